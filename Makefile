@@ -1,0 +1,36 @@
+# `make demo` and `make test` need nothing run before them. PIP_FLAGS goes to pip: on Linux the
+# default torch brings several GB of CUDA; name the index of its CPU builds there to save them.
+PYTHON ?= python3
+PIP_FLAGS ?=
+PACKAGING := setup.cfg pyproject.toml constraints.txt
+
+.PHONY: venv demo test device-test clean
+
+venv: .venv/installed
+
+.venv/installed: $(PACKAGING)
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[all]'
+	touch $@
+
+demo: venv
+	.venv/bin/eed-edge demo --out build/demo
+
+test: venv
+	scripts/check
+
+# The runtime as a device has it: the wheel and no torch.
+build/device/installed: $(PACKAGING) $(shell find eed_edge -name '*.py')
+	$(PYTHON) -m venv build/device
+	rm -rf build/lib  # setuptools would pack what was deleted since
+	build/device/bin/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt \
+		'.[images]' hypothesis pytest pytest-timeout
+	touch $@
+
+device-test: build/device/installed
+	! build/device/bin/python -c 'import torch' 2>/dev/null
+	build/device/bin/python -m pytest tests/runtime
+
+clean:
+	rm -rf .venv build dist *.egg-info .coverage .*_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
