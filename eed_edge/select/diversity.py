@@ -1,0 +1,83 @@
+"""Robust diversity: how rarely the members of a team fail on the same attacked image."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eed_edge.errors import InputError
+
+Bools = NDArray[np.bool_]
+
+
+def robust_diversity(failed: Bools) -> float:
+    """How rarely members of one team fail on the same attacked image.
+
+    Args:
+        failed: ``(members, n)`` bool; member i misclassifies attacked image j.
+
+    Returns:
+        RD in [0, 1]; 1 when no two fail together, and when none fails at all.
+
+    Raises:
+        InputError: fewer than two members, or no image.
+
+    Source:
+        EED, eq. 12-13, read as Partridge and Krzanowski's generalised diversity.
+    """
+    _check(failed, members=2)
+    count = failed.sum(axis=0, dtype=np.int64)  # (n,) members that fail on each image
+    failures, pairs = count.sum(), (count * (count - 1)).sum()
+    return float(_diversity(failures, pairs, len(failed)))
+
+
+def team_diversities(failed: Bools, teams: Bools) -> NDArray[np.float64]:
+    """The robust diversity of many teams, from the counts of joint failures of every two members.
+
+    Args:
+        failed: ``(members, n)`` bool; member i misclassifies attacked image j.
+        teams: ``(t, members)`` bool; who is in each team, two at least.
+
+    Returns:
+        ``(t,)``, exactly what ``robust_diversity`` gives for each team's rows of ``failed``.
+
+    Raises:
+        InputError: shapes that do not fit, a team of fewer than two, or no image.
+    """
+    _check(failed, members=1)
+    if teams.ndim != 2 or teams.shape[1] != len(failed):
+        raise InputError(
+            f"teams: expected shape (t, {len(failed)}), got {teams.shape}; give a column per member"
+        )
+    size = teams.sum(axis=1)  # (t,)
+    if (size < 2).any():
+        raise InputError(
+            f"teams: expected two or more members in each, got {size.min()}; leave smaller teams out"
+        )
+    together = failed.astype(np.float64)
+    together = together @ together.T  # (members, members), whole numbers, so exact
+    alone = together.diagonal().copy()
+    np.fill_diagonal(together, 0)
+    chosen = teams.astype(np.float64)
+    return _diversity(chosen @ alone, ((chosen @ together) * chosen).sum(axis=1), size)
+
+
+def all_teams(members: int) -> Bools:
+    """Every team of two or more: ``(2^members - members - 1, members)`` bool, small teams first."""
+    bits = np.arange(2**members, dtype=np.int64)[:, None] >> np.arange(members)  # (2^members, members)
+    teams = (bits & 1).astype(bool)
+    size = teams.sum(axis=1)
+    order = np.lexsort([*(~teams).T[::-1], size])
+    return teams[order[members + 1 :]]
+
+
+def _diversity(failures: np.ndarray, pairs: np.ndarray, size: np.ndarray | int) -> NDArray[np.float64]:
+    """``1 - p_two / p_one`` from the number of failures and of ordered pairs that fail together."""
+    p_two_over_p_one = np.divide(pairs, np.maximum(failures, 1) * (np.asarray(size) - 1), dtype=np.float64)
+    return np.asarray(1.0 - p_two_over_p_one, dtype=np.float64)
+
+
+def _check(failed: Bools, members: int) -> None:
+    if failed.ndim != 2 or failed.dtype != np.bool_ or len(failed) < members or failed.shape[1] < 1:
+        raise InputError(
+            f"failed: expected bool ({members} or more members, 1 or more images),"
+            f" got {failed.dtype} {failed.shape}; judge each member on the same attacked images"
+        )

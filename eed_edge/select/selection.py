@@ -1,0 +1,234 @@
+"""Choose the team of sub-models and the order in which they run.
+
+``paper`` takes the smallest team whose robust diversity reaches ``rd``, of those the most diverse;
+when none reaches it, the most diverse of the largest teams that the budget allows. ``robust`` takes
+the team whose mean has the highest attacked accuracy, of those the most diverse. Ties that are left
+go to the higher attacked accuracy, the smaller team and then the lower numbers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eed_edge.errors import InputError, RecipeError, TrainingError
+from eed_edge.select.diversity import all_teams, team_diversities
+
+MOST_CONSIDERED = 16
+"""Teams double with every candidate: 65,519 of 16."""
+CHUNK = 2**23
+"""Numbers held at once while team means are judged: 32 MiB of float32."""
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A team, how good it is, and why it was taken.
+
+    members: candidates in running order.
+    rd: the team's robust diversity.
+    attacked_accuracy: share of attacked images that the mean of the team gets right.
+    reason: one sentence for the log and the report.
+    considered: candidates that were good enough to be in a team.
+    """
+
+    members: tuple[int, ...]
+    rd: float
+    attacked_accuracy: float
+    reason: str
+    considered: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Field:
+    """The teams within the budget and what is known of them, small teams and low numbers first."""
+
+    teams: Bools  # (t, members)
+    diversity: NDArray[np.float64]  # (t,)
+    probs: Floats  # (members, n, k)
+    labels: Integers  # (n,)
+
+    def accuracy(self, among: NDArray[np.intp]) -> NDArray[np.float64]:
+        return team_accuracies(self.probs, self.labels, self.teams[among])
+
+
+def select(
+    failed: Bools,
+    *,
+    probs: Floats,
+    labels: Integers,
+    params: Integers,
+    macs: Integers,
+    budget_params: float,
+    budget_macs: float,
+    rule: str,
+    rd: float = 0.7,
+    member_gap: float = 0.05,
+) -> Selection:
+    """The best team of two or more within the budget, in running order.
+
+    Args:
+        failed: ``(m, n)`` bool; candidate i misclassifies attacked tune image j.
+        probs: ``(m, n, k)`` float32 of the candidates on the same images.
+        labels: ``(n,)`` true classes.
+        params, macs: ``(m,)`` parameters of each candidate, and its multiply-adds for one image.
+        budget_params, budget_macs: what those of a team may sum up to.
+        rule: ``paper`` or ``robust``.
+        rd: robust diversity that ``paper`` asks for.
+        member_gap: a candidate further than this below the best one's attacked accuracy is not
+            considered; of the rest at most the best ``MOST_CONSIDERED`` are.
+
+    Raises:
+        InputError: shapes that do not fit one another, or numbers that are not finite.
+        RecipeError: an unknown rule.
+        TrainingError: fewer than two candidates are good enough, or no two fit into the budget.
+
+    Source:
+        EED, sec. 4.2; ``robust``, the gap and the order are this project's.
+    """
+    _check(failed, probs, labels, params, macs)
+    if rule not in RULES:
+        raise RecipeError(f"select.rule: expected one of {', '.join(RULES)}, got {rule!r}")
+    considered = _considered(failed, member_gap)
+    teams = _affordable(params[considered], macs[considered], budget_params, budget_macs)
+    field = _Field(teams, team_diversities(failed[considered], teams), probs[considered], labels)
+    best, reason = RULES[rule](field, rd)
+    chosen = np.flatnonzero(teams[best])
+    members = chosen[running_order(field.probs[chosen], labels)]
+    return Selection(
+        members=tuple(int(considered[i]) for i in members),
+        rd=float(field.diversity[best]),
+        attacked_accuracy=float(field.accuracy(np.array([best]))[0]),
+        reason=f"{reason} ({len(teams)} teams of {len(considered)} out of {len(failed)} candidates compared)",
+        considered=tuple(int(i) for i in considered),
+    )
+
+
+def team_accuracies(probs: Floats, labels: Integers, teams: Bools) -> NDArray[np.float64]:
+    """Share of images that the mean of each team gets right.
+
+    Args:
+        probs: ``(members, n, k)``.
+        labels: ``(n,)``.
+        teams: ``(t, members)`` bool.
+
+    Returns:
+        ``(t,)``; of equal largest probabilities the first counts as the answer.
+    """
+    members, n, k = probs.shape
+    flat = probs.reshape(members, n * k)
+    rows = max(1, CHUNK // (n * k))
+    right = np.empty(len(teams), dtype=np.int64)
+    for start in range(0, len(teams), rows):
+        total = (
+            teams[start : start + rows].astype(np.float32) @ flat
+        )  # (rows, n * k), the mean times its size
+        answer = total.reshape(-1, n, k).argmax(axis=2)  # (rows, n)
+        right[start : start + rows] = (answer == labels).sum(axis=1)
+    return np.asarray(right / n, dtype=np.float64)
+
+
+def _considered(failed: Bools, member_gap: float) -> NDArray[np.intp]:
+    """Candidates within the gap of the best one, in ascending order."""
+    failures = failed.sum(axis=1)
+    worst = failures.min() + member_gap * failed.shape[1] + 1e-9  # the float product may fall short
+    order = np.argsort(failures, kind="stable")
+    good = order[failures[order] <= worst][:MOST_CONSIDERED]
+    if len(good) < 2:
+        raise TrainingError(
+            f"expected two or more candidates within {member_gap:g} of the best one's attacked accuracy"
+            f" {1 - failures.min() / failed.shape[1]:.3f}, got {len(good)} of {len(failed)};"
+            " raise select.member_gap or pool.epochs"
+        )
+    return np.sort(good)
+
+
+def _affordable(params: Integers, macs: Integers, budget_params: float, budget_macs: float) -> Bools:
+    """The teams that keep both budgets."""
+    teams = all_teams(len(params))
+    teams = teams[(teams @ params <= budget_params) & (teams @ macs <= budget_macs)]
+    if not len(teams):
+        raise TrainingError(
+            f"expected two candidates of at most {budget_params:,.0f} parameters and {budget_macs:,.0f} MACs"
+            f" together, got two smallest of {_two(params)} and {_two(macs)};"
+            " lower prune.sparsity or prune.member_share"
+        )
+    return teams
+
+
+def _paper(field: _Field, rd: float) -> tuple[int, str]:
+    size = field.teams.sum(axis=1)
+    reached = np.flatnonzero(field.diversity >= rd)
+    if len(reached):
+        smallest = size[reached].min()
+        best = _best(field, reached[size[reached] == smallest])
+        return best, f"paper: the smallest team within the budget with RD >= {rd:g} has {smallest} members"
+    largest = size.max()
+    best = _best(field, np.flatnonzero(size == largest))
+    return best, (
+        f"paper: no team within the budget reaches RD {rd:g} (highest {field.diversity.max():.3f}),"
+        f" so the most diverse of the largest size, {largest}, was taken"
+    )
+
+
+def _robust(field: _Field, rd: float) -> tuple[int, str]:
+    everyone = np.arange(len(field.teams))
+    accuracy = field.accuracy(everyone)
+    best = _best(field, everyone[accuracy == accuracy.max()])
+    return best, (
+        f"robust: the mean of these {field.teams[best].sum()} has the highest attacked accuracy"
+        f" of all teams within the budget, {accuracy.max():.3f}"
+    )
+
+
+RULES: dict[str, Callable[[_Field, float], tuple[int, str]]] = {"paper": _paper, "robust": _robust}
+
+
+def _best(field: _Field, among: NDArray[np.intp]) -> int:
+    """The most diverse of these teams, then the most accurate, then the first."""
+    diversity = field.diversity[among]
+    among = among[diversity == diversity.max()]
+    return int(among[field.accuracy(among).argmax()])
+
+
+def running_order(probs: Floats, labels: Integers) -> list[int]:
+    """Greedy: each prefix is the one whose mean is most accurate; ties go to the better one alone.
+
+    Args:
+        probs: ``(members, n, k)`` of one team.
+        labels: ``(n,)``.
+
+    Returns:
+        Members in the order in which they should run.
+    """
+    single = np.eye(len(probs), dtype=bool)
+    alone = team_accuracies(probs, labels, single)
+    left = sorted(range(len(probs)), key=lambda member: -alone[member])
+    prefix: list[int] = []
+    while left:
+        tries = single[left] | single[prefix].any(axis=0)
+        prefix.append(left.pop(int(team_accuracies(probs, labels, tries).argmax())))
+    return prefix
+
+
+def _two(costs: Integers) -> str:
+    return f"{np.sort(costs)[:2].sum():,}"
+
+
+def _check(failed: Bools, probs: Floats, labels: Integers, params: Integers, macs: Integers) -> None:
+    members, n = failed.shape if failed.ndim == 2 else (0, 0)
+    expected = {"labels": (n,), "params": (members,), "macs": (members,)}
+    for name, array in (("labels", labels), ("params", params), ("macs", macs)):
+        if array.shape != expected[name]:
+            raise InputError(
+                f"{name}: expected shape {expected[name]}, got {array.shape}; match failed {failed.shape}"
+            )
+    if probs.ndim != 3 or probs.shape[:2] != (members, n) or not np.isfinite(probs).all():
+        raise InputError(
+            f"probs: expected finite numbers of shape ({members}, {n}, k), got shape {probs.shape};"
+            " judge every candidate on the same images"
+        )
