@@ -1,0 +1,41 @@
+"""``eed-edge data``: download or verify a public data set."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+
+@click.command("data")
+@click.argument("name", type=click.Choice(["cifar10", "svhn", "digits"]))
+@click.option(
+    "--root", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for the files."
+)
+def command(name: str, root: Path) -> None:
+    """Download the official files of a data set, or verify those already in --root.
+
+    Files with the right checksum are kept, and no network is used when all have it.
+    """
+    from eed_edge.train.fetch import fetch
+
+    click.echo(fetch(name, root, progress=_progress(every=1 if sys.stderr.isatty() else 25)))
+
+
+def _progress(every: int) -> Callable[[str, int, int], None]:
+    """Show a download on stderr: on a terminal one moving line, elsewhere a line per quarter."""
+    shown: dict[str, int] = {}
+
+    def show(file: str, done: int, total: int) -> None:
+        percent = 100 * done // total if total else 0
+        step = percent // every
+        if shown.get(file) == step:
+            return
+        shown[file] = step
+        line = f"{file}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+        if every == 1:
+            click.echo(f"\r{line}", nl=done >= total, err=True)
+        else:
+            click.echo(line, err=True)
+
+    return show

@@ -1,0 +1,1 @@
+"""Learning: data, networks, attacks and training."""

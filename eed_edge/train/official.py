@@ -1,0 +1,93 @@
+"""The official files of public data sets: where they come from and how they are known."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from eed_edge.errors import DataError
+
+
+@dataclass(frozen=True)
+class Official:
+    """The files of one public data set.
+
+    folder: where they lie under the root that a user names; directly in the root will do too.
+    files: SHA-256 of each file by name.
+    archive: name of one tar archive that holds them all; empty when each is fetched by itself.
+    archive_sha256: of that archive.
+    url: folder on the web that has the archive, or else the files.
+    """
+
+    folder: str
+    files: dict[str, str]
+    archive: str
+    archive_sha256: str
+    url: str
+
+    def place(self, root: Path) -> Path:
+        """The folder under ``root`` that has the files, or should have them."""
+        return root if any((root / name).is_file() for name in self.files) else root / self.folder
+
+
+OFFICIAL = {
+    "cifar10": Official(
+        folder="cifar-10-batches-bin",
+        files={
+            "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+            "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+            "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+            "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+            "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+            "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+        },
+        archive="cifar-10-binary.tar.gz",
+        archive_sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+        url="https://www.cs.toronto.edu/~kriz/",
+    ),
+    "svhn": Official(
+        folder="",
+        files={
+            "train_32x32.mat": "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+            "test_32x32.mat": "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+        },
+        archive="",
+        archive_sha256="",
+        url="http://ufldl.stanford.edu/housenumbers/",
+    ),
+}
+
+
+def is_whole(path: Path, sha256: str) -> bool:
+    """Whether the file is there and is the official one.
+
+    Raises:
+        DataError: it is there and cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest() == sha256
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; check its rights") from error
+
+
+def read(name: str, root: Path, file: str) -> bytes:
+    """The content of one official file of the data set ``name``.
+
+    Raises:
+        DataError: it is not there, cannot be read, or is not the official one.
+    """
+    official = OFFICIAL[name]
+    path = official.place(root) / file
+    again = f"run: eed-edge data {name} --root {root}"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; {again}") from error
+    if (found := hashlib.sha256(content).hexdigest()) != official.files[file]:
+        raise DataError(
+            f"{path}: expected the official file (SHA-256 {official.files[file][:12]}…),"
+            f" got {len(content):,} bytes of {found[:12]}…, truncated or changed; {again}"
+        )
+    return content

@@ -1,0 +1,162 @@
+import hashlib
+import io
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from eed_edge.errors import DataError, DeviceError, RecipeError
+from eed_edge.recipe import from_dict
+from eed_edge.runtime.preprocess import prepare_uint8
+from eed_edge.train import official
+from eed_edge.train.data import for_recipe, load
+
+PARTS = ("train", "tune", "calib", "test")
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def rows(split):
+    """Each image and its label as bytes, so that parts can be compared as sets."""
+    return [image.tobytes() + bytes([label]) for image, label in zip(split.images, split.labels, strict=True)]
+
+
+def whole(splits):
+    return [row for part in PARTS for row in rows(getattr(splits, part))]
+
+
+@pytest.fixture
+def official_files(tmp_path, monkeypatch):
+    """Put small files in the place of the official ones, with their digests."""
+
+    def put(name, contents):
+        files = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+        known = replace(official.OFFICIAL[name], files=files)
+        monkeypatch.setitem(official.OFFICIAL, name, known)
+        folder = tmp_path / known.folder
+        folder.mkdir(exist_ok=True)
+        for file, content in contents.items():
+            (folder / file).write_bytes(content)
+        return tmp_path
+
+    return put
+
+
+def cifar_rows(seed, n=20):
+    pixels = noise(n, 3, 32, 32, seed=seed)
+    labels = np.arange(n, dtype=np.uint8) % 10
+    return pixels, labels, np.hstack([labels[:, None], pixels.reshape(n, -1)]).tobytes()
+
+
+@pytest.fixture
+def cifar(official_files):
+    names = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
+    return official_files("cifar10", {name: cifar_rows(seed)[2] for seed, name in enumerate(names)})
+
+
+def test_digits_are_divided_without_loss_or_overlap():
+    splits = load("digits", None, seed=3)
+    assert len(splits.test) >= 450
+    assert len(whole(splits)) == 1797
+    truth = np.sort(np.concatenate([getattr(splits, part).labels for part in PARTS]))
+    assert np.bincount(truth).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert splits.input.size == splits.train.images.shape[1:] == (1, 16, 16)
+    assert splits.train.images.dtype == np.uint8
+    assert splits.train.labels.dtype == np.int64
+
+
+def test_digits_are_scaled_as_a_device_would_scale_them():
+    small, large = load("digits", None, seed=0, size=8), load("digits", None, seed=0, size=20)
+    again = np.stack([prepare_uint8(image[0], large.input) for image in small.tune.images])
+    np.testing.assert_array_equal(again, large.tune.images)
+
+
+def test_a_seed_gives_the_same_parts_and_another_seed_others():
+    first, again, other = (load("digits", None, seed=seed, size=8) for seed in (1, 1, 2))
+    assert whole(first) == whole(again)
+    assert rows(first.tune) != rows(other.tune)
+
+
+def test_a_limit_binds_the_training_images_and_leaves_the_test_part_alone():
+    everything, some = load("digits", None, seed=1, size=8), load("digits", None, seed=1, size=8, limit=100)
+    assert [len(getattr(some, part)) for part in PARTS] == [80, 10, 10, len(everything.test)]
+    assert rows(some.test) == rows(everything.test)
+
+
+def test_a_recipe_names_the_images_and_their_division():
+    recipe = from_dict({"seed": 4, "data": {"size": 8, "limit": 300, "tune": 0.2, "calib": 0.3, "test": 0.5}})
+    splits = for_recipe(recipe, None)
+    assert [len(getattr(splits, part)) for part in PARTS] == [150, 60, 90, 898]
+    assert whole(splits) == whole(
+        load("digits", None, seed=4, size=8, limit=300, tune=0.2, calib=0.3, test=0.5)
+    )
+
+
+@pytest.mark.parametrize("below", ["", "cifar-10-batches-bin"])
+def test_cifar10_is_read_from_its_folder_or_from_the_one_above(cifar, below):
+    splits = load("cifar10", cifar / below, seed=0)
+    expected = [
+        image.tobytes() + bytes([label])
+        for seed in range(5)
+        for image, label in zip(*cifar_rows(seed)[:2], strict=True)
+    ]
+    assert sorted(whole(splits)[:100]) == sorted(expected)
+    np.testing.assert_array_equal(splits.test.images, cifar_rows(5)[0])
+    assert splits.classes[3] == "cat"
+
+
+def test_the_official_test_part_is_not_opened_before_it_is_asked_for(cifar):
+    (cifar / "cifar-10-batches-bin" / "test_batch.bin").unlink()
+    splits = load("cifar10", cifar, seed=0)
+    with pytest.raises(
+        DataError, match=r"cannot read .*test_batch\.bin: No such file.* run: eed-edge data cifar10"
+    ):
+        _ = splits.test
+
+
+def test_svhn_labels_of_ten_mean_zero(official_files):
+    pixels, labels = noise(20, 32, 32, 3), np.arange(20) % 10 + 1
+    stream = io.BytesIO()
+    savemat(stream, {"X": pixels.transpose(1, 2, 3, 0), "y": labels[:, None]})
+    root = official_files("svhn", {"train_32x32.mat": stream.getvalue(), "test_32x32.mat": stream.getvalue()})
+    test = load("svhn", root, seed=0, size=32).test
+    np.testing.assert_array_equal(test.images, pixels.transpose(0, 3, 1, 2))
+    scaled = load("svhn", root, seed=0, size=20)
+    expected = [prepare_uint8(picture, scaled.input) for picture in pixels]
+    np.testing.assert_array_equal(scaled.test.images, expected)
+    assert test.labels.tolist() == [*range(1, 10), 0] * 2
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"\x01" + content[1:]])
+def test_a_truncated_or_changed_official_file_is_refused(cifar, damage):
+    path = cifar / "cifar-10-batches-bin" / "data_batch_2.bin"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(
+        DataError, match=r"data_batch_2\.bin: expected the official file .* truncated or changed"
+    ):
+        load("cifar10", cifar, seed=0)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "svhn", "npz", "folder"])
+def test_a_root_that_is_missing_is_named(tmp_path, name):
+    for root in (None, tmp_path / "nowhere"):
+        with pytest.raises(DataError, match=rf"expected .*, got ({root or 'nothing'}); name where they are"):
+            load(name, root, seed=0)
+
+
+def test_an_unknown_set_is_refused():
+    with pytest.raises(RecipeError, match=r"data\.name: expected one of digits, cifar10, .* got 'mnist'"):
+        load("mnist", None, seed=0)
+
+
+@pytest.mark.parametrize(("name", "package"), [("digits", "sklearn.datasets"), ("svhn", "scipy.io")])
+def test_a_package_that_is_missing_is_named_with_what_to_install(monkeypatch, tmp_path, name, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        DeviceError, match=r"expected (scikit-learn|SciPy), .* pip install 'eed-edge\[train\]'"
+    ):
+        load(name, tmp_path, seed=0)
