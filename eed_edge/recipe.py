@@ -1,0 +1,316 @@
+"""A recipe: everything that decides what a training run makes, as frozen dataclasses from one TOML file."""
+
+import dataclasses
+import json
+import sysconfig
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eed_edge import typed
+from eed_edge.errors import RecipeError
+
+SCORES = ("nis", "erm", "ase", "bnsf")
+SETS = ("digits", "cifar10", "svhn", "npz", "folder")
+
+
+def _number(default: Any, low: float, high: float = float("inf")) -> Any:
+    """A field that must lie in [low, high]."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+def _choice(default: str, *allowed: str) -> Any:
+    return field(default=default, metadata={"allowed": allowed})
+
+
+class Section:
+    """A part of the recipe whose values are held to what their fields allow."""
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):  # type: ignore[arg-type]
+            value, limits = getattr(self, item.name), item.metadata
+            if "allowed" in limits and value not in limits["allowed"]:
+                raise ValueError(
+                    f"{item.name}: expected one of {', '.join(limits['allowed'])}, got {value!r}"
+                )
+            if "low" in limits and not limits["low"] <= value <= limits["high"]:
+                raise ValueError(
+                    f"{item.name}: expected a number from {limits['low']:g} to {limits['high']:g},"
+                    f" got {value!r}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data(Section):
+    """Which images, and how they are split and augmented."""
+
+    name: str = _choice("digits", *SETS)
+    limit: int = _number(0, 0)
+    """At most this many training images, drawn by seed; 0 takes all."""
+    size: int = _number(0, 0, 4096)
+    """Pictures become size × size; 0 keeps them as they are (digits: 16)."""
+    tune: float = _number(0.1, 0.01, 0.5)
+    """Share of train that chooses checkpoints, members and their order."""
+    calib: float = _number(0.1, 0.01, 0.5)
+    """Share of train that sets the gate and nothing else."""
+    test: float = _number(0.26, 0.01, 0.9)
+    """Share held back for evaluation, of sets that have no test part of their own."""
+    flip: bool = True
+    """Mirror half of the training images, at random."""
+    crop: int = _number(4, 0, 64)
+    """Shift training images at random by up to this many pixels, black at the edges."""
+    cutout: int = _number(0, 0, 4096)
+    """Side in pixels of a random grey square in each training image; 0 for none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tune + self.calib > 0.8:
+            raise ValueError(f"tune + calib: expected at most 0.8 of train, got {self.tune + self.calib:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Net(Section):
+    """The base network."""
+
+    arch: str = "resnet18"
+    """``resnet18``, ``vgg16``, or ``package.module:function``."""
+    width: int = _number(64, 1, 4096)
+    """Channels of the first stage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Section):
+    """Adversarial training, as the base, each candidate and the joint stage share it."""
+
+    epochs: int = _number(10, 1, 10_000)
+    attack: str = _choice("n-fgsm", "n-fgsm", "pgd")
+    """How training images are attacked: one noisy step, or ``steps`` projected ones."""
+    eps_255: float = _number(8.0, 0, 255)
+    """Radius of the l_inf ball in 1/255; pool and joint take the base's unless they say otherwise."""
+    steps: int = _number(10, 1, 1000)
+    """Steps of ``pgd`` in training."""
+    step_255: float = _number(2.0, 0, 255)
+    """Step size of ``pgd`` in 1/255."""
+    batch: int = _number(128, 2, 65_536)
+    lr: float = _number(0.1, 1e-8, 100)
+    """Peak learning rate."""
+    schedule: str = _choice("onecycle", "onecycle", "cosine", "step", "constant")
+    """onecycle: up for a fifth, down to 0; cosine: down to 0; step: ×0.1 at half and at three quarters."""
+    momentum: float = _number(0.9, 0, 0.9999)
+    weight_decay: float = _number(5e-4, 0, 1)
+    label_smoothing: float = _number(0.1, 0, 0.9)
+    averaging: float = _number(0.995, 0, 0.999999)
+    """Decay per step of the weight average that is judged and kept; 0 keeps the plain weights."""
+    judge_steps: int = _number(10, 1, 1000)
+    """PGD steps of the attack on tune that chooses the best epoch."""
+    judge_images: int = _number(1000, 1)
+    """At most this many tune images are judged after an epoch."""
+    patience: int = _number(0, 0)
+    """Stop after this many epochs without a better attacked accuracy; 0 never stops early."""
+    guard: float = _number(0.5, 0, 1)
+    """Attacked accuracy below this share of the best: go back to it and train on with PGD; 0 is off."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base(Training):
+    """Training of the base network."""
+
+    init: str = ""
+    """A checkpoint to start from; empty starts from fresh weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool(Training):
+    """Fine-tuning of each pruned candidate."""
+
+    epochs: int = _number(4, 1, 10_000)
+    distill: float = _number(0.5, 0, 1)
+    """Share of the loss that is the divergence from the base's answer to the clean image."""
+    subsets: int = _number(3, 1, 64)
+    """Data subsets; with the four scores this gives 12 candidates."""
+    shared: float = _number(0.25, 0, 1)
+    """Share of the training images that is in every subset."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joint(Training):
+    """Joint training of the selected members (eq. 14-19)."""
+
+    epochs: int = _number(4, 1, 10_000)
+    distill: float = _number(0.0, 0, 1)
+    """Share of the members' cross-entropy replaced by the divergence from the base's clean answer."""
+    alpha: float = _number(2.0, 0)
+    """Weight of the entropy of the mean prediction (ADP)."""
+    beta: float = _number(0.5, 0)
+    """Weight of the diversity of the non-true-class predictions (ADP)."""
+    omega: float = _number(10.0, 0)
+    """Weight of the loss on examples that the mean misclassifies (eq. 15)."""
+    gamma: float = _number(4.0, 0)
+    """Weight of the compression loss (eq. 16)."""
+    lambda1: float = _number(0.7, 0)
+    """Weight of the mean absolute weight inside the compression loss."""
+    lambda2: float = _number(0.25, 0)
+    """Weight of the smoothed count of active units inside the compression loss."""
+    tau: float = _number(0.1, 1e-6)
+    """Width of the smoothing: an activation a counts as |a| / (|a| + tau)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores(Section):
+    """Importance scores and the search that refines them."""
+
+    names: tuple[str, ...] = SCORES
+    images: int = _number(128, 1)
+    """Adversarial images from which the ASE score is estimated."""
+    search: bool = True
+    """Learn scores and per-layer rates under attack (HARP) instead of taking the initial ones."""
+    epochs: int = _number(1, 1, 1000)
+    lr: float = _number(0.05, 1e-6, 10)
+    phi: float = _number(1.0, 0)
+    """Weight of the compression target in the search."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.names or len(set(self.names)) != len(self.names) or not set(self.names) <= set(SCORES):
+            raise ValueError(
+                f"names: expected one or more of {', '.join(SCORES)}, none twice, got {list(self.names)}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prune(Section):
+    """How small the members and the team have to be."""
+
+    sparsity: float = _number(0.8, 0.01, 0.999)
+    """Share of the base's parameters and of its MACs that the whole team must do without."""
+    member_share: float = _number(0.05, 0.001, 1)
+    """Share of the base's parameters and of its MACs that one member may have."""
+    round_to: int = _number(8, 1, 1024)
+    """Widths are multiples of this; 8 suits onnxruntime's blocked layout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Select(Section):
+    """How the team is chosen from the pool."""
+
+    rule: str = _choice("robust", "robust", "paper")
+    rd: float = _number(0.7, 0, 1)
+    """Robust diversity that the ``paper`` rule asks for."""
+    member_gap: float = _number(0.05, 0, 1)
+    """A candidate further than this below the best one's attacked accuracy is not considered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate(Section):
+    """When the runtime may stop."""
+
+    rule: str = _choice("confidence", "confidence", "agreement", "geometric")
+    max_drop: float = _number(0.005, 0, 1)
+    """Share of calib images that early stopping may lose, clean and attacked."""
+    guarantee: bool = False
+    """Hold the upper 95 % bound of that share, not only the share itself, under ``max_drop``."""
+    steps: int = _number(20, 1, 1000)
+    """PGD steps of the attack on calib, step size a quarter of eps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Section):
+    """One training run, from images to a calibrated team."""
+
+    name: str = "unnamed"
+    seed: int = _number(0, 0, 2**31 - 1)
+    data: Data = Data()
+    net: Net = Net()
+    base: Base = Base()
+    pool: Pool = Pool()
+    joint: Joint = Joint()
+    scores: Scores = Scores()
+    prune: Prune = Prune()
+    select: Select = Select()
+    gate: Gate = Gate()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested dicts, lists, strings and numbers, as ``from_dict`` takes them."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
+
+
+def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of that name or path, with ``KEY=VALUE`` overrides such as ``base.epochs=2``.
+
+    Raises:
+        RecipeError: no such recipe, not TOML, an unknown key, or a value out of range.
+    """
+    path = _locate(source)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"recipe {path}: expected a TOML file, got: {error}; mend it") from error
+    for override in overrides:
+        _apply(table, override)
+    table.setdefault("name", path.parent.name if path.name == "recipe.toml" else path.stem)
+    return from_dict(table)
+
+
+def from_dict(table: dict[str, Any]) -> Recipe:
+    """A checked recipe from nested dicts.
+
+    Raises:
+        RecipeError: an unknown key, a value of the wrong type or out of range.
+    """
+    base = table.get("base", {})
+    if isinstance(base, dict) and "eps_255" in base:
+        table = dict(table)
+        for stage in ("pool", "joint"):
+            section = table.get(stage, {})
+            if isinstance(section, dict):
+                table[stage] = {"eps_255": base["eps_255"], **section}
+    try:
+        return typed.read(Recipe, table, "recipe")
+    except ValueError as error:
+        raise RecipeError(f"{error}; mend the recipe or the --set") from error
+
+
+def names() -> list[str]:
+    """The recipes that can be given by name, in alphabetical order."""
+    return sorted({path.parent.name for folder in _folders() for path in folder.glob("*/recipe.toml")})
+
+
+def _folders() -> list[Path]:
+    """Where models/ may lie: the source tree, or the data folder of an installation."""
+    above = Path(__file__).resolve().parents[1]
+    shares = (above, Path(sysconfig.get_path("data")), Path(sysconfig.get_path("data", "posix_user")))
+    if (above / "setup.cfg").is_file():
+        return [above / "models"]
+    return [folder / "share" / "eed-edge" / "models" for folder in shares]
+
+
+def _locate(source: str) -> Path:
+    for folder in _folders():
+        if (path := folder / source / "recipe.toml").is_file() and "/" not in source:
+            return path
+    path = Path(source)
+    if path.is_dir():
+        path = path / "recipe.toml"
+    if not path.is_file():
+        known = ", ".join(names()) or "none installed"
+        raise RecipeError(f"no recipe {source!r}: expected a TOML file or one of: {known}")
+    return path
+
+
+def _apply(table: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set {override!r}: expected KEY=VALUE, such as base.epochs=2")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {override!r}: {section!r} is a value, not a section")
+    table[last] = value
