@@ -1,0 +1,47 @@
+"""The base: one network trained under attack (Madry et al., or N-FGSM)."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from eed_edge.recipe import Base, Data
+from eed_edge.train import loop
+from eed_edge.train.batches import Images
+from eed_edge.train.loop import Fitted, Watch
+from eed_edge.train.nets import Classifier
+
+
+def fit(
+    net: nn.Module,
+    train: Images,
+    tune: Images,
+    *,
+    cfg: Base,
+    augment: Data,
+    seed: int,
+    state: Path,
+    watch: Watch,
+) -> Fitted:
+    """Adversarial training of ``net`` in place with label-smoothed cross-entropy; see ``loop.fit``."""
+
+    def loss(network: nn.Module, clean: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(network(attacked), labels, label_smoothing=cfg.label_smoothing)
+
+    return loop.fit(
+        net, train, tune, cfg=cfg, augment=augment, loss=loss, seed=seed, state=state, watch=watch
+    )
+
+
+def set_normalisation(net: Classifier, train: Images) -> None:
+    """Mean and spread of the training images per channel, into the first layer of ``net``."""
+    channels = train.images.shape[1]
+    sums = torch.zeros(2, channels, dtype=torch.float64)
+    for start in range(0, len(train), 4096):
+        values = train.images[start : start + 4096].double().div(255)
+        sums += torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))]).cpu()
+    mean, square = sums / (train.images.numel() / channels)
+    std = (square - mean.square()).clamp_min(1e-4).sqrt()
+    net.normalise.mean.copy_(mean.view(1, -1, 1, 1))
+    net.normalise.std.copy_(std.view(1, -1, 1, 1))

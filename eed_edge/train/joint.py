@@ -1,0 +1,91 @@
+"""Joint training: the members learn together on examples made against their mean (eq. 14-19)."""
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from eed_edge.recipe import Data, Joint
+from eed_edge.train import loop, losses
+from eed_edge.train.batches import Images
+from eed_edge.train.ensemble import Ensemble, recorded_activations
+from eed_edge.train.loop import Fitted, Watch
+
+log = logging.getLogger(__name__)
+
+
+def fit(
+    ensemble: Ensemble,
+    train: Images,
+    tune: Images,
+    *,
+    base: nn.Module,
+    cfg: Joint,
+    augment: Data,
+    seed: int,
+    state: Path,
+    watch: Watch,
+) -> Fitted:
+    """Train all members of ``ensemble`` in place with ``L = L_E + omega L_R + gamma L_C``.
+
+    Args:
+        base: teacher of the soft labels when ``cfg.distill`` is above 0; it is not changed.
+
+    Source:
+        EED, eq. 19.
+    """
+
+    def loss(network: nn.Module, clean: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
+        assert isinstance(network, Ensemble)
+        with recorded_activations(network) as activations:
+            logits = network.each(attacked).float()
+        return joint_loss(network, logits, labels, activations, base=base, clean=clean, cfg=cfg)
+
+    return loop.fit(
+        ensemble, train, tune, cfg=cfg, augment=augment, loss=loss, seed=seed, state=state, watch=watch
+    )
+
+
+def joint_loss(
+    ensemble: Ensemble,
+    logits: Tensor,
+    labels: Tensor,
+    activations: list[Tensor],
+    *,
+    base: nn.Module,
+    clean: Tensor,
+    cfg: Joint,
+) -> Tensor:
+    """The whole loss for one batch.
+
+    Args:
+        logits: every member's answer to the attacked images, ``(members, n, k)``.
+        activations: what the activation layers put out on the way.
+        clean: the images before the attack, for the base's soft labels.
+    """
+    members, _, classes = logits.shape
+    probs = logits.softmax(2)
+    total = (1 - cfg.distill) * losses.members_cross_entropy(logits, labels, smoothing=cfg.label_smoothing)
+    if cfg.distill:
+        with torch.no_grad():
+            teacher = base(clean).float()
+        total = total + cfg.distill * torch.stack([losses.distillation(own, teacher) for own in logits]).sum()
+    if cfg.alpha:
+        total = total + cfg.alpha * losses.mean_entropy(probs)
+    if cfg.beta and 1 < members < classes:
+        total = total + cfg.beta * losses.diversity(probs, labels)
+    if cfg.omega:
+        total = total + cfg.omega * losses.misclassified(probs, labels)
+    if cfg.gamma:
+        weights = losses.weight_magnitude(losses.prunable_weights(ensemble))
+        units = losses.active_units(activations, tau=cfg.tau) if activations else logits.new_zeros(())
+        total = total + cfg.gamma * (cfg.lambda1 * weights + cfg.lambda2 * units)
+    return total
+
+
+def note_switched_off(cfg: Joint, *, members: int, classes: int) -> str:
+    """A sentence when the diversity term cannot be used, else the empty string."""
+    if cfg.beta and not 1 < members < classes:
+        return f"diversity term off: {members} members need at least {members + 1} classes, got {classes}"
+    return ""

@@ -1,0 +1,255 @@
+"""The run folder: what a training run leaves behind, and where.
+
+::
+
+    run.json                    recipe, classes, input, fingerprint of the data
+    log.jsonl                   a line per epoch
+    base.safetensors            best weights (base-last: those of the last epoch)
+    pool/<score>-<subset>.safetensors
+    selection.json
+    joint/member-<i>.safetensors, joint/last.safetensors
+    joint.json                  written last: the team is ready
+    calib.npz                   the images that only the gate may use
+    report.json                 figures
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eed_edge import recipe as recipes
+from eed_edge import typed
+from eed_edge.errors import CheckpointError
+from eed_edge.files import write_json, write_whole
+from eed_edge.manifest import InputSpec, Manifest
+from eed_edge.recipe import Recipe
+from eed_edge.train import checkpoint
+from eed_edge.train.data import Split, Splits
+from eed_edge.train.ensemble import Ensemble
+from eed_edge.train.nets import Classifier
+
+FORMAT = 1
+WEIGHTS = "weights_sha256"
+"""The manifest's metric that ties a bundle to its run."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder, with what its ``run.json`` says."""
+
+    path: Path
+    recipe: Recipe
+    classes: tuple[str, ...]
+    input: InputSpec
+    data_digest: str
+
+    def base(self) -> Classifier:
+        """The dense network, best weights, in evaluation mode."""
+        return checkpoint.load_net(self.path / "base.safetensors")[0]
+
+    def members(self) -> list[tuple[Classifier, dict[str, Any]]]:
+        """The jointly trained members in running order, each with its record.
+
+        Raises:
+            CheckpointError: joint training has not finished.
+        """
+        count = len(self.joint()["members"])
+        return [checkpoint.load_net(self.member_path(i)) for i in range(count)]
+
+    def ensemble(self) -> Ensemble:
+        """The members as one network, in evaluation mode."""
+        return Ensemble([net for net, _ in self.members()]).eval()
+
+    def joint(self) -> dict[str, Any]:
+        """What joint training recorded.
+
+        Raises:
+            CheckpointError: joint training has not finished.
+        """
+        path = self.path / "joint.json"
+        if not path.exists():
+            raise CheckpointError(
+                f"{self.path}: joint training has not finished; run eed-edge train to its end first"
+            )
+        return read_json(path)
+
+    def member_path(self, index: int) -> Path:
+        """Where the member at that place of the running order lies."""
+        return self.path / "joint" / f"member-{index}.safetensors"
+
+    def check_data(self, splits: Splits) -> None:
+        """Make sure that the images are those that the run was trained on.
+
+        Raises:
+            CheckpointError: they are not.
+        """
+        if digest(splits) != self.data_digest:
+            raise CheckpointError(f"{self.path} was trained on other images; give the same --data")
+
+    def weights_digest(self) -> str:
+        """SHA-256 of the members' weight files in running order: what a bundle was exported from."""
+        state = hashlib.sha256()
+        for i in range(len(self.joint()["members"])):
+            state.update(self.member_path(i).read_bytes())
+        return state.hexdigest()
+
+    def check_belongs(self, manifest: Manifest) -> None:
+        """Make sure that a bundle was exported from this run as it is now.
+
+        Raises:
+            CheckpointError: it was not.
+        """
+        if (manifest.metrics or {}).get(WEIGHTS) != self.weights_digest():
+            raise CheckpointError(
+                f"the bundle was not exported from {self.path} as it is now; export it again"
+            )
+
+    def calib(self) -> Split:
+        """The images that only the gate may use."""
+        path = self.path / "calib.npz"
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return Split(arrays["images"].transpose(0, 3, 1, 2), arrays["labels"])
+        except FileNotFoundError as error:
+            raise CheckpointError(
+                f"{self.path}: no calib.npz; run eed-edge train to its end first"
+            ) from error
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"{path}: expected a whole NPZ file, got: {error}; delete it and train again"
+            ) from error
+
+
+def start(path: Path, recipe: Recipe, splits: Splits) -> Run:
+    """The run of that folder: a new one, or the one begun there with the same recipe and data.
+
+    Raises:
+        CheckpointError: the folder holds a run of another recipe, other data or another version.
+    """
+    run = Run(path, recipe, splits.classes, splits.input, digest(splits))
+    if (path / "run.json").exists():
+        old = open_run(path)
+        if difference := _difference(old.recipe.as_dict(), recipe.as_dict()):
+            raise CheckpointError(
+                f"{path} holds a run of another recipe ({difference}); choose another --run folder"
+            )
+        old.check_data(splits)
+        return old
+    if path.exists() and not path.is_dir():
+        raise CheckpointError(f"{path}: expected a folder for the run, got a file; choose another --run")
+    write_json(
+        path / "run.json",
+        {
+            "format": FORMAT,
+            "recipe": recipe.as_dict(),
+            "classes": list(run.classes),
+            "input": dataclasses.asdict(run.input),
+            "data": run.data_digest,
+        },
+    )
+    return run
+
+
+def open_run(path: Path) -> Run:
+    """The run of a folder that ``start`` made.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged or of another version.
+    """
+    if not (path / "run.json").is_file():
+        raise CheckpointError(f"{path}: no run here (run.json is missing); make one with eed-edge train")
+    record = read_json(path / "run.json")
+    if record.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: expected a run of format {FORMAT}, got {record.get('format')!r}; train again"
+        )
+    try:
+        return Run(
+            path,
+            recipes.from_dict(record["recipe"]),
+            typed.read(tuple[str, ...], record["classes"], "classes"),
+            typed.read(InputSpec, record["input"], "input"),
+            typed.read(str, record["data"], "data"),
+        )
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{path / 'run.json'} is damaged ({error}); train again into another folder"
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of the run folder.
+
+    Raises:
+        CheckpointError: the file is missing, cut short or no object.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing; run eed-edge train first") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: expected JSON, got: {error}; delete it and train again") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: expected a JSON object; delete it and train again")
+    return value
+
+
+def save_images(path: Path, split: Split) -> None:
+    """Write a split as an NPZ file that every command reads: images ``(n, h, w, c)`` uint8, labels."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, images=split.images.transpose(0, 2, 3, 1), labels=split.labels)
+    write_whole(path, stream.getvalue())
+
+
+def digest(splits: Splits) -> str:
+    """SHA-256 of the training, tune and calib images and labels."""
+    state = hashlib.sha256()
+    for split in (splits.train, splits.tune, splits.calib):
+        state.update(split.images.tobytes())
+        state.update(split.labels.tobytes())
+    return state.hexdigest()
+
+
+class Log:
+    """``log.jsonl``: a line per stage, part and epoch; an epoch done again takes its old line's place."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self._rows = {self._key(row): row for row in map(json.loads, lines)}
+
+    @staticmethod
+    def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return row["stage"], row.get("part"), row["epoch"]
+
+    def watch(self, then: Callable[[dict[str, Any]], None], **place: str) -> Callable[[dict[str, Any]], None]:
+        """A watcher for ``loop.fit`` that keeps epoch records and passes every record on."""
+
+        def record(row: dict[str, Any]) -> None:
+            row = {**place, **row}
+            if "batch" not in row:
+                self._rows[self._key(row)] = row
+                write_whole(
+                    self._path, "".join(json.dumps(old) + "\n" for old in self._rows.values()).encode()
+                )
+            then(row)
+
+        return record
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> str:
+    """The first key in which two recipes differ, or the empty string."""
+    for key in old:
+        if isinstance(old[key], dict):
+            if found := _difference(old[key], new[key], f"{where}{key}."):
+                return found
+        elif old[key] != new[key]:
+            return f"{where}{key} is {old[key]!r} there and {new[key]!r} here"
+    return ""

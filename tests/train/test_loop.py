@@ -1,0 +1,147 @@
+"""The training loop: resuming, choosing the best epoch, the guard, the weight average."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from eed_edge.errors import CheckpointError, TrainingError
+from eed_edge.recipe import Base, Data
+from eed_edge.train import loop
+from eed_edge.train.batches import Images
+
+AUGMENT = Data(flip=True, crop=1)
+
+
+class KilledError(Exception):
+    pass
+
+
+def small_net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout(0.1),
+        nn.Flatten(),
+        nn.Linear(64, 2),
+    )
+
+
+@pytest.fixture
+def data() -> Images:
+    """Two classes: bright above, bright below."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 120, (64, 1, 4, 4), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(64) % 2
+    for i, label in enumerate(labels.tolist()):
+        images[i, 0, 2 * label : 2 * label + 2] += 120
+    return Images(images, labels)
+
+
+def config(**changes) -> Base:
+    standard = {"epochs": 4, "batch": 16, "lr": 0.05, "eps_255": 8.0, "judge_steps": 2, "averaging": 0.9}
+    return Base(**{**standard, **changes})
+
+
+def fit(net, data, cfg, state, watch=lambda row: None, loss=None):
+    plain = loss or (lambda network, clean, attacked, labels: F.cross_entropy(network(attacked), labels))
+    return loop.fit(net, data, data, cfg=cfg, augment=AUGMENT, loss=plain, seed=1, state=state, watch=watch)
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 2])
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+def test_a_killed_run_ends_bitwise_as_an_unbroken_one(data, tmp_path, monkeypatch, killed_after, averaging):
+    monkeypatch.setattr(loop, "SAVE_EVERY_S", -1)
+    whole = fit(small_net(), data, config(averaging=averaging), tmp_path / "whole")
+
+    def kill(row):
+        if "batch" in row and row["epoch"] > killed_after:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        fit(small_net(), data, config(averaging=averaging), tmp_path / "broken", kill)
+    resumed = fit(small_net(), data, config(averaging=averaging), tmp_path / "broken")
+    for name in whole.best:
+        assert torch.equal(whole.best[name], resumed.best[name]), name
+        assert torch.equal(whole.last[name], resumed.last[name]), name
+
+
+def test_training_learns_and_the_best_epoch_is_kept(data, tmp_path):
+    net = small_net()
+    cfg = config(epochs=8)
+    before = loop.judge(net, data, cfg=cfg, seed=1)
+    fitted = fit(net, data, cfg, tmp_path / "state")
+    best = max(row["attacked"] for row in fitted.history)
+    assert loop.judge(net, data, cfg=cfg, seed=1).attacked == best > before.attacked
+    assert fitted.summary["gap"] == pytest.approx(best - fitted.history[-1]["attacked"])
+
+
+def test_the_weight_average_equals_the_plain_recursion(data, tmp_path):
+    net, seen = small_net(), []
+    fit(net, data, config(epochs=1), tmp_path / "a", lambda row: seen.append(copy.deepcopy(net.state_dict())))
+    steps = seen[:-1]  # one per batch; the last call is the epoch's
+    start = small_net().state_dict()
+    average = start["0.weight"].clone()
+    for step, state in enumerate(steps, start=1):
+        decay = min(0.9, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * state["0.weight"]
+    fitted = fit(small_net(), data, config(epochs=1), tmp_path / "b")
+    assert torch.allclose(fitted.last["0.weight"], average, atol=1e-6)
+
+
+def test_a_collapse_of_the_attacked_accuracy_goes_back_and_on_with_pgd(data, tmp_path, monkeypatch):
+    accuracies = iter([0.8, 0.1, 0.7, 0.9])
+    monkeypatch.setattr(loop, "judge", lambda *_, **__: loop.Judgement(0.9, next(accuracies)))
+    rows = []
+    fit(small_net(), data, config(steps=1), tmp_path / "state", rows.append)
+    epochs = [row for row in rows if "batch" not in row]
+    assert [row["attack"] for row in epochs] == ["n-fgsm", "n-fgsm", "pgd", "pgd"]
+    assert [("guard" in row) for row in epochs] == [False, True, False, False]
+
+
+def test_patience_ends_training_after_so_many_epochs_without_gain(data, tmp_path, monkeypatch):
+    accuracies = iter([0.5, 0.8, 0.7, 0.8, 0.9])
+    monkeypatch.setattr(loop, "judge", lambda *_, **__: loop.Judgement(0.9, next(accuracies)))
+    fitted = fit(small_net(), data, config(epochs=9, patience=2), tmp_path / "state")
+    assert [row["attacked"] for row in fitted.history] == [0.5, 0.8, 0.7, 0.8]
+    assert fitted.summary["best"]["epoch"] == 1
+
+
+def test_a_loss_that_is_not_finite_is_told(data, tmp_path):
+    def broken(network, clean, attacked, labels):
+        return network(attacked).sum() * float("nan")
+
+    with pytest.raises(TrainingError, match=r"the loss is nan in epoch 1; lower lr"):
+        fit(small_net(), data, config(), tmp_path / "state", loss=broken)
+    with pytest.raises(TrainingError, match="at least 2 training images"):
+        fit(small_net(), data[slice(0, 1)], config(), tmp_path / "state")
+
+
+def test_a_checkpoint_of_another_network_is_refused(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_EVERY_S", -1)
+    fit(small_net(), data, config(epochs=1), tmp_path / "state")
+    other = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    with pytest.raises(CheckpointError, match="do not fit the network"):
+        fit(other, data, config(), tmp_path / "state")
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "share"),
+    [
+        ("onecycle", 0.2, 1.0),
+        ("onecycle", 0.6, 0.5),
+        ("onecycle", 1.0, 0.0),
+        ("cosine", 0.5, 0.5),
+        ("cosine", 0, 1.0),
+        ("step", 0.49, 1.0),
+        ("step", 0.5, 0.1),
+        ("step", 0.75, 0.01),
+        ("constant", 0.9, 1.0),
+    ],
+)
+def test_a_schedule_passes_through_its_corner_points(name, at, share):
+    assert loop.schedule(name, at) == pytest.approx(share)

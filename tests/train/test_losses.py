@@ -1,0 +1,133 @@
+"""Every loss term against a plain slow version, and its gradient against finite differences."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from eed_edge.recipe import Joint
+from eed_edge.train import losses
+from eed_edge.train.ensemble import Ensemble, recorded_activations
+from eed_edge.train.joint import joint_loss, note_switched_off
+
+LABELS = torch.tensor([0, 2, 1, 3])
+
+
+@pytest.fixture
+def logits() -> Tensor:
+    return torch.randn(3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def slow_entropy(probs: np.ndarray) -> float:
+    mean = probs.mean(0)
+    return float(np.mean([sum(p * np.log(p) for p in row) for row in mean]))
+
+
+def slow_diversity(probs: np.ndarray) -> float:
+    values = []
+    for j, label in enumerate(LABELS.tolist()):
+        rows = [np.delete(member[j], label) for member in probs]
+        rows = [row / np.linalg.norm(row) for row in rows]
+        gram = np.array([[a @ b for b in rows] for a in rows])
+        values.append(-np.log(np.linalg.det(gram + 1e-6 * np.eye(len(rows)))))
+    return float(np.mean(values))
+
+
+def slow_misclassified(probs: np.ndarray) -> float:
+    values = []
+    for j, label in enumerate(LABELS.tolist()):
+        wrong = probs.mean(0)[j].argmax() != label
+        strongest = max(np.delete(member[j], label).max() for member in probs)
+        values.append(-np.log(1 - strongest) if wrong else 0.0)
+    return float(np.mean(values))
+
+
+CASES = {
+    "mean_entropy": (lambda p: losses.mean_entropy(p), slow_entropy),
+    "diversity": (lambda p: losses.diversity(p, LABELS), slow_diversity),
+    "misclassified": (lambda p: losses.misclassified(p, LABELS), slow_misclassified),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_loss_term_equals_its_slow_version(name, logits):
+    fast, slow = CASES[name]
+    probs = logits.softmax(2)
+    tolerance = 1e-4 if name == "diversity" else 1e-9  # the determinant is taken in float32
+    assert fast(probs).item() == pytest.approx(slow(probs.numpy()), rel=tolerance)
+
+
+@pytest.mark.parametrize("name", ["mean_entropy", "misclassified"])
+def test_the_gradient_of_a_loss_term_equals_finite_differences(name, logits):
+    fast, _ = CASES[name]
+    assert torch.autograd.gradcheck(lambda x: fast(x.softmax(2)), logits.requires_grad_(True))
+
+
+def test_the_gradient_of_diversity_equals_finite_differences(logits):
+    probs = logits.softmax(2).requires_grad_(True)
+    (gradient,) = torch.autograd.grad(losses.diversity(probs, LABELS), probs)
+    place, step = (1, 2, 3), 1e-5
+    moved = [probs.detach().clone(), probs.detach().clone()]
+    moved[0][place] += step
+    moved[1][place] -= step
+    slope = (slow_diversity(moved[0].numpy()) - slow_diversity(moved[1].numpy())) / (2 * step)
+    assert gradient[place].item() == pytest.approx(slope, rel=1e-3)
+
+
+def test_cross_entropy_is_the_sum_over_members_of_the_mean_over_images(logits):
+    log_probs = logits.log_softmax(2).numpy()
+    slow = sum(-np.mean([member[j, y] for j, y in enumerate(LABELS.tolist())]) for member in log_probs)
+    assert losses.members_cross_entropy(logits, LABELS).item() == pytest.approx(slow)
+
+
+def test_a_certain_wrong_answer_gives_a_finite_loss():
+    probs = torch.zeros(2, 1, 3)
+    probs[:, :, 1] = 1
+    assert losses.misclassified(probs, torch.tensor([0])).item() == pytest.approx(-np.log(1e-6), rel=0.02)
+
+
+def test_compression_terms_equal_hand_computed_values():
+    assert losses.weight_magnitude([torch.tensor([1.0, -3.0]), torch.tensor([[2.0]])]).item() == 2.0
+    activations = [torch.tensor([0.0, 0.1]), torch.tensor([0.3])]
+    assert losses.active_units(activations, tau=0.1).item() == pytest.approx((0.25 + 0.75) / 2)
+
+
+def test_distillation_is_zero_only_for_the_teachers_own_answer(logits):
+    teacher = logits[0]
+    assert losses.distillation(teacher + 3.0, teacher).item() == pytest.approx(0, abs=1e-12)
+    p, q = teacher.softmax(1), logits[1].softmax(1)
+    expected = (p * (p / q).log()).sum(1).mean().item()
+    assert losses.distillation(logits[1], teacher).item() == pytest.approx(expected)
+
+
+def test_the_joint_loss_is_the_weighted_sum_of_its_terms():
+    members = [nn.Sequential(nn.Conv2d(3, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(2, 5)) for _ in range(2)]
+    ensemble, images = Ensemble(members), torch.rand(4, 3, 2, 2)
+    with recorded_activations(ensemble) as activations:
+        logits = ensemble.each(images)
+    cfg = Joint(label_smoothing=0.0)
+    total = joint_loss(ensemble, logits, LABELS, activations, base=members[0], clean=images, cfg=cfg)
+    probs = logits.softmax(2)
+    expected = (
+        losses.members_cross_entropy(logits, LABELS)
+        + 2.0 * losses.mean_entropy(probs)
+        + 0.5 * losses.diversity(probs, LABELS)
+        + 10 * losses.misclassified(probs, LABELS)
+        + 4 * 0.7 * losses.weight_magnitude(m.weight for net in members for m in (net[0], net[3]))
+        + 4 * 0.25 * losses.active_units(activations, tau=0.1)
+    )
+    assert len(activations) == 2
+    assert total.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_the_ensembles_logits_are_the_log_of_the_mean_probabilities():
+    members = [nn.Sequential(nn.Flatten(), nn.Linear(12, 5)) for _ in range(3)]
+    ensemble, images = Ensemble(members), torch.rand(4, 3, 2, 2)
+    mean = torch.stack([member(images).softmax(1) for member in members]).mean(0)
+    assert torch.allclose(ensemble(images).exp(), mean, atol=1e-6)
+    assert torch.allclose(ensemble.prefix(1)(images).exp(), members[0](images).softmax(1), atol=1e-6)
+
+
+@pytest.mark.parametrize(("members", "classes", "off"), [(3, 4, False), (4, 4, True), (1, 4, True)])
+def test_diversity_is_switched_off_with_a_note_when_its_matrix_is_singular(members, classes, off):
+    assert bool(note_switched_off(Joint(), members=members, classes=classes)) is off

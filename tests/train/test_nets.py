@@ -1,0 +1,83 @@
+"""The networks: sizes from the literature, a user's own, and shapes after pruning."""
+
+import sys
+
+import pytest
+import torch
+
+from eed_edge.errors import NetworkError
+from eed_edge.train import nets
+
+
+@pytest.mark.parametrize(
+    ("arch", "millions"), [("resnet18", 11.17), ("vgg16", 14.72)], ids=["resnet18", "vgg16"]
+)
+def test_full_size_networks_have_the_parameters_that_the_paper_names(arch, millions):
+    net = nets.build(arch, classes=10, channels=3, width=64)
+    count = sum(parameter.numel() for parameter in net.parameters())
+    assert count / 1e6 == pytest.approx(millions, abs=0.01)
+
+
+def test_normalisation_is_the_first_layer():
+    net = nets.build("resnet18", classes=4, channels=1, width=8).eval()
+    net.normalise.mean.fill_(0.25)
+    net.normalise.std.fill_(0.5)
+    images = torch.rand(2, 1, 8, 8)
+    assert torch.equal(net(images), net.body((images - 0.25) / 0.5))
+
+
+def test_the_seed_alone_decides_the_weights():
+    state = torch.get_rng_state()
+    one, same, other = (nets.build("vgg16", classes=3, channels=3, width=2, seed=s) for s in (1, 1, 2))
+    assert torch.equal(one.body.classify.weight, same.body.classify.weight)
+    assert not torch.equal(one.body.classify.weight, other.body.classify.weight)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_network_of_ones_own_is_found_by_its_path(tmp_path, monkeypatch):
+    (tmp_path / "my_nets.py").write_text(
+        "from torch import nn\n"
+        "def build(*, classes, channels, width):\n"
+        "    conv = nn.Conv2d(channels, width, 3)\n"
+        "    return nn.Sequential(conv, nn.Flatten(), nn.Linear(width * 36, classes))\n"
+        "def broken(**sizes):\n"
+        "    raise RuntimeError('no luck')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    net = nets.build("my_nets:build", classes=4, channels=3, width=8)
+    nets.check_logits(net, torch.rand(2, 3, 8, 8), 4)
+    with pytest.raises(NetworkError, match="failed to build a network: no luck"):
+        nets.build("my_nets:broken", classes=4, channels=3, width=8)
+    with pytest.raises(NetworkError, match="cannot be imported"):
+        nets.build("my_nets:missing", classes=4, channels=3, width=8)
+
+
+@pytest.mark.parametrize(
+    ("arch", "message"),
+    [
+        ("resnet19", "expected one of"),
+        ("no_such_module:build", "cannot be imported"),
+        ("math:pi", "a function"),
+    ],
+)
+def test_an_unknown_architecture_is_refused(arch, message):
+    with pytest.raises(NetworkError, match=message):
+        nets.build(arch, classes=4, channels=3, width=8)
+
+
+def test_images_that_are_too_small_are_told_before_training():
+    net = nets.build("vgg16", classes=4, channels=3, width=2)
+    with pytest.raises(NetworkError, match="fails on images"):
+        nets.check_logits(net, torch.rand(2, 3, 8, 8), 4)
+    with pytest.raises(NetworkError, match=r"must give logits \(2, 5\)"):
+        nets.check_logits(net, torch.rand(2, 3, 32, 32), 5)
+
+
+def test_shapes_of_another_network_are_refused():
+    net = nets.build("resnet18", classes=4, channels=3, width=8)
+    shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+    with pytest.raises(NetworkError, match="differ at"):
+        nets.fit_shapes(net, {**shapes, "extra": (1,)})
+    with pytest.raises(NetworkError, match="expected 4 dimensions, got 1"):
+        nets.fit_shapes(net, {**shapes, "body.stem.0.weight": (3,)})
