@@ -1,0 +1,187 @@
+"""Four importance scores: which channels of a network matter (EED, sec. 3.2).
+
+Each score is a torch-pruning ``Importance``: called with a coupled group it gives one score per
+channel. A channel's score is the mean over the layers that produce it.
+"""
+
+import copy
+import logging
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from eed_edge.prune.groups import CONVOLUTIONS, NORMS, Structure
+from eed_edge.train.attacks import frozen
+
+log = logging.getLogger(__name__)
+LAYERS = (*CONVOLUTIONS, nn.Linear)
+
+
+class ChannelScores(tp.importance.Importance):  # type: ignore[misc]
+    """Scores per layer and output channel, looked up by coupled group.
+
+    Args:
+        scores: layer name to ``(outputs,)`` scores, 0 or more.
+        net: the network whose groups will be asked for.
+    """
+
+    def __init__(self, scores: Mapping[str, Tensor], net: nn.Module) -> None:
+        self.scores = dict(scores)
+        self._names = {module: name for name, module in net.named_modules()}
+
+    def __call__(self, group: Any, **_: Any) -> Tensor:
+        """One score per channel of ``group``, in the order of its first layer's channels."""
+        first = group[0].dep.target.module
+        produced = [
+            self.scores[name]
+            for dependency, _ in group
+            if (name := self._names.get(dependency.target.module)) in self.scores
+            and dependency.handler in _OUTPUT_PRUNERS
+            and len(self.scores[name]) == len(self.scores[self._names[first]])
+        ]
+        return torch.stack(produced).mean(0)
+
+
+_OUTPUT_PRUNERS = {
+    pruner.prune_out_channels
+    for pruner in (
+        tp.pruner.function.PrunerBox[kind]
+        for kind in (tp.ops.OPTYPE.CONV, tp.ops.OPTYPE.LINEAR, tp.ops.OPTYPE.DEPTHWISE_CONV)
+    )
+}
+
+Score = Callable[[nn.Module, Structure, Tensor, Tensor], ChannelScores]
+"""``score(net, structure, attacked, labels)``; attacked ``(n, c, h, w)`` in [0, 1]."""
+
+
+def nis(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> ChannelScores:
+    """Neuron importance, propagated from the last layer backwards: ``I_i = |w_{i+1}|^T I_{i+1}``.
+
+    The recursion is the gradient of the summed output of the network made of absolute weights:
+    ``|w|`` is summed over a kernel, batch norm scales by ``|gamma| / sqrt(var + eps)``, a residual
+    sum passes importance to both branches and adds where branches split. Circular padding makes
+    every kernel tap count at every position, so positions can be summed.
+
+    Source:
+        EED, eq. 7-8; Yu et al., "NISP", CVPR 2018. Importance of the last layer is all ones.
+    """
+    absolute = copy.deepcopy(net).double().eval()
+    for module in absolute.modules():
+        if isinstance(module, LAYERS):
+            module.weight.data.abs_()
+            if module.bias is not None:
+                module.bias.data.zero_()
+            if isinstance(module, CONVOLUTIONS) and module.padding_mode == "zeros":
+                module.padding_mode = "circular"
+        elif isinstance(module, NORMS):
+            if module.affine:
+                module.weight.data.abs_()
+                module.bias.data.zero_()
+            module.running_mean.zero_()  # type: ignore[union-attr]
+    outputs: dict[str, list[Tensor]] = {}
+
+    def keep(name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            outputs.setdefault(name, []).append(output)
+
+        return hook
+
+    for name, module in absolute.named_modules():
+        if isinstance(module, LAYERS):
+            module.register_forward_hook(keep(name))
+    # All ones stay positive through the normalisation only if it is undone: start above its mean.
+    image = torch.full_like(attacked[:1], 2.0, dtype=torch.float64).requires_grad_(True)
+    with torch.enable_grad():
+        total = absolute(image).sum()
+        names = [name for name, found in outputs.items() for _ in found]
+        tensors = [tensor for found in outputs.values() for tensor in found]
+        gradients = torch.autograd.grad(total, tensors)
+    scores: dict[str, Tensor] = {}
+    for name, gradient in zip(names, gradients, strict=True):
+        positions = gradient.sum(dim=[d for d in range(gradient.dim()) if d != _channel_dim(gradient)])
+        scores[name] = scores.get(name, 0) + positions
+    return ChannelScores({name: score.float() for name, score in scores.items()}, net)
+
+
+def erm(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> ChannelScores:
+    """Weight magnitude, scaled per layer: ``eta * |w| / max|w|``, averaged over a channel's weights.
+
+    Source:
+        EED, eq. 9; HYDRA (Sehwag et al., NeurIPS 2020) with ``eta = sqrt(6 / fan_in)``.
+    """
+    scores = {}
+    for name, weight in _weights(net).items():
+        eta = math.sqrt(6 / weight[0].numel())
+        scores[name] = eta * _per_channel(weight.abs() / weight.abs().max().clamp_min(1e-12)).mean(1)
+    return ChannelScores(scores, net)
+
+
+def ase(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> ChannelScores:
+    """Adversarial saliency: ``1/2 * d2L/dw2 * w^2`` under attack, summed over a channel's weights.
+
+    The Hessian's diagonal is the empirical Fisher: the mean over images of squared gradients.
+
+    Source:
+        EED, eq. 10; MAD (Lee et al., 2022).
+    """
+    weights = _weights(net)
+    layers = {name: net.get_submodule(name).weight for name in weights}
+    fisher = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    with frozen(net):
+        for weight in layers.values():
+            weight.requires_grad_(True)
+        for image, label in zip(attacked, labels, strict=True):
+            loss = F.cross_entropy(net(image[None]), label[None])
+            gradients = torch.autograd.grad(loss, list(layers.values()))  # type: ignore[arg-type]
+            for name, gradient in zip(layers, gradients, strict=True):
+                fisher[name] += gradient.square()
+        for weight in layers.values():
+            weight.requires_grad_(False)
+    scores = {
+        name: _per_channel(0.5 * fisher[name] / len(labels) * weight.square()).sum(1)
+        for name, weight in weights.items()
+    }
+    return ChannelScores(scores, net)
+
+
+def bnsf(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> ChannelScores:
+    """Magnitude of the effective weight ``gamma * w / sqrt(var + eps)``, summed over a channel's weights.
+
+    A layer without a batch norm behind it gets scale 1.
+
+    Source:
+        EED, eq. 11; BNAP.
+    """
+    scores = {}
+    for name, weight in _weights(net).items():
+        scale = torch.ones(len(weight), device=weight.device)
+        if name in structure.norm_of:
+            norm = net.get_submodule(structure.norm_of[name])
+            gamma = norm.weight.detach() if norm.affine else scale  # type: ignore[operator]
+            scale = gamma * torch.rsqrt(norm.running_var + norm.eps)  # type: ignore[operator]
+        else:
+            log.info("%s: no batch norm behind it, its weights count as they are", name)
+        scores[name] = _per_channel(weight).abs().sum(1) * scale.abs()
+    return ChannelScores(scores, net)
+
+
+SCORES: dict[str, Score] = {"nis": nis, "erm": erm, "ase": ase, "bnsf": bnsf}
+
+
+def _weights(net: nn.Module) -> dict[str, Tensor]:
+    return {
+        name: module.weight.detach() for name, module in net.named_modules() if isinstance(module, LAYERS)
+    }
+
+
+def _per_channel(weight: Tensor) -> Tensor:
+    return weight.flatten(1)  # (outputs, weights of one channel)
+
+
+def _channel_dim(output: Tensor) -> int:
+    return output.dim() - 1 if output.dim() == 2 else 1

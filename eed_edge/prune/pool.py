@@ -1,0 +1,177 @@
+"""The pool: importance scores × data subsets, each pruned from the base and fine-tuned under attack."""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from eed_edge.prune import scores
+from eed_edge.prune.groups import analyse, count
+from eed_edge.prune.importance import SCORES
+from eed_edge.prune.pruning import Budget, prune, recalibrate, widths
+from eed_edge.recipe import Pool, Recipe
+from eed_edge.train import attacks, checkpoint, loop, losses
+from eed_edge.train.batches import Images, as_float
+from eed_edge.train.loop import Watch
+from eed_edge.train.nets import Classifier
+
+SCORE_STEPS = 10
+"""PGD steps of the attack on the images that a score is estimated from."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One entry of the pool: which score, which data subset, and the seed of everything random in it."""
+
+    score: str
+    subset: int
+    index: int
+
+    @property
+    def name(self) -> str:
+        """File name without its ending, such as ``nis-0``."""
+        return f"{self.score}-{self.subset}"
+
+
+def candidates(recipe: Recipe) -> list[Candidate]:
+    """All candidates of a recipe: every score with every subset, 4 × 3 = 12 by default."""
+    pairs = [(score, subset) for score in recipe.scores.names for subset in range(recipe.pool.subsets)]
+    return [Candidate(score, subset, index) for index, (score, subset) in enumerate(pairs)]
+
+
+def subset_indices(n: int, candidate: Candidate, *, cfg: Pool, seed: int) -> np.ndarray:
+    """Which training images a candidate sees: the shared part and its own share of the rest, sorted.
+
+    The order is shuffled anew for each score; subsets of one score overlap in the shared part only.
+
+    Args:
+        n: number of training images.
+
+    Returns:
+        ``(m,)`` indices below ``n``.
+
+    Source:
+        EED, sec. 5.1: 25 % shared, 75 % split over three.
+    """
+    score_number = list(SCORES).index(candidate.score)
+    order = np.random.default_rng([seed, score_number]).permutation(n)
+    shared, rest = np.split(order, [round(cfg.shared * n)])
+    return np.sort(np.concatenate([shared, np.array_split(rest, cfg.subsets)[candidate.subset]]))
+
+
+def build(
+    base: Classifier,
+    train: Images,
+    tune: Images,
+    *,
+    recipe: Recipe,
+    folder: Path,
+    watch: Callable[[Candidate], Watch],
+) -> Iterator[tuple[Candidate, Path]]:
+    """Make each candidate that ``folder`` does not hold yet; yield all of them in order.
+
+    Args:
+        base: the trained network; it is left unchanged.
+        folder: one file a candidate, and the checkpoint of the one under way.
+        watch: gives the watcher of a candidate's training.
+    """
+    for candidate in candidates(recipe):
+        path = folder / f"{candidate.name}.safetensors"
+        if not path.exists():
+            _make(base, train, tune, candidate, recipe=recipe, path=path, watch=watch(candidate))
+        yield candidate, path
+
+
+def _make(
+    base: Classifier,
+    train: Images,
+    tune: Images,
+    candidate: Candidate,
+    *,
+    recipe: Recipe,
+    path: Path,
+    watch: Watch,
+) -> None:
+    cfg, seed = recipe.pool, recipe.seed * 1009 + candidate.index + 1
+    chosen = subset_indices(len(train), candidate, cfg=cfg, seed=recipe.seed)
+    own = train[torch.from_numpy(chosen).to(train.images.device)]
+    pruned, state = path.with_suffix(".pruned"), path.with_suffix(".state")
+    if pruned.exists():
+        net, record = checkpoint.load_net(pruned)
+        net.to(own.images.device)
+    else:
+        net, record = _prune(base, own, candidate, recipe=recipe, seed=seed)
+        checkpoint.save_net(pruned, net, record)
+
+    def loss(network: nn.Module, clean: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
+        logits = network(attacked)
+        hard = nn.functional.cross_entropy(logits, labels, label_smoothing=cfg.label_smoothing)
+        if not cfg.distill:
+            return hard
+        with torch.no_grad():
+            teacher = base(clean)
+        return (1 - cfg.distill) * hard + cfg.distill * losses.distillation(logits.float(), teacher.float())
+
+    base.eval()
+    fitted = loop.fit(
+        net, own, tune, cfg=cfg, augment=recipe.data, loss=loss, seed=seed, state=state, watch=watch
+    )
+    record = {**record, "training": fitted.summary, "history": fitted.history}
+    net.load_state_dict(fitted.last)
+    checkpoint.save_net(path.with_name(f"{candidate.name}-last.safetensors"), net, record)
+    net.load_state_dict(fitted.best)
+    checkpoint.save_net(path, net, record)
+    state.unlink(missing_ok=True)
+    pruned.unlink()
+
+
+def _prune(
+    base: Classifier, own: Images, candidate: Candidate, *, recipe: Recipe, seed: int
+) -> tuple[Classifier, dict[str, Any]]:
+    """The pruned, not yet fine-tuned network of a candidate, and its record."""
+    generator = torch.Generator(own.images.device).manual_seed(seed)
+    few = own[torch.randperm(len(own), generator=generator, device=own.images.device)[: recipe.scores.images]]
+    images, image = as_float(few.images), as_float(own.images[:1])
+    structure, _ = analyse(base, image)
+    whole = count(base, image)
+    share = recipe.prune.member_share
+    eps = recipe.pool.eps_255 / 255
+    with attacks.frozen(base):
+        attacked = attacks.pgd(
+            base, images, few.labels, eps=eps, step=eps / 4, steps=SCORE_STEPS, generator=generator
+        )
+    importance = SCORES[candidate.score](base, structure, attacked, few.labels)
+    choice = scores.uniform(structure, importance, member_share=share)
+    if recipe.scores.search:
+        choice = scores.optimise(
+            copy.deepcopy(base),
+            structure,
+            choice,
+            own,
+            cfg=recipe.scores,
+            attack=recipe.pool,
+            augment=recipe.data,
+            member_share=share,
+            seed=seed,
+        )
+    chosen = widths(
+        structure, choice.kept, Budget(share * whole[0], share * whole[1]), round_to=recipe.prune.round_to
+    )
+    net = prune(base, choice, image, chosen)
+    recalibrate(net, own, batch=recipe.pool.batch)
+    params, macs = count(net, image)
+    pruning = {
+        "importance": candidate.score,
+        "subset": candidate.subset,
+        "widths": chosen,
+        "params": params,
+        "macs": macs,
+        "kept": {root: round(kept, 4) for root, kept in choice.kept.items()},
+        "images": len(own),
+    }
+    return net, {"pruning": pruning}

@@ -1,0 +1,156 @@
+"""Score search: learn under attack which channels to keep and how many per layer (HARP, eq. 5-6).
+
+Scores and one threshold per group are learned while the weights stand still. A channel is on when
+its score is above the threshold; gradients pass as if the step were a sigmoid. The loss is the
+attacked cross-entropy of the masked network plus phi times what its cost exceeds the target by.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from eed_edge.prune.groups import Structure
+from eed_edge.recipe import Data, Pool, Scores
+from eed_edge.train import attacks, batches
+from eed_edge.train.batches import Images
+
+TEMPERATURE = 0.1
+"""Width of the sigmoid through which gradients pass, in units of scores that lie in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to keep: group root to a score per channel ``(channels,)``, and to a share in (0, 1]."""
+
+    scores: Mapping[str, Tensor]
+    kept: Mapping[str, float]
+
+
+def uniform(structure: Structure, importance: Any, *, member_share: float) -> Choice:
+    """The initial scores, as ranks in (0, 1], and one width for all layers that meets the target."""
+    scores = {group.root: ranks(importance(group.coupled)) for group in structure.groups}
+    share = member_share**0.5  # a layer's cost goes with inputs × outputs
+    return Choice(scores, {group.root: share for group in structure.groups})
+
+
+def ranks(importance: Tensor) -> Tensor:
+    """Importance replaced by its rank, from 1/C for the least to 1 for the most important channel."""
+    order = importance.argsort(stable=True)
+    rank = torch.empty_like(importance)
+    rank[order] = torch.arange(1, len(order) + 1, dtype=rank.dtype, device=rank.device)
+    return rank / len(order)
+
+
+def optimise(
+    net: nn.Module,
+    structure: Structure,
+    start: Choice,
+    train: Images,
+    *,
+    cfg: Scores,
+    attack: Pool,
+    augment: Data,
+    member_share: float,
+    seed: int,
+) -> Choice:
+    """Learned scores and per-layer rates, from the initial ones.
+
+    Args:
+        net: the base, in a copy: its batch-norm statistics adapt to the masks, nothing else changes.
+        member_share: target for parameters and MACs as a share of the whole network's.
+        attack: how training images are attacked, and the batch size.
+
+    Source:
+        HARP (Zhao and Wressnegger, ICLR 2023), with masks over coupled channels instead of weights.
+    """
+    scores = {root: score.clone().requires_grad_(True) for root, score in start.scores.items()}
+    thresholds = {
+        root: torch.tensor(1 - kept, device=scores[root].device, requires_grad=True)
+        for root, kept in start.kept.items()
+    }
+    whole = structure.cost({group.root: 1.0 for group in structure.groups})
+    optimiser = torch.optim.Adam([*scores.values(), *thresholds.values()], lr=cfg.lr)
+    masks: dict[str, Tensor] = {}
+    device = train.images.device
+    with _masked(net, structure, masks), _still(net):
+        for epoch in range(cfg.epochs):
+            generator = torch.Generator(device).manual_seed(seed * 1_000_003 + epoch)
+            for images, labels in batches.epoch(
+                train, batch=attack.batch, augment=augment, generator=generator
+            ):
+                live = _masks(scores, thresholds)
+                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                    masks.update({root: mask.detach() for root, mask in live.items()})
+                    attacked = attacks.craft(
+                        net, images, labels, attack=attack.attack, cfg=attack, generator=generator
+                    )
+                    masks.update(live)
+                    net.train()
+                    loss = F.cross_entropy(net(attacked), labels)
+                cost = structure.cost({root: mask.mean() for root, mask in live.items()})
+                for now, all_ in zip(cost, whole, strict=True):
+                    loss = loss + cfg.phi * F.relu(now / all_ / member_share - 1)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+    masks = {root: mask.detach() for root, mask in _masks(scores, thresholds).items()}
+    return Choice(
+        {root: score.detach() for root, score in scores.items()},
+        {root: max(mask.mean().item(), 1 / len(mask)) for root, mask in masks.items()},
+    )
+
+
+def _masks(scores: Mapping[str, Tensor], thresholds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """1 for a channel that stays, 0 for one that goes; the best channel of a group always stays."""
+    masks = {}
+    for root, score in scores.items():
+        soft = torch.sigmoid((score - thresholds[root]) / TEMPERATURE)
+        hard = ((score > thresholds[root]) | (score == score.max())).float()
+        masks[root] = hard + soft - soft.detach()
+    return masks
+
+
+@contextmanager
+def _masked(net: nn.Module, structure: Structure, masks: Mapping[str, Tensor]) -> Iterator[None]:
+    """Multiply what each group's layers put out by the group's mask, read anew at every call.
+
+    A channel counts as removed where it enters the sum or the activation: after its batch norm,
+    or after the layer itself where there is none.
+    """
+
+    def hook(root: str) -> Any:
+        def multiply(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+            shape = [1] * output.dim()
+            shape[-1 if output.dim() == 2 else 1] = -1
+            return output * masks[root].view(shape)
+
+        return multiply
+
+    hooks = []
+    for group in structure.groups:
+        plain = [name for name in group.producers if name not in structure.norm_of]
+        for name in (*group.norms, *plain):
+            hooks.append(net.get_submodule(name).register_forward_hook(hook(group.root)))
+    try:
+        yield
+    finally:
+        for handle in hooks:
+            handle.remove()
+
+
+@contextmanager
+def _still(net: nn.Module) -> Iterator[None]:
+    """No gradients for the weights, only for scores and thresholds."""
+    wanted = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    for parameter in wanted:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)

@@ -1,0 +1,207 @@
+"""Pruning: the smaller network answers as the masked one, meets its budget, and keeps round widths."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from eed_edge.errors import NetworkError
+from eed_edge.prune import pruning, scores
+from eed_edge.prune.groups import analyse, count
+from eed_edge.prune.pruning import Budget
+from eed_edge.prune.scores import Choice
+from eed_edge.recipe import Data, Pool, Scores
+from eed_edge.train import nets
+from eed_edge.train.batches import Images
+
+IMAGE = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+ARCHITECTURES = ["resnet18", "vgg16"]
+
+
+def network(arch: str, width: int = 16) -> nn.Module:
+    """With batch-norm values as after training, so that wrong channels show."""
+    net = nets.build(arch, classes=4, channels=3, width=width, seed=2)
+    generator = torch.Generator().manual_seed(3)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.uniform_(0.5, 1.5, generator=generator)
+            module.bias.data.normal_(0, 0.2, generator=generator)
+            module.running_mean.normal_(0, 0.2, generator=generator)
+    return net.eval()
+
+
+def random_choice(structure, seed: int = 0) -> Choice:
+    generator = torch.Generator().manual_seed(seed)
+    return Choice(
+        {g.root: torch.rand(g.channels, generator=generator) for g in structure.groups},
+        {g.root: 0.5 for g in structure.groups},
+    )
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_the_cost_model_equals_a_real_count_before_and_after_pruning(arch):
+    net = network(arch)
+    structure, _ = analyse(net, IMAGE[:1])
+    assert structure.cost({g.root: 1.0 for g in structure.groups}) == count(net, IMAGE[:1])
+    chosen = {g.root: max(3, g.channels // (i % 4 + 1)) for i, g in enumerate(structure.groups)}
+    small = pruning.prune(net, random_choice(structure), IMAGE[:1], chosen)
+    kept = {g.root: chosen[g.root] / g.channels for g in structure.groups}
+    assert structure.cost(kept) == pytest.approx(count(small, IMAGE[:1]), rel=1e-9)
+
+
+def test_macs_of_resnet18_are_those_of_the_literature():
+    net = nets.build("resnet18", classes=10, channels=3, width=64)
+    assert count(net, IMAGE[:1])[1] / 1e6 == pytest.approx(555.4, abs=1.5)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_the_pruned_network_answers_as_the_network_with_these_channels_masked(arch):
+    net = network(arch)
+    structure, _ = analyse(net, IMAGE[:1])
+    choice = random_choice(structure)
+    chosen = {g.root: g.channels // 2 for g in structure.groups}
+    masks = {
+        root: (score >= score.sort(descending=True).values[chosen[root] - 1]).float()
+        for root, score in choice.scores.items()
+    }
+    with torch.no_grad():
+        with scores._masked(net, structure, masks):
+            masked = net(IMAGE)
+        pruned = pruning.prune(net, choice, IMAGE[:1], chosen).eval()(IMAGE)
+    torch.testing.assert_close(pruned, masked, rtol=1e-4, atol=1e-5)
+
+
+def test_pruning_leaves_the_base_unchanged():
+    net = network("resnet18")
+    before = copy.deepcopy(net.state_dict())
+    structure, _ = analyse(net, IMAGE[:1])
+    pruning.prune(net, random_choice(structure), IMAGE[:1], {g.root: 8 for g in structure.groups})
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+STRUCTURE = analyse(network("resnet18", 32), IMAGE[:1])[0]
+WHOLE = STRUCTURE.cost({g.root: 1.0 for g in STRUCTURE.groups})
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shares=st.lists(st.floats(0.02, 1), min_size=len(STRUCTURE.groups), max_size=len(STRUCTURE.groups)),
+    budget=st.floats(0.08, 1),
+)
+def test_widths_are_multiples_of_eight_and_use_the_budget_without_exceeding_it(shares, budget):
+    kept = {g.root: share for g, share in zip(STRUCTURE.groups, shares, strict=True)}
+    limit = Budget(budget * WHOLE[0], budget * WHOLE[1])
+    chosen = pruning.widths(STRUCTURE, kept, limit, round_to=8)
+    whole = {g.root: g.channels for g in STRUCTURE.groups}
+    assert all(width % 8 == 0 and 8 <= width <= whole[root] for root, width in chosen.items())
+
+    def cost(widths):
+        return STRUCTURE.cost({root: width / whole[root] for root, width in widths.items()})
+
+    assert all(c <= b + 1 for c, b in zip(cost(chosen), limit, strict=True))
+    for root in chosen:  # nothing more would have fitted
+        if chosen[root] + 8 <= whole[root]:
+            more = cost({**chosen, root: chosen[root] + 8})
+            assert any(c > b for c, b in zip(more, limit, strict=True))
+
+
+def test_a_base_whose_widths_are_no_multiples_of_eight_keeps_whole_or_rounds_and_says_so(caplog):
+    caplog.set_level("INFO")
+    structure, _ = analyse(network("resnet18", 12), IMAGE[:1])
+    whole = structure.cost({g.root: 1.0 for g in structure.groups})
+    chosen = pruning.widths(
+        structure, {g.root: 0.5 for g in structure.groups}, Budget(0.5 * whole[0], 0.5 * whole[1]), round_to=8
+    )
+    channels = {g.root: g.channels for g in structure.groups}
+    assert all(width % 8 == 0 or width == channels[root] for root, width in chosen.items())
+    assert "12 channels are no multiple of 8" in caplog.text
+
+
+def test_a_budget_below_the_smallest_widths_is_refused():
+    with pytest.raises(NetworkError, match=r"with the smallest widths it has .* raise prune.member_share"):
+        pruning.widths(STRUCTURE, {g.root: 0.5 for g in STRUCTURE.groups}, Budget(1e4, 1e4), round_to=8)
+
+
+def test_recalibration_gives_the_statistics_of_the_images():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    images = torch.randint(0, 256, (64, 3, 8, 8), dtype=torch.uint8)
+    pruning.recalibrate(net, Images(images, torch.zeros(64)), batch=16)
+    features = net[0](images.float() / 255).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(net[1].running_mean, features.mean(1).detach(), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(net[1].running_var, features.var(1).detach(), rtol=0.05, atol=1e-3)
+    assert net[1].momentum == 0.1
+
+
+def search(net, structure, train: Images, start: Choice, **changes) -> Choice:
+    cfg = Scores(**{"epochs": 6, "lr": 0.05, "phi": 2.0, **changes})
+    attack = Pool(batch=16, eps_255=8.0)
+    return scores.optimise(
+        net, structure, start, train,
+        cfg=cfg, attack=attack, augment=Data(flip=False, crop=0), member_share=0.2, seed=0,
+    )  # fmt: skip
+
+
+def toy() -> tuple[nn.Module, Images]:
+    """Class 0 is bright above, 1 bright below; only channels 0 and 1 of eight carry that."""
+    net = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 2)).eval()
+    net[0].weight.data.zero_()
+    net[0].weight.data[:2, 0, 1, 1] = 1.0
+    net[0].bias.data.zero_()
+    weight = torch.zeros(2, 8, 4, 4)
+    weight[0, :2, :2], weight[1, :2, 2:] = 1.0, 1.0
+    net[3].weight.data = weight.flatten(1)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 60, (64, 1, 4, 4), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(64) % 2
+    for i, label in enumerate(labels.tolist()):
+        images[i, 0, 2 * label : 2 * label + 2] += 150
+    return net, Images(images, labels)
+
+
+def test_the_search_finds_the_channels_that_matter_from_scores_that_are_wrong():
+    net, train = toy()
+    structure, _ = analyse(net, torch.rand(1, 1, 4, 4))
+    (group,) = structure.groups
+    wrong = torch.arange(1, 9) / 8  # the useful channels 0 and 1 come last
+    found = search(net, structure, train, Choice({group.root: wrong}, {group.root: 0.45}), epochs=30)
+    gain = (found.scores[group.root] - wrong).tolist()
+    assert min(gain[:2]) > max(gain[2:])
+
+
+def test_the_search_brings_the_cost_to_the_target_and_touches_no_weight():
+    net, train = toy()
+    weights = copy.deepcopy(net.state_dict())
+    structure, _ = analyse(net, torch.rand(1, 1, 4, 4))
+    (group,) = structure.groups
+    start = Choice({group.root: torch.rand(8, generator=torch.Generator().manual_seed(1))}, {group.root: 0.9})
+    one, again = search(net, structure, train, start), search(net, structure, train, start)
+    assert one.kept[group.root] <= 0.25 < start.kept[group.root]
+    assert torch.equal(one.scores[group.root], again.scores[group.root])
+    assert all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
+    assert all(parameter.requires_grad for parameter in net.parameters())
+
+
+def test_ranks_replace_scores_by_their_order():
+    assert scores.ranks(torch.tensor([5.0, -1.0, 100.0, 5.0])).tolist() == [0.5, 0.25, 1.0, 0.75]
+
+
+class Untraceable(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise RuntimeError("not today")
+
+
+def test_a_network_that_cannot_be_traced_is_told_in_one_line():
+    with pytest.raises(NetworkError, match=r"cannot trace the network \(RuntimeError: not today\)"):
+        analyse(Untraceable(), IMAGE[:1])
+
+
+def test_a_network_without_prunable_channels_is_told():
+    with pytest.raises(NetworkError, match="found no channels to prune"):
+        analyse(nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), torch.rand(1, 3, 2, 2))
