@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from eed_edge import typed
 from eed_edge.errors import RecipeError
@@ -27,6 +27,8 @@ def _choice(default: str, *allowed: str) -> Any:
 
 class Section:
     """A part of the recipe whose values are held to what their fields allow."""
+
+    DEFAULTS: ClassVar = True  # a key that is left out takes its default
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):  # type: ignore[arg-type]
@@ -100,6 +102,8 @@ class Training(Section):
     """onecycle: up for a fifth, down to 0; cosine: down to 0; step: ×0.1 at half and at three quarters."""
     momentum: float = _number(0.9, 0, 0.9999)
     weight_decay: float = _number(5e-4, 0, 1)
+    clip: float = _number(0.0, 0)
+    """Gradients of a larger norm are scaled down to this; 0 leaves them."""
     label_smoothing: float = _number(0.1, 0, 0.9)
     averaging: float = _number(0.995, 0, 0.999999)
     """Decay per step of the weight average that is judged and kept; 0 keeps the plain weights."""
@@ -139,6 +143,7 @@ class Joint(Training):
     """Joint training of the selected members (eq. 14-19)."""
 
     epochs: int = _number(4, 1, 10_000)
+    clip: float = _number(10.0, 0)
     distill: float = _number(0.0, 0, 1)
     """Share of the members' cross-entropy replaced by the divergence from the base's clean answer."""
     alpha: float = _number(2.0, 0)

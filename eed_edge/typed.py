@@ -1,7 +1,8 @@
 """Turn plain JSON or TOML values into frozen dataclasses, refusing whatever does not fit.
 
 The dataclass is the schema: field names are the keys, all needed but those with the metadata
-``optional``; annotations are the types; ``__post_init__`` checks ranges by raising ``ValueError``.
+``optional`` (a class with ``DEFAULTS`` needs none); annotations are the types; ``__post_init__``
+checks ranges by raising ``ValueError``.
 """
 
 import dataclasses
@@ -54,7 +55,7 @@ def _read_dataclass(kind: Any, value: object, where: str) -> Any:
     for name, field in fields.items():
         if name in entries:
             values[name] = _read(hints[name], entries[name], f"{where}.{name}")
-        elif not field.metadata.get("optional"):
+        elif not (field.metadata.get("optional") or getattr(kind, "DEFAULTS", False)):
             raise ValueError(f"{where}: key {name!r} is missing")
     try:
         return kind(**values)

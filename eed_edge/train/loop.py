@@ -191,6 +191,8 @@ def _one_epoch(
             value = loss(net, images, attacked, labels)
         optimiser.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
+        if cfg.clip:
+            nn.utils.clip_grad_norm_(net.parameters(), cfg.clip)
         optimiser.step()
         total += value.detach()
         now.step += 1

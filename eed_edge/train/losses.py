@@ -56,10 +56,10 @@ def diversity(probs: Tensor, labels: Tensor) -> Tensor:
     members, n, k = probs.shape
     wrong = torch.ones(n, k, dtype=torch.bool, device=probs.device).scatter_(1, labels[:, None], False)
     rest = probs[:, wrong].view(members, n, k - 1).transpose(0, 1)  # (n, members, k - 1)
-    rest = F.normalize(rest.float(), dim=2)
+    rest = F.normalize(rest.double(), dim=2)  # members that agree leave a determinant near 1e-6
     gram = rest @ rest.transpose(1, 2)  # (n, members, members)
-    ridge = GRAM_RIDGE * torch.eye(members, device=probs.device)
-    return torch.logdet(gram + ridge).mean().neg()
+    ridge = GRAM_RIDGE * torch.eye(members, dtype=gram.dtype, device=probs.device)
+    return torch.logdet(gram + ridge).mean().neg().to(probs.dtype)
 
 
 def misclassified(probs: Tensor, labels: Tensor) -> Tensor:

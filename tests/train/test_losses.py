@@ -53,25 +53,22 @@ CASES = {
 def test_a_loss_term_equals_its_slow_version(name, logits):
     fast, slow = CASES[name]
     probs = logits.softmax(2)
-    tolerance = 1e-4 if name == "diversity" else 1e-9  # the determinant is taken in float32
-    assert fast(probs).item() == pytest.approx(slow(probs.numpy()), rel=tolerance)
+    assert fast(probs).item() == pytest.approx(slow(probs.numpy()), rel=1e-9)
 
 
-@pytest.mark.parametrize("name", ["mean_entropy", "misclassified"])
+def test_members_that_agree_give_a_large_but_finite_diversity_loss_and_gradient():
+    one = torch.randn(1, 4, 5, generator=torch.Generator().manual_seed(0))
+    logits = one.repeat(4, 1, 1).requires_grad_(True)
+    value = losses.diversity(logits.softmax(2), LABELS)
+    value.backward()
+    assert 30 < value.item() < 50  # -log(4 * 1e-18)
+    assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_the_gradient_of_a_loss_term_equals_finite_differences(name, logits):
     fast, _ = CASES[name]
     assert torch.autograd.gradcheck(lambda x: fast(x.softmax(2)), logits.requires_grad_(True))
-
-
-def test_the_gradient_of_diversity_equals_finite_differences(logits):
-    probs = logits.softmax(2).requires_grad_(True)
-    (gradient,) = torch.autograd.grad(losses.diversity(probs, LABELS), probs)
-    place, step = (1, 2, 3), 1e-5
-    moved = [probs.detach().clone(), probs.detach().clone()]
-    moved[0][place] += step
-    moved[1][place] -= step
-    slope = (slow_diversity(moved[0].numpy()) - slow_diversity(moved[1].numpy())) / (2 * step)
-    assert gradient[place].item() == pytest.approx(slope, rel=1e-3)
 
 
 def test_cross_entropy_is_the_sum_over_members_of_the_mean_over_images(logits):

@@ -1,0 +1,34 @@
+"""One small real run of the whole flow, shared by the tests that need a run or a bundle."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from click.testing import CliRunner, Result
+
+TINY = Path(__file__).parent / "tiny.toml"
+
+
+class Flow(NamedTuple):
+    run: Path
+    bundle: Path
+
+
+def call(*words: object) -> Result:
+    """Run a command line of eed-edge in this process."""
+    from eed_edge.cli import main
+
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.fixture(scope="session")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
+    folder = tmp_path_factory.mktemp("flow")
+    made = Flow(folder / "run", folder / "bundle")
+    for words in (
+        ("train", TINY, "--run", made.run),
+        ("export", made.run, made.bundle, "--with-dense"),
+    ):
+        result = call(*words)
+        assert result.exit_code == 0, result.output
+    return made
