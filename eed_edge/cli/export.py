@@ -1,0 +1,41 @@
+"""``eed-edge export``: from a finished run to a bundle for the device."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("export")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--with-dense", is_flag=True, help="Add dense.onnx, the unpruned base, for comparison.")
+@click.option(
+    "--golden",
+    type=click.Choice(["real", "synthetic"]),
+    default="real",
+    show_default=True,
+    help="Images that eed-edge check answers: a few of calib, or noise when those are private.",
+)
+def command(run: Path, bundle: Path, with_dense: bool, golden: str) -> None:
+    """Calibrate the gate of RUN's team and write BUNDLE: ONNX files, manifest, golden answers.
+
+    An existing bundle is replaced in one step, and only when the new one is whole and answers as
+    torch does.
+    """
+    from eed_edge.cli.progress import shown
+    from eed_edge.export.bundle import write
+    from eed_edge.train.run import open_run
+
+    with shown() as progress:
+        progress.say("calibrating the gate and exporting")
+        made = write(open_run(run), bundle, with_dense=with_dense, golden=golden)
+    gate = made.gate
+    lost = getattr(made.calibration, gate.rule)
+    size = sum(entry.bytes for entry in made.submodels)
+    click.echo(f"{bundle}: {len(made.submodels)} sub-models, {size / 2**20:.2f} MiB")
+    settings = ", ".join(f"{key} {value:.4g}" for key, value in gate.parameters_of(gate.rule).items())
+    click.echo(
+        f"gate: {gate.rule}, {settings}; on {made.calibration.images} calib images it runs"
+        f" {lost.submodels_used:.2f} sub-models and loses {lost.lost_clean:.2%} clean,"
+        f" {lost.lost_attacked:.2%} attacked"
+    )

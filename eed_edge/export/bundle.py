@@ -1,0 +1,217 @@
+"""Write a bundle: every member and the manifest into a new folder, checked before it takes its place."""
+
+import hashlib
+import io
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import eed_edge
+from eed_edge import manifest as contract
+from eed_edge.errors import ExportError
+from eed_edge.export.calibrate import Answers, Tried, calibrate
+from eed_edge.export.graph import INPUT, to_onnx
+from eed_edge.files import new_folder
+from eed_edge.manifest import DENSE_FILE, GOLDEN_FILE, MANIFEST_FILE
+from eed_edge.runtime.bundle import load
+from eed_edge.runtime.gating import replay
+from eed_edge.train import attacks
+from eed_edge.train.batches import Images, as_float, in_order
+from eed_edge.train.ensemble import Ensemble
+from eed_edge.train.loop import JUDGE_BATCH
+from eed_edge.train.run import WEIGHTS, Run
+
+log = logging.getLogger(__name__)
+GOLDEN_IMAGES = 16
+LARGEST_DIFFERENCE = 1e-4
+"""How far logits from torch and onnxruntime may lie apart; times the largest logit where that is above 1."""
+PARITY_IMAGES = 256
+CALIB_IMAGES = 1000
+"""The gate is set on at most this many calib images; attacks on each prefix of each take the time."""
+Floats = NDArray[np.float32]
+
+
+def write(run: Run, folder: Path, *, with_dense: bool = False, golden: str = "real") -> contract.Manifest:
+    """Export the team of ``run`` with a calibrated gate as the bundle ``folder``.
+
+    Args:
+        folder: a new folder, or a bundle that is to be replaced.
+        with_dense: also write the unpruned base, for comparison.
+        golden: ``real`` keeps a few calib images for ``eed-edge check``; ``synthetic`` random ones.
+
+    Raises:
+        ExportError: torch and onnxruntime disagree, or ``folder`` holds something else.
+        CheckpointError: joint training has not finished.
+        StorageError: the disk is full; what was there before is untouched.
+    """
+    _check_target(folder)
+    members, calib = run.members(), run.calib()
+    ensemble = Ensemble([net for net, _ in members]).eval()
+    images = Images(
+        torch.from_numpy(calib.images[:CALIB_IMAGES].copy()), torch.from_numpy(calib.labels[:CALIB_IMAGES])
+    )
+    attacked = attack_prefixes(ensemble, images, run)
+    answers = Answers(
+        clean=member_probs(ensemble, as_float(images.images)),
+        attacked=tuple(member_probs(ensemble, part) for part in attacked),
+        labels=images.labels.numpy(),
+    )
+    tried = calibrate(answers, run.recipe.gate)
+    example = as_float(images.images[:1])
+    with new_folder(folder) as target:
+        entries = []
+        for i, (net, record) in enumerate(members):
+            data = to_onnx(net, example)
+            name = f"submodel-{i}.onnx"
+            (target / name).write_bytes(data)
+            pruning = record["pruning"]
+            entries.append(
+                contract.SubmodelEntry(
+                    file=name,
+                    sha256=hashlib.sha256(data).hexdigest(),
+                    bytes=len(data),
+                    params=pruning["params"],
+                    macs=pruning["macs"],
+                    importance=pruning["importance"],
+                    subset=pruning["subset"],
+                )
+            )
+        if with_dense:
+            (target / DENSE_FILE).write_bytes(to_onnx(run.base(), example))
+        shown = as_float(images.images[:GOLDEN_IMAGES]).contiguous().numpy()
+        if golden == "synthetic":
+            shown = np.random.default_rng(run.recipe.seed).random(shown.shape, np.float32)
+        (target / GOLDEN_FILE).write_bytes(_golden(ensemble, shown, run.recipe.gate.rule, tried))
+        made = _manifest(run, tuple(entries), tried, len(images), target)
+        (target / MANIFEST_FILE).write_bytes(contract.dump(made))
+        check_parity(target, ensemble, [as_float(images.images), *attacked])
+    return contract.parse((folder / MANIFEST_FILE).read_bytes())
+
+
+def attack_prefixes(ensemble: Ensemble, images: Images, run: Run) -> list[Tensor]:
+    """For each prefix, the images attacked by PGD against its mean, float ``(n, c, h, w)``."""
+    eps, steps = run.recipe.base.eps_255 / 255, run.recipe.gate.steps
+    made = []
+    for length in range(1, len(ensemble.members) + 1):
+        prefix = ensemble.prefix(length)
+        generator = torch.Generator().manual_seed(run.recipe.seed + length)
+        with attacks.frozen(prefix):
+            parts = [
+                attacks.pgd(prefix, batch, labels, eps=eps, step=eps / 4, steps=steps, generator=generator)
+                for batch, labels in in_order(images, JUDGE_BATCH)
+            ]
+        made.append(torch.cat(parts))
+    return made
+
+
+def member_probs(ensemble: Ensemble, images: Tensor) -> Floats:
+    """Every member's probabilities, ``(members, n, k)`` float32."""
+    with torch.no_grad():
+        parts = [ensemble.each(batch).float().softmax(2) for batch in torch.split(images, JUDGE_BATCH)]
+    probs: Floats = torch.cat(parts, 1).numpy()
+    return probs
+
+
+def check_parity(folder: Path, ensemble: Ensemble, images: list[Tensor]) -> None:
+    """Compare the written files with torch: logits, answers and where the gate stops.
+
+    Args:
+        images: batches ``(n, c, h, w)`` in [0, 1], at least ``PARITY_IMAGES`` in all or they are
+            topped up with noise.
+
+    Raises:
+        ExportError: a logit differs by more than ``LARGEST_DIFFERENCE``, or any decision differs.
+    """
+    everything = torch.cat(images)
+    if (missing := PARITY_IMAGES - len(everything)) > 0:
+        noise = torch.Generator().manual_seed(0)
+        everything = torch.cat([everything, torch.rand((missing, *everything.shape[1:]), generator=noise)])
+    deployed = load(folder)
+    given = everything.contiguous().numpy()
+    with torch.no_grad():
+        logits = torch.cat(
+            [ensemble.each(batch) for batch in torch.split(everything, JUDGE_BATCH)], 1
+        ).numpy()
+    for i, (session, output) in enumerate(deployed.submodels):
+        parts = [given[at : at + JUDGE_BATCH] for at in range(0, len(given), JUDGE_BATCH)]
+        found = np.concatenate([session.run([output], {INPUT: part})[0] for part in parts])
+        difference = float(np.abs(found - logits[i]).max())
+        allowed = LARGEST_DIFFERENCE * max(1.0, float(np.abs(logits[i]).max()))
+        if not difference <= allowed:
+            raise ExportError(
+                f"submodel-{i}.onnx: logits differ from torch by up to {difference:.2e} on {len(given)}"
+                f" images, expected at most {allowed:.2e}; the network has an operator that exports inexactly"
+            )
+    gate = deployed.manifest.gate
+    probs = torch.from_numpy(logits).softmax(2).numpy()
+    wanted = replay(probs, gate.rule, gate.parameters_of(gate.rule))
+    answer = deployed(given)
+    for what in ("labels", "submodels_used"):
+        if count := int((getattr(answer, what) != getattr(wanted, what)).sum()):
+            raise ExportError(f"{what} differ between torch and the bundle on {count} of {len(given)} images")
+
+
+def _check_target(folder: Path) -> None:
+    if (
+        folder.exists()
+        and not (folder / MANIFEST_FILE).is_file()
+        and (not folder.is_dir() or any(folder.iterdir()))
+    ):
+        raise ExportError(
+            f"{folder}: expected a new folder or a bundle to replace, got something else; choose another"
+        )
+
+
+def _golden(ensemble: Ensemble, images: Floats, rule: str, tried: dict[str, Tried]) -> bytes:
+    probs = member_probs(ensemble, torch.from_numpy(images))
+    answer = replay(probs, rule, tried[rule].parameters)
+    means = np.cumsum(probs, 0, dtype=np.float32)[answer.answer_prefix - 1, np.arange(len(images))]
+    stream = io.BytesIO()
+    np.savez(
+        stream,
+        images=images,
+        probs=means / answer.answer_prefix[:, None].astype(np.float32),
+        labels=answer.labels,
+        submodels_used=answer.submodels_used,
+    )
+    return stream.getvalue()
+
+
+def _manifest(
+    run: Run, entries: tuple[contract.SubmodelEntry, ...], tried: dict[str, Tried], images: int, target: Path
+) -> contract.Manifest:
+    gate = run.recipe.gate
+    parameters = contract.GateParameters(
+        confidence=contract.Confidence(**tried["confidence"].parameters),
+        agreement=contract.Agreement(votes=int(tried["agreement"].parameters["votes"])),
+        geometric=contract.Geometric(**tried["geometric"].parameters),
+    )
+    losses = {
+        rule: contract.RuleLoss(**{key: value for key, value in asdict(one).items() if key != "parameters"})
+        for rule, one in tried.items()
+    }
+    attack = f"pgd-{gate.steps}, l_inf {run.recipe.base.eps_255:g}/255, against every prefix"
+    return contract.Manifest(
+        name=run.recipe.name,
+        created_by=contract.CreatedBy(tool="eed-edge", version=eed_edge.__version__),
+        classes=run.classes,
+        input=run.input,
+        submodels=entries,
+        gate=contract.GateSpec(rule=gate.rule, parameters=parameters),  # type: ignore[arg-type]
+        calibration=contract.Calibration(
+            images=images, attack=attack, max_drop=gate.max_drop, guarantee=gate.guarantee, **losses
+        ),
+        metrics={WEIGHTS: run.weights_digest()},
+        files={
+            path.name: contract.FileEntry(
+                sha256=hashlib.sha256(path.read_bytes()).hexdigest(), bytes=path.stat().st_size
+            )
+            for path in sorted(target.iterdir())
+            if path.name not in {entry.file for entry in entries}
+        },
+    )

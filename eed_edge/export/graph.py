@@ -1,0 +1,85 @@
+"""One network to one ONNX file: weights inside, any batch size, opset pinned, reproducible."""
+
+import logging
+import warnings
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from eed_edge.errors import ExportError
+
+OPSET = 18
+INPUT, OUTPUT = "images", "logits"
+
+
+def to_onnx(net: nn.Module, image: Tensor) -> bytes:
+    """The network as ONNX bytes; the same weights always give the same bytes.
+
+    Args:
+        net: images ``(n, c, h, w)`` to logits ``(n, k)``; it is put into evaluation mode.
+        image: one example ``(1, c, h, w)``.
+
+    Raises:
+        ExportError: the exporter cannot follow the network, or its graph is not as promised.
+    """
+    net.eval()
+    example = image.repeat(2, 1, 1, 1).contiguous()  # a batch of 1 would be taken as fixed
+    quiet = logging.getLogger("torch.onnx")
+    level = quiet.level
+    quiet.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                net,
+                (example,),
+                dynamo=True,
+                verbose=False,
+                external_data=False,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
+            )
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ExportError(f"torch cannot export the network to ONNX: {reason}; use plain modules") from error
+    finally:
+        quiet.setLevel(level)
+    assert program is not None
+    model = program.model_proto
+    _strip(model)
+    _check(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _strip(model: Any) -> None:
+    """Remove names of source files, stack traces and documentation strings."""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    model.graph.doc_string = ""
+    del model.graph.metadata_props[:]
+    del model.graph.value_info[:]
+    parts = (model.graph.node, model.graph.input, model.graph.output, model.graph.initializer)
+    for item in (item for part in parts for item in part):
+        item.doc_string = ""
+        del item.metadata_props[:]
+
+
+def _check(model: Any) -> None:
+    onnx.checker.check_model(model, full_check=True)
+    opset = {entry.domain: entry.version for entry in model.opset_import}
+    if opset.get("") != OPSET or set(opset) - {""}:
+        raise ExportError(
+            f"expected opset {OPSET} of the standard domain only, got {opset}; use standard operators"
+        )
+    for value in (model.graph.input[0], model.graph.output[0]):
+        if not value.type.tensor_type.shape.dim[0].dim_param:
+            raise ExportError(
+                f"the batch size of {value.name!r} was fixed; avoid code that depends on the batch size"
+            )
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise ExportError(f"{tensor.name!r} lies outside the file; expected all weights inside")

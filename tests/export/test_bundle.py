@@ -1,0 +1,70 @@
+"""The exporter checks its own work and never harms what is there."""
+
+import numpy as np
+import pytest
+import torch
+
+import eed_edge
+from eed_edge.errors import CheckpointError, ExportError
+from eed_edge.export import bundle
+from eed_edge.train.run import open_run
+from tests.conftest import Flow, call
+
+
+def test_parity_is_checked_and_fails_on_other_weights(flow: Flow):
+    ensemble = open_run(flow.run).ensemble()
+    images = [torch.rand(8, 1, 8, 8)]
+    bundle.check_parity(flow.bundle, ensemble, images)
+    with torch.no_grad():
+        next(ensemble.members[0].parameters()).add_(0.05)
+    with pytest.raises(ExportError, match=r"submodel-0.onnx: logits differ from torch"):
+        bundle.check_parity(flow.bundle, ensemble, images)
+
+
+def test_a_folder_that_is_no_bundle_is_not_replaced(flow: Flow, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    result = call("export", flow.run, tmp_path)
+    assert result.exit_code == 1
+    assert "expected a new folder or a bundle to replace" in result.output
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_run_without_joint_training_is_told(flow: Flow, tmp_path):
+    (tmp_path / "run.json").write_bytes((flow.run / "run.json").read_bytes())
+    with pytest.raises(CheckpointError, match="joint training has not finished"):
+        bundle.write(open_run(tmp_path), tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_golden_images_can_be_synthetic_and_still_check(flow: Flow, tmp_path):
+    made = bundle.write(open_run(flow.run), tmp_path / "bundle", golden="synthetic")
+    with np.load(tmp_path / "bundle" / "golden.npz") as golden, np.load(flow.run / "calib.npz") as calib:
+        assert not np.isin(np.round(golden["images"] * 255), calib["images"][:16] * 1.0).all()
+    assert call("check", tmp_path / "bundle").exit_code == 0
+    assert "dense.onnx" not in made.files
+
+
+def test_each_attacked_set_is_made_against_its_prefix(flow: Flow):
+    run = open_run(flow.run)
+    ensemble, calib = run.ensemble(), run.calib()
+    images = bundle.Images(torch.from_numpy(calib.images.copy()), torch.from_numpy(calib.labels))
+    attacked = bundle.attack_prefixes(ensemble, images, run)
+    assert len(attacked) == len(ensemble.members)
+    clean = images.images / 255
+    for t, part in enumerate(attacked, start=1):
+        assert (part - clean).abs().max() <= run.recipe.base.eps_255 / 255 + 1e-6
+        with torch.no_grad():
+            before, after = (
+                torch.nn.functional.cross_entropy(ensemble.prefix(t)(x), images.labels) for x in (clean, part)
+            )
+        assert after > before
+
+
+def test_a_bundle_of_other_weights_is_not_taken_for_the_runs(flow: Flow, tmp_path):
+    import shutil
+
+    moved = shutil.copytree(flow.run, tmp_path / "run")
+    member = moved / "joint" / "member-0.safetensors"
+    member.write_bytes(member.read_bytes()[:-4] + b"\0\0\0\0")
+    with pytest.raises(CheckpointError, match="was not exported from"):
+        open_run(moved).check_belongs(eed_edge.load(flow.bundle).manifest)

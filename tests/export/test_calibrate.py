@@ -1,0 +1,114 @@
+"""Calibration against brute force, and the bound against scipy's own test."""
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from eed_edge.export import calibrate as calibration
+from eed_edge.export.calibrate import Answers, calibrate
+from eed_edge.recipe import Gate
+from eed_edge.runtime.gating import replay
+
+
+def answers(images: int = 400, members: int = 3, seed: int = 0, skill: float = 2.0) -> Answers:
+    """Members that are mostly right, and less so under attack."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 5, images)
+
+    def said(strength: float) -> np.ndarray:
+        logits = rng.normal(0, 1, (members, images, 5)) + strength * np.eye(5)[labels]
+        powers = np.exp(logits)
+        return (powers / powers.sum(2, keepdims=True)).astype(np.float32)
+
+    return Answers(said(skill), tuple(said(skill / 2) for _ in range(members)), labels)
+
+
+def lost(probs: np.ndarray, threshold: float, labels: np.ndarray) -> tuple[float, float]:
+    """Share lost and mean number of sub-models of the confidence rule, one image at a time."""
+    count, used = 0, 0
+    for j, label in enumerate(labels):
+        for t in range(1, len(probs) + 1):
+            mean = probs[:t, j].mean(0)
+            if mean.max() >= threshold or t == len(probs):
+                break
+        used += t
+        count += probs[:, j].mean(0).argmax() == label != mean.argmax()
+    return count / len(labels), used / len(labels)
+
+
+def test_recorded_losses_equal_a_walk_image_by_image():
+    given = answers()
+    chosen = calibrate(given, Gate(max_drop=0.02))["confidence"]
+    threshold = chosen.parameters["threshold"]
+    clean, used = lost(given.clean, threshold, given.labels)
+    worst = max(lost(probs, threshold, given.labels)[0] for probs in given.attacked)
+    assert (chosen.lost_clean, chosen.submodels_used) == pytest.approx((clean, used))
+    assert chosen.lost_attacked == pytest.approx(worst)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
+def test_the_chosen_setting_loses_no_more_than_allowed_and_saves_work(rule, seed):
+    chosen = calibrate(answers(seed=seed), Gate(max_drop=0.02))[rule]
+    assert max(chosen.lost_clean, chosen.lost_attacked) <= 0.02
+    assert chosen.submodels_used <= 3
+
+
+def test_no_threshold_on_the_grid_is_cheaper_within_the_limit():
+    given = answers()
+    chosen = calibrate(given, Gate(max_drop=0.02))["confidence"]
+    for threshold in np.linspace(0, 1, 101):
+        losses = [lost(probs, threshold, given.labels) for probs in (given.clean, *given.attacked)]
+        if max(share for share, _ in losses) <= 0.02:
+            assert losses[0][1] >= chosen.submodels_used - 1e-9
+
+
+def test_the_threshold_lies_midway_between_neighbouring_confidences():
+    given = answers()
+    threshold = calibrate(given, Gate(max_drop=0.02))["confidence"].parameters["threshold"]
+    means = [np.cumsum(p, 0) / np.arange(1, 4)[:, None, None] for p in (given.clean, *given.attacked)]
+    values = np.sort(np.concatenate([mean.max(2).ravel() for mean in means]))
+    above = values[values > threshold].min()
+    below = values[values < threshold].max()
+    assert threshold == pytest.approx((above + below) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize(("fails", "images"), [(0, 100), (3, 500), (10, 40), (40, 40)])
+def test_the_bound_is_the_one_sided_clopper_pearson_bound(fails, images):
+    expected = binomtest(fails, images, alternative="less").proportion_ci(0.95, "exact").high
+    assert calibration.upper_bound(fails, images) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("max_drop", [0.005, 0.01, 0.05])
+def test_the_images_needed_are_the_fewest_that_can_show_the_bound(max_drop):
+    needed = calibration.images_needed(max_drop)
+    assert calibration.upper_bound(0, needed) <= max_drop < calibration.upper_bound(0, needed - 1)
+
+
+def test_a_guarantee_holds_the_bound_and_too_few_images_run_all_members(caplog):
+    enough = calibrate(answers(images=1500, skill=4.0), Gate(max_drop=0.03, guarantee=True))["confidence"]
+    assert enough.upper_bound <= 0.03
+    assert enough.submodels_used < 3
+    few = calibrate(answers(images=50), Gate(max_drop=0.005, guarantee=True))
+    assert few["confidence"].parameters["threshold"] == calibration.NEVER
+    assert {rule: one.submodels_used for rule, one in few.items()} == dict.fromkeys(few, 3.0)
+    assert "50 calib images cannot guarantee a drop of 0.005: at least 598 are needed" in caplog.text
+
+
+def test_the_guarantee_keeps_its_level_over_many_draws():
+    """Of many calibrations, at most 5 % choose a gate that truly loses more than allowed."""
+    truth = answers(images=20_000, seed=99, skill=2.5)
+    broken, draws = 0, 60
+    rng = np.random.default_rng(1)
+    for _ in range(draws):
+        some = rng.choice(20_000, 300, replace=False)
+        given = Answers(
+            truth.clean[:, some], tuple(p[:, some] for p in truth.attacked[:1]), truth.labels[some]
+        )
+        chosen = calibrate(given, Gate(max_drop=0.05, guarantee=True))["confidence"]
+        for probs in (truth.clean, truth.attacked[0]):
+            gate = replay(probs, "confidence", chosen.parameters).labels
+            if ((probs.mean(0).argmax(1) == truth.labels) & (gate != truth.labels)).mean() > 0.05:
+                broken += 1
+                break
+    assert broken <= 7  # 3 expected at most; 8 or more has a chance of 1 %
