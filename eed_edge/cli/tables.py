@@ -1,0 +1,60 @@
+"""The figures of report.json as plain text tables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from eed_edge.manifest import Manifest
+
+NETWORKS = ("dense", "narrow", "static", "dynamic")
+ATTACKS = ("clean", "pgd20", "autoattack", "cw", "deepfool", "adaptive")
+
+
+def accuracy_table(accuracy: Mapping[str, Any]) -> str:
+    """A row per attack: accuracy in percent with its 95 % interval, and the number of images."""
+    shown = [name for name in NETWORKS if any(name in row for row in accuracy.values())]
+    lines = [f"{'accuracy %':<12}" + "".join(f"{name:>22}" for name in shown) + f"{'images':>9}"]
+    for attack in (name for name in ATTACKS if name in accuracy):
+        row = accuracy[attack]
+        lines.append(
+            f"{attack:<12}" + "".join(f"{_share(row, name):>22}" for name in shown) + f"{row['images']:>9}"
+        )
+    return "\n".join(lines)
+
+
+def whole_table(report: Mapping[str, Any], manifest: Manifest) -> str:
+    """Accuracy, latency, cost and diversity of one run, each part only if it was measured."""
+    parts = [f"{manifest.name}: {len(manifest.submodels)} sub-models, gate {manifest.gate.rule}"]
+    if "accuracy" in report:
+        parts.append(accuracy_table(report["accuracy"]))
+    if "latency" in report:
+        latency = report["latency"]
+        lines = [f"{'latency ms':<12}{'p50':>9}{'p90':>9}{'p99':>9}{'mean':>9}"]
+        for name in (name for name in NETWORKS if name in latency):
+            cells = "".join(
+                f"{latency[name][key]:>9.3f}" for key in ("p50_ms", "p90_ms", "p99_ms", "mean_ms")
+            )
+            lines.append(f"{name:<12}{cells}")
+        parts.append("\n".join(lines))
+        if "speedup_mean" in latency:
+            parts.append(
+                f"speed-up over dense: mean {latency['speedup_mean']:.2f}x, every sub-model run"
+                f" {latency['speedup_worst']:.2f}x ({latency['threads']} thread, {report['machine']['cpu']})"
+            )
+    if "submodels_used" in report:
+        used = ", ".join(f"{name} {value:.2f}" for name, value in report["submodels_used"].items())
+        parts.append(f"sub-models used: {used} of {len(manifest.submodels)}")
+    if "cost" in report:
+        share = {key: row["ensemble"] / row["dense"] for key, row in report["cost"].items()}
+        parts.append(
+            f"the team has {share['params']:.1%} of the base's parameters and {share['macs']:.1%}"
+            f" of its MACs; robust diversity {report['rd']:.3f}"
+        )
+    return "\n\n".join(parts)
+
+
+def _share(row: Mapping[str, Any], name: str) -> str:
+    if name not in row:
+        return "-"
+    low, high = row.get("interval", {}).get(name, (None, None))
+    spread = f" ({100 * low:.1f}-{100 * high:.1f})" if low is not None else ""
+    return f"{100 * row[name]:.2f}{spread}"

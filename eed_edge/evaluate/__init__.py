@@ -1,0 +1,1 @@
+"""How robust and how costly the deployed bundle is, beside what it replaces."""

@@ -1,0 +1,145 @@
+"""The flow as a user runs it: train, export, check, run, attack, bench, report, and being killed."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import eed_edge
+from eed_edge import manifest
+from eed_edge.train import checkpoint
+from eed_edge.train.run import open_run
+from tests.conftest import TINY, Flow, call
+
+
+def weights_of(run: Path) -> dict[str, str]:
+    files = [run / "base.safetensors", *sorted((run / "joint").glob("member-*.safetensors"))]
+    return {file.name: str(checkpoint.load(file)[0]) + tensors(file) for file in files}
+
+
+def tensors(file: Path) -> str:
+    found = checkpoint.load(file)[0]
+    return hashlib.sha256(b"".join(t.numpy().tobytes() for t in found.values())).hexdigest()
+
+
+def test_training_leaves_base_pool_selection_members_and_a_line_per_epoch(flow: Flow):
+    names = {path.name for path in (flow.run / "pool").glob("*.safetensors")}
+    expected = {
+        f"{score}-{subset}{which}.safetensors"
+        for score in ("erm", "ase")
+        for subset in (0, 1)
+        for which in ("", "-last")
+    }
+    assert names == expected
+    assert not list(flow.run.rglob("*.state")) + list(flow.run.rglob("*.pruned"))
+    rows = [json.loads(line) for line in (flow.run / "log.jsonl").read_text().splitlines()]
+    assert [row["stage"] for row in rows] == ["base"] * 2 + ["pool"] * 4 + ["joint"] * 2
+    assert all({"loss", "clean", "attacked", "lr", "seconds"} <= row.keys() for row in rows)
+
+
+def test_every_width_of_every_member_is_a_multiple_of_eight(flow: Flow):
+    for net, record in open_run(flow.run).members():
+        assert all(width % 8 == 0 for width in record["pruning"]["widths"].values())
+        convolutions = [t for name, t in net.state_dict().items() if t.dim() == 4 and "normalise" not in name]
+        assert all(tensor.shape[0] % 8 == 0 for tensor in convolutions)
+
+
+def test_the_team_keeps_its_budget_of_parameters_and_macs(flow: Flow):
+    from eed_edge.evaluate.cost import costs
+
+    run = open_run(flow.run)
+    found = costs(run.base(), manifest.parse((flow.bundle / "manifest.json").read_bytes()))
+    assert found["sparsity"] >= run.recipe.prune.sparsity
+    for net, _ in run.members():
+        assert sum(p.numel() for p in net.parameters()) in found["cost"]["params"]["each"]
+
+
+def test_the_bundle_checks_and_answers_a_picture(flow: Flow, tmp_path: Path):
+    assert call("check", flow.bundle).exit_code == 0
+    digit = np.load(flow.run / "calib.npz")["images"][0, :, :, 0]
+    Image.fromarray(digit).resize((40, 40)).save(tmp_path / "digit.png")
+    result = call("run", flow.bundle, tmp_path / "digit.png", "--json")
+    answer = json.loads(result.output)
+    assert answer["class"] in "0123456789"
+    assert 1 <= answer["submodels_used"] <= 2
+
+
+def test_the_exported_cascade_answers_as_the_networks_in_torch(flow: Flow):
+    import torch
+
+    from eed_edge.runtime.gating import replay
+
+    run, net = open_run(flow.run), eed_edge.load(flow.bundle)
+    images = torch.from_numpy(run.calib().images).float() / 255
+    with torch.no_grad():
+        probs = run.ensemble().each(images).softmax(2).numpy()
+    wanted = replay(probs, net.rule, net.parameters)
+    found = net(images.numpy())
+    np.testing.assert_array_equal(found.labels, wanted.labels)
+    np.testing.assert_array_equal(found.submodels_used, wanted.submodels_used)
+
+
+def test_attack_bench_and_report_fill_the_report_and_print_it(flow: Flow, tmp_path: Path):
+    attacked = call("attack", flow.run, flow.bundle, "--images", 60, "--json", tmp_path / "attack.json")
+    assert attacked.exit_code == 0, attacked.output
+    timed = call("bench", flow.bundle, "--run", flow.run, "--repeats", 1)
+    assert timed.exit_code == 0, timed.output
+    report = json.loads((flow.run / "report.json").read_text())
+    rows = report["accuracy"]
+    assert rows["pgd20"]["images"] == 60
+    assert rows["pgd20"]["dynamic"] <= rows["clean"]["dynamic"]
+    assert (
+        rows["pgd20"]["interval"]["dense"][0]
+        <= rows["pgd20"]["dense"]
+        <= rows["pgd20"]["interval"]["dense"][1]
+    )
+    assert report["latency"]["speedup_mean"] > 0
+    assert report["rd"] == open_run(flow.run).joint()["rd"]
+    assert "accuracy" in json.loads((tmp_path / "attack.json").read_text())
+    assert "pgd20" in call("report", flow.run, flow.bundle).output
+
+
+def test_training_again_does_nothing_and_another_recipe_is_refused(flow: Flow):
+    before = {path: path.stat().st_mtime_ns for path in flow.run.rglob("*.safetensors")}
+    assert call("train", TINY, "--run", flow.run).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in flow.run.rglob("*.safetensors")} == before
+    result = call("train", TINY, "--run", flow.run, "--set", "base.epochs=3")
+    assert result.exit_code == 1
+    assert "another recipe (base.epochs is 2 there and 3 here)" in result.output
+
+
+def test_exporting_the_same_run_from_another_folder_gives_the_same_bytes(flow: Flow, tmp_path: Path):
+    moved = shutil.copytree(flow.run, tmp_path / "elsewhere")
+    command = [sys.executable, "-m", "eed_edge", "export", str(moved), "other", "--with-dense"]
+    subprocess.run(command, cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    first = {path.name: path.read_bytes() for path in flow.bundle.iterdir()}
+    second = {path.name: path.read_bytes() for path in (tmp_path / "other").iterdir()}
+    assert first == second
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("moment", ["base.state", "pool/erm-1.pruned", "selection.json", "joint.state"])
+def test_a_run_killed_at_any_stage_ends_as_an_unbroken_one(flow: Flow, tmp_path: Path, moment: str):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "eed_edge", "train", str(TINY), "--run", str(run)]
+    # Checkpoint after every epoch, so that there is something half done to be killed at.
+    hurry = "import eed_edge.train.loop as l; l.SAVE_EVERY_S = -1; from eed_edge.cli import main; main()"
+    process = subprocess.Popen([sys.executable, "-c", hurry, *command[3:]], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (run / moment).exists() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (run / "joint.json").exists()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert weights_of(run) == weights_of(flow.run)
