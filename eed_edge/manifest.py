@@ -247,7 +247,8 @@ def parse(raw: bytes) -> Manifest:
             raise BundleError(
                 f"{MANIFEST_FILE} has schema {schema}, expected at most {SCHEMA}; install a newer eed-edge"
             )
-        _check(type(schema) is int and schema == SCHEMA, f"schema: expected {SCHEMA}, got {schema!r:.60}")
+        if type(schema) is not int or schema != SCHEMA:
+            raise ValueError(f"schema: expected {SCHEMA}, got {schema!r:.60}")
         sealed_json.check_seal(raw, content)
         return typed.read(Manifest, content, "content")
     except BundleError:
@@ -287,4 +288,4 @@ def _check_file(entry: FileEntry | SubmodelEntry) -> None:
 
 def _check(condition: bool, message: str) -> None:
     if not condition:
-        raise ValueError(message)
+        raise BundleError(message)

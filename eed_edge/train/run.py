@@ -141,6 +141,8 @@ def start(path: Path, recipe: Recipe, splits: Splits) -> Run:
                 f"{path} holds a run of another recipe ({difference}); choose another --run folder"
             )
         old.check_data(splits)
+        for leftover in path.rglob(".*.part"):  # of a run that was killed while it wrote
+            leftover.unlink()
         return old
     if path.exists() and not path.is_dir():
         raise CheckpointError(f"{path}: expected a folder for the run, got a file; choose another --run")

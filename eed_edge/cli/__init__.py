@@ -1,0 +1,87 @@
+"""The command ``eed-edge``: one file per command, found when it is called for, errors in one line."""
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+import eed_edge
+from eed_edge.errors import EedError
+
+# In the order of the work; each is a module of this package with a click command named ``command``.
+COMMANDS = ("demo", "data", "train", "export", "check", "run", "bench", "narrow", "attack", "report")
+
+
+class EedGroup(click.Group):
+    """Commands by module name, and every failure as one line on stderr with its exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands whose module is installed."""
+        return [name for name in COMMANDS if importlib.util.find_spec(f"{__name__}.{name}")]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of that name; only its own module is imported."""
+        if name not in self.list_commands(ctx):
+            return None
+        command: click.Command = importlib.import_module(f"{__name__}.{name}").command
+        return command
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> NoReturn:
+        """Run a command line and exit: 0 done, 1 failed, 2 a wrong call, 130 interrupted."""
+        words, debug = _without_debug(sys.argv[1:] if args is None else list(args))
+        try:
+            code = super().main(words, prog_name or "eed-edge", complete_var, standalone_mode=False, **extra)
+        except click.ClickException as error:  # a wrong call
+            error.show()
+            code = error.exit_code
+        except BaseException as error:
+            if debug or isinstance(error, SystemExit):
+                raise
+            code = _tell(error)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _without_debug(words: list[str]) -> tuple[list[str], bool]:
+    """``--debug`` may stand anywhere before ``--``."""
+    end = words.index("--") if "--" in words else len(words)
+    kept = [word for word in words[:end] if word != "--debug"]
+    debug = len(kept) < end or os.environ.get("EED_EDGE_DEBUG", "") not in ("", "0")
+    return kept + words[end:], debug
+
+
+def _tell(error: BaseException) -> int:
+    """Say in one line what went wrong; the exit code."""
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        click.echo("interrupted", err=True)
+        return 130
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        text = "out of memory; use fewer images or threads at once, or a machine with more"
+    elif isinstance(error, OSError) and not isinstance(error, EedError):
+        where = f" {error.filename}" if error.filename else ""
+        text = f"the system refused{where}: {error.strerror or text}; check the path, rights and free space"
+    elif not isinstance(error, EedError):
+        text = f"unexpected {type(error).__name__}: {text}; run again with --debug and report what it prints"
+    click.echo(f"error: {text}", err=True)
+    return 1
+
+
+@click.group(cls=EedGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(eed_edge.__version__, prog_name="eed-edge")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error (or set EED_EDGE_DEBUG=1).")
+def main(debug: bool) -> None:
+    """Turn an image classifier into a small, hard-to-fool, early-stopping ensemble for edge CPUs.
+
+    Exit codes: 0 done, 1 failed (one line says why), 2 a wrong call.
+    """

@@ -1,0 +1,22 @@
+"""``eed-edge check``: is this bundle whole, and does this machine answer as it should?"""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("check")
+@click.argument("bundle", type=click.Path(path_type=Path))
+def command(bundle: Path) -> None:
+    """Verify a BUNDLE: manifest, hashes, models, and its golden answers on this machine."""
+    from eed_edge.runtime.golden import check
+
+    found = check(bundle)
+    click.echo(
+        f"ok  {found.name}: {found.submodels} sub-models, {found.files} files, {found.bytes:,} bytes verified"
+    )
+    ties = f", {found.ties} decided otherwise within 1e-5 of a tie" if found.ties else ""
+    click.echo(
+        f"ok  {found.images} golden images answered as recorded, "
+        f"probabilities at most {found.largest_difference:.1e} apart{ties}"
+    )

@@ -1,0 +1,161 @@
+"""``eed-edge run``: classify pictures with a bundle."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eed_edge.errors import EedError
+
+if TYPE_CHECKING:
+    from eed_edge.manifest import InputSpec, Manifest
+    from eed_edge.runtime.cascade import Prediction
+    from eed_edge.runtime.walk import Floats
+
+BATCH = 32  # pictures in memory at once
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image ready for the network, ``(c, h, w)``, what to call it, and its label if known."""
+
+    name: str
+    image: "Floats"
+    truth: int | None = None
+
+
+@click.command("run")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per image instead of a table.")
+@click.option(
+    "--rule", type=click.Choice(["confidence", "agreement", "geometric"]), help="Another stop rule."
+)
+@click.option("--threshold", type=float, help="Confidence in [0, 1], or votes with --rule agreement.")
+@click.option("--max-submodels", type=click.IntRange(min=1), help="At most this many sub-models per image.")
+@click.option(
+    "--deadline-ms", type=click.FloatRange(min=0), help="Time per image; the best answer so far counts."
+)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads per call.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    bundle: Path,
+    files: tuple[Path, ...],
+    as_json: bool,
+    rule: str | None,
+    threshold: float | None,
+    max_submodels: int | None,
+    deadline_ms: float | None,
+    threads: int,
+) -> None:
+    """Classify FILES, pictures or NPZ sets of pictures, with a BUNDLE.
+
+    An unreadable file is named on stderr, the others are answered all the same; the exit code is then 1.
+    """
+    from eed_edge.runtime.bundle import load, open_bundle
+
+    _check_threshold(threshold, rule, open_bundle(bundle).manifest)
+    net = load(
+        bundle,
+        rule=rule,
+        threshold=threshold,
+        max_submodels=max_submodels,
+        deadline_ms=deadline_ms,
+        threads=threads,
+    )
+    unreadable: list[Path] = []
+    pictures = _pictures(files, net.manifest.input, unreadable)
+    size = BATCH if net.deadline_ms is None else 1  # a deadline is for one image
+    if not as_json:
+        click.echo(_HEADER)
+    while batch := list(islice(pictures, size)):
+        prediction = net(_stack(batch))
+        for i, picture in enumerate(batch):
+            answer = _answer(picture, prediction, i, net.manifest.classes)
+            click.echo(json.dumps(answer) if as_json else _row(answer))
+    ctx.exit(1 if unreadable else 0)
+
+
+def _check_threshold(threshold: float | None, rule: str | None, manifest: "Manifest") -> None:
+    rule, members = rule or manifest.gate.rule, len(manifest.submodels)
+    if threshold is None:
+        return
+    if rule == "geometric":
+        raise click.UsageError(
+            "--threshold: the rule geometric has none; leave it out or name another --rule"
+        )
+    if rule == "confidence" and not 0 <= threshold <= 1:
+        raise click.UsageError(f"--threshold: expected a confidence in [0, 1], got {threshold:g}")
+    if rule == "agreement" and threshold not in range(1, members + 1):
+        raise click.UsageError(
+            f"--threshold: expected votes, a whole number from 1 to {members}, got {threshold:g}"
+        )
+
+
+def _pictures(files: tuple[Path, ...], spec: "InputSpec", unreadable: list[Path]) -> Iterator[Picture]:
+    """The images of all files one by one; a file that cannot be read is named on stderr and noted."""
+    for path in files:
+        try:
+            yield from (
+                _npz_pictures(path, spec) if path.suffix.lower() == ".npz" else _one_picture(path, spec)
+            )
+        except EedError as error:
+            click.echo(f"error: {error}", err=True)
+            unreadable.append(path)
+
+
+def _one_picture(path: Path, spec: "InputSpec") -> Iterator[Picture]:
+    from eed_edge.runtime.preprocess import open_picture
+
+    yield Picture(str(path), open_picture(path, spec))
+
+
+def _npz_pictures(path: Path, spec: "InputSpec") -> Iterator[Picture]:
+    from eed_edge.runtime.npz import read_npz
+    from eed_edge.runtime.preprocess import prepare
+
+    images, labels = read_npz(path)
+    for i, image in enumerate(images):
+        yield Picture(f"{path}[{i}]", prepare(image, spec), None if labels is None else int(labels[i]))
+
+
+def _stack(pictures: list[Picture]) -> "Floats":
+    import numpy as np
+
+    return np.stack([picture.image for picture in pictures])
+
+
+def _answer(picture: Picture, prediction: "Prediction", i: int, classes: tuple[str, ...]) -> dict[str, Any]:
+    label = int(prediction.labels[i])
+    answer: dict[str, Any] = {
+        "file": picture.name,
+        "label": label,
+        "class": classes[label],
+        "probability": float(prediction.probs[i, label]),
+        "submodels_used": int(prediction.submodels_used[i]),
+    }
+    if picture.truth is not None:
+        answer["truth"] = picture.truth
+    if not prediction.complete:
+        answer["complete"] = False
+    if prediction.failed_submodels:
+        answer["failed_submodels"] = list(prediction.failed_submodels)
+    return answer
+
+
+_HEADER = f"{'label':>5}  {'class':<16}  {'probability':>11}  {'sub-models':>10}  file"
+
+
+def _row(answer: dict[str, Any]) -> str:
+    notes = "" if answer.get("complete", True) else "  (cut by the deadline)"
+    if "failed_submodels" in answer:
+        notes += f"  (without sub-models {', '.join(map(str, answer['failed_submodels']))})"
+    return (
+        f"{answer['label']:>5}  {answer['class']:<16}  {answer['probability']:>11.3f}  "
+        f"{answer['submodels_used']:>10}  {answer['file']}{notes}"
+    )

@@ -1,0 +1,21 @@
+"""What runs on the device: numpy and onnxruntime, nothing else."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eed_edge.runtime.bundle import load
+    from eed_edge.runtime.cascade import Prediction
+
+__all__ = ["Prediction", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":
+        from eed_edge.runtime.bundle import load
+
+        return load
+    if name == "Prediction":
+        from eed_edge.runtime.cascade import Prediction
+
+        return Prediction
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

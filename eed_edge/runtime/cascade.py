@@ -1,0 +1,193 @@
+"""The early-stopping loop: one sub-model after another, each on the images that are still undecided."""
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from struct import Struct
+from time import perf_counter
+
+import numpy as np
+
+from eed_edge.manifest import Manifest
+from eed_edge.runtime import gating, single
+from eed_edge.runtime.inputs import check_images
+from eed_edge.runtime.lane import Lane, Submodel
+from eed_edge.runtime.pace import Pace
+from eed_edge.runtime.softmax import softmax
+from eed_edge.runtime.walk import Bools, Floats, Ints, Replay, walk
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 128  # images at once: enough for full speed, and memory stays flat for a batch of any size
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The answers for ``n`` images.
+
+    probs: ``(n, k)`` float32, the mean over the first ``answer_prefix`` sub-models.
+    labels: ``(n,)`` int64, the most probable class; the first of equals.
+    submodels_used: ``(n,)`` int64, sub-models that were run.
+    answer_prefix: ``(n,)`` int64, at most ``submodels_used``; less only with the rule ``geometric``.
+    complete: False when the deadline cut the work for at least one image.
+    failed_submodels: sub-models, from 0, that gave no usable answer for at least one image.
+    """
+
+    probs: Floats
+    labels: Ints
+    submodels_used: Ints
+    answer_prefix: Ints
+    complete: bool
+    failed_submodels: tuple[int, ...]
+
+
+class Cascade:
+    """A loaded bundle; call it with images. One instance may serve many threads.
+
+    Args:
+        submodels: in running order.
+        rule: a key of ``gating.RULES``, with its ``parameters`` by name.
+        max_submodels: at most this many run for an image, at least 1.
+        deadline_ms: time for one call; None: no deadline.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        submodels: Sequence[Submodel],
+        *,
+        rule: str,
+        parameters: Mapping[str, float],
+        max_submodels: int,
+        deadline_ms: float | None = None,
+    ) -> None:
+        self.manifest = manifest
+        self.submodels = tuple(submodels)
+        self.rule = rule
+        self.parameters = dict(parameters)
+        self.max_submodels = max_submodels
+        self.deadline_ms = deadline_ms
+        self._input, self._size = manifest.input.name, manifest.input.size
+        self._classes = len(manifest.classes)
+        self._float32 = Struct(f"{self._classes}f")
+        self._pace = Pace([entry.macs for entry in manifest.submodels])
+        self._of_this_thread = threading.local()
+
+    def __call__(self, images: Floats) -> Prediction:
+        """Classify images.
+
+        Args:
+            images: ``(n, c, h, w)`` float32 in [0, 1], as ``manifest.input`` says; n may be 0.
+
+        Raises:
+            InputError: an array of another shape, type or range, or with NaN.
+            InferenceError: all sub-models failed for an image.
+        """
+        check_images(images, self._size)
+        if len(images) == 1 and self.deadline_ms is None and self._classes <= single.MOST_CLASSES:
+            answer = self._one(images)
+            if answer is not None:
+                return answer
+        return self._batch(images)
+
+    def member_probs(self, images: Floats) -> Floats:
+        """What every sub-model says, ``(members, n, k)``; NaN where one gave no usable answer.
+
+        Raises:
+            InputError: as for a call.
+        """
+        check_images(images, self._size)
+        probs = np.empty((len(self.submodels), len(images), self._classes), np.float32)
+        for index in range(len(self.submodels)):
+            for at in range(0, len(images), CHUNK):
+                said, failed = self._run(index, images[at : at + CHUNK])
+                if failed is not None:
+                    said[failed] = np.nan
+                probs[index, at : at + CHUNK] = said
+        return probs
+
+    def _one(self, image: Floats) -> Prediction | None:
+        """The answer for one image, the fast way; None when all sub-models failed."""
+        lane: Lane | None = getattr(self._of_this_thread, "lane", None)
+        if lane is None:
+            lane = Lane(self.submodels, self._input, self._size, self._classes)
+            self._of_this_thread.lane = lane
+        lane.image[...] = image
+        rule = single.RULES[self.rule]
+        answer = single.walk_one(
+            partial(self._row, lane), self._float32, rule, self.parameters, last=self.max_submodels
+        )
+        if answer is None:
+            return None
+        mean, used, prefix, failed = answer
+        probs = np.array([mean], np.float32)
+        return Prediction(
+            probs, probs.argmax(axis=1), np.array([used]), np.array([prefix]), True, tuple(failed)
+        )
+
+    def _row(self, lane: Lane, index: int) -> list[float] | None:
+        try:
+            return lane.logits(index)
+        except Exception as error:
+            _left_out(index, error)
+            return None
+
+    def _batch(self, images: Floats) -> Prediction:
+        """The answers for any number of images, chunk by chunk, each with its share of the time."""
+        started, starts = perf_counter(), range(0, len(images), CHUNK)
+        failed: set[int] = set()
+        parts = [Replay.empty(self._classes)]
+        for i, at in enumerate(starts, 1):
+            share = i / len(starts)
+            end = None if self.deadline_ms is None else started + self.deadline_ms / 1000 * share
+            parts.append(self._walk(images[at : at + CHUNK], failed, end))
+        return Prediction(
+            np.concatenate([part.probs for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.submodels_used for part in parts]),
+            np.concatenate([part.answer_prefix for part in parts]),
+            all(part.complete for part in parts),
+            tuple(sorted(failed)),
+        )
+
+    def _walk(self, images: Floats, failed_submodels: set[int], end: float | None) -> Replay:
+        """Answer one chunk; ``end`` is the time by which it should be done."""
+        batch, batch_rows = images, None
+
+        def predict(index: int, rows: Ints | None) -> tuple[Floats, Bools | None]:
+            nonlocal batch, batch_rows
+            if rows is not batch_rows:  # some stopped: only now is anything copied
+                batch, batch_rows = images[rows], rows
+            started = perf_counter()
+            probs, failed = self._run(index, batch)
+            if end is not None:
+                self._pace.note(index, len(batch), perf_counter() - started)
+            if failed is not None:
+                failed_submodels.add(index)
+            return probs, failed
+
+        def may_start(index: int, count: int) -> bool:
+            return end is None or self._pace.fits(index, count, end - perf_counter())
+
+        rule = gating.RULES[self.rule]
+        last = self.max_submodels
+        return walk(predict, len(images), rule, self.parameters, last=last, may_start=may_start)
+
+    def _run(self, index: int, images: Floats) -> tuple[Floats, Bools | None]:
+        """``(n, k)`` probabilities of one sub-model, 0 in failed rows, and which rows failed."""
+        session, output = self.submodels[index]
+        expected = (len(images), self._classes)
+        try:
+            logits = session.run([output], {self._input: images})[0]
+            if logits.shape != expected:
+                raise ValueError(f"expected logits {expected}, got {logits.shape}")
+        except Exception as error:  # whatever it is, the other sub-models may still answer
+            _left_out(index, error)
+            return np.zeros(expected, np.float32), np.ones(len(images), bool)
+        return softmax(logits)
+
+
+def _left_out(index: int, error: Exception) -> None:
+    logger.warning("sub-model %d is left out: %s", index, " ".join(str(error).split()))

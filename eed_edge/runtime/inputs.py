@@ -1,0 +1,32 @@
+"""Is this a batch of images as the manifest says? One look at the pixels, and one clear message if not."""
+
+from typing import Any
+
+import numpy as np
+
+from eed_edge.errors import InputError
+
+_FLOAT32, _BITS = np.dtype(np.float32), np.dtype(np.uint32)
+_ONE = np.float32(1).view(np.uint32)
+
+
+def check_images(images: Any, size: tuple[int, int, int]) -> None:
+    """Refuse all but ``(n, *size)`` float32 in [0, 1]; n may be 0.
+
+    Raises:
+        InputError: another type, shape or range, or NaN.
+    """
+    if not isinstance(images, np.ndarray) or images.dtype != _FLOAT32:
+        got = f"{images.dtype}" if isinstance(images, np.ndarray) else type(images).__name__
+        raise InputError(f"expected a numpy array of float32, got {got}; convert it and scale it to [0, 1]")
+    if images.shape[1:] != size or images.ndim != 4:
+        wanted = f"images (n, {', '.join(map(str, size))})"
+        if images.shape == size:
+            raise InputError(f"expected {wanted}, got one image {size}; add a batch axis: images[None]")
+        raise InputError(f"expected {wanted}, got {images.shape}; resize them, with the axes n, c, h, w")
+    # Floats that are not negative sort like their bits, so one look finds a pixel above 1 or NaN;
+    # a negative one sorts above all these, and only -0.0 needs the second look.
+    if images.size and np.maximum.reduce(images.view(_BITS), axis=None) > _ONE:
+        low, high = images.min(), images.max()
+        if not (low >= 0 and high <= 1):  # also when NaN
+            raise InputError(f"expected pixels in [0, 1], got {low:g} to {high:g}; scale them, remove NaN")

@@ -1,0 +1,124 @@
+"""onnxruntime sessions as an edge CPU wants them: one thread, no spinning, nothing global touched."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from numpy.typing import NDArray
+
+from eed_edge.errors import BundleError, DeviceError, InputError
+
+OLDEST_ONNXRUNTIME = (1, 20)
+CPU = ("CPUExecutionProvider",)
+
+
+class Node(Protocol):
+    """An input or output of a session."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def shape(self) -> list[int | str | None]: ...
+
+
+class Session(Protocol):
+    """The part of ``onnxruntime.InferenceSession`` used here; many threads may call ``run`` at once."""
+
+    def run(self, output_names: Sequence[str], feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]: ...
+    def io_binding(self) -> Any: ...
+    def run_with_iobinding(self, binding: Any) -> None: ...
+    def get_inputs(self) -> list[Node]: ...
+    def get_outputs(self) -> list[Node]: ...
+    def get_providers(self) -> list[str]: ...
+
+
+def open_session(
+    model: bytes,
+    name: str,
+    *,
+    threads: int = 1,
+    spinning: bool = False,
+    providers: Sequence[str] = CPU,
+) -> Session:
+    """Make a session from a model's bytes, which it does not keep.
+
+    Args:
+        name: what messages call the model, such as its file name.
+        threads: threads that work on one call; the caller's own is one of them.
+        spinning: let idle threads spin: lower latency alone, far higher beside other sessions.
+        providers: onnxruntime execution providers, the preferred one first.
+
+    Raises:
+        DeviceError: onnxruntime is missing or too old, or a provider is not there.
+        InputError: ``threads`` below 1.
+        BundleError: onnxruntime cannot use the model.
+    """
+    ort = _onnxruntime()
+    if threads < 1:
+        raise InputError(f"expected threads >= 1, got {threads}; name how many may work on one call")
+    _check_providers(providers, ort.get_available_providers())
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4  # errors come as exceptions
+    for pool in ("intra", "inter"):
+        options.add_session_config_entry(f"session.{pool}_op.allow_spinning", str(int(spinning)))
+    try:
+        session = ort.InferenceSession(model, options, providers=list(providers), enable_fallback=0)
+    except Exception as error:  # onnxruntime's own exceptions share no other parent
+        reason = " ".join(str(error).split())
+        raise BundleError(
+            f"{name}: onnxruntime cannot use it: {reason:.200}; export the bundle again"
+        ) from error
+    _check_providers(providers[:1], session.get_providers())
+    session._model_bytes = None  # kept only to build the session anew, which is switched off
+    return cast(Session, session)
+
+
+def check_signature(session: Session, name: str, input_name: str, size: tuple[int, int, int]) -> str:
+    """The name of the only output, after a look at what goes in and out.
+
+    Raises:
+        BundleError: not one float32 input ``(N, *size)`` of that name and one float32 output.
+    """
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    found = [(node.name, node.type, node.shape[1:]) for node in inputs]
+    expected = (input_name, "tensor(float)", list(size))
+    if found != [expected] or isinstance(inputs[0].shape[0], int):
+        got = [(node.name, node.type, node.shape) for node in inputs]
+        raise BundleError(
+            f"{name}: expected one input {input_name} float ('N', {size}), got {got}; export again"
+        )
+    if len(outputs) != 1 or outputs[0].type != "tensor(float)":
+        got = [(node.name, node.type, node.shape) for node in outputs]
+        raise BundleError(f"{name}: expected one float output of logits, got {got}; export the bundle again")
+    return outputs[0].name
+
+
+def _onnxruntime() -> Any:
+    needed = ".".join(map(str, OLDEST_ONNXRUNTIME))
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise DeviceError(
+            f"expected onnxruntime >= {needed}, got none; run: pip install onnxruntime"
+        ) from error
+    found = tuple(int(part) for part in re.findall(r"\d+", onnxruntime.__version__)[:2])
+    if found < OLDEST_ONNXRUNTIME:
+        raise DeviceError(
+            f"expected onnxruntime >= {needed}, got {onnxruntime.__version__}; "
+            "run: pip install --upgrade onnxruntime"
+        )
+    return onnxruntime
+
+
+def _check_providers(wanted: Sequence[str], there: Sequence[str]) -> None:
+    for name in wanted or [""]:
+        if name not in there:
+            raise DeviceError(
+                f"expected a provider out of {', '.join(there)}, got {name!r}; "
+                "name one of these or install the onnxruntime build that has it"
+            )

@@ -1,0 +1,111 @@
+"""One image in plain Python numbers: between two sub-models a numpy call costs as much as fifty additions.
+
+The same rules as in ``gating`` and the same walk as in ``walk``; a test holds them to the same answers.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from operator import mul, sub
+from struct import Struct
+from typing import Any
+
+from eed_edge.runtime.gating import TINY
+from eed_edge.runtime.softmax import softmax_row
+
+MOST_CLASSES = 64  # with more, numpy is faster
+
+Row = Sequence[float]
+Memory = dict[str, Any]
+Answer = tuple[Row, int]  # m_prefix and prefix
+
+# t, probs of this sub-model, sum of the probs so far, number of these, memory, parameters.
+Rule = Callable[[int, Row, Row, int, Memory, Mapping[str, float]], Answer | None]
+
+
+def walk_one(
+    say: Callable[[int], Row | None],
+    float32: Struct,
+    rule: Rule,
+    parameters: Mapping[str, float],
+    *,
+    last: int,
+) -> tuple[Row, int, int, list[int]] | None:
+    """Run sub-models one after another on one image.
+
+    Args:
+        say: takes a sub-model's index from 0; gives its ``k`` logits, None when it failed.
+        float32: ``Struct("kf")``, for rounding.
+        rule: one of ``RULES``, with its ``parameters`` by name.
+        last: sub-models allowed, at least 1.
+
+    Returns:
+        ``m`` at the answering prefix, how many sub-models ran, the prefix, and which failed;
+        None when all did.
+    """
+    total: Row = ()  # k, once a sub-model has answered
+    memory: Memory = {}
+    failed: list[int] = []
+    for t in range(1, last + 1):
+        logits = say(t - 1)
+        probs = None if logits is None else softmax_row(logits, float32)
+        if probs is None:
+            failed.append(t - 1)
+            continue
+        total = list(map(float.__add__, total, probs)) if total else probs
+        if t < last:
+            answer = rule(t, probs, total, t - len(failed), memory, parameters)
+            if answer is not None:
+                return answer[0], t, answer[1], failed
+    return (_mean(total, last - len(failed)), last, last, failed) if total else None
+
+
+def confidence(
+    t: int, probs: Row, total: Row, count: int, memory: Memory, parameters: Mapping[str, float]
+) -> Answer | None:
+    """As ``gating.confidence``."""
+    return (_mean(total, count), t) if max(total) / count >= parameters["threshold"] else None
+
+
+def agreement(
+    t: int, probs: Row, total: Row, count: int, memory: Memory, parameters: Mapping[str, float]
+) -> Answer | None:
+    """As ``gating.agreement``."""
+    cast = memory.setdefault("votes", [])
+    cast.append(probs.index(max(probs)))
+    if t == 1:
+        return None
+    mean = _mean(total, count)
+    return (mean, t) if cast.count(mean.index(max(mean))) >= parameters["votes"] else None
+
+
+def geometric(
+    t: int, probs: Row, total: Row, count: int, memory: Memory, parameters: Mapping[str, float]
+) -> Answer | None:
+    """As ``gating.geometric``."""
+    mean = _mean(total, count)
+    clamped = [p if p > TINY else TINY for p in mean]
+    logs = list(map(math.log, clamped))
+    exponent = parameters["g"] * max(logs)
+    before = memory.get("logs")
+    if before is not None:
+        exponent -= parameters["k"] * sum(map(mul, clamped, map(sub, logs, before)))
+    q = math.exp(min(exponent, 0.0))
+    best, left = memory.get("best", -1.0), memory.get("left", 1.0)
+    if q * left > best:
+        best = q * left
+        memory["answer"] = mean, t
+    left *= 1 - q
+    memory.update(logs=logs, best=best, left=left)
+    answer: Answer = memory["answer"]
+    return answer if best >= left else None
+
+
+RULES: dict[str, Rule] = {
+    "confidence": confidence,
+    "agreement": agreement,
+    "geometric": geometric,
+}
+
+
+def _mean(total: Row, count: int) -> Row:
+    return [p / count for p in total]

@@ -1,0 +1,191 @@
+import math
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+import eed_edge
+from eed_edge.errors import BundleError, InputError
+from eed_edge.runtime import bundle as module
+from eed_edge.runtime.bundle import open_bundle
+from eed_edge.runtime.gating import replay
+
+
+@pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
+def test_a_loaded_bundle_answers_as_numpy_does(make_tiny, rule):
+    tiny = make_tiny(rule=rule)
+    net = eed_edge.load(tiny.folder)
+    expected = replay(tiny.probs, rule, tiny.manifest.gate.parameters_of(rule))
+    found = net(tiny.images)
+    assert net.manifest == tiny.manifest
+    assert np.allclose(found.probs, expected.probs, atol=1e-6)
+    for name in ("labels", "submodels_used", "answer_prefix"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name))
+    assert 1 < found.submodels_used.mean() < 3
+
+
+def test_settings_take_the_place_of_the_manifests(make_tiny):
+    tiny = make_tiny(max_submodels=2, deadline_ms=1e6)
+    assert set(eed_edge.load(tiny.folder, threshold=2)(tiny.images).submodels_used) == {2}
+    net = eed_edge.load(
+        str(tiny.folder), rule="agreement", threshold=3, max_submodels=9, deadline_ms=math.inf
+    )
+    assert (net.rule, net.parameters, net.max_submodels, net.deadline_ms) == (
+        "agreement",
+        {"votes": 3},
+        3,
+        None,
+    )
+    assert eed_edge.load(tiny.folder).deadline_ms == 1e6
+    assert set(eed_edge.load(tiny.folder, threshold=0)(tiny.images).submodels_used) == {1}
+
+
+BAD_SETTINGS = [
+    ({"rule": "vote"}, "expected a rule out of confidence, agreement, geometric, got 'vote'"),
+    ({"rule": "geometric", "threshold": 0.5}, "the rule geometric has no threshold"),
+    ({"threshold": 2.1}, r"expected a threshold in \[0, 2\], got 2.1"),
+    ({"threshold": math.nan}, r"expected a threshold in \[0, 2\], got nan"),
+    ({"rule": "agreement", "threshold": 1.5}, "whole number of votes from 1 to 3, got 1.5"),
+    ({"rule": "agreement", "threshold": 4}, "whole number of votes from 1 to 3, got 4"),
+    ({"max_submodels": 0}, "expected max_submodels from 1 to 3, got 0"),
+    ({"deadline_ms": -1}, "expected deadline_ms >= 0, got -1"),
+    ({"deadline_ms": math.nan}, "expected deadline_ms >= 0, got nan"),
+    ({"threads": 0}, "expected threads >= 1, got 0"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), BAD_SETTINGS)
+def test_settings_out_of_range_are_refused(tiny, settings, message):
+    with pytest.raises(InputError, match=message):
+        eed_edge.load(tiny.folder, **settings)
+
+
+def test_any_flipped_byte_of_any_file_is_found(tiny):
+    rng = np.random.default_rng(0)
+    for path in sorted(tiny.folder.iterdir()):
+        whole = path.read_bytes()
+        for place in [0, *rng.integers(0, len(whole), 40), len(whole) - 1]:
+            flipped = bytearray(whole)
+            flipped[place] ^= 1 << rng.integers(8)
+            path.write_bytes(flipped)
+            with pytest.raises(BundleError):
+                eed_edge.load(tiny.folder)
+        path.write_bytes(whole)
+    eed_edge.load(tiny.folder)
+
+
+def remove(folder):
+    (folder / "submodel-1.onnx").unlink()
+
+
+def add(folder):
+    (folder / "notes.txt").write_text("hello")
+
+
+def cut(folder):
+    (folder / "submodel-1.onnx").write_bytes((folder / "submodel-1.onnx").read_bytes()[:-1])
+
+
+def damage(folder):
+    (folder / "submodel-1.onnx").write_bytes(b"x" * (folder / "submodel-1.onnx").stat().st_size)
+
+
+def damage_golden(folder):
+    (folder / "golden.npz").write_bytes(b"x" * (folder / "golden.npz").stat().st_size)
+
+
+def link(folder):
+    target = folder.parent / "elsewhere.onnx"
+    shutil.move(folder / "submodel-1.onnx", target)
+    (folder / "submodel-1.onnx").symlink_to(target)
+
+
+def add_folder(folder):
+    (folder / "more").mkdir()
+
+
+def make_pipe(folder):
+    (folder / "submodel-1.onnx").unlink()
+    os.mkfifo(folder / "submodel-1.onnx")
+
+
+def lose_manifest(folder):
+    (folder / "manifest.json").unlink()
+
+
+def grow_manifest(folder):
+    (folder / "manifest.json").write_bytes(b" " * (5 * 2**20))
+
+
+DAMAGES = {
+    remove: "lacks submodel-1.onnx, which its manifest names",
+    add: "has 'notes.txt', which its manifest does not name; remove it",
+    cut: r"submodel-1.onnx: expected \d+ bytes, got \d+",
+    damage: "submodel-1.onnx: expected SHA-256 .* got .*; copy the bundle again",
+    damage_golden: "golden.npz: expected SHA-256",
+    link: "expected plain files only, 'submodel-1.onnx' is a link or folder",
+    add_folder: "'more' is a link or folder",
+    make_pipe: "'submodel-1.onnx' is a link or folder",
+    lose_manifest: "has no manifest.json",
+    grow_manifest: "manifest.json: expected at most 4194304 bytes",
+}
+
+
+@pytest.mark.parametrize("hurt", DAMAGES)
+def test_a_bundle_that_is_not_as_its_manifest_says_is_refused(tiny, hurt):
+    hurt(tiny.folder)
+    with pytest.raises(BundleError, match=DAMAGES[hurt]):
+        eed_edge.load(tiny.folder)
+
+
+def test_the_folder_may_be_reached_by_a_link_and_files_may_have_hard_links(tiny, tmp_path):
+    (tmp_path / "link").symlink_to(tiny.folder)
+    os.link(tiny.folder / "submodel-0.onnx", tmp_path / "second-name.onnx")
+    assert eed_edge.load(tmp_path / "link")(tiny.images).complete
+
+
+@pytest.mark.parametrize("name", ["nowhere", "file"])
+def test_what_is_no_folder_is_no_bundle(tmp_path, name):
+    (tmp_path / "file").write_text("hello")
+    with pytest.raises(BundleError, match=r"expected a bundle folder, cannot open .*; check the path"):
+        eed_edge.load(tmp_path / name)
+
+
+def test_a_file_exchanged_after_the_listing_for_a_link_or_pipe_is_not_followed(tiny):
+    bundle = open_bundle(tiny.folder)
+    make_pipe(tiny.folder)
+    with pytest.raises(BundleError, match=r"submodel-1.onnx: expected a plain file, got a link or device"):
+        bundle.read("submodel-1.onnx")
+    link_to = tiny.folder / "submodel-0.onnx"
+    (tiny.folder / "submodel-1.onnx").unlink()
+    (tiny.folder / "submodel-1.onnx").symlink_to(link_to)
+    with pytest.raises(BundleError, match=r"submodel-1.onnx: cannot be opened"):
+        bundle.read("submodel-1.onnx")
+
+
+def test_a_model_that_is_refused_is_never_given_to_onnxruntime(make_tiny, monkeypatch):
+    tiny = make_tiny(models={2: b"no model"})
+    monkeypatch.setattr(module, "open_session", lambda *_, **__: pytest.fail("a session was made"))
+    with pytest.raises(BundleError, match=r"submodel-2.onnx: .*; export the bundle again"):
+        eed_edge.load(tiny.folder)
+
+
+def test_loading_keeps_no_second_copy_of_the_models(tiny):
+    net = eed_edge.load(tiny.folder)
+    assert all(submodel.session._model_bytes is None for submodel in net.submodels)
+
+
+def test_a_loaded_bundle_outlives_its_folder(tiny):
+    net = eed_edge.load(tiny.folder)
+    shutil.rmtree(tiny.folder)
+    assert len(net(tiny.images).labels) == 20
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system has no such rights")
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_the_right_to_read_is_refused(tiny):
+    (tiny.folder / "golden.npz").chmod(0)
+    with pytest.raises(BundleError, match=r"golden.npz: cannot be opened: Permission denied"):
+        eed_edge.load(tiny.folder)

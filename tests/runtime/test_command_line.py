@@ -1,0 +1,294 @@
+import json
+import subprocess
+import sys
+import time
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import eed_edge
+from eed_edge import cli
+from eed_edge.cli import main
+from eed_edge.errors import BundleError, StorageError
+from eed_edge.runtime.cascade import Cascade
+from tests.runtime.conftest import npz
+from tests.runtime.tiny_onnx import FAILS_UNLESS_SEVEN_IMAGES
+
+
+def call(*words, **settings):
+    return CliRunner().invoke(main, [str(word) for word in words], **settings)
+
+
+def save_picture(path, image):
+    """An image ``(3, 4, 4)`` in [0, 1] as PNG; gives what will be read back."""
+    pixels = np.round(image.transpose(1, 2, 0) * 255).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    return (pixels.transpose(2, 0, 1) / np.float32(255)).astype(np.float32)
+
+
+@pytest.fixture
+def pictures(tiny, tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(4)]
+    images = np.stack([save_picture(path, image) for path, image in zip(paths, tiny.images, strict=False)])
+    return paths, images
+
+
+def test_run_prints_a_json_line_per_picture_with_the_library_s_answer(tiny, pictures):
+    paths, images = pictures
+    found = call("run", tiny.folder, *paths, "--json")
+    answer = eed_edge.load(tiny.folder)(images)
+    assert found.exit_code == 0
+    for i, line in enumerate(map(json.loads, found.stdout.splitlines())):
+        assert list(line) == ["file", "label", "class", "probability", "submodels_used"]
+        assert line["file"] == str(paths[i])
+        assert (line["label"], line["submodels_used"]) == (answer.labels[i], answer.submodels_used[i])
+        assert line["class"] == ("cat", "dog", "owl")[line["label"]]
+        assert line["probability"] == pytest.approx(answer.probs[i].max())
+
+
+def test_run_prints_a_table_for_people(tiny, pictures):
+    paths, _ = pictures
+    head, *rows = call("run", tiny.folder, *paths).stdout.splitlines()
+    assert head.split() == ["label", "class", "probability", "sub-models", "file"]
+    assert [row.split()[-1] for row in rows] == list(map(str, paths))
+
+
+def test_run_takes_npz_files_and_says_the_truth_where_it_is_known(tiny, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 3), np.uint8)
+    (tmp_path / "x.npz").write_bytes(npz(images=pixels, labels=np.arange(40) % 3))
+    (tmp_path / "y.npz").write_bytes(npz(images=pixels[:1]))
+    lines = [
+        json.loads(line)
+        for line in call(
+            "run", tiny.folder, tmp_path / "x.npz", tmp_path / "y.npz", "--json"
+        ).stdout.splitlines()
+    ]
+    assert [line["file"] for line in lines] == [f"{tmp_path}/x.npz[{i}]" for i in range(40)] + [
+        f"{tmp_path}/y.npz[0]"
+    ]
+    assert [line.get("truth") for line in lines] == [i % 3 for i in range(40)] + [None]
+    assert lines[0]["probability"] == pytest.approx(lines[-1]["probability"])
+
+
+def test_an_unreadable_picture_is_named_and_loses_nothing_else(tiny, pictures):
+    paths, _ = pictures
+    paths[1].write_bytes(b"no picture")
+    found = call("run", tiny.folder, *paths, paths[0].parent / "nowhere.jpg", "--json")
+    assert found.exit_code == 1
+    assert [json.loads(line)["file"] for line in found.stdout.splitlines()] == [
+        str(paths[i]) for i in (0, 2, 3)
+    ]
+    errors = found.stderr.splitlines()
+    assert len(errors) == 2
+    assert str(paths[1]) in errors[0]
+    assert "nowhere.jpg" in errors[1]
+
+
+def test_settings_of_run_reach_the_cascade(tiny, pictures):
+    paths, _ = pictures
+
+    def used(*words):
+        lines = call("run", tiny.folder, *paths, "--json", *words).stdout.splitlines()
+        return [json.loads(line)["submodels_used"] for line in lines]
+
+    assert used("--threshold", 0) == [1] * 4
+    assert used("--threshold", 0.999999, "--max-submodels", 2) == [2] * 4
+    assert used("--rule", "agreement", "--threshold", 3) == [3] * 4
+    assert used("--rule", "geometric", "--max-submodels", 1, "--threads", 2) == [1] * 4
+
+
+def test_a_deadline_is_for_each_image_and_shows(tiny, pictures):
+    paths, _ = pictures
+    words = ("run", tiny.folder, *paths, "--deadline-ms", 0, "--threshold", 1)
+    lines = [json.loads(line) for line in call(*words, "--json").stdout.splitlines()]
+    assert [(line["submodels_used"], line["complete"]) for line in lines] == [(1, False)] * 4
+    assert call(*words).stdout.count("(cut by the deadline)") == 4
+
+
+@pytest.mark.parametrize(("words", "sizes"), [((), [4]), (("--deadline-ms", 1000), [1, 1, 1, 1])])
+def test_pictures_go_in_batches_unless_each_has_a_deadline(tiny, pictures, monkeypatch, words, sizes):
+    seen, answer = [], Cascade.__call__
+    monkeypatch.setattr(
+        Cascade, "__call__", lambda net, images: seen.append(len(images)) or answer(net, images)
+    )
+    call("run", tiny.folder, *pictures[0], *words)
+    assert seen == sizes
+
+
+def test_submodels_left_out_show(make_tiny, pictures):
+    paths, _ = pictures
+    folder = make_tiny(last={0: FAILS_UNLESS_SEVEN_IMAGES}).folder
+    words = ("run", folder, *paths[:1])
+    assert json.loads(call(*words, "--json").stdout)["failed_submodels"] == [0]
+    assert "(without sub-models 0)" in call(*words).stdout
+
+
+WRONG_CALLS = [
+    (["run", "BUNDLE"], "Missing argument 'FILES...'"),
+    (["run", "BUNDLE", "x.png", "--rule", "geometric", "--threshold", "0.5"], "the rule geometric has none"),
+    (["run", "BUNDLE", "x.png", "--threshold", "1.5"], r"expected a confidence in [0, 1], got 1.5"),
+    (
+        ["run", "BUNDLE", "x.png", "--rule", "agreement", "--threshold", "9"],
+        "a whole number from 1 to 3, got 9",
+    ),
+    (["run", "BUNDLE", "x.png", "--max-submodels", "0"], "'--max-submodels'"),
+    (["run", "BUNDLE", "x.png", "--deadline-ms", "-1"], "'--deadline-ms'"),
+    (["run", "BUNDLE", "x.png", "--rule", "vote"], "'vote' is not one of"),
+    (["bench", "BUNDLE", "--repeats", "0"], "'--repeats'"),
+    (["bench", "BUNDLE", "--run", "nowhere"], "nowhere is not a folder"),
+    (["fly"], "No such command 'fly'"),
+    (["check"], "Missing argument 'BUNDLE'"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG_CALLS)
+def test_a_wrong_call_exits_with_2_and_says_what_is_wrong(tiny, words, message):
+    found = call(*[tiny.folder if word == "BUNDLE" else word for word in words])
+    assert found.exit_code == 2
+    assert message in " ".join(found.stderr.split())
+
+
+def test_check_says_what_was_verified(tiny):
+    found = call("check", tiny.folder)
+    assert found.exit_code == 0
+    assert "ok  tiny: 3 sub-models, 5 files" in found.stdout
+    assert "20 golden images answered as recorded" in found.stdout
+
+
+def test_check_of_a_damaged_bundle_exits_with_1_and_one_line(tiny):
+    for path in tiny.folder.iterdir():
+        whole = path.read_bytes()
+        path.write_bytes(whole[:50] + bytes([whole[50] ^ 4]) + whole[51:])
+        found = call("check", tiny.folder)
+        assert (found.exit_code, found.stdout, len(found.stderr.splitlines())) == (1, "", 1)
+        assert found.stderr.startswith("error: ")
+        path.write_bytes(whole)
+
+
+def test_bench_prints_a_table_and_puts_its_figures_into_the_run_s_report(make_tiny, tmp_path):
+    tiny, run = make_tiny(), tmp_path / "run"
+    run.mkdir()
+    (run / "dense.onnx").write_bytes(tiny.models[0])
+    (run / "report.json").write_text('{"seed": 3, "submodels_used": {"pgd20": 2.5}}')
+    found = call("bench", tiny.folder, "--run", run, "--repeats", 2, "--json", tmp_path / "out.json")
+    assert found.exit_code == 0, found.stderr
+    for text in (
+        "20 golden images",
+        "indicative",
+        "dense",
+        "static",
+        "dynamic",
+        "sub-model 2",
+        "speed-up over dense",
+    ):
+        assert text in found.stdout
+    report, alone = (
+        json.loads((run / "report.json").read_text()),
+        json.loads((tmp_path / "out.json").read_text()),
+    )
+    assert report["seed"] == 3
+    assert set(report["submodels_used"]) == {"pgd20", "clean"}
+    assert report["latency"] == alone["latency"]
+    assert alone["latency"]["indicative"] is True
+    assert {"machine", "commit"} <= alone.keys()
+
+
+def test_bench_without_a_dense_network_says_so(tiny, tmp_path):
+    pixels = np.zeros((2, 4, 4, 3), np.uint8)
+    (tmp_path / "x.npz").write_bytes(npz(images=pixels))
+    found = call("bench", tiny.folder, "--images", tmp_path / "x.npz", "--repeats", 1)
+    assert "no dense network to compare with" in found.stdout
+    assert "indicative" not in found.stdout
+
+
+ERRORS = [
+    (BundleError("it is\nbroken"), 1, "error: it is broken"),
+    (StorageError("cannot write x"), 1, "error: cannot write x"),
+    (
+        OSError(28, "No space left on device", "/x/y"),
+        1,
+        "error: the system refused /x/y: No space left on device",
+    ),
+    (MemoryError(), 1, "error: out of memory"),
+    (KeyboardInterrupt(), 130, "interrupted"),
+    (RuntimeError("odd\nthing"), 1, "error: unexpected RuntimeError: odd thing; run again with --debug"),
+]
+
+
+@pytest.fixture
+def broken_check(monkeypatch):
+    """Makes ``eed-edge check`` raise an error."""
+
+    def raise_in_check(error):
+        def body(**_):
+            raise error
+
+        monkeypatch.setattr(cli.importlib.import_module("eed_edge.cli.check").command, "callback", body)
+
+    return raise_in_check
+
+
+@pytest.mark.parametrize(("error", "code", "text"), ERRORS)
+def test_every_failure_is_one_line_and_an_exit_code(broken_check, error, code, text):
+    broken_check(error)
+    found = call("check", "x")
+    assert found.exit_code == code
+    assert found.stderr.strip().startswith(text)
+    assert len(found.stderr.strip().splitlines()) == 1  # behind ^C click starts a new line
+
+
+@pytest.mark.parametrize(
+    ("words", "env"),
+    [
+        (["--debug", "check", "x"], {}),
+        (["check", "x", "--debug"], {}),
+        (["check", "x"], {"EED_EDGE_DEBUG": "1"}),
+    ],
+)
+def test_debug_shows_the_error_itself(broken_check, words, env):
+    broken_check(RuntimeError("odd"))
+    assert isinstance(call(*words, env=env).exception, RuntimeError)
+
+
+def test_debug_behind_two_dashes_is_a_file(broken_check):
+    broken_check(RuntimeError("odd"))
+    assert call("check", "--", "--debug").exit_code == 1
+
+
+def test_help_lists_every_command_that_is_there_and_each_has_its_own():
+    found = call("--help")
+    listed = main.list_commands(click.Context(main))
+    assert {"check", "run", "bench"} <= set(listed) <= set(cli.COMMANDS)
+    assert found.exit_code == 0
+    for name in listed:
+        assert name in found.stdout
+    assert call("--version").stdout == f"eed-edge, version {eed_edge.__version__}\n"
+
+
+def test_help_and_a_wrong_call_import_no_numpy():
+    code = (
+        "import sys; from eed_edge.cli import main\n"
+        "try: main({!r})\n"
+        "except SystemExit: print('numpy' in sys.modules)"
+    )
+    for words in (["--help"], ["run", "--help"], ["check"]):
+        found = subprocess.run(
+            [sys.executable, "-c", code.format(words)], capture_output=True, text=True, check=True
+        )
+        assert found.stdout.splitlines()[-1] == "False"
+
+
+def test_python_m_eed_edge_is_the_command():
+    started = time.perf_counter()
+    found = subprocess.run(
+        [sys.executable, "-m", "eed_edge", "check", "nowhere"], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 1
+    assert (
+        found.stderr
+        == "error: expected a bundle folder, cannot open nowhere: No such file or directory; check the path\n"
+    )
+    assert time.perf_counter() - started < 10

@@ -1,0 +1,103 @@
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from eed_edge.errors import BundleError, DeviceError
+from eed_edge.runtime.session import check_signature, open_session
+from tests.runtime.tiny_onnx import graph, linear, model, node, value_info
+
+SOUND = linear(np.eye(48, 3), np.zeros(3))
+
+
+def relu(inputs, outputs):
+    """A model that copies each input to an output, of the shapes and types named."""
+    nodes = [node("Identity", [i], [o]) for (i, *_), (o, *_) in zip(inputs, outputs, strict=True)]
+    return model(graph(nodes, [], [value_info(*i) for i in inputs], [value_info(*o) for o in outputs]))
+
+
+@pytest.mark.parametrize("spinning", [False, True])
+def test_a_session_has_the_threads_and_spinning_asked_for(spinning):
+    options = open_session(SOUND, "a", threads=2, spinning=spinning).get_session_options()
+    assert options.intra_op_num_threads == 2
+    assert options.inter_op_num_threads == 1
+    assert options.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    for pool in ("intra", "inter"):
+        assert options.get_session_config_entry(f"session.{pool}_op.allow_spinning") == str(int(spinning))
+
+
+def test_one_thread_and_no_spinning_is_the_default():
+    options = open_session(SOUND, "a").get_session_options()
+    assert options.intra_op_num_threads == 1
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_a_model_that_onnxruntime_refuses_is_named_in_one_line(capfd):
+    broken = model(graph([node("NoSuchOperator", ["images"], ["logits"])], [], [], []))
+    for raw in (b"no model", broken):
+        with pytest.raises(BundleError, match=r"a\.onnx: onnxruntime cannot use it: .*; export") as caught:
+            open_session(raw, "a.onnx")
+        assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("providers", [["NoSuchProvider"], ["NoSuchProvider", "CPUExecutionProvider"], []])
+def test_a_provider_that_is_not_there_is_an_error_that_lists_those_that_are(providers):
+    with pytest.raises(DeviceError, match=r"expected a provider out of .*CPUExecutionProvider.*, got '"):
+        open_session(SOUND, "a", providers=providers)
+
+
+def test_a_provider_that_onnxruntime_silently_replaces_is_an_error(monkeypatch):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["Fake", "CPUExecutionProvider"])
+    monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda _: ["CPUExecutionProvider"])
+    with pytest.raises(BundleError, match="onnxruntime cannot use it") as caught:
+        open_session(SOUND, "a", providers=["Fake"])
+    assert "Fake" in str(caught.value)
+
+
+@pytest.mark.parametrize("version", ["1.19.2", "1.9", "0.5.0"])
+def test_an_onnxruntime_too_old_says_which_is_needed(monkeypatch, version):
+    monkeypatch.setattr(onnxruntime, "__version__", version)
+    with pytest.raises(DeviceError, match=rf"expected onnxruntime >= 1\.20, got {version}; run: pip install"):
+        open_session(SOUND, "a")
+
+
+def test_a_missing_onnxruntime_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(DeviceError, match=r"expected onnxruntime >= 1\.20, got none; run: pip install"):
+        open_session(SOUND, "a")
+
+
+def test_a_fitting_signature_gives_the_name_of_the_output():
+    assert check_signature(open_session(SOUND, "a"), "a", "images", (3, 4, 4)) == "logits"
+
+
+SHAPE = ("N", 3, 4, 4)
+SIGNATURES = [
+    ([("pixels", SHAPE)], [("logits", SHAPE)], "expected one input images"),
+    ([("images", ("N", 1, 4, 4))], [("logits", ("N", 1, 4, 4))], "expected one input images"),
+    ([("images", (1, 3, 4, 4))], [("logits", (1, 3, 4, 4))], "expected one input images"),
+    ([("images", SHAPE, 11)], [("logits", SHAPE, 11)], "expected one input images"),
+    (
+        [("images", SHAPE), ("more", SHAPE)],
+        [("logits", SHAPE), ("other", SHAPE)],
+        "expected one input images",
+    ),
+]
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "message"), SIGNATURES)
+def test_a_model_that_takes_something_else_is_refused(inputs, outputs, message):
+    session = open_session(relu(inputs, outputs), "a.onnx")
+    with pytest.raises(BundleError, match=rf"a\.onnx: {message} .*, got \[.*\]; export"):
+        check_signature(session, "a.onnx", "images", (3, 4, 4))
+
+
+def test_a_model_with_two_outputs_is_refused():
+    nodes = [node("Relu", ["images"], ["logits"]), node("Relu", ["images"], ["more"])]
+    raw = model(
+        graph(nodes, [], [value_info("images", SHAPE)], [value_info(o, SHAPE) for o in ("logits", "more")])
+    )
+    with pytest.raises(BundleError, match="expected one float output of logits, got"):
+        check_signature(open_session(raw, "a"), "a", "images", (3, 4, 4))
