@@ -5,6 +5,7 @@ that the deployed rule, run by the runtime on the exported files, is right on th
 on the images made against every prefix of the members.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,7 @@ def evaluate(
         CheckpointError: joint training has not finished, or run and bundle do not belong together.
         InputError: more images than test has.
     """
-    deployed = load(bundle)
+    deployed = load(bundle, deadline_ms=math.inf)
     run.check_belongs(deployed.manifest)
     defences = Defences(run.base(), run.ensemble(), deployed)
     splits = data.for_recipe(run.recipe, root)

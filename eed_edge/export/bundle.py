@@ -3,6 +3,7 @@
 import hashlib
 import io
 import logging
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -131,7 +132,7 @@ def check_parity(folder: Path, ensemble: Ensemble, images: list[Tensor]) -> None
     if (missing := PARITY_IMAGES - len(everything)) > 0:
         noise = torch.Generator().manual_seed(0)
         everything = torch.cat([everything, torch.rand((missing, *everything.shape[1:]), generator=noise)])
-    deployed = load(folder)
+    deployed = load(folder, deadline_ms=math.inf)
     given = everything.contiguous().numpy()
     with torch.no_grad():
         logits = torch.cat(

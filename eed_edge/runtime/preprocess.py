@@ -141,7 +141,7 @@ def _luma(pixels: Uint8) -> Uint8:
     """ITU-R 601 luma in 16-bit fixed point, as Pillow computes it."""
     weighted = np.full(pixels.shape[:2], 0x8000, np.uint32)
     for channel, weight in enumerate((19595, 38470, 7471)):
-        weighted += pixels[:, :, channel] * np.uint32(weight)
+        weighted += pixels[:, :, channel].astype(np.uint32) * weight
     return (weighted >> 16).astype(np.uint8)[:, :, None]
 
 

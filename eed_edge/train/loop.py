@@ -113,7 +113,7 @@ def fit(
         with _Weights(net, _judged(net, now)):
             row |= judge(net, tune, cfg=cfg, seed=seed)._asdict()
         row["seconds"] = round(time.monotonic() - started, 3)
-        _settle(net, optimiser, now, row, cfg)
+        _settle(net, optimiser, now, row, cfg, chance=1 / max(2, len(tune.labels.unique())))
         watch(row)
         if time.monotonic() - saved > SAVE_EVERY_S:
             _save(state, net, optimiser, now)
@@ -130,12 +130,18 @@ def _judged(net: nn.Module, now: _State) -> dict[str, Tensor]:
 
 
 def _settle(
-    net: nn.Module, optimiser: torch.optim.Optimizer, now: _State, row: dict[str, Any], cfg: Training
+    net: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    now: _State,
+    row: dict[str, Any],
+    cfg: Training,
+    *,
+    chance: float,
 ) -> None:
     """Keep the weights if the epoch is the best so far; go back to the best if training has collapsed."""
     if not now.history or _merit(row) > max(map(_merit, now.history)):
         now.best = _copy(_judged(net, now))
-    elif _collapsed(row, now, cfg):
+    elif _collapsed(row, now, cfg, chance):
         row["guard"] = "attacked accuracy collapsed: back to the best weights, on with pgd"
         now.attack = "pgd"
         net.load_state_dict(now.best)
@@ -242,10 +248,10 @@ def _average(now: _State, net: nn.Module, decay: float) -> None:
                 now.average[name].copy_(tensor)
 
 
-def _collapsed(row: dict[str, Any], now: _State, cfg: Training) -> bool:
-    """Catastrophic overfitting: one-step attacks no longer teach anything."""
+def _collapsed(row: dict[str, Any], now: _State, cfg: Training, chance: float) -> bool:
+    """Catastrophic overfitting: one-step attacks no longer teach anything, after they had."""
     best = max(old["attacked"] for old in now.history)
-    return now.attack != "pgd" and row["attacked"] < cfg.guard * best
+    return now.attack != "pgd" and best > 1.5 * chance and row["attacked"] < cfg.guard * best
 
 
 def _out_of_patience(now: _State, cfg: Training) -> bool:

@@ -103,6 +103,13 @@ def test_a_collapse_of_the_attacked_accuracy_goes_back_and_on_with_pgd(data, tmp
     assert [("guard" in row) for row in epochs] == [False, True, False, False]
 
 
+def test_a_network_that_has_learned_nothing_yet_has_not_collapsed(data, tmp_path, monkeypatch):
+    accuracies = iter([0.5, 0.1, 0.7, 0.9])
+    monkeypatch.setattr(loop, "judge", lambda *_, **__: loop.Judgement(0.9, next(accuracies)))
+    fitted = fit(small_net(), data, config(), tmp_path / "state")
+    assert not any("guard" in row for row in fitted.history)
+
+
 def test_patience_ends_training_after_so_many_epochs_without_gain(data, tmp_path, monkeypatch):
     accuracies = iter([0.5, 0.8, 0.7, 0.8, 0.9])
     monkeypatch.setattr(loop, "judge", lambda *_, **__: loop.Judgement(0.9, next(accuracies)))
