@@ -29,6 +29,7 @@ RESULTS = Path(__file__).parent / "results"
 @click.option("--work", type=click.Path(path_type=Path), default=Path("build/robustness"), show_default=True)
 @click.option("--json", "target", type=click.Path(path_type=Path), default=RESULTS / "demo-robustness.json")
 def main(demo: bool, seeds: str, work: Path, target: Path) -> None:
+    """Run the demo for every seed and write mean and spread."""
     rows = [one_seed(int(seed), work) for seed in seeds.split(",")]
     figures = {
         "command": "python benchmarks/robustness.py " + " ".join(sys.argv[1:]),
@@ -76,6 +77,7 @@ def one_seed(seed: int, work: Path) -> dict[str, Any]:
 
 
 def spread(values: list[float]) -> dict[str, float]:
+    """Mean, standard deviation of the sample, smallest and largest."""
     return {
         "mean": statistics.fmean(values),
         "std": statistics.stdev(values) if len(values) > 1 else 0.0,

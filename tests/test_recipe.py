@@ -57,5 +57,5 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path):
     (tmp_path / "broken.toml").write_text("[base\n")
     with pytest.raises(RecipeError, match="expected a TOML file"):
         recipe.load(str(tmp_path / "broken.toml"))
-    with pytest.raises(RecipeError, match="no recipe 'nowhere'.*digits-resnet18"):
+    with pytest.raises(RecipeError, match=r"no recipe 'nowhere'.*digits-resnet18"):
         recipe.load("nowhere")

@@ -113,7 +113,7 @@ def fit(
         with _Weights(net, _judged(net, now)):
             row |= judge(net, tune, cfg=cfg, seed=seed)._asdict()
         row["seconds"] = round(time.monotonic() - started, 3)
-        _settle(net, optimiser, now, row, cfg, chance=1 / max(2, len(tune.labels.unique())))
+        _settle(net, optimiser, now, row, cfg, chance=1 / max(2, len(set(tune.labels.tolist()))))
         watch(row)
         if time.monotonic() - saved > SAVE_EVERY_S:
             _save(state, net, optimiser, now)
