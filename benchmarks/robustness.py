@@ -1,7 +1,7 @@
 """Reproduce the robustness figures: the demo over several seeds, mean and spread.
 
-    python benchmarks/robustness.py --demo                # three seeds, about 4 minutes each on two cores
-    python benchmarks/robustness.py --demo --seeds 0      # one
+    .venv/bin/python benchmarks/robustness.py --demo            # three seeds, about 5 minutes each
+    .venv/bin/python benchmarks/robustness.py --demo --seeds 0  # one
 
 Writes benchmarks/results/demo-robustness.json. Runs are kept in --work, so a stopped benchmark
 goes on where it was.
@@ -32,7 +32,7 @@ def main(demo: bool, seeds: str, work: Path, target: Path) -> None:
     """Run the demo for every seed and write mean and spread."""
     rows = [one_seed(int(seed), work) for seed in seeds.split(",")]
     figures = {
-        "command": "python benchmarks/robustness.py " + " ".join(sys.argv[1:]),
+        "command": ".venv/bin/python benchmarks/robustness.py " + " ".join(sys.argv[1:]),
         "machine": report.machine(),
         "commit": report.commit(),
         "n": len(rows),

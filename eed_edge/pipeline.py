@@ -76,12 +76,14 @@ def _base(run: Run, train_images: Images, tune: Images, journal: Log, watch: Wat
         )
         base.set_normalisation(net, train_images)
     net.to(device)
-    _check_output(net, train_images, len(run.classes))
+    nets.check_logits(net, as_float(train_images.images[:2]), len(run.classes))
+    pool.check_prunable(net, as_float(train_images.images[:1]), run.recipe)
     state = run.path / "base.state"
     fitted = base.fit(
         net, train_images, tune, cfg=cfg, augment=run.recipe.data, seed=run.recipe.seed, state=state,
         watch=journal.watch(watch, stage="base"),
     )  # fmt: skip
+    log.info("%s", fitted.told("base"))
     record = {"training": fitted.summary, "history": fitted.history}
     net.load_state_dict(fitted.last)
     checkpoint.save_net(run.path / "base-last.safetensors", net, record)
@@ -170,6 +172,7 @@ def _joint(
         ensemble, train_images, tune, base=dense, cfg=cfg, augment=run.recipe.data,
         seed=run.recipe.seed + 500_000, state=state, watch=journal.watch(watch, stage="joint"),
     )  # fmt: skip
+    log.info("%s", fitted.told("joint"))
     probs, labels = attacked_probs(ensemble, tune, recipe=run.recipe)
     order = running_order(probs, labels)
     checkpoint.save(run.path / "joint" / "last.safetensors", fitted.last, {"members": names})
@@ -249,11 +252,6 @@ def _check_init(net: Classifier, run: Run) -> None:
             raise CheckpointError(
                 f"base.init: expected a network with {key} {value!r}, got {net.architecture[key]!r}"
             )
-
-
-def _check_output(net: Classifier, images: Images, classes: int) -> None:
-    """One image through the network: the logits must have the classes of the data."""
-    nets.check_logits(net, as_float(images.images[:2]), classes)
 
 
 @contextmanager

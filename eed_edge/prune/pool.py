@@ -1,6 +1,7 @@
 """The pool: importance scores × data subsets, each pruned from the base and fine-tuned under attack."""
 
 import copy
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from eed_edge.train.batches import Images, as_float
 from eed_edge.train.loop import Watch
 from eed_edge.train.nets import Classifier
 
+log = logging.getLogger(__name__)
 SCORE_STEPS = 10
 """PGD steps of the attack on the images that a score is estimated from."""
 
@@ -62,6 +64,22 @@ def subset_indices(n: int, candidate: Candidate, *, cfg: Pool, seed: int) -> np.
     order = np.random.default_rng([seed, score_number]).permutation(n)
     shared, rest = np.split(order, [round(cfg.shared * n)])
     return np.sort(np.concatenate([shared, np.array_split(rest, cfg.subsets)[candidate.subset]]))
+
+
+def check_prunable(base: Classifier, image: Tensor, recipe: Recipe) -> None:
+    """Make sure before any training that the base can be traced and pruned to a member's budget.
+
+    Raises:
+        NetworkError: it cannot.
+    """
+    structure, _ = analyse(base, image)
+    kept = {group.root: 1.0 for group in structure.groups}
+    widths(structure, kept, _budget(base, image, recipe), round_to=recipe.prune.round_to)
+
+
+def _budget(base: Classifier, image: Tensor, recipe: Recipe) -> Budget:
+    params, macs = count(base, image)
+    return Budget(recipe.prune.member_share * params, recipe.prune.member_share * macs)
 
 
 def build(
@@ -121,6 +139,7 @@ def _make(
     fitted = loop.fit(
         net, own, tune, cfg=cfg, augment=recipe.data, loss=loss, seed=seed, state=state, watch=watch
     )
+    log.info("%s", fitted.told(candidate.name))
     record = {**record, "training": fitted.summary, "history": fitted.history}
     net.load_state_dict(fitted.last)
     checkpoint.save_net(path.with_name(f"{candidate.name}-last.safetensors"), net, record)
@@ -138,15 +157,13 @@ def _prune(
     few = own[torch.randperm(len(own), generator=generator, device=own.images.device)[: recipe.scores.images]]
     images, image = as_float(few.images), as_float(own.images[:1])
     structure, _ = analyse(base, image)
-    whole = count(base, image)
-    share = recipe.prune.member_share
     eps = recipe.pool.eps_255 / 255
     with attacks.frozen(base):
         attacked = attacks.pgd(
             base, images, few.labels, eps=eps, step=eps / 4, steps=SCORE_STEPS, generator=generator
         )
     importance = SCORES[candidate.score](base, structure, attacked, few.labels)
-    choice = scores.uniform(structure, importance, member_share=share)
+    choice = scores.uniform(structure, importance, member_share=recipe.prune.member_share)
     if recipe.scores.search:
         choice = scores.optimise(
             copy.deepcopy(base),
@@ -156,12 +173,11 @@ def _prune(
             cfg=recipe.scores,
             attack=recipe.pool,
             augment=recipe.data,
-            member_share=share,
+            member_share=recipe.prune.member_share,
             seed=seed,
         )
-    chosen = widths(
-        structure, choice.kept, Budget(share * whole[0], share * whole[1]), round_to=recipe.prune.round_to
-    )
+    budget = _budget(base, image, recipe)
+    chosen = widths(structure, choice.kept, budget, round_to=recipe.prune.round_to)
     net = prune(base, choice, image, chosen)
     recalibrate(net, own, batch=recipe.pool.batch)
     params, macs = count(net, image)

@@ -42,6 +42,14 @@ class Fitted:
     last: dict[str, Tensor]
     history: list[dict[str, Any]]
 
+    def told(self, what: str) -> str:
+        """The summary as a sentence, for the log."""
+        best, last = self.summary["best"], self.summary["last"]
+        return (
+            f"{what}: kept epoch {best['epoch'] + 1} with {best['attacked']:.3f} attacked on tune,"
+            f" the last has {last['attacked']:.3f}, a gap of {self.summary['gap']:.3f}"
+        )
+
     @property
     def summary(self) -> dict[str, Any]:
         """The best and the last epoch's accuracies on tune and their gap, for the record."""
