@@ -69,11 +69,12 @@ def measure(
     networks: dict[str, Path],
     threads: int = 1,
     repeats: int = 3,
+    batch: int = 1,
 ) -> dict[str, Any]:
-    """Time everything, one image at a time.
+    """Time everything, ``batch`` images a call.
 
     Args:
-        images: ``(n, c, h, w)`` float32 in [0, 1].
+        images: ``(n, c, h, w)`` float32 in [0, 1]; a last short batch is left out unless it is alone.
         networks: further ONNX files by name; ``dense`` is what speed-ups are measured against.
 
     Returns:
@@ -85,34 +86,36 @@ def measure(
     """
     dynamic = load(folder, deadline_ms=float("inf"), threads=threads)
     static = _never_stopping(dynamic)
-    used = dynamic(images).submodels_used.tolist()
-    singles = [images[i : i + 1] for i in range(len(images))]
+    parts = [images[i : i + batch] for i in range(0, max(1, len(images) - batch + 1), batch)]
+    used = [dynamic(part).submodels_used for part in parts]
+    left = [
+        [part[ran > t] for t in range(ran.max())] for part, ran in zip(parts, used, strict=True)
+    ]  # what each sub-model is still asked
     name = dynamic.manifest.input.name
 
     def bare(i: int) -> None:
-        for session, output in dynamic.submodels[: used[i]]:
-            session.run([output], {name: singles[i]})
+        for (session, output), undecided in zip(dynamic.submodels, left[i], strict=False):
+            session.run([output], {name: undecided})
 
     calls = {
-        **{key: _network(path, dynamic.manifest.input, singles, threads) for key, path in networks.items()},
-        "static": lambda i: static(singles[i]),
-        "dynamic": lambda i: dynamic(singles[i]),
-        **{f"submodel-{t}": _call(*submodel, name, singles) for t, submodel in enumerate(dynamic.submodels)},
+        **{key: _network(path, dynamic.manifest.input, parts, threads) for key, path in networks.items()},
+        "static": lambda i: static(parts[i]),
+        "dynamic": lambda i: dynamic(parts[i]),
+        **{f"submodel-{t}": _call(*submodel, name, parts) for t, submodel in enumerate(dynamic.submodels)},
     }
-    times = interleaved(calls, items=len(images), repeats=repeats)
+    times = interleaved(calls, items=len(parts), repeats=repeats)
     # By themselves: after a large network everything is cold, and this is about the cost of a call.
-    pair = interleaved(
-        {"dynamic": calls["dynamic"], "bare": bare}, items=len(images), repeats=max(repeats, 3)
-    )
+    pair = interleaved({"dynamic": calls["dynamic"], "bare": bare}, items=len(parts), repeats=max(repeats, 3))
     latency = {
         "threads": threads,
         "repeats": repeats,
-        "images": len(images),
+        "batch": batch,
+        "images": sum(map(len, parts)),
         **_percentiles(times),
-        **_overhead(pair["dynamic"], pair["bare"], sum(used)),
+        **_overhead(pair["dynamic"], pair["bare"], sum(map(len, left))),
     }
     latency.update(_fresh(folder, networks, threads))
-    return {"latency": latency, "submodels_used": {"clean": float(np.mean(used))}}
+    return {"latency": latency, "submodels_used": {"clean": float(np.concatenate(used).mean())}}
 
 
 def _never_stopping(cascade: Cascade) -> Cascade:
@@ -124,7 +127,7 @@ def _never_stopping(cascade: Cascade) -> Cascade:
     )
 
 
-def _network(path: Path, spec: InputSpec, singles: list[Floats], threads: int) -> Call:
+def _network(path: Path, spec: InputSpec, parts: list[Floats], threads: int) -> Call:
     """A call of one ONNX file that takes the same input as the bundle."""
     try:
         model = path.read_bytes()
@@ -133,11 +136,11 @@ def _network(path: Path, spec: InputSpec, singles: list[Floats], threads: int) -
     onnx_wire.inspect(model, path.name)
     session = open_session(model, path.name, threads=threads)
     output = check_signature(session, path.name, spec.name, spec.size)
-    return _call(session, output, spec.name, singles)
+    return _call(session, output, spec.name, parts)
 
 
-def _call(session: Session, output: str, name: str, singles: list[Floats]) -> Call:
-    return lambda i: session.run([output], {name: singles[i]})
+def _call(session: Session, output: str, name: str, parts: list[Floats]) -> Call:
+    return lambda i: session.run([output], {name: parts[i]})
 
 
 def _percentiles(times: dict[str, Times]) -> dict[str, Any]:

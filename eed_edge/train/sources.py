@@ -85,9 +85,20 @@ def svhn(root: Path | None, size: int | None) -> Source:
     spec = input_spec(3, size or 32, size or 32)
 
     def read(name: str) -> Split:
-        arrays = loadmat(io.BytesIO(official.read("svhn", place, name)))
-        images = arrays["X"].transpose(3, 2, 0, 1)  # (h, w, c, n) in the file
-        return Split(_scaled(images, spec), arrays["y"].ravel().astype(np.int64) % 10)
+        content = official.read("svhn", place, name, own=True)
+        try:
+            arrays = loadmat(io.BytesIO(content))
+            pictures, labels = arrays["X"], arrays["y"].ravel().astype(np.int64)
+            if pictures.shape != (32, 32, 3, len(labels)) or pictures.dtype != np.uint8 or not len(labels):
+                raise ValueError(f"X {pictures.shape} {pictures.dtype} for {len(labels)} labels")
+        except Exception as error:  # SciPy raises whatever the damage leads to
+            reason = " ".join(str(error).split())
+            raise DataError(
+                f"{place / name}: expected a .mat file of X (32, 32, 3, n) uint8 and y (n, 1), got: {reason};"
+                f" run: eed-edge data svhn --root {place}"
+            ) from error
+        images = pictures.transpose(3, 2, 0, 1)
+        return Split(_scaled(images, spec), np.where(labels == 10, 0, labels))
 
     return Source(read("train_32x32.mat"), lambda: read("test_32x32.mat"), DIGITS, spec)
 

@@ -12,6 +12,7 @@ from eed_edge.recipe import from_dict
 from eed_edge.runtime.preprocess import prepare_uint8
 from eed_edge.train import official
 from eed_edge.train.data import for_recipe, load
+from eed_edge.train.official import OFFICIAL
 
 PARTS = ("train", "tune", "calib", "test")
 
@@ -129,6 +130,29 @@ def test_svhn_labels_of_ten_mean_zero(official_files):
     expected = [prepare_uint8(picture, scaled.input) for picture in pixels]
     np.testing.assert_array_equal(scaled.test.images, expected)
     assert test.labels.tolist() == [*range(1, 10), 0] * 2
+
+
+def test_svhn_files_of_ones_own_are_taken_with_a_warning_unless_they_are_damaged(tmp_path, caplog):
+    stream = io.BytesIO()
+    pixels, labels = noise(20, 32, 32, 3), np.arange(20) % 10 + 1
+    savemat(stream, {"X": pixels.transpose(1, 2, 3, 0), "y": labels[:, None]})
+    for name in ("train_32x32.mat", "test_32x32.mat"):
+        (tmp_path / name).write_bytes(stream.getvalue())
+    splits = load("svhn", tmp_path, seed=0)
+    assert len(splits.train) == 16
+    assert "train_32x32.mat is not the official file" in caplog.text
+    for content in (stream.getvalue()[: len(stream.getvalue()) // 2], b"not MATLAB", b""):
+        (tmp_path / "train_32x32.mat").write_bytes(content)
+        with pytest.raises(DataError, match=r"expected a \.mat file of X \(32, 32, 3, n\) uint8") as caught:
+            load("svhn", tmp_path, seed=0)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_the_official_size_must_be_the_official_one(tmp_path, monkeypatch):
+    monkeypatch.setitem(OFFICIAL["svhn"].sizes, "train_32x32.mat", 100)
+    (tmp_path / "train_32x32.mat").write_bytes(bytes(100))
+    with pytest.raises(DataError, match="expected the official file"):
+        load("svhn", tmp_path, seed=0)
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"\x01" + content[1:]])
