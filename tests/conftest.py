@@ -27,7 +27,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
     made = Flow(folder / "run", folder / "bundle")
     for words in (
         ("train", TINY, "--run", made.run),
-        ("export", made.run, made.bundle, "--with-dense"),
+        ("export", made.run, made.bundle, "--with-dense", "--single-file"),
     ):
         result = call(*words)
         assert result.exit_code == 0, result.output

@@ -88,6 +88,17 @@ def test_the_exported_cascade_answers_as_the_networks_in_torch(flow: Flow):
     np.testing.assert_array_equal(found.submodels_used, wanted.submodels_used)
 
 
+def test_the_single_file_answers_as_the_bundle(flow: Flow):
+    import onnxruntime
+
+    images = open_run(flow.run).calib().images.astype(np.float32) / 255
+    session = onnxruntime.InferenceSession(flow.bundle / "cascade.onnx", providers=["CPUExecutionProvider"])
+    probs, used = session.run(["probabilities", "submodels_used"], {"images": images})
+    wanted = eed_edge.load(flow.bundle)(images)
+    np.testing.assert_allclose(probs, wanted.probs, atol=1e-5)
+    np.testing.assert_array_equal(used, wanted.submodels_used)
+
+
 def test_attack_bench_and_report_fill_the_report_and_print_it(flow: Flow, tmp_path: Path):
     attacked = call("attack", flow.run, flow.bundle, "--images", 60, "--json", tmp_path / "attack.json")
     assert attacked.exit_code == 0, attacked.output
@@ -119,7 +130,16 @@ def test_training_again_does_nothing_and_another_recipe_is_refused(flow: Flow):
 
 def test_exporting_the_same_run_from_another_folder_gives_the_same_bytes(flow: Flow, tmp_path: Path):
     moved = shutil.copytree(flow.run, tmp_path / "elsewhere")
-    command = [sys.executable, "-m", "eed_edge", "export", str(moved), "other", "--with-dense"]
+    command = [
+        sys.executable,
+        "-m",
+        "eed_edge",
+        "export",
+        str(moved),
+        "other",
+        "--with-dense",
+        "--single-file",
+    ]
     subprocess.run(command, cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
     first = {path.name: path.read_bytes() for path in flow.bundle.iterdir()}
     second = {path.name: path.read_bytes() for path in (tmp_path / "other").iterdir()}

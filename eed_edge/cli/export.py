@@ -9,6 +9,7 @@ import click
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--with-dense", is_flag=True, help="Add dense.onnx, the unpruned base, for comparison.")
+@click.option("--single-file", is_flag=True, help="Add cascade.onnx: ensemble and gate in one standard file.")
 @click.option(
     "--golden",
     type=click.Choice(["real", "synthetic"]),
@@ -16,7 +17,7 @@ import click
     show_default=True,
     help="Images that eed-edge check answers: a few of calib, or noise when those are private.",
 )
-def command(run: Path, bundle: Path, with_dense: bool, golden: str) -> None:
+def command(run: Path, bundle: Path, with_dense: bool, single_file: bool, golden: str) -> None:
     """Calibrate the gate of RUN's team and write BUNDLE: ONNX files, manifest, golden answers.
 
     An existing bundle is replaced in one step, and only when the new one is whole and answers as
@@ -28,7 +29,7 @@ def command(run: Path, bundle: Path, with_dense: bool, golden: str) -> None:
 
     with shown() as progress:
         progress.say("calibrating the gate and exporting")
-        made = write(open_run(run), bundle, with_dense=with_dense, golden=golden)
+        made = write(open_run(run), bundle, with_dense=with_dense, single_file=single_file, golden=golden)
     gate = made.gate
     lost = getattr(made.calibration, gate.rule)
     size = sum(entry.bytes for entry in made.submodels)

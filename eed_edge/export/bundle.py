@@ -16,11 +16,13 @@ import eed_edge
 from eed_edge import manifest as contract
 from eed_edge.errors import ExportError
 from eed_edge.export.calibrate import Answers, Tried, calibrate
+from eed_edge.export.cascade_graph import PROBABILITIES, USED, to_cascade
 from eed_edge.export.graph import INPUT, to_onnx
 from eed_edge.files import new_folder
-from eed_edge.manifest import DENSE_FILE, GOLDEN_FILE, MANIFEST_FILE
+from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, GOLDEN_FILE, MANIFEST_FILE
 from eed_edge.runtime.bundle import load
 from eed_edge.runtime.gating import replay
+from eed_edge.runtime.session import open_session
 from eed_edge.train import attacks
 from eed_edge.train.batches import Images, as_float, in_order
 from eed_edge.train.ensemble import Ensemble
@@ -37,12 +39,15 @@ CALIB_IMAGES = 1000
 Floats = NDArray[np.float32]
 
 
-def write(run: Run, folder: Path, *, with_dense: bool = False, golden: str = "real") -> contract.Manifest:
+def write(
+    run: Run, folder: Path, *, with_dense: bool = False, single_file: bool = False, golden: str = "real"
+) -> contract.Manifest:
     """Export the team of ``run`` with a calibrated gate as the bundle ``folder``.
 
     Args:
         folder: a new folder, or a bundle that is to be replaced.
         with_dense: also write the unpruned base, for comparison.
+        single_file: also write the whole ensemble with its gate as ``cascade.onnx``.
         golden: ``real`` keeps a few calib images for ``eed-edge check``; ``synthetic`` random ones.
 
     Raises:
@@ -89,6 +94,10 @@ def write(run: Run, folder: Path, *, with_dense: bool = False, golden: str = "re
             shown = np.random.default_rng(run.recipe.seed).random(shown.shape, np.float32)
         (target / GOLDEN_FILE).write_bytes(_golden(ensemble, shown, run.recipe.gate.rule, tried))
         made = _manifest(run, tuple(entries), tried, len(images), target)
+        if single_file:
+            models = [(target / entry.file).read_bytes() for entry in entries]
+            (target / CASCADE_FILE).write_bytes(to_cascade(models, made))
+            made = _manifest(run, tuple(entries), tried, len(images), target)
         (target / MANIFEST_FILE).write_bytes(contract.dump(made))
         check_parity(target, ensemble, [as_float(images.images), *attacked])
     return contract.parse((folder / MANIFEST_FILE).read_bytes())
@@ -155,6 +164,11 @@ def check_parity(folder: Path, ensemble: Ensemble, images: list[Tensor]) -> None
     for what in ("labels", "submodels_used"):
         if count := int((getattr(answer, what) != getattr(wanted, what)).sum()):
             raise ExportError(f"{what} differ between torch and the bundle on {count} of {len(given)} images")
+    if CASCADE_FILE in deployed.manifest.files:
+        session = open_session((folder / CASCADE_FILE).read_bytes(), CASCADE_FILE)
+        probs, used = session.run([PROBABILITIES, USED], {INPUT: given})
+        if count := int(((probs.argmax(1) != answer.labels) | (used != answer.submodels_used)).sum()):
+            raise ExportError(f"{CASCADE_FILE} and the sub-models disagree on {count} of {len(given)} images")
 
 
 def _check_target(folder: Path) -> None:

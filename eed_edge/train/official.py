@@ -7,7 +7,6 @@ from pathlib import Path
 
 from eed_edge.errors import DataError
 
-
 log = logging.getLogger(__name__)
 
 
