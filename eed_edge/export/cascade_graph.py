@@ -15,9 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from eed_edge.errors import ExportError
 from eed_edge.export.graph import INPUT, OPSET, OUTPUT
-from eed_edge.manifest import Manifest
+from eed_edge.manifest import Manifest, dump
+from eed_edge.runtime.single_file import MANIFEST_KEY, OUTPUTS
 
-PROBABILITIES, USED = "probabilities", "submodels_used"
+PROBABILITIES, USED = OUTPUTS
 TINY = 1e-12
 State = dict[str, str]
 """What a stage hands to the next, by name: ``total`` and what the rule remembers, ``(rows, …)`` each."""
@@ -75,7 +76,7 @@ def to_cascade(models: Sequence[bytes], manifest: Manifest) -> bytes:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="eed-edge")
     model.ir_version = min(onnx.load_from_string(models[0]).ir_version, 10)
-    texts = {"eed_edge.classes": json.dumps(manifest.classes), "eed_edge.gate": _gate_text(manifest)}
+    texts = {"eed_edge.classes": json.dumps(manifest.classes), MANIFEST_KEY: dump(manifest).decode()}
     helper.set_model_props(model, texts)
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -84,11 +85,6 @@ def to_cascade(models: Sequence[bytes], manifest: Manifest) -> bytes:
             f"the cascade does not pass onnx's check: {' '.join(str(error).split())}"
         ) from error
     return bytes(model.SerializeToString(deterministic=True))
-
-
-def _gate_text(manifest: Manifest) -> str:
-    gate = manifest.gate
-    return json.dumps({"rule": gate.rule, "parameters": gate.parameters_of(gate.rule)}, sort_keys=True)
 
 
 class _Builder:

@@ -3,15 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eed_edge.runtime.bundle import load
     from eed_edge.runtime.cascade import Prediction
+    from eed_edge.runtime.door import load
 
 __all__ = ["Prediction", "load"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from eed_edge.runtime.bundle import load
+        from eed_edge.runtime.door import load
 
         return load
     if name == "Prediction":

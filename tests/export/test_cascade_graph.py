@@ -9,6 +9,7 @@ import torch
 
 import eed_edge
 from eed_edge import manifest as contract
+from eed_edge.errors import BundleError, InputError
 from eed_edge.export.cascade_graph import to_cascade
 from eed_edge.export.graph import to_onnx
 from eed_edge.runtime.gating import replay
@@ -49,7 +50,7 @@ def manifest_of(rule: str, parameters: dict[str, float], **gate) -> contract.Man
     every = {"confidence": {"threshold": 0.5}, "agreement": {"votes": 2}, "geometric": {"g": 1.0, "k": 1.0}}
     every[rule] = parameters
     loss = contract.RuleLoss(0.0, 0.0, 0.0, 1.0)
-    entry = contract.SubmodelEntry("submodel-0.onnx", "0" * 64, 1, 1, 1, "erm", 0)
+    entry = contract.SubmodelEntry("submodel-0.onnx", "1" * 64, 1, 1, 1, "erm", 0)
     return contract.Manifest(
         name="tiny",
         created_by=contract.CreatedBy("eed-edge", eed_edge.__version__),
@@ -68,7 +69,7 @@ def manifest_of(rule: str, parameters: dict[str, float], **gate) -> contract.Man
             **gate,
         ),
         calibration=contract.Calibration(1, "none", 0.0, False, loss, loss, loss),
-        files={"golden.npz": contract.FileEntry("0" * 64, 1)},
+        files={"golden.npz": contract.FileEntry("1" * 64, 1)},
     )
 
 
@@ -121,4 +122,39 @@ def test_the_file_names_its_classes_and_its_gate(models):
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     texts = session.get_modelmeta().custom_metadata_map
     assert texts["eed_edge.classes"] == '["a", "b", "c", "d", "e"]'
-    assert '"threshold": 0.6' in texts["eed_edge.gate"]
+    assert contract.parse(texts["eed_edge.manifest"].encode()).gate.parameters.confidence.threshold == 0.6
+
+
+def test_the_file_alone_is_loaded_and_answers_as_the_rule_does(models, probs, tmp_path):
+    path = tmp_path / "cascade.onnx"
+    path.write_bytes(to_cascade(models, manifest_of("geometric", {"g": 1.0, "k": 1.0})))
+    net = eed_edge.load(path)
+    many = np.concatenate([IMAGES, IMAGES])
+    wanted = replay(np.concatenate([probs, probs], 1), "geometric", {"g": 1.0, "k": 1.0})
+    found = net(many)
+    np.testing.assert_array_equal(found.labels, wanted.labels)
+    np.testing.assert_array_equal(found.submodels_used, wanted.submodels_used)
+    assert len(net(IMAGES[:0]).labels) == 0
+    assert net.manifest.classes == tuple("abcde")
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [(IMAGES[0], "add a batch axis"), (IMAGES * 2, r"pixels in \[0, 1\]"), (IMAGES[:, :1], "resize")],
+)
+def test_the_file_refuses_images_as_a_bundle_does(models, tmp_path, images, message):
+    (tmp_path / "cascade.onnx").write_bytes(to_cascade(models, manifest_of("agreement", {"votes": 2})))
+    with pytest.raises(InputError, match=message):
+        eed_edge.load(tmp_path / "cascade.onnx")(images)
+
+
+def test_settings_that_the_file_fixes_and_files_of_others_are_refused(models, tmp_path):
+    (tmp_path / "cascade.onnx").write_bytes(to_cascade(models, manifest_of("agreement", {"votes": 2})))
+    with pytest.raises(InputError, match="max_submodels is fixed inside a single file"):
+        eed_edge.load(tmp_path / "cascade.onnx", max_submodels=1)
+    (tmp_path / "other.onnx").write_bytes(models[0])
+    with pytest.raises(BundleError, match=r"expected the metadata eed_edge\.manifest"):
+        eed_edge.load(tmp_path / "other.onnx")
+    (tmp_path / "cut.onnx").write_bytes(models[0][: len(models[0]) // 2])
+    with pytest.raises(BundleError):
+        eed_edge.load(tmp_path / "cut.onnx")

@@ -1,0 +1,61 @@
+"""The front door: a bundle folder or a single file, by its path."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from eed_edge.errors import InputError
+from eed_edge.runtime import bundle
+from eed_edge.runtime.cascade import Cascade
+from eed_edge.runtime.session import CPU
+from eed_edge.runtime.single_file import SingleFile, load_file
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    rule: str | None = None,
+    threshold: float | None = None,
+    max_submodels: int | None = None,
+    deadline_ms: float | None = None,
+    threads: int = 1,
+    spinning: bool = False,
+    providers: Sequence[str] = CPU,
+) -> Cascade | SingleFile:
+    """Verify a bundle folder, or a ``cascade.onnx`` alone, and make it ready to run.
+
+    Args:
+        path: the folder or the file.
+        rule: ``confidence``, ``agreement`` or ``geometric``; None: the manifest's.
+        threshold: another confidence threshold, or number of votes; None: the calibrated one.
+        max_submodels: at most this many run for an image; None: the manifest's cap.
+        deadline_ms: time for one call, ``math.inf`` for none; None: the manifest's.
+        threads: threads that work on one call.
+        spinning: let idle threads spin: lower latency alone, far higher beside other sessions.
+        providers: onnxruntime execution providers, the preferred one first.
+
+    Raises:
+        BundleError: damaged, incomplete, of a newer schema, or not usable by onnxruntime.
+        InputError: a setting out of range, or one that a single file has fixed inside it.
+        DeviceError: onnxruntime is missing or too old, or a provider is not there.
+    """
+    if not Path(path).is_file():
+        return bundle.load(
+            path,
+            rule=rule,
+            threshold=threshold,
+            max_submodels=max_submodels,
+            deadline_ms=deadline_ms,
+            threads=threads,
+            spinning=spinning,
+            providers=providers,
+        )
+    settings = {
+        "rule": rule,
+        "threshold": threshold,
+        "max_submodels": max_submodels,
+        "deadline_ms": deadline_ms,
+    }
+    if fixed := [name for name, value in settings.items() if value is not None]:
+        raise InputError(f"{fixed[0]} is fixed inside a single file; load the bundle folder to change it")
+    return load_file(path, threads=threads, spinning=spinning, providers=providers)
