@@ -114,7 +114,7 @@ class Training(Section):
     patience: int = _number(0, 0)
     """Stop after this many epochs without a better attacked accuracy; 0 never stops early."""
     guard: float = _number(0.5, 0, 1)
-    """Attacked accuracy below this share of the best: go back to it and train on with PGD; 0 is off."""
+    """Attacked accuracy alone below this share of the best: go back, train on with PGD; 0 is off."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,6 +70,8 @@ def _tell(error: BaseException) -> int:
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError):
         text = "out of memory; use fewer images or threads at once, or a machine with more"
+    elif isinstance(error, ModuleNotFoundError):
+        text = f"this command needs {error.name}, which is not installed; pip install 'eed-edge[train]'"
     elif isinstance(error, OSError) and not isinstance(error, EedError):
         where = f" {error.filename}" if error.filename else ""
         text = f"the system refused{where}: {error.strerror or text}; check the path, rights and free space"

@@ -257,9 +257,10 @@ def _average(now: _State, net: nn.Module, decay: float) -> None:
 
 
 def _collapsed(row: dict[str, Any], now: _State, cfg: Training, chance: float) -> bool:
-    """Catastrophic overfitting: one-step attacks no longer teach anything, after they had."""
-    best = max(old["attacked"] for old in now.history)
-    return now.attack != "pgd" and best > 1.5 * chance and row["attacked"] < cfg.guard * best
+    """Catastrophic overfitting: attacked accuracy falls, after it was there, and clean accuracy does not."""
+    best = max(now.history, key=_merit)
+    fallen = row["attacked"] < cfg.guard * best["attacked"] and row["clean"] > 0.9 * best["clean"]
+    return now.attack != "pgd" and best["attacked"] > 1.5 * chance and fallen
 
 
 def _out_of_patience(now: _State, cfg: Training) -> bool:

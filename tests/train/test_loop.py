@@ -103,9 +103,12 @@ def test_a_collapse_of_the_attacked_accuracy_goes_back_and_on_with_pgd(data, tmp
     assert [("guard" in row) for row in epochs] == [False, True, False, False]
 
 
-def test_a_network_that_has_learned_nothing_yet_has_not_collapsed(data, tmp_path, monkeypatch):
-    accuracies = iter([0.5, 0.1, 0.7, 0.9])
-    monkeypatch.setattr(loop, "judge", lambda *_, **__: loop.Judgement(0.9, next(accuracies)))
+@pytest.mark.parametrize(
+    "judged", [[(0.9, 0.5), (0.9, 0.1)], [(0.9, 0.8), (0.3, 0.1)]], ids=["nothing learned yet", "all fell"]
+)
+def test_what_is_no_collapse_is_not_taken_for_one(data, tmp_path, monkeypatch, judged):
+    accuracies = iter([*judged, (0.9, 0.7), (0.9, 0.9)])
+    monkeypatch.setattr(loop, "judge", lambda *_, **__: loop.Judgement(*next(accuracies)))
     fitted = fit(small_net(), data, config(), tmp_path / "state")
     assert not any("guard" in row for row in fitted.history)
 
