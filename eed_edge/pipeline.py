@@ -41,10 +41,12 @@ def train(
         DeviceError: the device is not there, or its memory is too small.
     """
     chosen = choose_device(device)
-    run = start(path, recipe, splits)
-    train_images, tune = on_device(splits.train, chosen), on_device(splits.tune, chosen)
-    journal = Log(path / "log.jsonl")
     with _memory_told():
+        train_images, tune = on_device(splits.train, chosen), on_device(splits.tune, chosen)
+        if not (path / "base.safetensors").exists():
+            _new_base(recipe, len(splits.classes), train_images)  # what cannot work fails before all else
+        run = start(path, recipe, splits)
+        journal = Log(path / "log.jsonl")
         dense = _base(run, train_images, tune, journal, watch)
         if until == "base":
             return run
@@ -63,21 +65,7 @@ def _base(run: Run, train_images: Images, tune: Images, journal: Log, watch: Wat
     path, cfg, device = run.path / "base.safetensors", run.recipe.base, train_images.images.device
     if path.exists():
         return run.base().to(device)
-    if cfg.init:
-        net, _ = checkpoint.load_net(Path(cfg.init))
-        _check_init(net, run)
-    else:
-        net = nets.build(
-            run.recipe.net.arch,
-            classes=len(run.classes),
-            channels=train_images.images.shape[1],
-            width=run.recipe.net.width,
-            seed=run.recipe.seed,
-        )
-        base.set_normalisation(net, train_images)
-    net.to(device)
-    nets.check_logits(net, as_float(train_images.images[:2]), len(run.classes))
-    pool.check_prunable(net, as_float(train_images.images[:1]), run.recipe)
+    net = _new_base(run.recipe, len(run.classes), train_images)
     state = run.path / "base.state"
     fitted = base.fit(
         net, train_images, tune, cfg=cfg, augment=run.recipe.data, seed=run.recipe.seed, state=state,
@@ -90,6 +78,28 @@ def _base(run: Run, train_images: Images, tune: Images, journal: Log, watch: Wat
     net.load_state_dict(fitted.best)
     checkpoint.save_net(path, net, record)
     state.unlink(missing_ok=True)
+    return net
+
+
+def _new_base(recipe: Recipe, classes: int, train_images: Images) -> Classifier:
+    """The base before training, found fit for all that is to come.
+
+    Raises:
+        CheckpointError: ``base.init`` is not of this recipe.
+        NetworkError: the network cannot be built, run, traced or pruned to a member's budget.
+    """
+    channels, net_cfg = train_images.images.shape[1], recipe.net
+    if recipe.base.init:
+        net, _ = checkpoint.load_net(Path(recipe.base.init))
+        _check_init(net, recipe, classes, channels)
+    else:
+        net = nets.build(
+            net_cfg.arch, classes=classes, channels=channels, width=net_cfg.width, seed=recipe.seed
+        )
+        base.set_normalisation(net, train_images)
+    net.to(train_images.images.device)
+    nets.check_logits(net, as_float(train_images.images[:2]), classes)
+    pool.check_prunable(net, train_images[slice(0, 2)], recipe)
     return net
 
 
@@ -245,8 +255,8 @@ def on_device(split: Split, device: torch.device) -> Images:
     return Images(torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device))
 
 
-def _check_init(net: Classifier, run: Run) -> None:
-    wanted = {"arch": run.recipe.net.arch, "width": run.recipe.net.width, "classes": len(run.classes)}
+def _check_init(net: Classifier, recipe: Recipe, classes: int, channels: int) -> None:
+    wanted = {"arch": recipe.net.arch, "width": recipe.net.width, "classes": classes, "channels": channels}
     for key, value in wanted.items():
         if net.architecture[key] != value:
             raise CheckpointError(
@@ -263,6 +273,6 @@ def _memory_told() -> Iterator[None]:
         text = str(error)
         if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
             raise DeviceError(
-                "out of memory; lower the batch of the stage (such as --set base.batch=64) and go on"
+                "out of memory; lower the batch of the stage, such as --set base.batch=64"
             ) from error
         raise

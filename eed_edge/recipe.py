@@ -236,6 +236,11 @@ class Recipe(Section):
     select: Select = Select()
     gate: Gate = Gate()
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.scores.names) * self.pool.subsets < 2:
+            raise ValueError("scores.names and pool.subsets: expected two or more candidates, got one")
+
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dicts, lists, strings and numbers, as ``from_dict`` takes them."""
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))

@@ -128,6 +128,17 @@ def test_training_again_does_nothing_and_another_recipe_is_refused(flow: Flow):
     assert "another recipe (base.epochs is 2 there and 3 here)" in result.output
 
 
+def test_what_fails_at_the_start_leaves_no_run_and_unused_parts_of_a_recipe_may_change(tmp_path: Path):
+    run = tmp_path / "run"
+    assert call("train", TINY, "--run", run, "--set", "net.arch=no_such_module:f").exit_code == 1
+    assert not run.exists()
+    assert call("train", TINY, "--run", run, "--until", "base").exit_code == 0
+    changed = call("train", TINY, "--run", run, "--until", "base", "--set", "joint.epochs=3")
+    assert changed.exit_code == 0, changed.output
+    assert open_run(run).recipe.joint.epochs == 3
+    assert "base.lr is" in call("train", TINY, "--run", run, "--set", "base.lr=0.01").output
+
+
 def test_exporting_the_same_run_from_another_folder_gives_the_same_bytes(flow: Flow, tmp_path: Path):
     moved = shutil.copytree(flow.run, tmp_path / "elsewhere")
     command = [

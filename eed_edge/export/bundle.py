@@ -14,8 +14,8 @@ from torch import Tensor
 
 import eed_edge
 from eed_edge import manifest as contract
-from eed_edge.errors import ExportError
-from eed_edge.export.calibrate import Answers, Tried, calibrate
+from eed_edge.errors import BundleError, ExportError
+from eed_edge.export.calibrate import Answers, Tried, calibrate, images_needed
 from eed_edge.export.cascade_graph import PROBABILITIES, USED, to_cascade
 from eed_edge.export.graph import INPUT, to_onnx
 from eed_edge.files import new_folder
@@ -23,6 +23,7 @@ from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, GOLDEN_FILE, MANIFEST_FI
 from eed_edge.runtime.bundle import load
 from eed_edge.runtime.gating import replay
 from eed_edge.runtime.session import open_session
+from eed_edge.runtime.ties import near_ties
 from eed_edge.train import attacks
 from eed_edge.train.batches import Images, as_float, in_order
 from eed_edge.train.ensemble import Ensemble
@@ -58,6 +59,9 @@ def write(
     _check_target(folder)
     members, calib = run.members(), run.calib()
     ensemble = Ensemble([net for net, _ in members]).eval()
+    most = CALIB_IMAGES
+    if run.recipe.gate.guarantee:
+        most = max(most, images_needed(run.recipe.gate.max_drop))
     images = Images(
         torch.from_numpy(calib.images[:CALIB_IMAGES].copy()), torch.from_numpy(calib.labels[:CALIB_IMAGES])
     )
@@ -161,22 +165,31 @@ def check_parity(folder: Path, ensemble: Ensemble, images: list[Tensor]) -> None
     probs = torch.from_numpy(logits).softmax(2).numpy()
     wanted = replay(probs, gate.rule, gate.parameters_of(gate.rule))
     answer = deployed(given)
+    ties = near_ties(probs, gate.rule, gate.parameters_of(gate.rule))  # there float32 may decide either way
+    if ties.any():
+        log.info("%d of %d images are within 1e-5 of a tie, not compared", int(ties.sum()), len(given))
     for what in ("labels", "submodels_used"):
-        if count := int((getattr(answer, what) != getattr(wanted, what)).sum()):
+        if count := int(((getattr(answer, what) != getattr(wanted, what)) & ~ties).sum()):
             raise ExportError(f"{what} differ between torch and the bundle on {count} of {len(given)} images")
     if CASCADE_FILE in deployed.manifest.files:
         session = open_session((folder / CASCADE_FILE).read_bytes(), CASCADE_FILE)
-        probs, used = session.run([PROBABILITIES, USED], {INPUT: given})
-        if count := int(((probs.argmax(1) != answer.labels) | (used != answer.submodels_used)).sum()):
+        means, used = session.run([PROBABILITIES, USED], {INPUT: given})
+        differ = (means.argmax(1) != answer.labels) | (used != answer.submodels_used)
+        if count := int((differ & ~ties).sum()):
             raise ExportError(f"{CASCADE_FILE} and the sub-models disagree on {count} of {len(given)} images")
 
 
 def _check_target(folder: Path) -> None:
-    if (
-        folder.exists()
-        and not (folder / MANIFEST_FILE).is_file()
-        and (not folder.is_dir() or any(folder.iterdir()))
-    ):
+    """A new or empty folder, or a whole bundle with nothing else in it: only these may be replaced."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if not names and (folder.is_dir() or not folder.exists()):
+        return
+    try:
+        old = contract.parse((folder / MANIFEST_FILE).read_bytes())
+        listed = {entry.file for entry in old.submodels} | set(old.files) | {MANIFEST_FILE}
+    except (OSError, BundleError):
+        listed = set()
+    if not names or not names <= listed:
         raise ExportError(
             f"{folder}: expected a new folder or a bundle to replace, got something else; choose another"
         )

@@ -105,7 +105,7 @@ def nis(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) 
     for name, gradient in zip(names, gradients, strict=True):
         positions = gradient.sum(dim=[d for d in range(gradient.dim()) if d != _channel_dim(gradient)])
         scores[name] = scores.get(name, 0) + positions
-    return ChannelScores({name: score.float() for name, score in scores.items()}, net)
+    return ChannelScores(scores, net)  # float64: products over many layers leave float32
 
 
 def erm(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> ChannelScores:

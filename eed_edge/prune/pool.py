@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from eed_edge.errors import EedError, NetworkError
 from eed_edge.prune import scores
 from eed_edge.prune.groups import analyse, count
 from eed_edge.prune.importance import SCORES
@@ -19,7 +20,8 @@ from eed_edge.recipe import Pool, Recipe
 from eed_edge.train import attacks, checkpoint, loop, losses
 from eed_edge.train.batches import Images, as_float
 from eed_edge.train.loop import Watch
-from eed_edge.train.nets import Classifier
+from eed_edge.train.nets import Classifier, fit_shapes
+from eed_edge.train.nets import build as build_net
 
 log = logging.getLogger(__name__)
 SCORE_STEPS = 10
@@ -66,15 +68,52 @@ def subset_indices(n: int, candidate: Candidate, *, cfg: Pool, seed: int) -> np.
     return np.sort(np.concatenate([shared, np.array_split(rest, cfg.subsets)[candidate.subset]]))
 
 
-def check_prunable(base: Classifier, image: Tensor, recipe: Recipe) -> None:
-    """Make sure before any training that the base can be traced and pruned to a member's budget.
+def check_prunable(base: Classifier, few: Images, recipe: Recipe) -> None:
+    """Score, mask, prune, rebuild and run ``base`` once, so that what cannot work fails before training.
+
+    Args:
+        few: two images or so.
 
     Raises:
-        NetworkError: it cannot.
+        NetworkError: one of these steps fails, or two members do not fit into the team's budget.
     """
+    try:
+        _dry_run(base, as_float(few.images), few.labels, recipe)
+    except EedError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise NetworkError(
+            f"the network cannot be pruned ({type(error).__name__}: {reason});"
+            " use plain convolutions, linear layers and norms"
+        ) from error
+
+
+def _dry_run(base: Classifier, images: Tensor, labels: Tensor, recipe: Recipe) -> None:
+    image, share = images[:1], recipe.prune.member_share
     structure, _ = analyse(base, image)
-    kept = {group.root: 1.0 for group in structure.groups}
-    widths(structure, kept, _budget(base, image, recipe), round_to=recipe.prune.round_to)
+    for name in recipe.scores.names:
+        choice = scores.uniform(structure, SCORES[name](base, structure, images, labels), member_share=share)
+    budget = _budget(base, image, recipe)
+    chosen = widths(structure, choice.kept, budget, round_to=recipe.prune.round_to)
+    masks = {root: torch.ones_like(score) for root, score in choice.scores.items()}
+    with torch.no_grad(), scores.masked(base, structure, masks):
+        base.eval()(images)
+    small = prune(base, choice, image, chosen).eval()
+    rebuilt = build_net(**base.architecture).to(images.device)
+    fit_shapes(rebuilt, {name: tuple(tensor.shape) for name, tensor in small.state_dict().items()})
+    rebuilt.to(images.device).load_state_dict(small.state_dict())
+    with torch.no_grad():
+        if not torch.allclose(rebuilt.eval()(images), small(images), rtol=1e-3, atol=1e-3):
+            raise NetworkError("a pruned copy does not answer as its checkpoint would; use plain layers")
+    cost, whole = count(small, image), count(base, image)
+    team = 1 - recipe.prune.sparsity
+    if any(2 * own > team * all_ for own, all_ in zip(cost, whole, strict=True)):
+        share = max(own / all_ for own, all_ in zip(cost, whole, strict=True))
+        raise NetworkError(
+            f"two members of {share:.3f} of the base each do not fit into a team of {team:.3f};"
+            " lower prune.member_share or prune.sparsity"
+        )
 
 
 def _budget(base: Classifier, image: Tensor, recipe: Recipe) -> Budget:
@@ -154,6 +193,7 @@ def _prune(
 ) -> tuple[Classifier, dict[str, Any]]:
     """The pruned, not yet fine-tuned network of a candidate, and its record."""
     generator = torch.Generator(own.images.device).manual_seed(seed)
+    torch.manual_seed(seed)  # for layers that draw their own, such as dropout
     few = own[torch.randperm(len(own), generator=generator, device=own.images.device)[: recipe.scores.images]]
     images, image = as_float(few.images), as_float(own.images[:1])
     structure, _ = analyse(base, image)

@@ -119,7 +119,9 @@ def recalibrate(net: nn.Module, train: Images, *, batch: int) -> None:
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain average over all batches
-    net.train()
+    net.eval()
+    for norm in norms:
+        norm.train()
     with torch.no_grad():
         for images, _ in batches.in_order(train, batch):
             if len(images) > 1:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from eed_edge.errors import NetworkError
 from eed_edge.prune.groups import Structure
 from eed_edge.recipe import Data, Pool, Scores
 from eed_edge.train import attacks, batches
@@ -41,7 +42,9 @@ def uniform(structure: Structure, importance: Any, *, member_share: float) -> Ch
 def ranks(importance: Tensor) -> Tensor:
     """Importance replaced by its rank, from 1/C for the least to 1 for the most important channel."""
     order = importance.argsort(stable=True)
-    rank = torch.empty_like(importance)
+    if not torch.isfinite(importance).all():
+        raise NetworkError("an importance score is not finite; train the base anew with a lower base.lr")
+    rank = torch.empty_like(importance, dtype=torch.float32)
     rank[order] = torch.arange(1, len(order) + 1, dtype=rank.dtype, device=rank.device)
     return rank / len(order)
 
@@ -77,7 +80,7 @@ def optimise(
     optimiser = torch.optim.Adam([*scores.values(), *thresholds.values()], lr=cfg.lr)
     masks: dict[str, Tensor] = {}
     device = train.images.device
-    with _masked(net, structure, masks), _still(net):
+    with masked(net, structure, masks), _still(net):
         for epoch in range(cfg.epochs):
             generator = torch.Generator(device).manual_seed(seed * 1_000_003 + epoch)
             for images, labels in batches.epoch(
@@ -116,7 +119,7 @@ def _masks(scores: Mapping[str, Tensor], thresholds: Mapping[str, Tensor]) -> di
 
 
 @contextmanager
-def _masked(net: nn.Module, structure: Structure, masks: Mapping[str, Tensor]) -> Iterator[None]:
+def masked(net: nn.Module, structure: Structure, masks: Mapping[str, Tensor]) -> Iterator[None]:
     """Multiply what each group's layers put out by the group's mask, read anew at every call.
 
     A channel counts as removed where it enters the sum or the activation: after its batch norm,

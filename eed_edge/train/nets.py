@@ -181,8 +181,9 @@ def _imported(arch: str) -> Callable[..., nn.Module]:
         sys.path.append(here)
     try:
         make = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
-        raise NetworkError(f"net.arch {arch!r} cannot be imported: {error}; check the path") from error
+    except Exception as error:  # whatever a user's module raises
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise NetworkError(f"net.arch {arch!r} cannot be imported: {reason}; check the path") from error
     if not callable(make):
         raise NetworkError(f"net.arch {arch!r}: expected a function, got {type(make).__name__}")
     return make  # type: ignore[no-any-return]
@@ -228,3 +229,7 @@ def _resize(module: nn.Module, attribute: str, shape: tuple[int, ...]) -> None:
         module.out_features, module.in_features = shape
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):
         module.num_features = shape[0]
+    elif isinstance(module, nn.LayerNorm):
+        module.normalized_shape = shape
+    elif isinstance(module, nn.GroupNorm):
+        module.num_channels = shape[0]

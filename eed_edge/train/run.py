@@ -17,6 +17,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,13 +116,13 @@ class Run:
         """The images that only the gate may use."""
         path = self.path / "calib.npz"
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 return Split(arrays["images"].transpose(0, 3, 1, 2), arrays["labels"])
         except FileNotFoundError as error:
             raise CheckpointError(
                 f"{self.path}: no calib.npz; run eed-edge train to its end first"
             ) from error
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # numpy and zipfile raise whatever the damage leads to
             raise CheckpointError(
                 f"{path}: expected a whole NPZ file, got: {error}; delete it and train again"
             ) from error
@@ -130,22 +131,28 @@ class Run:
 def start(path: Path, recipe: Recipe, splits: Splits) -> Run:
     """The run of that folder: a new one, or the one begun there with the same recipe and data.
 
+    Parts of the recipe that no stage has used yet may differ; they are taken over.
+
     Raises:
         CheckpointError: the folder holds a run of another recipe, other data or another version.
     """
     run = Run(path, recipe, splits.classes, splits.input, digest(splits))
+    if path.exists() and not path.is_dir():
+        raise CheckpointError(f"{path}: expected a folder for the run, got a file; choose another --run")
     if (path / "run.json").exists():
         old = open_run(path)
-        if difference := _difference(old.recipe.as_dict(), recipe.as_dict()):
+        there, here = old.recipe.as_dict(), recipe.as_dict()
+        fixed = {key for key in there if any((path / file).exists() for file in _BEGUN.get(key, ()))}
+        if difference := _difference({key: there[key] for key in there if key in fixed}, here):
             raise CheckpointError(
                 f"{path} holds a run of another recipe ({difference}); choose another --run folder"
             )
-        old.check_data(splits)
+        if "data" in fixed:
+            old.check_data(splits)
         for leftover in path.rglob(".*.part"):  # of a run that was killed while it wrote
-            leftover.unlink()
-        return old
-    if path.exists() and not path.is_dir():
-        raise CheckpointError(f"{path}: expected a folder for the run, got a file; choose another --run")
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        if there == here and old.data_digest == run.data_digest:
+            return old
     write_json(
         path / "run.json",
         {
@@ -157,6 +164,16 @@ def start(path: Path, recipe: Recipe, splits: Splits) -> Run:
         },
     )
     return run
+
+
+_BASE = ("base.state", "base.safetensors")
+_BEGUN: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("seed", "data", "net", "base"), _BASE),
+    **dict.fromkeys(("scores", "prune", "pool"), ("pool",)),
+    "select": ("selection.json",),
+    "joint": ("joint.state", "joint.json"),
+}
+"""Files that show that a part of the recipe has been used and may not change any more."""
 
 
 def open_run(path: Path) -> Run:
@@ -225,7 +242,12 @@ class Log:
     def __init__(self, path: Path) -> None:
         self._path = path
         lines = path.read_text().splitlines() if path.exists() else []
-        self._rows = {self._key(row): row for row in map(json.loads, lines)}
+        try:
+            self._rows = {self._key(row): row for row in map(json.loads, lines)}
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{path}: expected a JSON object a line, got: {error}; delete it"
+            ) from error
 
     @staticmethod
     def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -68,3 +68,30 @@ def test_a_bundle_of_other_weights_is_not_taken_for_the_runs(flow: Flow, tmp_pat
     member.write_bytes(member.read_bytes()[:-4] + b"\0\0\0\0")
     with pytest.raises(CheckpointError, match="was not exported from"):
         open_run(moved).check_belongs(eed_edge.load(flow.bundle).manifest)
+
+
+def test_a_folder_with_another_manifest_or_a_stranger_in_it_is_not_replaced(flow: Flow, tmp_path):
+    import shutil
+
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "manifest.json").write_text('{"name": "web app"}')
+    mixed = shutil.copytree(flow.bundle, tmp_path / "mixed")
+    (mixed / "thesis.txt").write_text("years of work")
+    for folder in (app, mixed):
+        before = sorted(path.name for path in folder.iterdir())
+        result = call("export", flow.run, folder)
+        assert result.exit_code == 1
+        assert "expected a new folder or a bundle to replace" in result.output
+        assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_a_damaged_calib_file_is_told(flow: Flow, tmp_path):
+    import shutil
+
+    run = shutil.copytree(flow.run, tmp_path / "run")
+    for content in (b"", (run / "calib.npz").read_bytes()[:500]):
+        (run / "calib.npz").write_bytes(content)
+        result = call("export", run, tmp_path / "bundle")
+        assert result.exit_code == 1
+        assert "expected a whole NPZ file" in result.output

@@ -93,7 +93,7 @@ def test_nis_equals_autograd_on_a_network_made_of_absolute_weights():
         parameter.data.abs_()
     hidden = net[0](torch.rand(1, 3, 6, 6)).detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(net[1:](hidden).sum(), hidden)
-    torch.testing.assert_close(found["0"], gradient.sum((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found["0"].float(), gradient.sum((0, 2, 3)), rtol=1e-4, atol=1e-5)
 
 
 def test_erm_is_the_mean_weight_relative_to_the_layers_largest_times_eta(convolutional):

@@ -1,9 +1,18 @@
-"""The pool's data subsets are those of the paper."""
+"""The pool's data subsets are those of the paper; what cannot be pruned is told before training."""
 
 import numpy as np
+import pytest
+import torch
+from torch import nn
 
+from eed_edge.errors import NetworkError
 from eed_edge.prune import pool
-from eed_edge.recipe import Pool, Recipe
+from eed_edge.prune.groups import analyse
+from eed_edge.prune.importance import SCORES
+from eed_edge.recipe import Pool, Recipe, from_dict
+from eed_edge.train import nets
+from eed_edge.train.batches import Images
+from eed_edge.train.nets import Classifier
 
 
 def subsets(score: int, n: int = 1000) -> list[set[int]]:
@@ -31,3 +40,45 @@ def test_subsets_are_shuffled_anew_for_each_score():
     overlap = len(set.intersection(*first) & set.intersection(*second))
     assert 30 < overlap < 100  # 62.5 expected of two independent quarters
     assert not any(np.array_equal(sorted(a), sorted(b)) for a in first for b in second)
+
+
+def fails(net: nn.Module, message: str, **prune: float) -> None:
+    wrapped = Classifier(net, {"arch": "resnet18", "classes": 4, "channels": 3, "width": 16})
+    few = Images(torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8), torch.tensor([0, 1]))
+    recipe = from_dict({"prune": {"member_share": 0.3, "sparsity": 0.3, **prune}})
+    with pytest.raises(NetworkError, match=message) as caught:
+        pool.check_prunable(wrapped, few, recipe)
+    assert "\n" not in str(caught.value)
+
+
+class Grouped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 32, 3), nn.Conv2d(32, 32, 3, groups=4)
+        self.out = nn.Linear(32, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.out(self.b(self.a(images)).mean((2, 3)))
+
+
+def test_a_network_that_cannot_be_pruned_is_told_before_training():
+    fails(Grouped(), "cannot be pruned|cannot trace|no channels|do not answer|differ at")
+
+
+def test_a_budget_that_no_two_members_meet_is_told_before_training():
+    net = nets.build("resnet18", classes=4, channels=3, width=32).body
+    fails(net, "two members of .* do not fit into a team", member_share=0.9, sparsity=0.5)
+
+
+def test_nis_of_a_deep_network_stays_finite_and_ranked():
+    layers = [layer for _ in range(40) for layer in (nn.Conv2d(32, 32, 3, padding=1), nn.ReLU())]
+    net = nn.Sequential(nn.Conv2d(3, 32, 3), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 4))
+    for parameter in net.parameters():
+        parameter.data.mul_(5)
+    images = torch.rand(2, 3, 8, 8)
+    structure, _ = analyse(net, images[:1])
+    importance = SCORES["nis"](net, structure, images, torch.tensor([0, 1]))
+    first = importance(structure.groups[-1].coupled)
+    assert torch.isfinite(first).all()
+    assert first.max() > 3e38  # float32 would have lost it
+    assert len(first.unique()) == 32

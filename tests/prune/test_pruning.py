@@ -68,7 +68,7 @@ def test_the_pruned_network_answers_as_the_network_with_these_channels_masked(ar
         for root, score in choice.scores.items()
     }
     with torch.no_grad():
-        with scores._masked(net, structure, masks):
+        with scores.masked(net, structure, masks):
             masked = net(IMAGE)
         pruned = pruning.prune(net, choice, IMAGE[:1], chosen).eval()(IMAGE)
     torch.testing.assert_close(pruned, masked, rtol=1e-4, atol=1e-5)
