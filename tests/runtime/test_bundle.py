@@ -146,10 +146,13 @@ def test_the_folder_may_be_reached_by_a_link_and_files_may_have_hard_links(tiny,
     assert eed_edge.load(tmp_path / "link")(tiny.images).complete
 
 
-@pytest.mark.parametrize("name", ["nowhere", "file"])
-def test_what_is_no_folder_is_no_bundle(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("nowhere", "expected a bundle folder, cannot open .*; check the path"), ("file", "not an ONNX model")],
+)
+def test_what_is_no_folder_is_no_bundle(tmp_path, name, message):
     (tmp_path / "file").write_text("hello")
-    with pytest.raises(BundleError, match=r"expected a bundle folder, cannot open .*; check the path"):
+    with pytest.raises(BundleError, match=message):
         eed_edge.load(tmp_path / name)
 
 
