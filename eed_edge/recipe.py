@@ -50,7 +50,7 @@ class Data(Section):
 
     name: str = _choice("digits", *SETS)
     limit: int = _number(0, 0)
-    """At most this many training images, drawn by seed; 0 takes all."""
+    """At most this many images for train, tune and calib together, drawn by seed; 0 takes all."""
     size: int = _number(0, 0, 4096)
     """Pictures become size × size; 0 keeps them as they are (digits: 16)."""
     tune: float = _number(0.1, 0.01, 0.5)
@@ -193,7 +193,7 @@ class Prune(Section):
     member_share: float = _number(0.05, 0.001, 1)
     """Share of the base's parameters and of its MACs that one member may have."""
     round_to: int = _number(8, 1, 1024)
-    """Widths are multiples of this; 8 suits onnxruntime's blocked layout."""
+    """Pruned widths are multiples of this; 8 suits onnxruntime's blocked layout."""
 
 
 @dataclass(frozen=True, kw_only=True)
