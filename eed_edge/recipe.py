@@ -193,7 +193,9 @@ class Prune(Section):
     member_share: float = _number(0.05, 0.001, 1)
     """Share of the base's parameters and of its MACs that one member may have."""
     round_to: int = _number(8, 1, 1024)
-    """Pruned widths are multiples of this; 8 suits onnxruntime's blocked layout."""
+    """Pruned widths are multiples of this: onnxruntime's blocks are 8 channels on AVX2, 16 on AVX-512."""
+    branches: bool = False
+    """Residual branches whose share rounds to no channels go as a whole, and their time with them."""
 
 
 @dataclass(frozen=True, kw_only=True)

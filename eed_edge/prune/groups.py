@@ -5,7 +5,7 @@ channels. The last layer's outputs are the classes and are never pruned.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from eed_edge.errors import NetworkError
+from eed_edge.train.nets import Removable
 
 log = logging.getLogger(__name__)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -29,6 +30,7 @@ class Group:
     producers: names of convolutions and linear layers whose outputs they are.
     norms: names of their batch norms.
     coupled: torch-pruning's own group, for its importances.
+    branch: name of the module whose ``Removable`` branch has these channels inside, or "".
     """
 
     root: str
@@ -36,6 +38,7 @@ class Group:
     producers: tuple[str, ...]
     norms: tuple[str, ...]
     coupled: Any
+    branch: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class Structure:
 
     def cost(self, kept: Mapping[str, Any]) -> tuple[Any, Any]:
         """Parameters and MACs when each group keeps that share of its channels.
+
+        Exact; but where a branch loses all of its channels, the norm at its end still counts.
 
         Args:
             kept: group root to a share in [0, 1], a float or a tensor (then differentiable).
@@ -180,7 +185,21 @@ def _group(graph: Any, coupled: Any, names: Mapping[nn.Module, str]) -> Group | 
                 return None
     if not consumed:
         return None
-    return Group(names[root], graph.get_out_channels(root), tuple(producers), tuple(norms), coupled)
+    return Group(
+        names[root],
+        graph.get_out_channels(root),
+        tuple(producers),
+        tuple(norms),
+        coupled,
+        _branch(names[root], producers, {name: module for module, name in names.items()}),
+    )
+
+
+def _branch(root: str, producers: Sequence[str], modules: Mapping[str, nn.Module]) -> str:
+    """The module whose removable branch the group is inside of, or the empty string."""
+    above, _, layer = root.rpartition(".")
+    module = modules.get(above)
+    return above if isinstance(module, Removable) and [root] == [*producers] and layer == module.inner else ""
 
 
 def _layers(

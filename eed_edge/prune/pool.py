@@ -95,7 +95,9 @@ def _dry_run(base: Classifier, images: Tensor, labels: Tensor, recipe: Recipe) -
     for name in recipe.scores.names:
         choice = scores.uniform(structure, SCORES[name](base, structure, images, labels), member_share=share)
     budget = _budget(base, image, recipe)
-    chosen = widths(structure, choice.kept, budget, round_to=recipe.prune.round_to)
+    chosen = widths(
+        structure, choice.kept, budget, round_to=recipe.prune.round_to, branches=recipe.prune.branches
+    )
     masks = {root: torch.ones_like(score) for root, score in choice.scores.items()}
     with torch.no_grad(), scores.masked(base, structure, masks):
         base.eval()(images)
@@ -217,7 +219,9 @@ def _prune(
             seed=seed,
         )
     budget = _budget(base, image, recipe)
-    chosen = widths(structure, choice.kept, budget, round_to=recipe.prune.round_to)
+    chosen = widths(
+        structure, choice.kept, budget, round_to=recipe.prune.round_to, branches=recipe.prune.branches
+    )
     net = prune(base, choice, image, chosen)
     recalibrate(net, own, batch=recipe.pool.batch)
     params, macs = count(net, image)

@@ -13,6 +13,7 @@ from eed_edge.prune.groups import NORMS, Structure, trace
 from eed_edge.prune.scores import Choice
 from eed_edge.train import batches
 from eed_edge.train.batches import Images
+from eed_edge.train.nets import Removable
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +26,21 @@ class Budget(NamedTuple):
 
 
 def widths(
-    structure: Structure, kept: Mapping[str, float], budget: Budget, *, round_to: int
+    structure: Structure,
+    kept: Mapping[str, float],
+    budget: Budget,
+    *,
+    round_to: int,
+    branches: bool = False,
 ) -> dict[str, int]:
     """Channels to keep per group: multiples of ``round_to`` near ``kept``, as many as the budget allows.
 
     All shares are scaled by one factor, the largest that fits; what is then left of the budget
     goes, ``round_to`` channels at a time, to the groups that rounding has wronged most.
+
+    Args:
+        kept: group root to a share in (0, 1].
+        branches: whether a removable branch may go as a whole, by rounding down to no channels.
 
     Returns:
         Group root to width. A group of fewer than ``round_to`` channels is kept whole.
@@ -39,6 +49,7 @@ def widths(
         NetworkError: even the smallest widths do not fit the budget.
     """
     whole = {group.root: group.channels for group in structure.groups}
+    least = {group.root: 0 if branches and group.branch else round_to for group in structure.groups}
     for group in structure.groups:
         if group.channels % round_to:
             log.info("%s: %d channels are no multiple of %d", group.root, group.channels, round_to)
@@ -48,7 +59,10 @@ def widths(
         return bool(params <= budget.params + 0.5 and macs <= budget.macs + 0.5)
 
     def scaled(factor: float) -> dict[str, int]:
-        return {root: _rounded(factor * kept[root] * whole[root], whole[root], round_to) for root in whole}
+        return {
+            root: _rounded(factor * kept[root] * whole[root], whole[root], round_to, least[root])
+            for root in whole
+        }
 
     if not fits(scaled(0)):
         params, macs = structure.cost({root: width / whole[root] for root, width in scaled(0).items()})
@@ -64,7 +78,7 @@ def widths(
     chosen = scaled(low)
     while True:
         wishes = sorted(whole, key=lambda root: chosen[root] / whole[root] / kept[root])
-        for root in wishes:
+        for root in filter(chosen.get, wishes):  # a branch that has gone stays away
             more = chosen | {root: chosen[root] + round_to}
             if more[root] <= whole[root] and fits(more):
                 chosen = more
@@ -73,10 +87,12 @@ def widths(
             return chosen
 
 
-def _rounded(width: float, whole: int, round_to: int) -> int:
-    if whole <= round_to or width >= whole:
+def _rounded(width: float, whole: int, round_to: int, least: int) -> int:
+    if width >= whole or (whole <= round_to and least):
         return whole
-    return max(round_to, min(round(width / round_to) * round_to, whole // round_to * round_to))
+    if whole <= round_to:
+        return whole if width >= whole / 2 else 0
+    return max(least, min(round(width / round_to) * round_to, whole // round_to * round_to))
 
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -88,7 +104,7 @@ def prune(base: Net, choice: Choice, image: Tensor, chosen: Mapping[str, int]) -
     Args:
         choice: scores per group root.
         image: one example ``(1, c, h, w)``.
-        chosen: group root to the number of channels that stay.
+        chosen: group root to the number of channels that stay; 0 removes the group's branch.
 
     Raises:
         NetworkError: torch-pruning cannot trace the network.
@@ -97,6 +113,8 @@ def prune(base: Net, choice: Choice, image: Tensor, chosen: Mapping[str, int]) -
     graph = trace(net, image)
     for root, width in chosen.items():
         scores = choice.scores[root]
+        if not width:
+            continue
         remove = scores.argsort(stable=True)[: len(scores) - width].tolist()
         if not remove:
             continue
@@ -108,6 +126,11 @@ def prune(base: Net, choice: Choice, image: Tensor, chosen: Mapping[str, int]) -
                 f"{root}: removing {len(remove)} of {len(scores)} channels would leave a layer empty"
             )
         group.prune()
+    for root in (root for root, width in chosen.items() if not width):
+        block = net.get_submodule(root.rpartition(".")[0])
+        if not isinstance(block, Removable):
+            raise NetworkError(f"{root}: expected a layer inside a removable branch; keep some channels")
+        block.remove_branch()
     net.zero_grad(set_to_none=True)
     return net
 

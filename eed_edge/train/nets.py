@@ -8,12 +8,25 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from eed_edge.errors import NetworkError
+
+
+@runtime_checkable
+class Removable(Protocol):
+    """A module with a branch that pruning may remove whole; users' blocks may have it, too.
+
+    inner: name of the layer inside the module whose outputs nothing but the branch uses.
+    """
+
+    inner: str
+
+    def remove_branch(self) -> None:
+        """Take the branch and its parameters away, in place."""
 
 
 class Normalise(nn.Module):
@@ -49,7 +62,12 @@ class Classifier(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut (He et al., CVPR 2016, fig. 2)."""
+    """Two 3×3 convolutions and a shortcut (He et al., CVPR 2016, fig. 2).
+
+    Pruning may take the whole branch of convolutions away (``Removable``); the shortcut stays.
+    """
+
+    inner = "conv1"
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -66,9 +84,17 @@ class BasicBlock(nn.Module):
             )
 
     def forward(self, features: Tensor) -> Tensor:
+        if self.conv1 is None:
+            shortened: Tensor = self.relu2(self.shortcut(features))
+            return shortened
         out = self.relu1(self.bn1(self.conv1(features)))
         joined: Tensor = self.relu2(self.bn2(self.conv2(out)) + self.shortcut(features))
         return joined
+
+    def remove_branch(self) -> None:
+        """Take the convolutions away; what the shortcut gives goes on alone."""
+        for name in ("conv1", "bn1", "relu1", "conv2", "bn2"):
+            setattr(self, name, None)
 
 
 class ResNet18(nn.Module):
@@ -192,12 +218,17 @@ def _imported(arch: str) -> Callable[..., nn.Module]:
 def fit_shapes(net: nn.Module, shapes: dict[str, Sequence[int]]) -> None:
     """Resize the layers of ``net`` in place to stored tensor shapes, as pruning left them.
 
+    A branch of which nothing is stored is removed.
+
     Args:
         shapes: parameter or buffer name to shape.
 
     Raises:
         NetworkError: a name or a number of dimensions that ``net`` does not have.
     """
+    for name, module in net.named_modules():
+        if isinstance(module, Removable) and f"{name}.{module.inner}.weight" not in shapes:
+            module.remove_branch()
     own = net.state_dict()
     if own.keys() != shapes.keys():
         odd = sorted(own.keys() ^ shapes.keys())[0]

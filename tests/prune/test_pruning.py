@@ -14,7 +14,7 @@ from eed_edge.prune.groups import analyse, count
 from eed_edge.prune.pruning import Budget
 from eed_edge.prune.scores import Choice
 from eed_edge.recipe import Data, Pool, Scores
-from eed_edge.train import nets
+from eed_edge.train import checkpoint, nets
 from eed_edge.train.batches import Images
 
 IMAGE = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -106,6 +106,49 @@ def test_widths_are_multiples_of_eight_and_use_the_budget_without_exceeding_it(s
         if chosen[root] + 8 <= whole[root]:
             more = cost({**chosen, root: chosen[root] + 8})
             assert any(c > b for c, b in zip(more, limit, strict=True))
+
+
+def test_a_branch_whose_share_rounds_to_nothing_goes_as_a_whole_and_the_rest_answers_as_by_hand(tmp_path):
+    net = network("resnet18")
+    structure, _ = analyse(net, IMAGE[:1])
+    kept = {g.root: 0.1 if g.branch in ("body.blocks.1", "body.blocks.4") else 1.0 for g in structure.groups}
+    without = structure.cost({root: float(share == 1) for root, share in kept.items()})
+    chosen = pruning.widths(structure, kept, Budget(*without), round_to=16, branches=True)
+    gone = {root for root, width in chosen.items() if not width}
+    assert gone == {"body.blocks.1.conv1", "body.blocks.4.conv1"}
+    small = pruning.prune(net, random_choice(structure), IMAGE[:1], chosen).eval()
+
+    features = net.body.stem(net.normalise(IMAGE))
+    for i, block in enumerate(net.body.blocks):
+        features = block.shortcut(features).relu() if i in (1, 4) else block(features)
+    torch.testing.assert_close(small(IMAGE), net.body.classify(features.mean((2, 3))))
+
+    params, macs = count(small, IMAGE[:1])
+    assert (params, macs) == (sum(p.numel() for p in small.parameters()), structure.cost(_shares(chosen))[1])
+    assert structure.cost(_shares(chosen))[0] - params == 2 * (16 + 64)  # the norms at the branches' ends
+    checkpoint.save_net(tmp_path / "small.safetensors", small, {})
+    again, _ = checkpoint.load_net(tmp_path / "small.safetensors")
+    torch.testing.assert_close(again.eval()(IMAGE), small(IMAGE))
+
+
+def test_branches_stay_unless_they_may_go_and_only_branches_may():
+    structure, _ = analyse(network("resnet18"), IMAGE[:1])
+    kept = {g.root: 0.1 for g in structure.groups}
+    whole = structure.cost({g.root: 1.0 for g in structure.groups})
+    limit = Budget(0.25 * whole[0], 0.25 * whole[1])
+    stay = pruning.widths(structure, kept, limit, round_to=8)
+    may = pruning.widths(structure, kept, limit, round_to=16, branches=True)
+    assert all(width >= 8 for width in stay.values())
+    assert 0 in may.values()
+    assert all(width % 16 == 0 for width in may.values())
+    assert all(may[g.root] for g in structure.groups if not g.branch)
+    with pytest.raises(NetworkError, match="removable branch"):
+        pruning.prune(network("resnet18"), random_choice(structure), IMAGE[:1], {"body.stem.0": 0})
+
+
+def _shares(chosen):
+    channels = {g.root: g.channels for g in analyse(network("resnet18"), IMAGE[:1])[0].groups}
+    return {root: width / channels[root] for root, width in chosen.items()}
 
 
 def test_a_base_whose_widths_are_no_multiples_of_eight_keeps_whole_or_rounds_and_says_so(caplog):
