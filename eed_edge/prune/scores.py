@@ -2,7 +2,7 @@
 
 Scores and one threshold per group are learned while the weights stand still. A channel is on when
 its score is above the threshold; gradients pass as if the step were a sigmoid. The loss is the
-attacked cross-entropy of the masked network plus phi times what its cost exceeds the target by.
+attacked cross-entropy of the masked network plus phi times how far its cost is from the target.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,6 +22,8 @@ from eed_edge.train.batches import Images
 
 TEMPERATURE = 0.1
 """Width of the sigmoid through which gradients pass, in units of scores that lie in [0, 1]."""
+OFF = 1e-3
+"""What is left of a channel that is off: behind a ReLU nothing at all would get no gradient."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def optimise(
     optimiser = torch.optim.Adam([*scores.values(), *thresholds.values()], lr=cfg.lr)
     masks: dict[str, Tensor] = {}
     device = train.images.device
+    steps, step = cfg.epochs * max(1, len(train) // attack.batch), 0
     with masked(net, structure, masks), _still(net):
         for epoch in range(cfg.epochs):
             generator = torch.Generator(device).manual_seed(seed * 1_000_003 + epoch)
@@ -95,25 +98,30 @@ def optimise(
                     masks.update(live)
                     net.train()
                     loss = F.cross_entropy(net(attacked), labels)
-                cost = structure.cost({root: mask.mean() for root, mask in live.items()})
-                for now, all_ in zip(cost, whole, strict=True):
-                    loss = loss + cfg.phi * F.relu(now / all_ / member_share - 1)
+                still = {root: score.detach() for root, score in scores.items()}  # the price moves rates only
+                cost = structure.cost({root: mask.mean() for root, mask in _masks(still, thresholds).items()})
+                used = torch.stack([now / all_ for now, all_ in zip(cost, whole, strict=True)]).max()
+                # Both ways: a network that has fallen far below the target gives no gradient back up.
+                loss = loss + cfg.phi * (used / member_share - 1).abs()
+                for group in optimiser.param_groups:
+                    group["lr"] = cfg.lr * (1 - step / steps)
+                step += 1
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
     masks = {root: mask.detach() for root, mask in _masks(scores, thresholds).items()}
     return Choice(
         {root: score.detach() for root, score in scores.items()},
-        {root: max(mask.mean().item(), 1 / len(mask)) for root, mask in masks.items()},
+        {root: (mask > 0.5).float().mean().item() for root, mask in masks.items()},
     )
 
 
 def _masks(scores: Mapping[str, Tensor], thresholds: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """1 for a channel that stays, 0 for one that goes; the best channel of a group always stays."""
+    """1 for a channel that stays, next to 0 for one that goes; the best of a group always stays."""
     masks = {}
     for root, score in scores.items():
         soft = torch.sigmoid((score - thresholds[root]) / TEMPERATURE)
-        hard = ((score > thresholds[root]) | (score == score.max())).float()
+        hard = ((score > thresholds[root]) | (score == score.max())).float().clamp_min(OFF)
         masks[root] = hard + soft - soft.detach()
     return masks
 

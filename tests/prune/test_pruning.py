@@ -214,13 +214,30 @@ def test_the_search_finds_the_channels_that_matter_from_scores_that_are_wrong():
     assert min(gain[:2]) > max(gain[2:])
 
 
+def test_the_search_does_not_fall_through_the_target_on_a_deep_network():
+    net = network("resnet18", 8)
+    structure, _ = analyse(net, IMAGE[:1])
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (512, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    train = Images(images, torch.arange(512) % 4)
+    start = random_choice(structure)
+    choice = Choice(
+        {root: scores.ranks(score) for root, score in start.scores.items()},
+        {g.root: 0.2**0.5 for g in structure.groups},
+    )
+    found = search(net, structure, train, choice, epochs=2)
+    whole = structure.cost({g.root: 1.0 for g in structure.groups})
+    used = max(now / all_ for now, all_ in zip(structure.cost(found.kept), whole, strict=True))
+    assert 0.15 < used < 0.3
+
+
 def test_the_search_brings_the_cost_to_the_target_and_touches_no_weight():
     net, train = toy()
     weights = copy.deepcopy(net.state_dict())
     structure, _ = analyse(net, torch.rand(1, 1, 4, 4))
     (group,) = structure.groups
     start = Choice({group.root: torch.rand(8, generator=torch.Generator().manual_seed(1))}, {group.root: 0.9})
-    one, again = search(net, structure, train, start), search(net, structure, train, start)
+    one, again = (search(net, structure, train, start, epochs=30) for _ in range(2))
     assert one.kept[group.root] <= 0.25 < start.kept[group.root]
     assert torch.equal(one.scores[group.root], again.scores[group.root])
     assert all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
