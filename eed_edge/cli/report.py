@@ -1,4 +1,4 @@
-"""``eed-edge report``: what is known of a run and its bundle, in one table."""
+"""``eed-edge report``: what is known of a run, as tables or as one HTML page."""
 
 from pathlib import Path
 
@@ -8,8 +8,18 @@ import click
 @click.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("bundle", type=click.Path(path_type=Path))
-def command(run: Path, bundle: Path) -> None:
-    """Print the figures of RUN and BUNDLE that attack, bench and train have found."""
+@click.option(
+    "--html",
+    "html_file",
+    type=click.Path(path_type=Path),
+    help="Write a page with curves and examples to this one file.",
+)
+def command(run: Path, bundle: Path, html_file: Path | None) -> None:
+    """Print the figures of RUN and BUNDLE that attack, bench and train have found.
+
+    With --html, write them as one page that needs no network.
+    """
+    from eed_edge import html
     from eed_edge.cli.tables import whole_table
     from eed_edge.errors import CheckpointError
     from eed_edge.runtime.bundle import open_bundle
@@ -21,4 +31,8 @@ def command(run: Path, bundle: Path) -> None:
         raise CheckpointError(
             f"{run}: no report.json yet; run eed-edge attack and eed-edge bench --run {run} first"
         )
-    click.echo(whole_table(read_json(run / "report.json"), manifest))
+    if html_file is None:
+        click.echo(whole_table(read_json(run / "report.json"), manifest))
+    else:
+        html.write(run, manifest, html_file)
+        click.echo(f"report: {html_file}")

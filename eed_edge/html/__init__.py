@@ -1,0 +1,30 @@
+"""The report as one self-contained HTML file: no network, no scripts, the same bytes for the same figures."""
+
+from pathlib import Path
+
+from eed_edge.errors import DeviceError
+from eed_edge.files import write_whole
+from eed_edge.manifest import Manifest
+
+_PACKAGES = ("jinja2", "matplotlib", "PIL")
+
+
+def write(run: Path, manifest: Manifest, path: Path) -> None:
+    """Put the page of a run's ``report.json``, and of a bundle exported from it, at ``path``, whole.
+
+    Raises:
+        DeviceError: a package that makes the page is not installed.
+        InputError: the run has no report, or a part of it is damaged.
+        StorageError: the file cannot be written.
+    """
+    try:
+        from eed_edge.html.page import render
+        from eed_edge.html.sources import gather
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name not in _PACKAGES:
+            raise
+        raise DeviceError(
+            f"expected {name}, which makes the HTML page; pip install 'eed-edge[report]'"
+        ) from error
+    write_whole(path, render(gather(run, manifest)).encode())

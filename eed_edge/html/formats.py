@@ -1,0 +1,92 @@
+"""How numbers are written on the page: every kind in one way."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+NOTHING = "–"
+_SPACE = "\N{NO-BREAK SPACE}"
+
+
+def percent(share: float | None) -> str:
+    """A fraction in [0, 1] in percent with one decimal."""
+    return NOTHING if share is None else f"{100 * share:.1f}{_SPACE}%"
+
+
+def interval(bounds: Sequence[float] | None) -> str:
+    """Lower and upper bound of a fraction, in percent; empty without bounds."""
+    if bounds is None:
+        return ""
+    low, high = bounds
+    return f"{100 * low:.1f}–{100 * high:.1f}{_SPACE}%"
+
+
+def points(difference: float) -> str:
+    """A difference of two fractions in percentage points, with its sign."""
+    value = round(100 * difference, 1)
+    sign = "+" if value > 0 else "\N{MINUS SIGN}" if value < 0 else ""
+    return f"{sign}{abs(value):.1f} points"
+
+
+def times(ratio: float | None) -> str:
+    """A ratio such as a speed-up."""
+    return NOTHING if ratio is None else f"{ratio:.2f}×"
+
+
+def plain(value: float | None) -> str:
+    """A number with about three digits that mean something."""
+    if value is None:
+        return NOTHING
+    size = abs(value)
+    decimals = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+    return f"{value:,.{decimals}f}"
+
+
+def ms(value: float | None) -> str:
+    """Milliseconds."""
+    return NOTHING if value is None else f"{plain(value)}{_SPACE}ms"
+
+
+def seconds(value: float | None) -> str:
+    """A duration, in minutes and hours where it is long."""
+    if value is None:
+        return NOTHING
+    if value < 90:
+        return f"{plain(value)}{_SPACE}s"
+    minutes = round(value / 60)
+    return f"{minutes}{_SPACE}min" if minutes < 90 else f"{minutes // 60}{_SPACE}h {minutes % 60}{_SPACE}min"
+
+
+def count(number: int) -> str:
+    """A whole number with its thousands apart."""
+    return f"{number:,}"
+
+
+def amount(number: float | None) -> str:
+    """Parameters or MACs, in thousands, millions and so on."""
+    if number is None:
+        return NOTHING
+    for unit, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{plain(number / size)}{_SPACE}{unit}"
+    return f"{number:g}"
+
+
+def mib(size: float | None) -> str:
+    """Bytes as MiB."""
+    return NOTHING if size is None else f"{size / 2**20:.2f}{_SPACE}MiB"
+
+
+def images(number: int) -> str:
+    """How many images a figure stands on."""
+    return f"{count(number)} image{'' if number == 1 else 's'}"
+
+
+def settings(value: Any) -> str:
+    """Settings of an attack or a training, a text or nested names and values, as one line."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} {settings(item)}" for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(settings, value))
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,118 @@
+"""Put the page together: each part from its data, or a line that says how to make it."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import jinja2
+
+import eed_edge
+from eed_edge.errors import InputError
+from eed_edge.html import attacked, curves, formats, headline, learning, strip, verdict
+from eed_edge.html.section import ATTACK, BENCH, NARROW, TRAIN, Cell, Fold, Row, Section, Table
+from eed_edge.html.sources import IMAGES, STRIP, Sources
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One section: its title, the command that makes its data, and what draws it."""
+
+    title: str
+    command: str
+    build: Callable[[Sources], Section]
+
+
+# In reading order, by the field of report.json that each is made of.
+PARTS = {
+    "accuracy": Part("Accuracy", ATTACK, headline.accuracy),
+    "latency": Part("Speed", BENCH, headline.speed),
+    "cost": Part("Size", ATTACK, headline.size),
+    "examples": Part("Examples", ATTACK, strip.examples),
+    "adaptive": Part("Adaptive evaluation", ATTACK, attacked.adaptive),
+    "slowdown": Part("Slowdown attack", ATTACK, attacked.slowdown),
+    "curves": Part("Curves", ATTACK, curves.curves),
+    "undecided": Part("Images that need more than one", ATTACK, strip.undecided),
+    "attacks": Part("Attacks", ATTACK, attacked.attacks),
+    "replay": Part("Replay on the exported files", ATTACK, attacked.replay),
+    "shift": Part("Away from the calibration data", ATTACK, attacked.shift),
+    "narrow": Part("The narrow baseline", NARROW, attacked.narrow),
+    "learning": Part("Learning curves", TRAIN, learning.learning),
+}
+
+
+def render(sources: Sources) -> str:
+    """The page as text; the same sources give the same text.
+
+    Raises:
+        InputError: a part of the report is damaged.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("eed_edge.html"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    sections = [_section(key, part, sources) for key, part in PARTS.items()]
+    return environment.get_template("report.html.j2").render(
+        name=sources.manifest.name,
+        headline=_built("accuracy, latency or cost", verdict.headline, sources),
+        sections=[*sections, _built("machine, commands or recipe", making, sources)],
+        version=eed_edge.__version__,
+    )
+
+
+def _section(key: str, part: Part, sources: Sources) -> Section:
+    there = {
+        "examples": set(STRIP) <= sources.arrays.keys(),
+        "undecided": set(IMAGES) <= sources.arrays.keys(),
+        "learning": bool(sources.log),
+    }
+    if there.get(key, bool(sources.report.get(key))):
+        return _built(key, part.build, sources)
+    return Section(key, part.title, missing=part.command)
+
+
+def _built(key: str, build: Callable[[Sources], T], sources: Sources) -> T:
+    """What ``build`` makes; data of another shape than the report's is told in a line."""
+    try:
+        return build(sources)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise InputError(
+            f"report.json: {key} is not as docs/REPORT.md describes it ({type(error).__name__}: {error});"
+            " measure it again"
+        ) from error
+
+
+def making(sources: Sources) -> Section:
+    """Where the figures come from: machine, versions, commit, seed, commands and recipe."""
+    report = sources.report
+    machine = report.get("machine", {})
+    rows = [_told(key, machine[key]) for key in ("cpu", "cores", "os", "python") if key in machine]
+    rows += [_told(key, report[key]) for key in ("commit", "seed") if key in report]
+    tables = (Table("Machine and source", ("", ""), tuple(rows)),) if rows else ()
+    folds = []
+    if machine.get("versions"):
+        folds.append(Fold("Versions", "\n".join(f"{k} {v}" for k, v in machine["versions"].items())))
+    if report.get("commands"):
+        folds.append(Fold("Commands", "\n".join(map(formats.settings, report["commands"].values()))))
+    if report.get("recipe"):
+        folds.append(Fold("Recipe", _toml(report["recipe"])))
+    return Section("making", "How these figures were made", tables=tables, folds=tuple(folds))
+
+
+def _told(name: str, value: Any) -> Row:
+    return Row(name, (Cell(str(value), mark="text"),))
+
+
+def _toml(recipe: Mapping[str, Any]) -> str:
+    """The recipe as the TOML that would give it again."""
+    plain = {key: value for key, value in recipe.items() if not isinstance(value, Mapping)}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
+    for name, section in recipe.items():
+        if isinstance(section, Mapping):
+            lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
+    return "\n".join(lines)

@@ -1,0 +1,105 @@
+"""matplotlib's drawings as inline SVG: one look, the page's own colours, the same bytes every time."""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from markupsafe import Markup, escape
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+WIDTH = 4.5  # inches; small enough for text of 10 points to be readable on a phone
+HEIGHT = 3.1
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; marks and lines differ as well.
+BLUE, ORANGE, GREEN, RED, PINK, SKY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"
+COLOURS = (BLUE, RED, GREEN, PINK, ORANGE, SKY)
+MARKS = ("o", "s", "^", "D", "v", "P")
+LINES = ("-", "--", "-.", ":", "-", "--")
+HATCHES = ("", "///", "...", "xx")
+
+INK, FAINT, GREY = "#010203", "#040506", "#070809"
+"""Stand for the page's colours, so that a drawing follows light, dark and print."""
+_PAGE_COLOURS = {INK: "currentColor", FAINT: "var(--line)", GREY: "var(--soft)"}
+
+_LOOK = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": INK,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.unicode_minus": True,
+    "figure.facecolor": "none",
+    "font.family": "DejaVu Sans",  # comes with matplotlib; measured with it, shown in the page's font
+    "font.size": 10,
+    "grid.color": FAINT,
+    "hatch.linewidth": 0.6,
+    "legend.columnspacing": 1.2,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+class Drawing:
+    """One figure while it is drawn; ``svg`` has it afterwards."""
+
+    def __init__(self, figure: Figure, axes: list[Axes]) -> None:
+        self.figure, self.axes, self.svg = figure, axes, Markup()
+
+    @property
+    def only(self) -> Axes:
+        """The axes of a figure that has one."""
+        return self.axes[0]
+
+    def legend(self, columns: int) -> None:
+        """A legend above the axes, where it hides nothing."""
+        handles, labels = self.only.get_legend_handles_labels()
+        if handles:
+            self.figure.legend(handles, labels, loc="outside upper left", ncols=columns)
+
+
+@contextmanager
+def drawing(title: str, says: str, *, height: float = HEIGHT, axes: int = 1) -> Iterator[Drawing]:
+    """A figure to draw on, ``axes`` side by side; on leaving, its SVG is made.
+
+    Args:
+        title: what it is; also keeps the ids of one page's drawings apart.
+        says: what it shows, for those who do not see it.
+    """
+    with style.context(["default", {**_LOOK, "svg.hashsalt": title}]):  # whatever the user's own is
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        made = Drawing(figure, list(figure.subplots(1, axes, squeeze=False)[0]))
+        yield made
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+        made.svg = _inline(stream.getvalue(), title, says)
+
+
+def _inline(text: str, title: str, says: str) -> Markup:
+    """matplotlib's file as an element of a page: no prologue, no style for everything, no foreign names."""
+    head = re.search(r"<svg\b[^>]*>", text)
+    assert head is not None
+    box = re.search(r'viewBox="([^"]*)"', head[0])
+    assert box is not None
+    body = text[head.end() :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<defs>\s*<style\b.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r'<g id="[^"]*"', "<g", body)  # the same in every drawing, and used by none
+    body = body.replace("xlink:href=", "href=")
+    body = re.sub(r"\n\s*", "\n", body)
+    for stand_in, colour in _PAGE_COLOURS.items():
+        body = body.replace(stand_in, colour)
+    words = f"<title>{escape(title)}</title><desc>{escape(says)}</desc>"
+    return Markup(f'<svg viewBox="{box[1]}" role="img" aria-label="{escape(title)}">{words}{body.strip()}')

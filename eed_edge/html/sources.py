@@ -1,0 +1,116 @@
+"""What the page is made from: the report, the bundle's manifest, the training log and the examples."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eed_edge.errors import InputError
+from eed_edge.manifest import Manifest
+
+Arrays = Mapping[str, NDArray[Any]]
+IMAGES = ("images", "labels", "submodels_used")
+STRIP = (
+    "strip_clean",
+    "strip_attacked",
+    "strip_labels",
+    "strip_said_clean",
+    "strip_said_attacked",
+    "strip_answer_clean",
+    "strip_answer_attacked",
+    "strip_used_clean",
+    "strip_used_attacked",
+)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything that the page may show.
+
+    report: ``report.json``; parts that have not been measured are absent.
+    log: the records of ``log.jsonl``, one an epoch; empty without the file.
+    arrays: those of ``evaluation.npz`` that are whole sets: ``IMAGES``, ``STRIP`` or both.
+    """
+
+    report: Mapping[str, Any]
+    manifest: Manifest
+    log: Sequence[Mapping[str, Any]]
+    arrays: Arrays
+
+    def class_name(self, label: int) -> str:
+        """The name of a class; its number where the bundle has no such class."""
+        known = 0 <= label < len(self.manifest.classes)
+        return self.manifest.classes[label] if known else f"class {label}"
+
+
+def gather(run: Path, manifest: Manifest) -> Sources:
+    """Read what a run folder holds; what is not there is left out.
+
+    Raises:
+        InputError: there is no report, or a file is damaged.
+    """
+    report = _report(run / "report.json")
+    arrays = _arrays(run / "evaluation.npz", len(manifest.submodels))
+    return Sources(report, manifest, _log(run / "log.jsonl"), arrays)
+
+
+def _report(path: Path) -> dict[str, Any]:
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(report, dict):
+            raise ValueError(f"a {type(report).__name__}")
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing; run eed-edge attack or eed-edge bench --run first") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected a JSON object, got: {error}; measure again") from error
+    return report
+
+
+def _log(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a line that is no object")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected a JSON object a line, got: {error}; delete it") from error
+    return rows
+
+
+def _arrays(path: Path, members: int) -> dict[str, NDArray[Any]]:
+    """The arrays of which a whole set is there and fits together."""
+    if not path.is_file():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            sets = [names for names in (IMAGES, STRIP) if set(names) <= set(found.files)]
+            arrays = {name: found[name] for names in sets for name in names}
+        for names in sets:
+            _check(names, arrays, members)
+    except Exception as error:  # an archive can be wrong in many ways
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: expected images with what was said of them, got: {reason:.120};"
+            " run eed-edge attack again"
+        ) from error
+    return arrays
+
+
+def _check(names: tuple[str, ...], arrays: Arrays, members: int) -> None:
+    """Every array of a set speaks of the same images, pictures ``(n, h, w, c)`` of one or three channels."""
+    first = arrays[names[0]]
+    for name in names:
+        shape = arrays[name].shape
+        if name in ("images", "strip_clean", "strip_attacked"):
+            wanted: tuple[int, ...] = first.shape
+            fits = len(shape) == 4 and shape[3] in (1, 3) and min(shape[1:]) > 0
+        else:
+            wanted = (len(first), members) if "said" in name else (len(first),)
+            fits = arrays[name].dtype.kind in "iu"
+        if shape != wanted or not fits:
+            raise ValueError(f"{name} {shape} {arrays[name].dtype} beside {names[0]} {first.shape}")

@@ -1,0 +1,117 @@
+import json
+import shutil
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eed_edge import html
+from eed_edge.errors import InputError, StorageError
+from tests.conftest import Flow, call
+from tests.html import sample
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(tmp_path):
+    report = sample.whole_report()
+    del report["curves"]
+    return sample.fill(tmp_path / "run", report)
+
+
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
+def test_without_the_report_extra_one_line_names_it_and_nothing_is_written(run, tmp_path, package):
+    code = (
+        f"import sys; sys.modules['{package}'] = None\n"
+        "from pathlib import Path; from eed_edge import errors, html; from tests.html import sample\n"
+        "try: html.write(Path(sys.argv[1]), sample.bundle_manifest(), Path(sys.argv[2]))\n"
+        "except errors.DeviceError as error: print(error)"
+    )
+    words = [sys.executable, "-c", code, run, tmp_path / "page.html"]
+    said = subprocess.check_output(words, cwd=ROOT, text=True)
+    assert said == f"expected {package}, which makes the HTML page; pip install 'eed-edge[report]'\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_page_that_cannot_be_written_leaves_nothing_behind(run, tmp_path):
+    (tmp_path / "page.html").mkdir()
+    with pytest.raises(StorageError, match=r"cannot write .*page\.html"):
+        html.write(run, sample.bundle_manifest(), tmp_path / "page.html")
+    assert not list((tmp_path / "page.html").iterdir())
+    assert not list(tmp_path.glob(".*"))
+
+
+DAMAGED = [
+    ("report.json", b"[1]", r"report\.json: expected a JSON object"),
+    ("report.json", b"\xff", r"report\.json: expected a JSON object"),
+    ("log.jsonl", b"{}\n[", r"log\.jsonl: expected a JSON object a line"),
+    ("log.jsonl", b"3\n", r"log\.jsonl: expected a JSON object a line"),
+    ("evaluation.npz", b"PK", r"evaluation\.npz: expected images"),
+]
+
+
+@pytest.mark.parametrize(("file", "content", "message"), DAMAGED)
+def test_a_damaged_file_is_named(run, tmp_path, file, content, message):
+    (run / file).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        html.write(run, sample.bundle_manifest(), tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+MISFITS = [
+    ("strip_said_clean", np.zeros((2, 3), np.int64)),
+    ("strip_attacked", np.zeros((2, 4, 4, 1), np.float32)),
+    ("strip_labels", np.zeros(2, np.float32)),
+    ("labels", np.zeros(2, np.int64)),
+    ("images", np.zeros((3, 4, 4, 2), np.uint8)),
+]
+
+
+@pytest.mark.parametrize(("name", "array"), MISFITS)
+def test_arrays_that_do_not_fit_together_are_named(run, tmp_path, name, array):
+    np.savez(run / "evaluation.npz", **{**sample.arrays(), name: array})
+    with pytest.raises(InputError, match=r"evaluation\.npz: expected images .* run eed-edge attack again"):
+        html.write(run, sample.bundle_manifest(), tmp_path / "page.html")
+
+
+def test_without_a_report_the_commands_that_make_one_are_named(tmp_path):
+    with pytest.raises(InputError, match="run eed-edge attack or eed-edge bench"):
+        html.write(tmp_path, sample.bundle_manifest(), tmp_path / "page.html")
+
+
+def test_the_page_is_made_without_torch_and_onnxruntime():
+    code = "import eed_edge.html.page, eed_edge.html.sources, sys; print(*sys.modules)"
+    found = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split()
+    assert not {"torch", "onnxruntime", "matplotlib.pyplot"} & set(found)
+
+
+def test_importing_the_package_imports_neither_matplotlib_nor_jinja():
+    code = "import eed_edge.html, sys; print(*sys.modules)"
+    found = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split()
+    assert not {"matplotlib", "jinja2", "numpy"} & set(found)
+
+
+def test_every_file_that_is_no_module_is_packed_into_the_wheel():
+    import configparser
+
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    packed = parser["options.package_data"]
+    for path in (ROOT / "eed_edge").rglob("*"):
+        if path.is_file() and path.suffix not in (".py", ".pyc"):
+            name = path.relative_to(ROOT).as_posix()
+            patterns = [f"{package.replace('.', '/')}/{files}" for package, files in packed.items()]
+            assert any(fnmatch(name, pattern) for pattern in patterns), name
+
+
+def test_the_command_writes_the_page_of_a_real_run(flow: Flow, tmp_path):
+    run = shutil.copytree(flow.run, tmp_path / "run")
+    (run / "report.json").write_text(json.dumps({"accuracy": sample.whole_report()["accuracy"]}))
+    result = call("report", run, flow.bundle, "--html", tmp_path / "page.html")
+    assert result.exit_code == 0, result.output
+    assert str(tmp_path / "page.html") in result.output
+    assert "Learning curves" in (tmp_path / "page.html").read_text()
