@@ -27,8 +27,20 @@ def near_ties(
         ``(n,)`` bool; where False, probabilities that differ by much less than ``tolerance`` give the
         same label and the same count of sub-models.
     """
+    near: Bools = distance_to_tie(probs, rule, parameters, max_submodels=max_submodels) <= tolerance
+    return near
+
+
+def distance_to_tie(
+    probs: Floats, rule: str, parameters: Mapping[str, float], *, max_submodels: int | None = None
+) -> Doubles:
+    """By how much the closest comparison that led to the answer was decided, ``(n,)``.
+
+    Args:
+        probs: as in ``near_ties``.
+    """
     answer = gating.replay(probs, rule, parameters, max_submodels=max_submodels)
-    near = _gap_of_two(answer.probs) <= tolerance
+    closest = _gap_of_two(answer.probs).astype(np.float64)
     last = len(probs) if max_submodels is None else min(max_submodels, len(probs))
     margins = _MARGINS[rule]
     memory: Memory = {}
@@ -39,8 +51,9 @@ def near_ties(
     for t in range(1, last):  # nothing is compared after the last
         stage = Stage(t, usable[t - 1], means[t - 1], lost[t - 1], valid[t - 1])
         margin = margins(stage, memory, parameters)
-        near |= (margin <= tolerance) & (answer.submodels_used >= t)
-    return near
+        asked = answer.submodels_used >= t
+        closest[asked] = np.minimum(closest, margin)[asked]
+    return closest
 
 
 def _confidence_margin(stage: Stage, memory: Memory, parameters: Mapping[str, float]) -> Doubles:
