@@ -1,0 +1,30 @@
+"""The small run's networks beside its bundle, with a threshold at which half of the images stop early."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import eed_edge
+from eed_edge.evaluate.defences import Defences
+from eed_edge.train import data
+from eed_edge.train.batches import Images
+from eed_edge.train.run import open_run
+from tests.conftest import Flow
+
+
+@pytest.fixture(scope="session")
+def images_of_test(flow: Flow) -> Images:
+    test = data.for_recipe(open_run(flow.run).recipe, None).test
+    return Images(torch.from_numpy(test.images[:80].copy()), torch.from_numpy(test.labels[:80].copy()))
+
+
+@pytest.fixture(scope="session")
+def defences(flow: Flow, images_of_test: Images) -> Defences:
+    run = open_run(flow.run)
+    sure = eed_edge.load(flow.bundle).member_probs(images_of_test.images.numpy() / np.float32(255))[0].max(1)
+    deployed = eed_edge.load(
+        flow.bundle, rule="confidence", threshold=float(np.median(sure)), deadline_ms=math.inf
+    )
+    return Defences({"dense": run.base()}, run.ensemble(), deployed)
