@@ -1,0 +1,194 @@
+"""Corruptions by their properties, calibration error by hand and by a plain loop."""
+
+import colorsys
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from eed_edge.errors import InputError
+from eed_edge.evaluate import shift
+from eed_edge.evaluate.corruptions import NO_CLASS, PARAMETERS, STRENGTHS, corrupt, of_no_class
+
+
+def pictures(size, count=6, seed=0):
+    """Smooth pictures with an edge, in [0, 1], as photographs have them."""
+    rng = np.random.default_rng(seed)
+    rough = gaussian_filter(rng.random((count, *size)), (0, 0, 1, 1))
+    rough[..., size[2] // 2 :] += 0.3
+    return (rough / rough.max()).astype(np.float32)
+
+
+SIZES = [(1, 8, 8), (3, 8, 8), (1, 16, 16), (3, 32, 32), (3, 40, 24)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_stronger_is_further_from_the_image_and_all_stay_in_range(name, size):
+    images = pictures(size)
+    made = [corrupt(images, name, strength, seed=3) for strength in STRENGTHS]
+    for one in made:
+        assert one.shape == images.shape
+        assert one.dtype == np.float32
+        assert one.min() >= 0
+        assert one.max() <= 1
+    distances = [float(((one - images) ** 2).mean()) for one in made]
+    assert 0 < distances[0] < distances[1] < distances[2]
+
+
+@pytest.mark.parametrize("name", [*PARAMETERS, *NO_CLASS])
+def test_the_seed_decides_and_batches_do_not(name):
+    images = pictures((3, 8, 8), count=7)
+
+    def make(batch, first=0, seed=5):
+        if name in NO_CLASS:
+            return of_no_class(batch, name, seed=seed, first=first)
+        return corrupt(batch, name, 2, seed=seed, first=first)
+
+    whole = make(images)
+    np.testing.assert_array_equal(whole, make(images))
+    np.testing.assert_array_equal(whole, np.concatenate([make(images[:3]), make(images[3:], first=3)]))
+    if name in ("noise", *NO_CLASS):
+        assert not np.array_equal(whole, make(images, seed=6))
+
+
+@pytest.mark.parametrize("size", [(3, 32, 32), (1, 64, 96)])
+def test_blur_is_scipys_gaussian_with_the_edge_going_on(size):
+    images = pictures(size, count=2)
+    for deviation, strength in zip(PARAMETERS["blur"], STRENGTHS, strict=True):
+        pixels = deviation * max(1, min(size[1:]) / 32)
+        wanted = gaussian_filter(images.astype(float), (0, 0, pixels, pixels), mode="nearest")
+        np.testing.assert_allclose(corrupt(images, "blur", strength, seed=0), wanted, atol=2e-3)
+
+
+def test_contrast_keeps_every_channels_mean_and_shrinks_the_rest():
+    images = pictures((3, 8, 8)) * 0.4 + 0.3
+    made = corrupt(images, "contrast", 2, seed=0)
+    np.testing.assert_allclose(made.mean((2, 3)), images.mean((2, 3)), atol=1e-6)
+    np.testing.assert_allclose(made.std((2, 3)), 0.4 * images.std((2, 3)), atol=1e-6)
+
+
+def test_jpeg_is_what_pillow_reads_back():
+    image = pictures((1, 16, 16), count=1)
+    stream = io.BytesIO()
+    Image.fromarray(np.rint(image[0, 0] * 255).astype(np.uint8)).save(stream, "JPEG", quality=40)
+    wanted = np.asarray(Image.open(stream)) / np.float32(255)
+    np.testing.assert_array_equal(corrupt(image, "jpeg", 3, seed=0)[0, 0], wanted)
+
+
+def test_a_constant_image_is_grey_noise_covers_the_range_and_shuffling_keeps_the_pixels():
+    images = pictures((3, 8, 8), count=40)
+    grey = of_no_class(images, "constant grey", seed=0)
+    assert (grey == grey[:, :1, :1, :1]).all()
+    assert len(np.unique(grey)) == 40
+    noise = of_no_class(images, "uniform noise", seed=0)
+    assert 0.48 < noise.mean() < 0.52
+    shuffled = of_no_class(images, "shuffled pixels", seed=0)
+    before, after = (np.sort([tuple(p) for p in a[0].reshape(3, -1).T], axis=0) for a in (images, shuffled))
+    np.testing.assert_array_equal(before, after)
+    assert not np.array_equal(shuffled[0], images[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "strength", "match"),
+    [("fog", 1, "expected a corruption out of noise"), ("noise", 4, "got 'noise' with 4")],
+)
+def test_unknown_corruptions_are_refused(name, strength, match):
+    with pytest.raises(InputError, match=match):
+        corrupt(pictures((1, 8, 8)), name, strength, seed=0)
+
+
+def test_other_images_than_grey_and_rgb_and_unknown_kinds_of_no_class_are_refused():
+    with pytest.raises(InputError, match=r"expected grey or RGB images .* got shape \(2, 4, 8, 8\)"):
+        corrupt(np.zeros((2, 4, 8, 8), np.float32), "noise", 1, seed=0)
+    with pytest.raises(InputError, match="out of uniform noise"):
+        of_no_class(pictures((1, 8, 8)), "cats", seed=0)
+
+
+def test_calibration_error_by_hand():
+    """Two bins of ten: 0.95 and 1.0 (mean 0.975, accuracy 0.5), and 0.6 twice (accuracy 1)."""
+    confidence = np.array([0.95, 1.0, 0.6, 0.6], np.float32)
+    right = np.array([True, False, True, True])
+    assert shift.expected_calibration_error(confidence, right, bins=10) == pytest.approx(
+        0.5 * abs(0.5 - 0.975) + 0.5 * abs(1 - 0.6)
+    )
+
+
+def test_a_confidence_on_the_edge_belongs_to_the_bin_below():
+    confidence, right = np.array([0.5, 0.45], np.float32), np.array([True, False])
+    error = shift.expected_calibration_error(confidence, right, bins=10)
+    assert error == pytest.approx(abs(0.5 - 0.475))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_calibration_error_equals_a_plain_loop(seed):
+    rng = np.random.default_rng(seed)
+    confidence = rng.random(300).astype(np.float32)
+    confidence[:3] = 0, 1, 0.5
+    right = rng.random(300) < confidence**2
+    wanted = 0.0
+    for b in range(15):
+        low, high = b / 15, (b + 1) / 15
+        inside = [i for i in range(300) if low < confidence[i] <= high or (b == 0 and confidence[i] == 0)]
+        if inside:
+            gap = np.mean(right[inside]) - np.mean(confidence[inside].astype(float))
+            wanted += len(inside) / 300 * abs(gap)
+    assert shift.expected_calibration_error(confidence, right) == pytest.approx(wanted)
+
+
+def test_calibration_error_is_near_zero_for_a_calibrated_answer_and_large_for_a_boaster():
+    rng = np.random.default_rng(0)
+    confidence = rng.random(20_000).astype(np.float32)
+    calibrated = rng.random(20_000) < confidence
+    assert shift.expected_calibration_error(confidence, calibrated) < 0.02
+    assert shift.expected_calibration_error(np.ones(100, np.float32), np.zeros(100, bool)) == 1
+
+
+@pytest.mark.parametrize(
+    ("confidence", "right", "match"),
+    [
+        (np.ones(3, np.float32), np.ones(2, bool), "verdicts of the same images"),
+        (np.ones(0, np.float32), np.ones(0, bool), "verdicts of the same images"),
+        (np.full(2, 1.5, np.float32), np.ones(2, bool), "up to 1.5; give probabilities"),
+    ],
+)
+def test_calibration_error_of_nonsense_is_refused(confidence, right, match):
+    with pytest.raises(InputError, match=match):
+        shift.expected_calibration_error(confidence, right)
+
+
+def test_the_part_has_all_kinds_and_its_clean_row_is_the_deployed_answer(defences, images_of_test):
+    seen = []
+    found = shift.measure(defences.deployed, images_of_test, seed=0, watch=lambda *row: seen.append(row))
+    answer = defences.deployed(images_of_test.images.numpy() / np.float32(255))
+    right = answer.labels == images_of_test.labels.numpy()
+    assert found["images"] == 80
+    assert found["clean"]["accuracy"] == right.mean()
+    assert found["clean"]["submodels_used"] == answer.submodels_used.mean()
+    assert found["clean"]["ece"] == shift.expected_calibration_error(answer.probs.max(1), right)
+    kinds = [(row["name"], row["strength"]) for row in found["corruptions"]]
+    assert kinds == [(name, strength) for name in PARAMETERS for strength in STRENGTHS]
+    assert [row["name"] for row in found["no_class"]] == list(NO_CLASS)
+    low, high = found["corruptions"][0]["interval"]
+    assert low <= found["corruptions"][0]["accuracy"] <= high
+    assert seen[-1] == ("shift", 19 * 80, 19 * 80)
+
+
+def test_batches_of_the_measurement_do_not_matter(defences, images_of_test, monkeypatch):
+    whole = shift.measure(defences.deployed, images_of_test, seed=0, watch=lambda *_: None)
+    monkeypatch.setattr(shift, "BATCH", 33)
+    assert shift.measure(defences.deployed, images_of_test, seed=0, watch=lambda *_: None) == whole
+
+
+def test_brightness_raises_the_hsv_value_alone():
+    images = pictures((3, 8, 8), count=2)
+    images[0, :, 0, 0] = 0
+    made = corrupt(images, "brightness", 2, seed=0)
+    before, after = (
+        np.array([[colorsys.rgb_to_hsv(*pixel) for pixel in image.reshape(3, -1).T] for image in batch])
+        for batch in (images, made)
+    )
+    np.testing.assert_allclose(after[..., 2], np.minimum(before[..., 2] + 0.15, 1), atol=1e-6)
+    np.testing.assert_allclose(after[..., :2], before[..., :2], atol=1e-4)
