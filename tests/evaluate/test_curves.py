@@ -1,0 +1,189 @@
+"""The curves against plain loops over images, and what holds for every curve."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from eed_edge.evaluate import curves
+from eed_edge.evaluate.defences import Defences
+from eed_edge.runtime.gating import replay
+from eed_edge.train.batches import Images
+from eed_edge.train.ensemble import Ensemble
+from tests.evaluate import linear
+
+RULES = [
+    ("confidence", {"threshold": 0.63}),
+    ("agreement", {"votes": 2}),
+    ("geometric", {"g": 1.3, "k": 1.0}),
+]
+
+
+def answers(images=120, members=3, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, images)
+
+    def said(strength):
+        powers = np.exp(rng.normal(0, 1, (members, images, 4)) + strength * np.eye(4)[labels])
+        return (powers / powers.sum(2, keepdims=True)).astype(np.float32)
+
+    return curves.Said(said(2.0), np.stack([said(1.0) for _ in range(members)]), labels)
+
+
+def one_by_one(given, threshold, times, last):
+    """The confidence rule image by image: clean, attacked, sub-models, milliseconds."""
+    totals = np.zeros(4)
+    for j, label in enumerate(given.labels):
+        rights = []
+        for probs in (given.clean, *given.attacked):
+            for t in range(1, last + 1):
+                mean = probs[:t, j].mean(0, dtype=np.float64)
+                if mean.max() >= threshold or t == last:
+                    break
+            rights.append(mean.argmax() == label)
+            if len(rights) == 1:
+                totals[2:] += t, sum(times[:t])
+        totals[:2] += rights[0], all(rights)
+    return totals / len(given.labels)
+
+
+@pytest.mark.parametrize("last", [2, 3])
+def test_every_row_of_the_threshold_curve_equals_a_walk_image_by_image(last):
+    given, times = answers(), [1.0, 2.5, 4.0]
+    gate = SimpleNamespace(rule="confidence", parameters={"threshold": 0.63}, max_submodels=last)
+    found = curves.threshold(given, gate, times_ms=times)
+    assert (found["rule"], found["images"]) == ("confidence", 120)
+    for row in found["rows"]:
+        wanted = one_by_one(given, row["threshold"], times, last)
+        assert [row[key] for key in ("clean", "attacked", "submodels_used", "mean_ms")] == pytest.approx(
+            wanted
+        )
+
+
+@pytest.mark.parametrize(("rule", "parameters"), RULES)
+def test_the_deployed_setting_is_on_the_curve_and_work_rises_along_it(rule, parameters):
+    given = answers()
+    gate = SimpleNamespace(rule=rule, parameters=parameters, max_submodels=3)
+    rows = curves.threshold(given, gate, times_ms=[1, 1, 1])["rows"]
+    name = next(iter(parameters))
+    (own,) = [row for row in rows if row["threshold"] == parameters[name]]
+    answer = replay(given.clean, rule, parameters)
+    assert own["clean"] == (answer.labels == given.labels).mean()
+    assert own["submodels_used"] == own["mean_ms"] == answer.submodels_used.mean()
+    used = [row["submodels_used"] for row in rows]
+    assert used == sorted(used)
+    assert len({tuple(row.values())[1:] for row in rows}) == len(rows)
+    assert all(row["attacked"] <= row["clean"] for row in rows)
+
+
+def test_stopping_shares_are_counted_and_sum_to_one():
+    used = np.array([1, 1, 3, 1, 2])
+    assert curves.stopping(used, members=4) == [0.6, 0.2, 0.2, 0.0]
+
+
+def test_agreement_counts_equal_labels_pair_by_pair():
+    probs = answers(members=4).clean
+    found = curves.agreement(probs)
+    for i in range(4):
+        for j in range(4):
+            same = [one.argmax() == other.argmax() for one, other in zip(probs[i], probs[j], strict=True)]
+            assert found[i][j] == pytest.approx(np.mean(same))
+    assert [found[i][i] for i in range(4)] == [1, 1, 1, 1]
+
+
+def test_widths_name_every_layer_and_a_lost_branch_has_none():
+    def net(width, branch=True):
+        body = nn.Module()
+        body.stem = nn.Conv2d(3, width, 3)
+        body.branch = nn.Conv2d(width, 2 * width, 1) if branch else None
+        body.up = nn.ConvTranspose2d(width, width + 1, 2)
+        body.classify = nn.Linear(width, 10)
+        whole = nn.Module()
+        whole.body = body
+        return whole
+
+    assert curves.widths(net(8), [net(4), net(2, branch=False)]) == {
+        "layers": ["stem", "branch", "up", "classify"],
+        "dense": [8, 16, 9, 10],
+        "each": [[4, 8, 5, 10], [2, 0, 3, 10]],
+    }
+
+
+def test_robust_diversity_is_taken_from_the_selection_and_left_out_of_older_ones():
+    rows = [{"size": 2, "teams": 1, "min": 0.1, "mean": 0.1, "max": 0.1}]
+    selection = {"members": ["a", "b"], "rd": 0.1, "rd_by_size": rows}
+    found = curves.rd(selection, threshold=0.7)
+    assert found == {"threshold": 0.7, "rows": rows, "chosen": {"size": 2, "rd": 0.1}}
+    assert curves.rd({"members": ["a", "b"], "rd": 0.1}, threshold=0.7) is None
+
+
+def test_what_the_exported_files_say_is_what_the_members_say_in_torch(defences, images_of_test):
+    batch = images_of_test.images.float() / 255
+    found = curves.said(defences.deployed, images_of_test, [batch, 1 - batch])
+    with torch.no_grad():
+        clean, negative = (defences.ensemble.each(x).softmax(2).numpy() for x in (batch, 1 - batch))
+    np.testing.assert_allclose(found.clean, clean, atol=1e-5)
+    np.testing.assert_allclose(found.attacked, np.stack([clean, negative]), atol=1e-5)
+    assert len(curves.submodel_ms(defences.deployed, batch)) == 2
+
+
+class Deployed:
+    """The rule replayed on the members in torch; it stops at the first one where that is sure."""
+
+    def __init__(self, ensemble, threshold):
+        self.ensemble, self.parameters = ensemble, {"threshold": threshold}
+
+    def __call__(self, images):
+        with torch.no_grad():
+            probs = self.ensemble.each(torch.from_numpy(images)).softmax(2).numpy()
+        return replay(probs, "confidence", self.parameters)
+
+
+def test_accuracy_against_eps_is_the_share_beyond_that_distance_for_linear_networks():
+    size, eps = (3, 4, 4), 0.02
+    dense, member, other = (linear.classifier(2, size, seed=seed) for seed in range(3))
+    pixels = torch.randint(90, 166, (300, *size), generator=torch.Generator().manual_seed(0))
+    images, labels = pixels / 255, dense(pixels / 255).argmax(1)
+    ensemble, seen = Ensemble([member, member]), []
+    found = curves.against_eps(
+        Defences({"dense": dense}, ensemble, Deployed(ensemble, 0.7)),
+        Images(pixels.to(torch.uint8), labels),
+        eps=eps,
+        seed=0,
+        watch=lambda *row: seen.append(row),
+        narrow=other,
+    )
+    distances = {
+        name: linear.exact_linf(net, images, labels)
+        for name, net in (("dense", dense), ("static", member), ("dynamic", member), ("narrow", other))
+    }
+    assert found["images"] == 300
+    assert seen[-1] == ("eps", 24, 24)
+    for row, share in zip(found["rows"], (0, 0.25, 0.5, 1, 1.5, 2), strict=True):
+        assert row["eps_255"] == pytest.approx(share * eps * 255)
+        for name, distance in distances.items():
+            assert row[name] == pytest.approx(float((distance > share * eps).float().mean()), abs=0.007)
+    assert 0 < found["rows"][-1]["dense"] < 0.8 < found["rows"][0]["dense"] == 1
+
+
+def test_the_eps_curve_counts_what_survives_every_prefix_as_dynamic():
+    size, eps = (3, 4, 4), 0.02
+    first, second = (linear.classifier(2, size, seed=seed) for seed in (1, 2))
+    pixels = torch.randint(90, 166, (600, *size), generator=torch.Generator().manual_seed(0))
+    labels = first(pixels / 255).argmax(1)
+    ensemble = Ensemble([first, second])
+    found = curves.against_eps(
+        Defences({"dense": second}, ensemble, Deployed(ensemble, 0.0)),  # the first always answers
+        Images(pixels.to(torch.uint8), labels),
+        eps=eps,
+        seed=0,
+        watch=lambda *_: None,
+    )
+    distance = linear.exact_linf(first, pixels[:500] / 255, labels[:500])
+    assert found["images"] == 500
+    for row, share in zip(found["rows"], (0, 0.25, 0.5, 1, 1.5, 2), strict=True):
+        assert row["dynamic"] == pytest.approx(float((distance > share * eps).float().mean()), abs=0.007)
+        assert row["dynamic"] != row["static"]
+        assert "narrow" not in row
