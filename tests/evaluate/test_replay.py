@@ -1,0 +1,64 @@
+"""The replay check: silent where the bundle is the torch network, and not where it is another."""
+
+import numpy as np
+import pytest
+import torch
+
+from eed_edge.evaluate import replay
+from eed_edge.evaluate.defences import Defences
+from eed_edge.runtime.cascade import Cascade
+from eed_edge.runtime.ties import distance_to_tie
+
+
+def deployed_with(cascade, submodels, threshold):
+    return Cascade(
+        cascade.manifest,
+        submodels,
+        rule="confidence",
+        parameters={"threshold": threshold},
+        max_submodels=len(submodels),
+    )
+
+
+def test_the_exported_bundle_answers_as_torch_on_every_set(defences, images_of_test):
+    batch, seen = images_of_test.images.float() / 255, []
+    found = replay.check(
+        defences, {"clean": batch, "negative": 1 - batch}, watch=lambda *row: seen.append(row)
+    )
+    assert found == {"images": 160, "allowed": 1, "disagreements": []}
+    assert seen == [("replay", 80, 160), ("replay", 160, 160)]
+
+
+def test_a_bundle_with_another_submodel_is_found_out(defences, images_of_test, monkeypatch):
+    first, _ = defences.deployed.submodels
+    wrong = deployed_with(defences.deployed, [first, first], threshold=2.0)  # the second is not what it was
+    batch = images_of_test.images.float() / 255
+    monkeypatch.setattr(replay, "BATCH", 33)  # numbers go on over the batches
+    found = replay.check(
+        Defences(defences.singles, defences.ensemble, wrong), {"clean": batch}, watch=lambda *_: None
+    )
+    with torch.no_grad():
+        each = defences.ensemble.each(batch).softmax(2).numpy()
+    torch_labels, wrong_labels = each.mean(0).argmax(1), each[0].argmax(1)
+    apart = np.flatnonzero(torch_labels != wrong_labels)
+    assert len(apart) > found["allowed"]
+    assert [(row["image"], row["attack"], row["torch"], row["bundle"]) for row in found["disagreements"]] == [
+        (i, "clean", torch_labels[i], wrong_labels[i]) for i in apart
+    ]
+    two = np.sort(each.mean(0)[apart], axis=1)[:, -2:]
+    gaps = two[:, 1] - two[:, 0]  # a threshold of 2 is never near
+    assert [row["margin"] for row in found["disagreements"]] == pytest.approx(gaps, abs=1e-5)
+
+
+@pytest.mark.parametrize(("images", "allowed"), [(0, 0), (1, 1), (1000, 1), (1001, 2), (5000, 5)])
+def test_one_in_a_thousand_may_disagree_rounded_up(images, allowed):
+    assert replay.allowed(images) == allowed
+
+
+def test_the_distance_to_a_tie_is_that_of_the_closest_comparison_made():
+    probs = np.array(
+        [[[0.7, 0.3], [0.55, 0.45], [0.55, 0.45]], [[0.5, 0.5], [0.95, 0.05], [0.46, 0.54]]], np.float32
+    )
+    found = distance_to_tie(probs, "confidence", {"threshold": 0.6})
+    # stops at once: 0.7 - 0.6; goes on by 0.05; goes on by 0.05 but m_2 is 0.505 against 0.495
+    assert found == pytest.approx([0.1, 0.05, 0.01], abs=1e-6)
