@@ -1,13 +1,15 @@
-"""Reproduce the robustness figures: the demo over several seeds, mean and spread.
+"""Reproduce the robustness figures: of the demo over several seeds, and of a recipe's card.
 
-    .venv/bin/python benchmarks/robustness.py --demo            # three seeds, about 5 minutes each
+    .venv/bin/python benchmarks/robustness.py --demo            # three seeds, about 6 minutes each
     .venv/bin/python benchmarks/robustness.py --demo --seeds 0  # one
+    .venv/bin/python benchmarks/robustness.py --model cifar10-resnet18-w16 --data data --images 1000
 
-Writes benchmarks/results/demo-robustness.json. Runs are kept in --work, so a stopped benchmark
-goes on where it was.
+The demo writes benchmarks/results/demo-robustness.json; a model writes models/NAME/report.json and,
+where it is under 20 MB, models/NAME/bundle. Runs are kept in --work, so a stopped benchmark goes on.
 """
 
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,16 +22,39 @@ import click
 from eed_edge import report
 from eed_edge.files import write_json
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+LARGEST_BUNDLE = 20_000_000
 
 
 @click.command(help=__doc__)
-@click.option("--demo", is_flag=True, required=True, help="The digits demo.")
-@click.option("--seeds", default="0,1,2", show_default=True, help="Comma-separated.")
+@click.option("--demo", is_flag=True, help="The digits demo.")
+@click.option("--seeds", default="0,1,2", show_default=True, help="Of the demo, comma-separated.")
+@click.option("--model", help="A recipe's name.")
+@click.option("--data", type=click.Path(path_type=Path), help="The images of the model.")
+@click.option("--images", type=int, help="Test images of the model; default all.")
+@click.option("--suite", default="standard", show_default=True, help="Of attacks on the model.")
+@click.option("--narrow/--no-narrow", default=True, help="Train the static network of equal latency, too.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("build/robustness"), show_default=True)
 @click.option("--json", "target", type=click.Path(path_type=Path), default=RESULTS / "demo-robustness.json")
-def main(demo: bool, seeds: str, work: Path, target: Path) -> None:
-    """Run the demo for every seed and write mean and spread."""
+def main(
+    demo: bool,
+    seeds: str,
+    model: str | None,
+    data: Path | None,
+    images: int | None,
+    suite: str,
+    narrow: bool,
+    work: Path,
+    target: Path,
+) -> None:
+    """Run the demo for every seed, or a model once, by the commands that a user calls."""
+    if model is not None:
+        one_model(model, data, images, work / model, suite=suite, narrow=narrow)
+    if not demo:
+        if model is None:
+            raise click.UsageError("expected --demo or --model NAME")
+        return
     rows = [one_seed(int(seed), work) for seed in seeds.split(",")]
     figures = {
         "command": ".venv/bin/python benchmarks/robustness.py " + " ".join(sys.argv[1:]),
@@ -48,26 +73,55 @@ def main(demo: bool, seeds: str, work: Path, target: Path) -> None:
     click.echo(f"written: {target}")
 
 
+def one_model(
+    name: str, data: Path | None, images: int | None, work: Path, *, suite: str, narrow: bool
+) -> None:
+    """Train, export, time and attack a recipe; put its report and bundle beside it."""
+    run, bundle, where = work / "run", work / "bundle", ["--data", data] if data else []
+    eed_edge("train", name, *where, "--run", run)
+    if not bundle.exists():
+        eed_edge("export", run, bundle, "--with-dense", "--single-file")
+    if narrow and not (run / "narrow.onnx").exists():
+        eed_edge("bench", bundle, "--run", run)
+        eed_edge("narrow", run, bundle, *where)
+    eed_edge("bench", bundle, "--run", run)
+    some = ["--images", images] if images else []
+    eed_edge("attack", run, bundle, *where, "--suite", suite, *some)
+    eed_edge("report", run, bundle, "--html", work / "report.html")
+    card = ROOT / "models" / name
+    shutil.copy(run / "report.json", card / "report.json")
+    if sum(path.stat().st_size for path in bundle.iterdir()) < LARGEST_BUNDLE:
+        shutil.rmtree(card / "bundle", ignore_errors=True)
+        shutil.copytree(bundle, card / "bundle")
+    click.echo(f"written: {card / 'report.json'}")
+
+
+def eed_edge(*words: Any) -> None:
+    """Call the command line and stop where it fails."""
+    done = subprocess.run([sys.executable, "-m", "eed_edge", *map(str, words)], check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+
+
 def one_seed(seed: int, work: Path) -> dict[str, Any]:
-    """The demo's figures for one seed, by the command that a user runs."""
+    """The demo's figures for one seed."""
     out, started = work / f"seed-{seed}", time.monotonic()
-    fresh = not (out / "report.json").exists()
-    if fresh:
-        command = [sys.executable, "-m", "eed_edge", "demo", "--out", str(out), "--set", f"seed={seed}"]
-        subprocess.run(command, check=True)
+    if not (out / "report.html").exists():
+        eed_edge("demo", "--out", out, "--set", f"seed={seed}")
         (out / "seconds").write_text(str(time.monotonic() - started))
     found = json.loads((out / "report.json").read_text())
     row: dict[str, Any] = {
         f"{attack}_{who}": found["accuracy"][attack][who]
-        for attack in ("clean", "pgd20")
+        for attack in ("clean", "pgd20", "apgd", "adaptive")
         for who in ("dense", "static", "dynamic")
     }
-    for attack in ("clean", "pgd20"):
+    for attack in ("clean", "pgd20", "adaptive"):
         row[f"{attack}_gap"] = row[f"{attack}_dynamic"] - row[f"{attack}_dense"]
     return row | {
         "speedup_mean": found["latency"]["speedup_mean"],
         "speedup_worst": found["latency"]["speedup_worst"],
         "submodels_used_clean": found["submodels_used"]["clean"],
+        "submodels_used_slowdown": found["submodels_used"]["slowdown"],
         "members": len(found["cost"]["params"]["each"]),
         "sparsity": found["sparsity"],
         "rd": found["rd"],

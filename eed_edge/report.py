@@ -5,6 +5,7 @@ import math
 import os
 import platform
 import subprocess
+from collections.abc import Collection
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,11 @@ def wilson(right: int, images: int) -> tuple[float, float]:
     return max(0.0, low) if right else 0.0, min(1.0, high) if right < images else 1.0
 
 
-def merge(path: Path, figures: dict[str, Any]) -> dict[str, Any]:
+def merge(path: Path, figures: dict[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
     """Put figures into the report at ``path``, object by object, and write it whole.
+
+    Args:
+        without: parts of the old report that are dropped first.
 
     Returns:
         The whole report.
@@ -99,7 +103,8 @@ def merge(path: Path, figures: dict[str, Any]) -> dict[str, Any]:
                 raise ValueError(f"a {type(report).__name__}")
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: expected a JSON object, got: {error}; move the file away") from error
-    whole = _merged(report, figures)
+    old = {key: value for key, value in report.items() if key not in without}
+    whole = _merged(old, figures)
     write_json(path, whole)
     return whole
 

@@ -1,12 +1,19 @@
 """The figures of report.json as plain text tables."""
 
+import shlex
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from eed_edge.manifest import Manifest
 
 NETWORKS = ("dense", "narrow", "static", "dynamic")
-ATTACKS = ("clean", "pgd20", "autoattack", "cw", "deepfool", "adaptive")
+ATTACKS = ("clean", "pgd20", "apgd", "autoattack", "cw", "deepfool", "adaptive")
+
+
+def called() -> str:
+    """The command line as it was given, for the report."""
+    return shlex.join(["eed-edge", *sys.argv[1:]])
 
 
 def accuracy_table(accuracy: Mapping[str, Any]) -> str:

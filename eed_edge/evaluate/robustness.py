@@ -1,117 +1,155 @@
-"""How many images stay right, clean and attacked: dense base, static mean, deployed rule.
+"""How many images stay right, clean and attacked, and what else an honest evaluation has to show.
 
 Under an attack, ``static`` means images made against the mean of all members; ``dynamic`` means
 that the deployed rule, run by the runtime on the exported files, is right on the clean image and
-on the images made against every prefix of the members.
+on the images made against every prefix of the members. Only test images are used, and nothing
+that decides about them is changed by what is seen here.
 """
 
+import hashlib
+import io
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from eed_edge import report
 from eed_edge.errors import InputError
+from eed_edge.evaluate import beside, results, sharing
+from eed_edge.evaluate.attacks import Threat
 from eed_edge.evaluate.cost import costs
-from eed_edge.report import wilson
+from eed_edge.evaluate.defences import Defences, Watch
+from eed_edge.evaluate.suite import Outcome, Suite, jobs, run_batch, suite
+from eed_edge.files import write_whole
+from eed_edge.pipeline import choose_device
 from eed_edge.runtime.bundle import load
-from eed_edge.runtime.cascade import Cascade
-from eed_edge.train import attacks, data
-from eed_edge.train.batches import Images, in_order
+from eed_edge.train import checkpoint, data
+from eed_edge.train.batches import Images, as_float
 from eed_edge.train.data import Split
-from eed_edge.train.ensemble import Ensemble
-from eed_edge.train.nets import Classifier
-from eed_edge.train.run import Run, save_images
+from eed_edge.train.run import Run, read_json
 
-BATCH = 250
+FORMAT = 1
+BATCH = 100
+PARTS = (
+    "accuracy",
+    "attacks",
+    "adaptive",
+    "slowdown",
+    "replay",
+    "shift",
+    "curves",
+    "prefixes",
+    "submodels_used",
+)
+"""Parts of the report that hold for one bundle and one narrow network only."""
 KEPT_IMAGES = 1000
-"""Test images kept in the run folder, for ``bench``."""
-PGD_STEPS = 20
-Bools = NDArray[np.bool_]
-Watch = Callable[[str, int, int], None]
-"""Called with what is being done, the images done and the images in all."""
-
-
-@dataclass(frozen=True)
-class Defences:
-    """What is compared: the dense base, the members as one network, and the deployed bundle."""
-
-    dense: Classifier
-    ensemble: Ensemble
-    deployed: Cascade
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """Which of ``n`` images each defence gets right, and the sub-models that the rule ran.
-
-    dense, static, dynamic: ``(n,)`` bool.
-    submodels_used: ``(n,)`` on the images that the static answer was judged on.
-    """
-
-    dense: Bools
-    static: Bools
-    dynamic: Bools
-    submodels_used: NDArray[np.int64]
-
-    def figures(self) -> dict[str, Any]:
-        """The report's fields: fractions, Wilson intervals and the number of images."""
-        by_name = {"dense": self.dense, "static": self.static, "dynamic": self.dynamic}
-        return {
-            **{name: float(right.mean()) for name, right in by_name.items()},
-            "images": len(self.dense),
-            "interval": {name: list(wilson(int(right.sum()), len(right))) for name, right in by_name.items()},
-        }
+"""Test images kept in the run folder, for ``bench``; also how many the parts beside accuracy look at."""
 
 
 def evaluate(
-    run: Run, bundle: Path, root: Path | None, *, images: int | None, watch: Watch
+    run: Run,
+    bundle: Path,
+    root: Path | None,
+    *,
+    images: int | None,
+    suite_name: str = "quick",
+    only: Sequence[str] = (),
+    device: str = "cpu",
+    command: str = "",
+    watch: Watch,
 ) -> dict[str, Any]:
     """Judge the run's defences on test images and merge the figures into its ``report.json``.
+
+    Finished batches lie in the run folder until all are there, so a call that was stopped goes on.
+    Under torchrun the batches are shared out over the processes, and the first one reports.
 
     Args:
         root: where the images lie, as in training.
         images: how many test images, drawn by the recipe's seed; None takes all.
+        only: attacks of the suite; none: all of them and everything beside accuracy.
+        command: what the user called, for the report.
 
     Returns:
-        The whole report.
+        The whole report; in the other processes of torchrun an empty one.
 
     Raises:
         CheckpointError: joint training has not finished, or run and bundle do not belong together.
-        InputError: more images than test has.
+        InputError: more images than test has, no such suite or attack.
     """
-    deployed = load(bundle, deadline_ms=math.inf)
-    run.check_belongs(deployed.manifest)
-    defences = Defences(run.base(), run.ensemble(), deployed)
+    chosen = suite(suite_name, only)
+    defences = _defences(run, bundle, device)
     splits = data.for_recipe(run.recipe, root)
     run.check_data(splits)
-    test = splits.test
-    chosen = _drawn(len(test.labels), images, run.recipe.seed)
-    kept = Split(test.images[chosen], test.labels[chosen])
-    save_images(run.path / "evaluation.npz", Split(kept.images[:KEPT_IMAGES], kept.labels[:KEPT_IMAGES]))
+    kept = _kept(splits.test, images, run.recipe.seed)
+    threat = Threat(run.recipe.base.eps_255 / 255, run.recipe.seed)
     part = Images(torch.from_numpy(kept.images), torch.from_numpy(kept.labels))
-    on_clean = clean(defences, part, watch)
-    attacked = pgd20(defences, part, eps=run.recipe.base.eps_255 / 255, seed=run.recipe.seed, watch=watch)
-    figures = {
-        "machine": report.machine(),
-        "commit": report.commit(),
-        "seed": run.recipe.seed,
-        "recipe": run.recipe.as_dict(),
-        "accuracy": {"clean": on_clean.figures(), "pgd20": attacked.figures()},
-        "submodels_used": {
-            "clean": float(on_clean.submodels_used.mean()),
-            "pgd20": float(attacked.submodels_used.mean()),
-        },
-        "rd": run.joint()["rd"],
-        **costs(defences.dense, deployed.manifest),
+    folder = run.path / f"attack-{_key(run, bundle, kept, chosen)[:12]}"
+    outcomes = _attacked(defences, chosen, part, threat=threat, folder=folder, device=device, watch=watch)
+    if outcomes is None:
+        return {}
+    figures = _figures(run, defences, chosen, outcomes, kept.labels)
+    if command:
+        figures["commands"] = {"attack": command}
+    arrays = {
+        "images": kept.images[:KEPT_IMAGES].transpose(0, 2, 3, 1),
+        "labels": kept.labels[:KEPT_IMAGES],
+        "submodels_used": outcomes["clean on all"].submodels_used[:KEPT_IMAGES],
     }
-    return report.merge(run.path / "report.json", figures)
+    if not only:
+        on_cpu = Defences(_moved(defences.singles), defences.ensemble.cpu(), defences.deployed)
+        parts, examples = beside.measure(
+            run, on_cpu, part[slice(0, KEPT_IMAGES)], outcomes, threat=threat, watch=watch
+        )
+        figures |= parts
+        figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]
+        arrays |= examples
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    write_whole(run.path / "evaluation.npz", stream.getvalue())
+    merged = _merge(run, bundle, figures)
+    shutil.rmtree(folder, ignore_errors=True)
+    return merged
+
+
+def _merge(run: Run, bundle: Path, figures: dict[str, Any]) -> dict[str, Any]:
+    """Into the run's report; what was found about other files than these goes."""
+    state = hashlib.sha256((bundle / "manifest.json").read_bytes())
+    for name in ("base.safetensors", "narrow.safetensors"):
+        state.update(_bytes(run.path / name))
+    path, evaluated = run.path / "report.json", state.hexdigest()
+    stale = path.exists() and read_json(path).get("evaluated") != evaluated
+    return report.merge(path, {**figures, "evaluated": evaluated}, without=PARTS if stale else ())
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b"none"
+
+
+def _defences(run: Run, bundle: Path, device: str) -> Defences:
+    deployed = load(bundle, deadline_ms=math.inf)
+    run.check_belongs(deployed.manifest)
+    singles = {"dense": run.base()}
+    narrow = run.path / "narrow.safetensors"
+    if narrow.exists():
+        singles["narrow"] = checkpoint.load_net(narrow)[0]
+    where = choose_device(device)
+    for net in singles.values():
+        net.to(where).eval()
+    return Defences(singles, run.ensemble().to(where), deployed)
+
+
+def _moved(nets: Any) -> Any:
+    return {name: net.cpu() for name, net in nets.items()}
+
+
+def _kept(test: Split, wanted: int | None, seed: int) -> Split:
+    chosen = _drawn(len(test.labels), wanted, seed)
+    return Split(test.images[chosen], test.labels[chosen])
 
 
 def _drawn(available: int, wanted: int | None, seed: int) -> NDArray[np.int64]:
@@ -124,70 +162,77 @@ def _drawn(available: int, wanted: int | None, seed: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).permutation(available)[:wanted])
 
 
-def clean(defences: Defences, images: Images, watch: Watch) -> Verdicts:
-    """Every defence on the images as they are."""
-    parts = []
-    for batch, labels, done in _batches(images):
-        answer = defences.deployed(_numpy(batch))
-        right = answer.labels == labels.numpy()
-        parts.append(
-            (
-                _right(defences.dense, batch, labels),
-                _right(defences.ensemble, batch, labels),
-                right,
-                answer.submodels_used,
-            )
+def _key(run: Run, bundle: Path, kept: Split, chosen: Suite) -> str:
+    """SHA-256 of everything that the outcomes of a batch depend on."""
+    state = hashlib.sha256(repr((FORMAT, BATCH, chosen.name, list(chosen.kinds), run.recipe.seed)).encode())
+    for path in (bundle / "manifest.json", run.path / "base.safetensors", run.path / "narrow.safetensors"):
+        state.update(_bytes(path))
+    state.update(run.weights_digest().encode())
+    state.update(np.ascontiguousarray(kept.images).tobytes() + kept.labels.tobytes())
+    return state.hexdigest()
+
+
+def _attacked(
+    defences: Defences,
+    chosen: Suite,
+    part: Images,
+    *,
+    threat: Threat,
+    folder: Path,
+    device: str,
+    watch: Watch,
+) -> dict[str, Outcome] | None:
+    """Every job on every batch; None in all processes but the first."""
+    todo = jobs(defences, chosen)
+    where = choose_device(device)
+    starts = range(0, len(part), BATCH)
+    own = list(starts)[sharing.rank() :: sharing.world()]
+    done, total = 0, len(own) * len(todo)
+
+    def step(name: str) -> None:
+        nonlocal done
+        done += 1
+        watch("attack", done, total)
+
+    found = {}
+    for start in own:
+        batch = part[slice(start, start + BATCH)]
+        found[start] = run_batch(
+            todo,
+            defences,
+            as_float(batch.images).to(where),
+            batch.labels.to(where),
+            threat=threat,
+            folder=folder / f"{start:06d}",
+            step=step,
         )
-        watch("clean", done, len(images))
-    return _join(parts)
+    everyone = sharing.gathered(found)
+    if everyone is None:
+        return None
+    found = {start: outcomes for each in everyone for start, outcomes in each.items()}
+    return {job.name: Outcome.joined([found[start][job.name] for start in starts]) for job in todo}
 
 
-def pgd20(defences: Defences, images: Images, *, eps: float, seed: int, watch: Watch) -> Verdicts:
-    """PGD with 20 steps of a quarter of ``eps`` (2/255 at 8/255), one random start.
-
-    Args:
-        eps: radius in units of the [0, 1] range.
-    """
-    generator = torch.Generator().manual_seed(seed)
-
-    def attack(net: nn.Module, batch: Tensor, labels: Tensor) -> Tensor:
-        with attacks.frozen(net):
-            return attacks.pgd(
-                net, batch, labels, eps=eps, step=eps / 4, steps=PGD_STEPS, generator=generator
-            )
-
-    parts = []
-    prefixes = [defences.ensemble.prefix(t + 1) for t in range(len(defences.ensemble.members))]
-    for batch, labels, done in _batches(images):
-        dense = _right(defences.dense, attack(defences.dense, batch, labels), labels)
-        dynamic = defences.deployed(_numpy(batch)).labels == labels.numpy()
-        for prefix in prefixes:
-            attacked = attack(prefix, batch, labels)
-            answer = defences.deployed(_numpy(attacked))
-            dynamic &= answer.labels == labels.numpy()
-        static = _right(defences.ensemble, attacked, labels)  # the last prefix is the whole ensemble
-        parts.append((dense, static, dynamic, answer.submodels_used))
-        watch("pgd20", done, len(images))
-    return _join(parts)
-
-
-def _batches(images: Images) -> Iterator[tuple[Tensor, Tensor, int]]:
-    done = 0
-    for batch, labels in in_order(images, BATCH):
-        done += len(labels)
-        yield batch, labels, done
-
-
-def _right(net: nn.Module, images: Tensor, labels: Tensor) -> Bools:
-    with torch.no_grad():
-        right: Bools = (net(images).argmax(1) == labels).numpy()
-    return right
-
-
-def _numpy(images: Tensor) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = images.contiguous().numpy()
-    return array
-
-
-def _join(parts: list[tuple[Bools, Bools, Bools, NDArray[np.int64]]]) -> Verdicts:
-    return Verdicts(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+def _figures(
+    run: Run, defences: Defences, chosen: Suite, outcomes: dict[str, Outcome], labels: NDArray[np.int64]
+) -> dict[str, Any]:
+    members = len(defences.ensemble.members)
+    told: dict[str, Any] = {
+        "machine": report.machine(),
+        "commit": report.commit(),
+        "seed": run.recipe.seed,
+        "recipe": run.recipe.as_dict(),
+        "suite": chosen.name,
+        "accuracy": results.accuracies(outcomes, chosen, singles=list(defences.singles), members=members),
+        "attacks": results.attacks_told(outcomes, chosen),
+        "prefixes": results.prefixes(outcomes, chosen, labels, members=members),
+        "submodels_used": {"clean": float(outcomes["clean on all"].submodels_used.mean())},
+        "rd": run.joint()["rd"],
+        **costs(defences.dense, defences.deployed.manifest),
+    }
+    if "pgd20" in chosen.kinds:
+        used = outcomes[f"pgd20 on mean-{members}"].submodels_used
+        told["submodels_used"]["pgd20"] = float(used.mean())
+    if "adaptive" in told["accuracy"]:
+        told["adaptive"] = results.adaptive(outcomes, jobs(defences, chosen))
+    return told

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from eed_edge.recipe import Training
 
 Forward = Callable[[Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Logits ``(n, k)`` and labels ``(n,)`` to a loss per image ``(n,)``, which an attack raises."""
 
 
 @contextmanager
@@ -33,11 +35,26 @@ def frozen(net: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def _gradient(forward: Forward, images: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy per image."""
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+def margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """The best wrong logit minus the true one: positive when the image is misclassified.
+
+    Source:
+        Carlini and Wagner, "Towards Evaluating the Robustness of Neural Networks", 2017, f6 without kappa.
+    """
+    true = logits.gather(1, labels[:, None]).squeeze(1)
+    wrong = logits.scatter(1, labels[:, None], float("-inf")).amax(1)
+    return wrong - true
+
+
+def _gradient(forward: Forward, images: Tensor, labels: Tensor, loss: Loss = cross_entropy) -> Tensor:
     images = images.detach().requires_grad_(True)
     with torch.enable_grad():
-        loss = F.cross_entropy(forward(images).float(), labels, reduction="sum")
-        return torch.autograd.grad(loss, images)[0]
+        return torch.autograd.grad(loss(forward(images).float(), labels).sum(), images)[0]
 
 
 def n_fgsm(
@@ -70,8 +87,9 @@ def pgd(
     step: float,
     steps: int,
     generator: torch.Generator,
+    loss: Loss = cross_entropy,
 ) -> Tensor:
-    """Projected gradient ascent on the cross-entropy from a random start.
+    """Projected gradient ascent on ``loss`` from a random start.
 
     Args:
         forward: images ``(n, c, h, w)`` to logits ``(n, k)``.
@@ -89,7 +107,7 @@ def pgd(
     low, high = (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
     attacked = (images + _uniform(images, eps, generator)).clamp_(0, 1)
     for _ in range(steps):
-        attacked = attacked + step * _gradient(forward, attacked, labels).sign()
+        attacked = attacked + step * _gradient(forward, attacked, labels, loss).sign()
         attacked = torch.minimum(torch.maximum(attacked, low), high)
     return attacked.detach()
 

@@ -1,67 +1,192 @@
-"""Evaluation: the definitions of static and dynamic, on images whose fate is known."""
+"""Evaluation: the definitions of static, dynamic and adaptive, on images whose fate is known."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 import eed_edge
-from eed_edge.evaluate import robustness
-from eed_edge.evaluate.robustness import Defences
+from eed_edge.evaluate import results, suite
+from eed_edge.evaluate.attacks import Threat
+from eed_edge.evaluate.defences import Defences
+from eed_edge.evaluate.suite import Outcome
+from eed_edge.report import wilson
 from eed_edge.train import data
-from eed_edge.train.batches import Images
 from eed_edge.train.run import open_run
 from tests.conftest import TINY, Flow, call
+
+ONE = ("--images", 20)
 
 
 @pytest.fixture(scope="module")
 def defences(flow: Flow) -> Defences:
     run = open_run(flow.run)
-    return Defences(run.base(), run.ensemble(), eed_edge.load(flow.bundle))
+    return Defences({"dense": run.base()}, run.ensemble(), eed_edge.load(flow.bundle))
 
 
 @pytest.fixture(scope="module")
-def images(flow: Flow) -> Images:
+def test_split(flow: Flow):
     test = data.for_recipe(open_run(flow.run).recipe, None).test
-    return Images(torch.from_numpy(test.images[:80].copy()), torch.from_numpy(test.labels[:80]))
+    images = torch.from_numpy(test.images[:60]).float() / 255
+    return images, torch.from_numpy(test.labels[:60])
 
 
-def test_without_an_attack_radius_attacked_accuracy_is_clean_accuracy(defences, images):
-    clean = robustness.clean(defences, images, lambda *_: None)
-    attacked = robustness.pgd20(defences, images, eps=0.0, seed=0, watch=lambda *_: None)
-    for name in ("dense", "static", "dynamic"):
-        np.testing.assert_array_equal(getattr(clean, name), getattr(attacked, name))
+def attacked(defences, images, labels, folder, *, eps: float) -> tuple[list, dict[str, Outcome]]:
+    todo = suite.jobs(defences, suite.suite("quick"))
+    outcomes = suite.run_batch(
+        todo, defences, images, labels, threat=Threat(eps, 0), folder=folder, step=lambda name: None
+    )
+    return todo, outcomes
 
 
-def test_dynamic_counts_an_image_only_if_it_survives_every_prefix(defences, images):
-    found = robustness.pgd20(defences, images, eps=0.1, seed=0, watch=lambda *_: None)
-    generator = torch.Generator().manual_seed(0)
-    batch, labels = images.images.float() / 255, images.labels
-    survived = defences.deployed(batch.numpy()).labels == labels.numpy()
-    networks = [defences.dense] + [defences.ensemble.prefix(t) for t in (1, 2)]
-    for net in networks[:1] + networks[1:]:
-        attacked = robustness.attacks.pgd(
-            net, batch, labels, eps=0.1, step=0.025, steps=20, generator=generator
+def test_without_an_attack_radius_every_attacked_accuracy_is_the_clean_one(defences, test_split, tmp_path):
+    todo, outcomes = attacked(defences, *test_split, tmp_path, eps=0.0)
+    rows = results.accuracies(outcomes, suite.suite("quick"), singles=["dense"], members=2)
+    for kind in ("pgd20", "apgd", "adaptive"):
+        assert rows[kind] == rows["clean"]
+    told = results.adaptive(outcomes, todo)
+    assert told["difference"] == rows["clean"]["dynamic"] - rows["clean"]["static"]
+
+
+def test_the_rows_are_what_a_plain_count_over_all_attacked_images_gives(defences, test_split, tmp_path):
+    images, labels = test_split
+    todo, outcomes = attacked(defences, images, labels, tmp_path, eps=0.1)
+    chosen = suite.suite("quick")
+    rows = results.accuracies(outcomes, chosen, singles=["dense"], members=2)
+    truth = labels.numpy()
+
+    def right(defence: str, names: list[str]) -> float:
+        count = 0
+        for i in range(len(truth)):
+            count += all(outcomes[name].right[defence][i] for name in ["clean on all", *names])
+        return count / len(truth)
+
+    pgd, apgd = ([f"{kind} on mean-1", f"{kind} on mean-2"] for kind in ("pgd20", "apgd"))
+    assert rows["pgd20"]["dynamic"] == right("dynamic", pgd)
+    assert rows["pgd20"]["static"] == right("static", pgd[1:])
+    assert rows["apgd"]["dynamic"] == right("dynamic", pgd + apgd)
+    assert rows["apgd"]["dense"] == right("dense", ["pgd20 on dense", "apgd on dense"])
+    everything = [job.name for job in todo]
+    assert rows["adaptive"]["dynamic"] == right("dynamic", everything)
+    assert rows["adaptive"]["dynamic"] <= rows["apgd"]["dynamic"] <= rows["pgd20"]["dynamic"]
+    low, high = rows["adaptive"]["interval"]["dynamic"]
+    assert (low, high) == wilson(round(rows["adaptive"]["dynamic"] * len(truth)), len(truth))
+    told = results.adaptive(outcomes, todo)
+    assert {item["name"] for item in told["items"]} >= {
+        "pgd20 on the mean of the first 1",
+        "apgd on the dense base, transferred",
+        "APGD on member 2 alone, transferred",
+        "APGD on a smooth stand-in for the gate",
+        "reweighted PGD on members by their distance from the tie (after MORA)",
+    }
+    assert told["dynamic"] <= min(item["dynamic"] for item in told["items"])
+
+
+def test_attacked_images_are_those_that_the_defences_were_judged_on(defences, test_split, tmp_path):
+    images, labels = test_split
+    _, outcomes = attacked(defences, images, labels, tmp_path, eps=0.1)
+    kept = outcomes["pgd20 on mean-2"]
+    assert np.abs(kept.images - images.numpy()).max() <= 0.1 + 1e-6
+    answer = defences.deployed(kept.images)
+    np.testing.assert_array_equal(answer.labels, kept.answer)
+    np.testing.assert_array_equal(answer.submodels_used, kept.submodels_used)
+    clean = outcomes["clean on all"].right
+    untouched = ~(clean["static"] | clean["dynamic"])
+    np.testing.assert_array_equal(kept.images[untouched], images.numpy()[untouched])
+
+
+def test_a_positive_difference_is_warned_of_and_a_deepfool_image_does_not_count_as_inside_the_ball():
+    def outcome(static, dynamic):
+        right = {"static": np.array(static), "dynamic": np.array(dynamic)}
+        nothing = np.zeros((1, 4, 2), np.float32)
+        return Outcome(right, np.ones(4, np.int64), np.zeros(4, np.int64), nothing, nothing, 1.0)
+
+    def job(kind, target):
+        return suite.Job(kind, target, lambda *_: None)
+
+    todo = [job("clean", "all"), job("pgd20", "mean-1"), job("deepfool", "mean-1")]
+    yes, half = [True] * 4, [True, True, False, False]
+    outcomes = {
+        "clean on all": outcome(yes, yes),
+        "pgd20 on mean-1": outcome(half, [True, True, True, False]),
+        "deepfool on mean-1": outcome([False] * 4, [False] * 4),
+    }
+    told = results.adaptive(outcomes, todo)
+    assert (told["dynamic"], told["static"], told["difference"]) == (0.75, 0.5, 0.25)
+    assert "25.0 points more" in told["warning"]
+    outcomes["pgd20 on mean-1"] = outcome(half, half)
+    assert results.adaptive(outcomes, todo)["warning"] == ""
+
+
+def test_a_stopped_attack_goes_on_and_gives_the_same_figures(flow: Flow, monkeypatch):
+    def figures():
+        assert call("attack", flow.run, flow.bundle, *ONE).exit_code == 0
+        report = json.loads((flow.run / "report.json").read_text())
+        return {part: report[part] for part in ("accuracy", "submodels_used")}
+
+    whole = figures()
+    run, done = suite._run, []
+
+    def killed(job, *arguments, **named):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(job.name)
+        return run(job, *arguments, **named)
+
+    monkeypatch.setattr(suite, "_run", killed)
+    call("attack", flow.run, flow.bundle, *ONE)
+    (folder,) = flow.run.glob("attack-*")
+    assert len(list(folder.rglob("*.npz"))) == 3
+    (sorted(folder.rglob("*.npz"))[1]).write_bytes(b"cut in half")
+
+    again = []
+
+    def counted(job, *arguments, **named):
+        again.append(job.name)
+        return run(job, *arguments, **named)
+
+    monkeypatch.setattr(suite, "_run", counted)
+    assert figures() == whole
+    assert done[0] not in again
+    assert done[1] in again
+    assert not list(flow.run.glob("attack-*"))
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_images_and_find_the_same(flow: Flow, tmp_path):
+    def figures(*launcher):
+        command = [sys.executable, "-m", *launcher, "eed_edge", "attack", flow.run, flow.bundle]
+        command += ["--images", "150", "--only", "pgd20", "--json", tmp_path / "report.json"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COVERAGE_PROCESS_START": ""}
+        done = subprocess.run(
+            list(map(str, command)), env=environment, capture_output=True, text=True, timeout=240
         )
-        if net is not defences.dense:
-            survived &= defences.deployed(attacked.numpy()).labels == labels.numpy()
-    assert (found.dynamic == survived).mean() > 0.97  # the order of random starts is the same
-    assert found.dynamic.sum() <= found.static.sum()
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("accuracy %") == 1
+        return json.loads((tmp_path / "report.json").read_text())["accuracy"]
+
+    two = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+    assert figures(*two) == figures()
 
 
-def test_more_radius_never_helps(defences, images):
-    right = [
-        robustness.pgd20(defences, images, eps=eps, seed=0, watch=lambda *_: None).dense.mean()
-        for eps in (0.0, 0.05, 0.3)
-    ]
-    assert right[0] >= right[1] >= right[2]
-
-
-def test_more_images_than_test_has_are_refused(flow: Flow):
-    result = call("attack", flow.run, flow.bundle, "--images", 10_000)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--images", 10_000), "at most the 467 test images, got 10000"),
+        (("--suite", "strongest"), "expected one of quick, standard, got 'strongest'"),
+        (("--only", "pgd21"), "has pgd20, apgd, not 'pgd21'"),
+        (("--only", "autoattack"), "the suite quick has pgd20, apgd"),
+    ],
+)
+def test_a_wrong_request_is_one_clear_line(flow: Flow, arguments, message):
+    result = call("attack", flow.run, flow.bundle, *arguments)
     assert result.exit_code == 1
-    assert "at most the 467 test images, got 10000" in result.output
+    assert message in result.output
+    assert len(result.output.strip().splitlines()) == 1
 
 
 def test_training_never_reads_test_and_attack_reads_nothing_of_calib(flow: Flow, tmp_path, monkeypatch):
@@ -72,11 +197,40 @@ def test_training_never_reads_test_and_attack_reads_nothing_of_calib(flow: Flow,
     assert call("train", TINY, "--run", tmp_path / "run", "--until", "base").exit_code == 0
     monkeypatch.undo()
     monkeypatch.setattr(type(open_run(flow.run)), "calib", trap)
-    assert call("attack", flow.run, flow.bundle, "--images", 20).exit_code == 0
+    assert call("attack", flow.run, flow.bundle, *ONE).exit_code == 0
 
 
 def test_attacking_changes_neither_the_gate_nor_the_members(flow: Flow):
     before = {p: p.read_bytes() for p in [*flow.bundle.iterdir(), *(flow.run / "joint").iterdir()]}
-    assert call("attack", flow.run, flow.bundle, "--images", 20).exit_code == 0
+    assert call("attack", flow.run, flow.bundle, *ONE).exit_code == 0
     assert all(path.read_bytes() == content for path, content in before.items())
     assert json.loads((flow.run / "report.json").read_text())["accuracy"]["clean"]["images"] == 20
+
+
+def test_the_report_has_every_part_and_drops_what_was_found_on_other_files(flow: Flow):
+    path = flow.run / "report.json"
+    path.write_text(json.dumps({"accuracy": {"cw": {"dense": 1.0}}, "evaluated": "of others", "kept": 1}))
+    assert call("attack", flow.run, flow.bundle, *ONE).exit_code == 0
+    report = json.loads(path.read_text())
+    assert report["kept"] == 1
+    assert set(report["accuracy"]) == {"clean", "pgd20", "apgd", "adaptive"}
+    parts = {"attacks", "adaptive", "slowdown", "replay", "shift", "curves", "commands", "cost", "rd"}
+    assert parts <= report.keys()
+    assert report["replay"]["disagreements"] == []
+    assert report["submodels_used"].keys() == {"clean", "pgd20", "slowdown"}
+    with np.load(flow.run / "evaluation.npz") as arrays:
+        assert len(arrays["images"]) == len(arrays["submodels_used"]) == 20
+        assert arrays["strip_attacked"].dtype == np.float32
+
+
+def test_a_prefix_is_judged_by_its_own_mean_on_images_attacked_against_itself(defences, test_split, tmp_path):
+    images, labels = test_split
+    _, outcomes = attacked(defences, images, labels, tmp_path, eps=0.1)
+    rows = results.prefixes(outcomes, suite.suite("quick"), labels.numpy(), members=2)["rows"]
+    last = results.accuracies(outcomes, suite.suite("quick"), singles=["dense"], members=2)
+    assert [row["submodels"] for row in rows] == [1, 2]
+    for kind in ("clean", "pgd20", "apgd"):
+        assert rows[1][kind] == last[kind]["static"]
+    with torch.no_grad():
+        alone = (defences.ensemble.members[0](images).argmax(1) == labels).float().mean().item()
+    assert rows[0]["clean"] == pytest.approx(alone)

@@ -1,0 +1,87 @@
+"""What the report has beside accuracies: slowdown, replay, shifted images, curves and the strip."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from eed_edge.evaluate import curves, replay, shift, slowdown, strip
+from eed_edge.evaluate.attacks import Threat
+from eed_edge.evaluate.defences import Defences, Watch
+from eed_edge.evaluate.suite import Outcome
+from eed_edge.train.batches import Images, as_float
+from eed_edge.train.run import Run, read_json
+
+
+def measure(
+    run: Run,
+    defences: Defences,
+    few: Images,
+    outcomes: Mapping[str, Outcome],
+    *,
+    threat: Threat,
+    watch: Watch,
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The report's parts ``slowdown``, ``replay``, ``shift``, ``curves``, and the strip's arrays.
+
+    Args:
+        few: the first images that were attacked.
+        outcomes: job name to what it did to these images and those after them.
+    """
+    members = len(defences.ensemble.members)
+    kept = {
+        kind: torch.from_numpy(outcomes[name].images[: len(few)])
+        for kind in ("pgd20", "autoattack")
+        if (name := f"{kind} on mean-{members}") in outcomes
+    }
+    clean, pgd = as_float(few.images), kept["pgd20"]
+    slowed = slowdown.craft(defences, few, eps=threat.eps, seed=threat.seed, watch=watch)
+    parts: dict[str, Any] = {
+        "slowdown": slowdown.measure(
+            defences, few, pgd, eps=threat.eps, seed=threat.seed, watch=watch, slowed=slowed
+        ),
+        "replay": replay.check(defences, {"clean": clean, **kept, "slowdown": slowed}, watch=watch),
+        "shift": shift.measure(defences.deployed, few, seed=threat.seed, watch=watch),
+        "curves": _curves(run, defences, few, outcomes, slowed, threat=threat, watch=watch),
+    }
+    return parts, strip.examples(defences, clean, pgd, few.labels.numpy())
+
+
+def _curves(
+    run: Run,
+    defences: Defences,
+    few: Images,
+    outcomes: Mapping[str, Outcome],
+    slowed: torch.Tensor,
+    *,
+    threat: Threat,
+    watch: Watch,
+) -> dict[str, Any]:
+    deployed, members = defences.deployed, len(defences.ensemble.members)
+    clean, whole = outcomes["clean on all"], outcomes[f"pgd20 on mean-{members}"]
+    used = {
+        "clean": clean.submodels_used,
+        "pgd20": whole.submodels_used,
+        "slowdown": deployed(slowed.contiguous().numpy()).submodels_used,
+    }
+    attacked = [outcomes[f"pgd20 on mean-{t}"].probs[:, : len(few)] for t in range(1, members + 1)]
+    answers = curves.Said(clean.probs[:, : len(few)], np.stack(attacked), few.labels.numpy())
+    times = curves.submodel_ms(deployed, as_float(few.images))
+    rd = curves.rd(read_json(run.path / "selection.json"), threshold=run.recipe.select.rd)
+    return {
+        "threshold": curves.threshold(answers, deployed, times_ms=times),
+        "eps": curves.against_eps(
+            defences,
+            few,
+            eps=threat.eps,
+            seed=threat.seed,
+            watch=watch,
+            narrow=defences.singles.get("narrow"),
+        ),
+        "stopping": {name: curves.stopping(each, members=members) for name, each in used.items()},
+        "agreement": {"clean": curves.agreement(clean.probs), "pgd20": curves.agreement(whole.probs)},
+        "widths": curves.widths(defences.dense, list(defences.ensemble.members)),
+        **({"rd": rd} if rd else {}),
+    }

@@ -1,0 +1,140 @@
+"""Attacks that know the rule: the smooth gate against a plain loop, and a gate that hides its gradients."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from eed_edge.evaluate import adaptive, attacks, results
+from eed_edge.evaluate.attacks import Threat
+from eed_edge.evaluate.defences import Defences
+from eed_edge.evaluate.suite import jobs, run_batch, suite
+from eed_edge.manifest import Agreement, Confidence, GateParameters, GateSpec, Geometric
+from eed_edge.runtime import gating
+from eed_edge.train.ensemble import Ensemble
+from tests.evaluate.linear import classifier, exact_linf
+
+SIZE = (1, 12, 12)
+GATE = GateSpec("confidence", GateParameters(Confidence(0.4), Agreement(2), Geometric(0.7, 1.0)))
+
+
+def ensemble(members: int, *, classes: int = 4, scale: float = 0.3) -> Ensemble:
+    return Ensemble([classifier(classes, SIZE, seed=i, scale=scale) for i in range(members)]).eval()
+
+
+def pictures(n: int) -> torch.Tensor:
+    return 0.3 + 0.4 * torch.rand(n, *SIZE, generator=torch.Generator().manual_seed(7))
+
+
+class Rule:
+    """The deployed rule, replayed by the runtime on what the members say."""
+
+    def __init__(self, members: Ensemble, gate: GateSpec) -> None:
+        self.members, self.manifest = members, SimpleNamespace(gate=gate)
+
+    def __call__(self, images: np.ndarray):
+        with torch.no_grad():
+            probs = self.members.each(torch.from_numpy(images)).softmax(2).numpy()
+        gate = self.manifest.gate
+        return gating.replay(
+            probs, gate.rule, gate.parameters_of(gate.rule), max_submodels=gate.max_submodels
+        )
+
+
+@pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
+@pytest.mark.parametrize("cap", [None, 2])
+def test_a_very_sharp_smooth_gate_is_the_rule_itself(rule, cap, monkeypatch):
+    for name in ("SHARPNESS", "VOTE_SHARPNESS"):
+        monkeypatch.setattr(adaptive, name, 1e5)
+    team, gate, images = ensemble(4), replace(GATE, rule=rule, max_submodels=cap), pictures(60)
+    with torch.no_grad():
+        smooth = adaptive.SmoothGate(team, gate)(images).exp().numpy()
+    hard = Rule(team, gate)(images.numpy())
+    if (rule, cap) != ("agreement", 2):  # which is asked from the second on
+        assert len(set(hard.submodels_used.tolist())) > 1
+    np.testing.assert_allclose(smooth, hard.probs, atol=2e-3)
+
+
+@pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
+def test_the_smooth_gate_gives_probabilities_and_gradients_of_every_member(rule):
+    images = pictures(5).requires_grad_(True)
+    team = ensemble(3)
+    log_probs = adaptive.SmoothGate(team, replace(GATE, rule=rule))(images)
+    torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(5))
+    log_probs[:, 0].sum().backward()
+    assert all(member[1].weight.grad.abs().sum() > 0 for member in team.members)
+
+
+def test_reweighting_fools_the_mean_where_the_ball_reaches_over_the_tie():
+    team, images = ensemble(2), pictures(40)
+    team.members[1].load_state_dict(team.members[0].state_dict())  # so the exact distance is known
+    with torch.no_grad():
+        labels = team(images).argmax(1)
+    distance = exact_linf(team.members[0], images, labels)
+    eps = distance.quantile(0.6).item()
+    attacked, again = (
+        adaptive.reweighted(
+            team, images, labels, eps=eps, steps=50, generator=torch.Generator().manual_seed(0)
+        )
+        for _ in range(2)
+    )
+    assert torch.equal(attacked, again)
+    assert (attacked - images).abs().max() <= eps + 1e-6
+    fooled = team(attacked).argmax(1) != labels
+    assert not fooled[distance > eps * 1.001].any()
+    assert fooled[distance < eps * 0.9].all()
+
+
+def test_a_member_far_beyond_the_tie_has_next_to_no_weight():
+    sure, near = classifier(2, SIZE, seed=0), classifier(2, SIZE, seed=1)
+    sure[1].bias.data += torch.tensor([100.0, 0.0])
+    given = pictures(60)[near(pictures(60)).argmax(1) == 0]
+    attacked = adaptive.reweighted(
+        Ensemble([sure, near]).eval(),
+        given,
+        torch.zeros(len(given), dtype=torch.long),
+        eps=0.001,
+        steps=5,
+        generator=torch.Generator().manual_seed(0),
+    )
+    moved = (attacked - given)[((given - 0.5).abs() < 0.49).flatten(1).all(1)].sign().flatten(1)
+    uphill = (near[1].weight[1] - near[1].weight[0]).sign()
+    assert (moved == uphill).float().mean() > 0.95
+
+
+class Masked(nn.Module):
+    """A gate that answers in log-probabilities rounded so that no gradient comes through."""
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__()
+        self.rule = rule
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        answer = torch.from_numpy(self.rule(images.detach().numpy()).probs).clamp_min(1e-6).log()
+        return answer + 0 * images.sum()
+
+
+def test_a_gate_that_hides_its_gradients_fools_autoattack_but_not_the_adaptive_evaluation(tmp_path):
+    team = ensemble(2)
+    team.members[1].load_state_dict(team.members[0].state_dict())  # so the exact distance is known
+    rule, images = Rule(team, GATE), pictures(10)
+    labels = torch.from_numpy(rule(images.numpy()).labels)
+    distance = exact_linf(team.members[0], images, labels)
+    eps = float(distance.sort().values[7]) * 1.01  # within reach of 8 of 10 images, of the last one just so
+
+    with attacks.heard_warnings():
+        plain = attacks.autoattack(Masked(rule), images, labels, Threat(eps, 0))
+    by_autoattack = (rule(plain.numpy()).labels == labels.numpy()).mean()
+
+    defences = Defences({}, team, rule)
+    chosen = suite("quick")
+    todo = jobs(defences, chosen)
+    outcomes = run_batch(
+        todo, defences, images, labels, threat=Threat(eps, 0), folder=tmp_path, step=lambda name: None
+    )
+    ours = results.adaptive(outcomes, todo)
+    assert by_autoattack > ours["dynamic"]
+    assert ours["dynamic"] == pytest.approx((distance >= eps).float().mean().item())
