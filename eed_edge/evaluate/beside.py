@@ -22,12 +22,14 @@ def measure(
     outcomes: Mapping[str, Outcome],
     *,
     threat: Threat,
+    eps_images: int,
     watch: Watch,
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The report's parts ``slowdown``, ``replay``, ``shift``, ``curves``, and the strip's arrays.
 
     Args:
         few: the first images that were attacked.
+        eps_images: how many of them the curve over eps takes.
         outcomes: job name to what it did to these images and those after them.
     """
     members = len(defences.ensemble.members)
@@ -44,7 +46,9 @@ def measure(
         ),
         "replay": replay.check(defences, {"clean": clean, **kept, "slowdown": slowed}, watch=watch),
         "shift": shift.measure(defences.deployed, few, seed=threat.seed, watch=watch),
-        "curves": _curves(run, defences, few, outcomes, slowed, threat=threat, watch=watch),
+        "curves": _curves(
+            run, defences, few, outcomes, slowed, threat=threat, eps_images=eps_images, watch=watch
+        ),
     }
     return parts, strip.examples(defences, clean, pgd, few.labels.numpy())
 
@@ -57,6 +61,7 @@ def _curves(
     slowed: torch.Tensor,
     *,
     threat: Threat,
+    eps_images: int,
     watch: Watch,
 ) -> dict[str, Any]:
     deployed, members = defences.deployed, len(defences.ensemble.members)
@@ -74,7 +79,7 @@ def _curves(
         "threshold": curves.threshold(answers, deployed, times_ms=times),
         "eps": curves.against_eps(
             defences,
-            few,
+            few[slice(0, eps_images)],
             eps=threat.eps,
             seed=threat.seed,
             watch=watch,

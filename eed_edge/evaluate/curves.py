@@ -26,7 +26,6 @@ from eed_edge.train import attacks
 from eed_edge.train.batches import Images, as_float
 
 BATCH = 250
-EPS_IMAGES = 500
 EPS_SHARES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 """Radii of the curve, in units of the recipe's eps."""
 PGD_STEPS = 20
@@ -153,7 +152,7 @@ def against_eps(
     watch: Watch,
     narrow: nn.Module | None = None,
 ) -> dict[str, Any]:
-    """Accuracy under PGD-20 over radii from 0 to 2 times ``eps``, on at most ``EPS_IMAGES`` images.
+    """Accuracy under PGD-20 over radii from 0 to 2 times ``eps``.
 
     The balls lie within one another, so an image that fell at a radius counts as fallen at every
     larger one and is not attacked again: accuracy never rises along the curve.
@@ -166,8 +165,7 @@ def against_eps(
         ``{images, rows: [{eps_255, dense, static, dynamic, narrow}]}``; dynamic is right on the clean
         image and on those made against every prefix.
     """
-    few = images[slice(0, EPS_IMAGES)]
-    given, labels = as_float(few.images), few.labels
+    given, labels = as_float(images.images), images.labels
     nets: dict[str, nn.Module] = {"dense": defences.dense, "static": defences.ensemble}
     if narrow is not None:
         nets["narrow"] = narrow
@@ -175,7 +173,7 @@ def against_eps(
         name: ([net], partial(_labels, net)) for name, net in nets.items()
     }
     judged["dynamic"] = defences.prefixes, partial(_deployed_labels, defences.deployed)
-    right = {name: np.ones(len(few), np.bool_) for name in judged}
+    right = {name: np.ones(len(images), np.bool_) for name in judged}
     generator = torch.Generator(given.device).manual_seed(seed)
     rows = []
     for i, share in enumerate(EPS_SHARES):
@@ -186,7 +184,7 @@ def against_eps(
         rows.append(
             {"eps_255": share * eps * 255, **{name: float(each.mean()) for name, each in right.items()}}
         )
-    return {"images": len(few), "rows": rows}
+    return {"images": len(images), "rows": rows}
 
 
 def _attack_rest(

@@ -103,7 +103,13 @@ def evaluate(
     if not only:
         on_cpu = Defences(_moved(defences.singles), defences.ensemble.cpu(), defences.deployed)
         parts, examples = beside.measure(
-            run, on_cpu, part[slice(0, KEPT_IMAGES)], outcomes, threat=threat, watch=watch
+            run,
+            on_cpu,
+            part[slice(0, KEPT_IMAGES)],
+            outcomes,
+            threat=threat,
+            eps_images=chosen.eps_images,
+            watch=watch,
         )
         figures |= parts
         figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]

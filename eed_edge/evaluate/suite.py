@@ -5,6 +5,7 @@ A batch of test images goes through all jobs of the suite in order. Each job att
 right, and what it made is shown to every defence. Results lie in the run folder until all are there.
 """
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -34,6 +35,7 @@ class Suite:
 
     strong: the kind of the report that stands for the strongest attack on one network.
     extra: attack on single members and on the smooth gate, for the adaptive list.
+    eps_images: images of the curve over eps, which attacks each of them at five radii.
     """
 
     name: str
@@ -41,11 +43,12 @@ class Suite:
     strong: str
     extra: Attack
     reweighted_steps: int
+    eps_images: int
 
 
 SUITES = {
     "quick": Suite(
-        "quick", {"pgd20": attacks.pgd20, "apgd": attacks.short_apgd}, "apgd", attacks.short_apgd, 20
+        "quick", {"pgd20": attacks.pgd20, "apgd": attacks.short_apgd}, "apgd", attacks.short_apgd, 20, 100
     ),
     "standard": Suite(
         "standard",
@@ -58,6 +61,7 @@ SUITES = {
         "autoattack",
         attacks.apgd,
         REWEIGHTED_STEPS,
+        500,
     ),
 }
 
@@ -76,7 +80,7 @@ def suite(name: str, only: Sequence[str] = ()) -> Suite:
             f"--only: the suite {name} has {', '.join(chosen.kinds)}, not {odd[0]!r}; name one of these"
         )
     kinds = {kind: attack for kind, attack in chosen.kinds.items() if not only or kind in only}
-    return Suite(name, kinds, chosen.strong, chosen.extra, chosen.reweighted_steps)
+    return dataclasses.replace(chosen, kinds=kinds)
 
 
 @dataclass(frozen=True)
