@@ -1,21 +1,33 @@
-"""How far long work is: a bar on a terminal, plain lines elsewhere."""
+"""How far long work is: a bar on a terminal, plain lines elsewhere.
+
+Of several processes that torchrun has started, the first one alone speaks.
+"""
 
 import logging
+import math
+import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
+LINE_EVERY_S = 60.0
+
 
 class Progress:
     """Takes the records of the training loop and the counts of the evaluation, and shows them."""
 
     def __init__(self) -> None:
+        self.silent = os.environ.get("RANK", "0") != "0"
         self._bar: Any = None
         self._task: Any = None
         self._title = ""
+        self._counted = ""
+        self._since = self._told = 0.0
+        self._from = 0
 
     def training(self, row: dict[str, Any]) -> None:
         """Show a record of ``loop.fit``: a batch moves the bar, an epoch leaves a line."""
@@ -35,13 +47,22 @@ class Progress:
             self.say(f"{title}: {row['guard']}")
 
     def counting(self, what: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` images are done."""
+        """Show that ``done`` of ``total`` are done; without a bar, a line a minute with the time left."""
+        now = time.monotonic()
+        if what != self._counted:
+            self._counted, self._since, self._told, self._from = what, now, now, done - 1
         self._move(what, done, total)
         if done >= total:
-            self.say(f"{what}: {total} images done")
+            self.say(f"{what}: done")
+        elif self._bar is None and now - self._told >= LINE_EVERY_S:
+            self._told = now
+            left = (now - self._since) * (total - done) / max(1, done - self._from)
+            self.say(f"{what}: {done} of {total}, about {math.ceil(left / 60)} min left")
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
+        if self.silent:
+            return
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
         else:
@@ -67,7 +88,7 @@ def shown() -> Iterator[Progress]:
     before = log.level
     log.setLevel(logging.INFO)
     try:
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and not progress.silent:
             from rich.progress import Progress as Bar
 
             with Bar(transient=True) as bar:
