@@ -63,18 +63,19 @@ def in_ball(job: str) -> bool:
 
 
 def adaptive(outcomes: Outcomes, todo: list[Job]) -> dict[str, Any]:
-    """The report's ``adaptive``: each item alone, all of them together, and dynamic against static.
+    """The report's ``adaptive``: what each item leaves right, all of them together, dynamic against static.
 
-    Both are judged on the same images. A rule that stops early and still seems harder to fool than
-    the mean of all members points to an attack that does not see through it.
+    An item is not tried on images that those before it have fooled, so its figures count these, too.
+    Static and dynamic are judged on the same images. A rule that stops early and still seems harder
+    to fool than the mean of all members points to an attack that does not see through it.
     """
     clean = outcomes["clean on all"].right
-    items = []
+    items, right = [], clean["dynamic"]
     for job in todo:
         outcome = outcomes[job.name]
         if job.kind == "clean" or not in_ball(job.name):
             continue
-        right = _all(clean["dynamic"], outcome.right["dynamic"])
+        right = _all(right, outcome.right["dynamic"])
         items.append(
             {
                 "name": _told(job),
@@ -114,7 +115,9 @@ def _told(job: Job) -> str:
         "gate": "a smooth stand-in for the gate",
         "members": "members by their distance from the tie (after MORA)",
     }[what]
-    kind = {"adaptive": "reweighted PGD" if job.target == "members" else "APGD"}.get(job.kind, job.kind)
+    names = {"pgd20": "PGD-20", "apgd": "short APGD", "autoattack": "AutoAttack", "cw": "C&W"}
+    names["adaptive"] = "reweighted PGD" if job.target == "members" else "APGD"
+    kind = names.get(job.kind, job.kind)
     return f"{kind} on {where}"
 
 

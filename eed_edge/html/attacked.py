@@ -31,7 +31,7 @@ def adaptive(sources: Sources) -> Section:
         f"Dynamic − static: {formats.points(found['difference'])}. A stop that cannot be differentiated can"
         " hide gradients, so a positive difference is an alarm, not a success.",
     )
-    table = Table("Right clean and under this attack alone", ("", "Dynamic", "Time"), tuple(rows))
+    table = Table("Right clean, under this attack and those above", ("", "Dynamic", "Time"), tuple(rows))
     warnings = (found["warning"],) if found.get("warning") else ()
     return Section("adaptive", "Adaptive evaluation", says=says, warnings=warnings, tables=(table,))
 
