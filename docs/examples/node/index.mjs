@@ -1,0 +1,28 @@
+// Classify PNG pictures: node index.mjs cascade.onnx picture.png...
+// Prints a JSON line per file, as `eed-edge run --json` does.
+import { readFileSync } from "node:fs";
+import { PNG } from "pngjs";
+import { classify, open, prepare } from "../cascade.mjs";
+
+process.env.ORT_DISABLE_TELEMETRY ??= "1"; // read when onnxruntime is imported: docs/PORTABILITY.md
+const ort = await import("onnxruntime-node");
+
+const [model, ...files] = process.argv.slice(2);
+if (files.length === 0) {
+  console.error("usage: node index.mjs cascade.onnx picture.png...");
+  process.exit(2);
+}
+const cascade = await open(ort, readFileSync(model), { intraOpNumThreads: 1 });
+for (const file of files) {
+  const answer = await classify(cascade, prepare(PNG.sync.read(readFileSync(file)), cascade.input));
+  const label = answer.labels[0];
+  console.log(
+    JSON.stringify({
+      file,
+      label,
+      class: cascade.classes[label],
+      probability: answer.probabilities[0][label],
+      submodels_used: answer.submodelsUsed[0],
+    }),
+  );
+}
