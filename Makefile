@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 PACKAGING := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: venv demo test device-test clean
+.PHONY: venv demo test device-test portability arm64 clean
 
 venv: .venv/installed
 
@@ -30,6 +30,23 @@ build/device/installed: $(PACKAGING) $(shell find eed_edge -name '*.py')
 device-test: build/device/installed
 	! build/device/bin/python -c 'import torch' 2>/dev/null
 	build/device/bin/python -m pytest tests/runtime
+
+# The demo's bundle elsewhere, or BUNDLE=folder IMAGES=file.npz. Needs node, npm and Chromium.
+# ONNXRUNTIME=prefix, with its C++ headers and library, has the C++ example compiled and compared too.
+BUNDLE ?= build/demo/bundle
+IMAGES ?= build/demo/run/evaluation.npz
+
+$(BUNDLE)/manifest.json: | venv
+	@[ "$(BUNDLE)" = build/demo/bundle ] || { echo "expected a bundle in $(BUNDLE), got none" >&2; exit 1; }
+	$(MAKE) demo
+
+portability: venv $(BUNDLE)/manifest.json
+	.venv/bin/python benchmarks/portability/javascript.py $(BUNDLE) $(IMAGES) \
+		$(if $(ONNXRUNTIME),--onnxruntime $(ONNXRUNTIME))
+
+# The device package with the aarch64 wheels, emulated. Needs Debian's apt-get, no root.
+arm64: venv $(BUNDLE)/manifest.json
+	.venv/bin/python benchmarks/portability/arm64.py $(BUNDLE) $(IMAGES)
 
 clean:
 	rm -rf .venv build dist *.egg-info .coverage .*_cache
