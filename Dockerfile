@@ -13,7 +13,8 @@ RUN python3 -m venv /opt/build \
 
 FROM ${BASE} AS device
 ARG PIP_FLAGS=
-ENV PATH=/opt/eed-edge/bin:$PATH PYTHONUNBUFFERED=1
+# Without the last, onnxruntime since 1.29 reports to its maker and warns that it has no folder for its device id.
+ENV PATH=/opt/eed-edge/bin:$PATH PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 COPY --from=build /wheels /wheels
 COPY constraints.txt /wheels/
 RUN python3 -m venv /opt/eed-edge \
@@ -25,5 +26,7 @@ ENTRYPOINT ["eed-edge"]
 FROM device AS train
 ARG PIP_FLAGS=
 USER 0
+# foolbox imports GitPython, which without git fails otherwise.
+ENV GIT_PYTHON_REFRESH=quiet
 RUN pip install --quiet --no-cache-dir ${PIP_FLAGS} -c /wheels/constraints.txt \
     "$(ls /wheels/*.whl)[train,attack,report]"
