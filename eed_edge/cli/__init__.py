@@ -41,6 +41,7 @@ class EedGroup(click.Group):
         """Run a command line and exit: 0 done, 1 failed, 2 a wrong call, 130 interrupted."""
         # Idle OpenMP threads of torch should sleep soon: else two busy processes slow each other tenfold.
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
         words, debug = _without_debug(sys.argv[1:] if args is None else list(args))
         try:
             code = super().main(words, prog_name or "eed-edge", complete_var, standalone_mode=False, **extra)

@@ -7,6 +7,7 @@ into a misclassified one may come back as it was.
 
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -156,6 +157,7 @@ def deepfool(net: nn.Module, images: Tensor, labels: Tensor, threat: Threat) -> 
     Source:
         Moosavi-Dezfooli et al., CVPR 2016, as foolbox's L2DeepFoolAttack.
     """
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # foolbox imports GitPython, which wants git
     try:
         from foolbox.attacks.deepfool import L2DeepFoolAttack
         from foolbox.models.pytorch import PyTorchModel
