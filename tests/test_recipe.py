@@ -1,5 +1,7 @@
 """Recipes: names, overrides, and everything that is refused."""
 
+from pathlib import Path
+
 import pytest
 
 from eed_edge import recipe
@@ -15,6 +17,29 @@ def test_a_shipped_recipe_survives_a_round_trip(name):
 
 def test_shipped_recipes_are_found_by_name():
     assert {"digits-resnet18", "cifar10-resnet18-w16"} <= set(recipe.names())
+
+
+@pytest.mark.parametrize("name", [name for name in recipe.names() if name.endswith("-paper")])
+def test_a_papers_twin_has_what_the_paper_gives(name):
+    cfg, ours = recipe.load(name), recipe.load(name.removesuffix("-paper"))
+    rates = {"cifar10": [0.01, 0.002], "svhn": [0.1, 0.02, 0.004]}[cfg.data.name]
+    for stage in (cfg.base, cfg.pool, cfg.joint):
+        assert (stage.attack, stage.steps, stage.step_255, stage.eps_255) == ("pgd", 20, 2, 8)
+        assert (stage.batch, stage.averaging, stage.finish_epochs) == (512, 0, 0)
+        assert [stage.lr, *(stage.lr * factor for factor in stage.factors)] == pytest.approx(rates)
+    assert (cfg.pool.subsets, cfg.pool.shared, cfg.scores.names) == (3, 0.25, recipe.SCORES)
+    assert (cfg.prune.sparsity, cfg.prune.member_share) == (0.8, 0.05)
+    assert (cfg.select.rule, cfg.select.rd, cfg.gate.rule) == ("paper", 0.7, "geometric")
+    assert (cfg.joint.omega, cfg.joint.gamma, cfg.joint.lambda1, cfg.joint.lambda2) == (10, 4, 0.7, 0.25)
+    assert cfg.pool.distill == cfg.joint.distill == 0
+    assert (cfg.net, cfg.data) == (ours.net, ours.data)
+
+
+def test_every_value_of_a_shipped_recipe_is_explained():
+    for name in ("cifar10-resnet18", "svhn-vgg16", "cifar10-vgg16-paper", "svhn-resnet18-paper"):
+        text = (Path(__file__).parents[1] / "models" / name / "recipe.toml").read_text()
+        plain = [line for line in text.splitlines() if " = " in line and "#" not in line]
+        assert [line.partition(" ")[0] for line in plain] == ["name", "name"]
 
 
 def test_overrides_take_toml_values_and_bare_words():
@@ -46,6 +71,11 @@ def test_pool_and_joint_take_the_radius_of_the_base_unless_they_name_their_own()
         ("base.epochs", "expected KEY=VALUE"),
         ("seed.x=1", "is a value, not a section"),
         ("prune.member_share=2", "from 0.001 to 1"),
+        ("base.finish_epochs=11", "finish_epochs: expected at most the 10 epochs, got 11"),
+        ("base.factors=[0.1]", "factors: expected a positive one for each of 2 drops"),
+        ("base.factors=[0.1, 0.0]", "factors: expected a positive one"),
+        ("base.drops=[0.7, 0.5]", "drops: expected rising shares between 0 and 1"),
+        ("base.drops=[0.5, 1.0]", "drops: expected rising shares"),
     ],
 )
 def test_a_bad_override_is_refused(override, message):

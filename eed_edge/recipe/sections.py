@@ -1,16 +1,9 @@
-"""A recipe: everything that decides what a training run makes, as frozen dataclasses from one TOML file."""
+"""The sections of a recipe, a sentence per field; values are held to what their fields allow."""
 
 import dataclasses
 import json
-import sysconfig
-import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
-
-from eed_edge import typed
-from eed_edge.errors import RecipeError
 
 SCORES = ("nis", "erm", "ase", "bnsf")
 SETS = ("digits", "cifar10", "svhn", "npz", "folder")
@@ -89,6 +82,8 @@ class Training(Section):
     epochs: int = _number(10, 1, 10_000)
     attack: str = _choice("n-fgsm", "n-fgsm", "pgd")
     """How training images are attacked: one noisy step, or ``steps`` projected ones."""
+    finish_epochs: int = _number(0, 0, 10_000)
+    """The last epochs of these train with ``pgd``, whatever ``attack`` says."""
     eps_255: float = _number(8.0, 0, 255)
     """Radius of the l_inf ball in 1/255; pool and joint take the base's unless they say otherwise."""
     steps: int = _number(10, 1, 1000)
@@ -99,7 +94,11 @@ class Training(Section):
     lr: float = _number(0.1, 1e-8, 100)
     """Peak learning rate."""
     schedule: str = _choice("onecycle", "onecycle", "cosine", "step", "constant")
-    """onecycle: up for a fifth, down to 0; cosine: down to 0; step: ×0.1 at half and at three quarters."""
+    """onecycle: up for a fifth, down to 0; cosine: down to 0; step: by ``factors`` at ``drops``."""
+    drops: tuple[float, ...] = (0.5, 0.75)
+    """Shares of the training after which ``step`` goes on to its next factor."""
+    factors: tuple[float, ...] = (0.1, 0.01)
+    """What ``step`` multiplies ``lr`` by after each drop."""
     momentum: float = _number(0.9, 0, 0.9999)
     weight_decay: float = _number(5e-4, 0, 1)
     clip: float = _number(0.0, 0)
@@ -115,6 +114,20 @@ class Training(Section):
     """Stop after this many epochs without a better attacked accuracy; 0 never stops early."""
     guard: float = _number(0.5, 0, 1)
     """Attacked accuracy alone below this share of the best: go back, train on with PGD; 0 is off."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.drops) != len(self.factors) or not 0 < min(self.factors, default=1) <= 1e3:
+            raise ValueError(
+                f"factors: expected a positive one for each of {len(self.drops)} drops,"
+                f" got {list(self.factors)}"
+            )
+        if list(self.drops) != sorted(set(self.drops)) or not all(0 < at < 1 for at in self.drops):
+            raise ValueError(f"drops: expected rising shares between 0 and 1, got {list(self.drops)}")
+        if self.finish_epochs > self.epochs:
+            raise ValueError(
+                f"finish_epochs: expected at most the {self.epochs} epochs, got {self.finish_epochs}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,82 +260,3 @@ class Recipe(Section):
         """Plain nested dicts, lists, strings and numbers, as ``from_dict`` takes them."""
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return plain
-
-
-def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of that name or path, with ``KEY=VALUE`` overrides such as ``base.epochs=2``.
-
-    Raises:
-        RecipeError: no such recipe, not TOML, an unknown key, or a value out of range.
-    """
-    path = _locate(source)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"recipe {path}: expected a TOML file, got: {error}; mend it") from error
-    for override in overrides:
-        _apply(table, override)
-    table.setdefault("name", path.parent.name if path.name == "recipe.toml" else path.stem)
-    return from_dict(table)
-
-
-def from_dict(table: dict[str, Any]) -> Recipe:
-    """A checked recipe from nested dicts.
-
-    Raises:
-        RecipeError: an unknown key, a value of the wrong type or out of range.
-    """
-    base = table.get("base", {})
-    if isinstance(base, dict) and "eps_255" in base:
-        table = dict(table)
-        for stage in ("pool", "joint"):
-            section = table.get(stage, {})
-            if isinstance(section, dict):
-                table[stage] = {"eps_255": base["eps_255"], **section}
-    try:
-        return typed.read(Recipe, table, "recipe")
-    except ValueError as error:
-        raise RecipeError(f"{error}; mend the recipe or the --set") from error
-
-
-def names() -> list[str]:
-    """The recipes that can be given by name, in alphabetical order."""
-    return sorted({path.parent.name for folder in _folders() for path in folder.glob("*/recipe.toml")})
-
-
-def _folders() -> list[Path]:
-    """Where models/ may lie: the source tree, or the data folder of an installation."""
-    above = Path(__file__).resolve().parents[1]
-    shares = (above, Path(sysconfig.get_path("data")), Path(sysconfig.get_path("data", "posix_user")))
-    if (above / "setup.cfg").is_file():
-        return [above / "models"]
-    return [folder / "share" / "eed-edge" / "models" for folder in shares]
-
-
-def _locate(source: str) -> Path:
-    for folder in _folders():
-        if (path := folder / source / "recipe.toml").is_file() and "/" not in source:
-            return path
-    path = Path(source)
-    if path.is_dir():
-        path = path / "recipe.toml"
-    if not path.is_file():
-        known = ", ".join(names()) or "none installed"
-        raise RecipeError(f"no recipe {source!r}: expected a TOML file or one of: {known}")
-    return path
-
-
-def _apply(table: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise RecipeError(f"--set {override!r}: expected KEY=VALUE, such as base.epochs=2")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()  # a bare word is a string
-    *sections, last = key.strip().split(".")
-    for section in sections:
-        table = table.setdefault(section, {})
-        if not isinstance(table, dict):
-            raise RecipeError(f"--set {override!r}: {section!r} is a value, not a section")
-    table[last] = value

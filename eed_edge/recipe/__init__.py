@@ -1,0 +1,72 @@
+"""A recipe: everything that decides what a training run makes, as frozen dataclasses from one TOML file."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from eed_edge import typed
+from eed_edge.errors import RecipeError
+from eed_edge.recipe.files import names, read
+from eed_edge.recipe.sections import (
+    SCORES,
+    SETS,
+    Base,
+    Data,
+    Gate,
+    Joint,
+    Net,
+    Pool,
+    Prune,
+    Recipe,
+    Scores,
+    Section,
+    Select,
+    Training,
+)
+
+__all__ = [
+    "SCORES",
+    "SETS",
+    "Base",
+    "Data",
+    "Gate",
+    "Joint",
+    "Net",
+    "Pool",
+    "Prune",
+    "Recipe",
+    "Scores",
+    "Section",
+    "Select",
+    "Training",
+    "from_dict",
+    "load",
+    "names",
+]
+
+
+def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of that name or path, with ``KEY=VALUE`` overrides such as ``base.epochs=2``.
+
+    Raises:
+        RecipeError: no such recipe, not TOML, an unknown key, or a value out of range.
+    """
+    return from_dict(read(source, overrides))
+
+
+def from_dict(table: dict[str, Any]) -> Recipe:
+    """A checked recipe from nested dicts.
+
+    Raises:
+        RecipeError: an unknown key, a value of the wrong type or out of range.
+    """
+    base = table.get("base", {})
+    if isinstance(base, dict) and "eps_255" in base:
+        table = dict(table)
+        for stage in ("pool", "joint"):
+            section = table.get(stage, {})
+            if isinstance(section, dict):
+                table[stage] = {"eps_255": base["eps_255"], **section}
+    try:
+        return typed.read(Recipe, table, "recipe")
+    except ValueError as error:
+        raise RecipeError(f"{error}; mend the recipe or the --set") from error

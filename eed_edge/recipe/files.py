@@ -1,0 +1,69 @@
+"""Recipe files: where they lie, what they hold, and what ``--set`` changes in them."""
+
+import sysconfig
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eed_edge.errors import RecipeError
+
+
+def read(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The table of that name or path, with ``KEY=VALUE`` overrides such as ``base.epochs=2``.
+
+    Raises:
+        RecipeError: no such recipe, not TOML, or an override that does not fit.
+    """
+    path = _locate(source)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"recipe {path}: expected a TOML file, got: {error}; mend it") from error
+    for override in overrides:
+        _apply(table, override)
+    table.setdefault("name", path.parent.name if path.name == "recipe.toml" else path.stem)
+    return table
+
+
+def names() -> list[str]:
+    """The recipes that can be given by name, in alphabetical order."""
+    return sorted({path.parent.name for folder in _folders() for path in folder.glob("*/recipe.toml")})
+
+
+def _folders() -> list[Path]:
+    """Where models/ may lie: the source tree, or the data folder of an installation."""
+    above = Path(__file__).resolve().parents[2]
+    shares = (above, Path(sysconfig.get_path("data")), Path(sysconfig.get_path("data", "posix_user")))
+    if (above / "setup.cfg").is_file():
+        return [above / "models"]
+    return [folder / "share" / "eed-edge" / "models" for folder in shares]
+
+
+def _locate(source: str) -> Path:
+    for folder in _folders():
+        if (path := folder / source / "recipe.toml").is_file() and "/" not in source:
+            return path
+    path = Path(source)
+    if path.is_dir():
+        path = path / "recipe.toml"
+    if not path.is_file():
+        known = ", ".join(names()) or "none installed"
+        raise RecipeError(f"no recipe {source!r}: expected a TOML file or one of: {known}")
+    return path
+
+
+def _apply(table: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"--set {override!r}: expected KEY=VALUE, such as base.epochs=2")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()  # a bare word is a string
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {override!r}: {section!r} is a value, not a section")
+    table[last] = value
