@@ -21,10 +21,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from eed_edge import report
 from eed_edge.files import write_json
-from eed_edge.pipeline import choose_device
 from eed_edge.recipe import Base, Data
 from eed_edge.train import loop, nets
 from eed_edge.train.batches import Images
+from eed_edge.train.devices import choose_device
+from eed_edge.train.state import begin
 
 RESULTS = Path(__file__).parent / "results"
 EPS = 8 / 255
@@ -82,10 +83,10 @@ def main(arch: str, width: int, count: int, rounds: int, wanted: str, target: Pa
     ours, plain = (nets.build(arch, classes=10, channels=3, width=width).to(device) for _ in range(2))
     ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.SGD(ours.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
-    state = loop._begin(ours, cfg)
+    state = begin(ours, cfg)
 
     def our_epoch() -> None:
-        loop._one_epoch(
+        loop.one_epoch(
             ours, ours_data, optimiser, state, cfg=cfg, augment=Data(),
             loss=lambda net, _, attacked, truth: F.cross_entropy(net(attacked), truth, label_smoothing=0.1),
             seed=0, watch=lambda _: None,

@@ -16,19 +16,14 @@ from PIL import Image
 
 import eed_edge
 from eed_edge import manifest
-from eed_edge.train import checkpoint
 from eed_edge.train.run import open_run
 from tests.conftest import TINY, Flow, call
 
 
-def weights_of(run: Path) -> dict[str, str]:
-    files = [run / "base.safetensors", *sorted((run / "joint").glob("member-*.safetensors"))]
-    return {file.name: str(checkpoint.load(file)[0]) + tensors(file) for file in files}
-
-
-def tensors(file: Path) -> str:
-    found = checkpoint.load(file)[0]
-    return hashlib.sha256(b"".join(t.numpy().tobytes() for t in found.values())).hexdigest()
+def networks_of(run: Path) -> dict[str, str]:
+    """Digests of all weight files, to the last byte."""
+    files = [run / "base.safetensors", *run.glob("pool/*.safetensors"), *run.glob("joint/*.safetensors")]
+    return {str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def test_training_leaves_base_pool_selection_members_and_a_line_per_epoch(flow: Flow):
@@ -43,7 +38,9 @@ def test_training_leaves_base_pool_selection_members_and_a_line_per_epoch(flow: 
     assert not list(flow.run.rglob("*.state")) + list(flow.run.rglob("*.pruned"))
     rows = [json.loads(line) for line in (flow.run / "log.jsonl").read_text().splitlines()]
     assert [row["stage"] for row in rows] == ["base"] * 2 + ["pool"] * 4 + ["joint"] * 2
-    assert all({"loss", "clean", "attacked", "lr", "seconds"} <= row.keys() for row in rows)
+    assert all({"loss", "clean", "attacked", "lr", "images_s", "seconds"} <= row.keys() for row in rows)
+    by_size = json.loads((flow.run / "selection.json").read_text())["rd_by_size"]
+    assert [(row["size"], row["teams"]) for row in by_size] == [(2, 6), (3, 4), (4, 1)]
 
 
 def test_every_width_of_every_member_is_a_multiple_of_eight(flow: Flow):
@@ -173,4 +170,4 @@ def test_a_run_killed_at_any_stage_ends_as_an_unbroken_one(flow: Flow, tmp_path:
     process.wait()
     assert not (run / "joint.json").exists()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    assert weights_of(run) == weights_of(flow.run)
+    assert networks_of(run) == networks_of(flow.run)

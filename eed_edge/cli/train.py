@@ -14,15 +14,29 @@ STAGES = ("base", "pool", "select", "joint")
 )
 @click.option(
     "--run",
+    "--run-folder",  # torchrun takes --run for its own --run-path
     "path",
     type=click.Path(path_type=Path),
     required=True,
-    help="Folder of this run; an unfinished one goes on.",
+    help="Folder of this run; an unfinished one goes on, also on another machine.",
 )
 @click.option(
     "--until", type=click.Choice(STAGES), default="joint", show_default=True, help="Stop after this stage."
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--max-minutes",
+    type=click.FloatRange(min=0),
+    help="Stop at the first checkpoint after so many minutes; one epoch is always finished.",
+)
+@click.option(
+    "--compact",
+    is_flag=True,
+    help="Keep base and candidates in half precision, and go on with these rounded weights.",
+)
+@click.option(
+    "--tensorboard", type=click.Path(path_type=Path), help="Write learning curves for TensorBoard here."
+)
 @click.option(
     "--set",
     "overrides",
@@ -31,29 +45,56 @@ STAGES = ("base", "pool", "select", "joint")
     help="Override a recipe field, such as base.epochs=2; repeatable.",
 )
 def command(
-    recipe: str, root: Path | None, path: Path, until: str, device: str, overrides: tuple[str, ...]
+    recipe: str,
+    root: Path | None,
+    path: Path,
+    until: str,
+    device: str,
+    max_minutes: float | None,
+    compact: bool,
+    tensorboard: Path | None,
+    overrides: tuple[str, ...],
 ) -> None:
     """Train RECIPE: base, pool of pruned candidates, selection, joint training.
 
     RECIPE is a name under models/ or the path of a TOML file. Called again with the same words,
-    a run that was stopped at any moment goes on and ends as if it had not been.
+    a run that was stopped at any moment goes on and ends as if it had not been. Under torchrun,
+    several processes train base and team together and share the candidates out.
     """
     from eed_edge import pipeline
     from eed_edge import recipe as recipes
     from eed_edge.cli.progress import shown
+    from eed_edge.cli.stages import stage_table
     from eed_edge.train import data
+    from eed_edge.train.deadline import Deadline, Paused
+    from eed_edge.train.tensorboard import curves
 
+    deadline = Deadline(max_minutes)
     chosen = recipes.load(recipe, overrides)
     splits = data.for_recipe(chosen, root)
-    with shown() as progress:
+    with shown() as progress, curves(None if progress.silent else tensorboard, progress.training) as watch:
         progress.say(
             f"{chosen.name}: {len(splits.train)} training images {splits.input.size},"
             f" {len(splits.classes)} classes, tune {len(splits.tune)}, calib {len(splits.calib)}"
         )
-        run = pipeline.train(chosen, splits, path, until=until, device=device, watch=progress.training)
-    if until == "joint":
-        joint = run.joint()
-        click.echo(f"team: {', '.join(joint['members'])}; robust diversity {joint['rd']:.3f}")
-        click.echo(f"next: eed-edge export {path} BUNDLE")
-    else:
-        click.echo(f"done up to {until}; go on with --until joint")
+        try:
+            run = pipeline.train(
+                chosen,
+                splits,
+                path,
+                until=until,
+                device=device,
+                watch=watch,
+                told=lambda stage, run: progress.say(stage_table(stage, run.path)),
+                compact=compact,
+                deadline=deadline,
+            )
+        except Paused as stop:
+            progress.say(f"stopped, {stop}; the same command goes on from {path}")
+            return
+        if until == "joint":
+            joint = run.joint()
+            progress.say(f"team: {', '.join(joint['members'])}; robust diversity {joint['rd']:.3f}")
+            progress.say(f"next: eed-edge export {path} BUNDLE")
+        else:
+            progress.say(f"done up to {until}; go on with --until joint")

@@ -5,7 +5,6 @@ channel. A channel's score is the mean over the layers that produce it.
 """
 
 import copy
-import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,7 +17,6 @@ from torch.nn import functional as F
 from eed_edge.prune.groups import CONVOLUTIONS, NORMS, Structure
 from eed_edge.train.attacks import frozen
 
-log = logging.getLogger(__name__)
 LAYERS = (*CONVOLUTIONS, nn.Linear)
 
 
@@ -164,10 +162,14 @@ def bnsf(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor)
             norm = net.get_submodule(structure.norm_of[name])
             gamma = norm.weight.detach() if norm.affine else scale  # type: ignore[operator]
             scale = gamma * torch.rsqrt(norm.running_var + norm.eps)  # type: ignore[operator]
-        else:
-            log.info("%s: no batch norm behind it, its weights count as they are", name)
         scores[name] = _per_channel(weight).abs().sum(1) * scale.abs()
     return ChannelScores(scores, net)
+
+
+def without_norm(structure: Structure) -> list[str]:
+    """The layers that ``bnsf`` has to take as they are: no batch norm is behind them."""
+    producers = [name for group in structure.groups for name in group.producers]
+    return [name for name in producers if name not in structure.norm_of]
 
 
 SCORES: dict[str, Score] = {"nis": nis, "erm": erm, "ase": ase, "bnsf": bnsf}

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from eed_edge.errors import EedError, NetworkError
 from eed_edge.prune import scores
 from eed_edge.prune.groups import analyse, count
-from eed_edge.prune.importance import SCORES
+from eed_edge.prune.importance import SCORES, without_norm
 from eed_edge.prune.pruning import Budget, prune, recalibrate, widths
 from eed_edge.recipe import Pool, Recipe
 from eed_edge.train import attacks, checkpoint, loop, losses
 from eed_edge.train.batches import Images, as_float
+from eed_edge.train.deadline import Deadline, Paused
+from eed_edge.train.distributed import ALONE, Processes
 from eed_edge.train.loop import Watch
 from eed_edge.train.nets import Classifier, fit_shapes
 from eed_edge.train.nets import build as build_net
@@ -131,19 +133,47 @@ def build(
     recipe: Recipe,
     folder: Path,
     watch: Callable[[Candidate], Watch],
-) -> Iterator[tuple[Candidate, Path]]:
-    """Make each candidate that ``folder`` does not hold yet; yield all of them in order.
+    compact: bool = False,
+    deadline: Deadline | None = None,
+    processes: Processes = ALONE,
+) -> list[Path]:
+    """Make each candidate that ``folder`` does not hold yet.
 
     Args:
         base: the trained network; it is left unchanged.
         folder: one file a candidate, and the checkpoint of the one under way.
         watch: gives the watcher of a candidate's training.
+        compact: keep finished candidates in half precision.
+        deadline: when to stop at a checkpoint; None never does.
+        processes: those that share the candidates out; each is made by one of them alone.
+
+    Returns:
+        The file of every candidate, in order.
+
+    Raises:
+        Paused: the deadline is over and candidates are left.
     """
-    for candidate in candidates(recipe):
-        path = folder / f"{candidate.name}.safetensors"
-        if not path.exists():
-            _make(base, train, tune, candidate, recipe=recipe, path=path, watch=watch(candidate))
-        yield candidate, path
+    deadline = deadline or Deadline()
+    everyone = candidates(recipe)
+    paths = [folder / f"{candidate.name}.safetensors" for candidate in everyone]
+    missing = processes.everyone([i for i, path in enumerate(paths) if not path.exists()])[0]
+    if missing and processes.first and "bnsf" in recipe.scores.names:
+        structure, _ = analyse(base, as_float(train.images[:1]))
+        if plain := without_norm(structure):
+            log.info("bnsf: no batch norm behind %s, weights count as they are there", ", ".join(plain))
+    paused: Paused | None = None
+    try:
+        for i in missing[processes.part]:
+            deadline.check(f"pool {everyone[i].name}")
+            _make(
+                base, train, tune, everyone[i], recipe=recipe, path=paths[i], watch=watch(everyone[i]),
+                compact=compact, deadline=deadline,
+            )  # fmt: skip
+    except Paused as stop:
+        paused = stop
+    if processes.any(paused is not None):
+        raise paused or Paused("time is up for the pool")
+    return paths
 
 
 def _make(
@@ -155,6 +185,8 @@ def _make(
     recipe: Recipe,
     path: Path,
     watch: Watch,
+    compact: bool,
+    deadline: Deadline,
 ) -> None:
     cfg, seed = recipe.pool, recipe.seed * 1009 + candidate.index + 1
     chosen = subset_indices(len(train), candidate, cfg=cfg, seed=recipe.seed)
@@ -166,6 +198,8 @@ def _make(
     else:
         net, record = _prune(base, own, candidate, recipe=recipe, seed=seed)
         checkpoint.save_net(pruned, net, record)
+        deadline.progress()
+        deadline.check(f"fine-tuning {candidate.name}")
 
     def loss(network: nn.Module, clean: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
         logits = network(attacked)
@@ -178,14 +212,15 @@ def _make(
 
     base.eval()
     fitted = loop.fit(
-        net, own, tune, cfg=cfg, augment=recipe.data, loss=loss, seed=seed, state=state, watch=watch
-    )
+        net, own, tune, cfg=cfg, augment=recipe.data, loss=loss, seed=seed, state=state, watch=watch,
+        deadline=deadline,
+    )  # fmt: skip
     log.info("%s", fitted.told(candidate.name))
     record = {**record, "training": fitted.summary, "history": fitted.history}
     net.load_state_dict(fitted.last)
-    checkpoint.save_net(path.with_name(f"{candidate.name}-last.safetensors"), net, record)
+    checkpoint.save_net(path.with_name(f"{candidate.name}-last.safetensors"), net, record, compact=compact)
     net.load_state_dict(fitted.best)
-    checkpoint.save_net(path, net, record)
+    checkpoint.save_net(path, net, record, compact=compact)
     state.unlink(missing_ok=True)
     pruned.unlink()
 

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from eed_edge.recipe import Base, Data
 from eed_edge.train import loop
 from eed_edge.train.batches import Images
+from eed_edge.train.deadline import Deadline
+from eed_edge.train.distributed import ALONE, Processes
 from eed_edge.train.loop import Fitted, Watch
 from eed_edge.train.nets import Classifier
 
@@ -23,6 +25,8 @@ def fit(
     seed: int,
     state: Path,
     watch: Watch,
+    deadline: Deadline | None = None,
+    processes: Processes = ALONE,
 ) -> Fitted:
     """Adversarial training of ``net`` in place with label-smoothed cross-entropy; see ``loop.fit``."""
 
@@ -30,8 +34,9 @@ def fit(
         return F.cross_entropy(network(attacked), labels, label_smoothing=cfg.label_smoothing)
 
     return loop.fit(
-        net, train, tune, cfg=cfg, augment=augment, loss=loss, seed=seed, state=state, watch=watch
-    )
+        net, train, tune, cfg=cfg, augment=augment, loss=loss, seed=seed, state=state, watch=watch,
+        deadline=deadline, processes=processes,
+    )  # fmt: skip
 
 
 def set_normalisation(net: Classifier, train: Images) -> None:

@@ -29,17 +29,22 @@ def as_float(images: Tensor) -> Tensor:
 
 
 def epoch(
-    data: Images, *, batch: int, augment: Data, generator: torch.Generator
+    data: Images, *, batch: int, augment: Data, generator: torch.Generator, part: slice = slice(None)
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Every image once in random order, augmented: float images ``(b, c, h, w)`` and labels ``(b,)``.
 
     The last short batch is left out unless it is the only one, so that batch norm always sees
     a full batch.
+
+    Args:
+        part: which images of each batch to give; processes that share the batches name different ones.
     """
     order = torch.randperm(len(data), generator=generator, device=generator.device)
     batches = max(1, len(data) // batch)
+    if part.start:  # else every process would draw the same noise for its part
+        generator.manual_seed(generator.initial_seed() + 15_485_863 * part.start)
     for i in range(batches):
-        index = order[i * batch : (i + 1) * batch]
+        index = order[i * batch : (i + 1) * batch][part]
         yield as_float(_augmented(data.images[index], augment, generator)), data.labels[index]
 
 

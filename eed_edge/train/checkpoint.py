@@ -50,9 +50,25 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, record
 
 
-def save_net(path: Path, net: Classifier, record: dict[str, Any]) -> None:
-    """Write the weights of one network with its architecture and what ``record`` says of it."""
-    save(path, net.state_dict(), {**record, "architecture": net.architecture})
+def save_net(path: Path, net: Classifier, record: dict[str, Any], *, compact: bool = False) -> None:
+    """Write the weights of one network with its architecture and what ``record`` says of it.
+
+    Args:
+        compact: round the weights of convolutions and linear layers to half precision; what is
+            loaded later are the rounded ones. Norms, biases and the normalisation stay whole.
+    """
+    tensors = net.state_dict()
+    if compact:
+        tensors = {name: _halved(tensor) for name, tensor in tensors.items()}
+    save(path, tensors, {**record, "architecture": net.architecture})
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    """In half precision, unless it is small or out of range there."""
+    if not tensor.is_floating_point() or tensor.dim() < 2 or tensor.numel() < 64:
+        return tensor
+    half = tensor.half()
+    return half if torch.isfinite(half).all() else tensor
 
 
 def load_net(path: Path) -> tuple[Classifier, dict[str, Any]]:

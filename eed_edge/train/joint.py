@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from eed_edge.recipe import Data, Joint
 from eed_edge.train import loop, losses
 from eed_edge.train.batches import Images
-from eed_edge.train.ensemble import Ensemble, recorded_activations
+from eed_edge.train.deadline import Deadline
+from eed_edge.train.distributed import ALONE, Processes
+from eed_edge.train.ensemble import ACTIVATIONS, Ensemble, recorded_activations
 from eed_edge.train.loop import Fitted, Watch
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ def fit(
     seed: int,
     state: Path,
     watch: Watch,
+    deadline: Deadline | None = None,
+    processes: Processes = ALONE,
 ) -> Fitted:
     """Train all members of ``ensemble`` in place with ``L = L_E + omega L_R + gamma L_C``.
 
@@ -43,8 +47,9 @@ def fit(
         return joint_loss(network, logits, labels, activations, base=base, clean=clean, cfg=cfg)
 
     return loop.fit(
-        ensemble, train, tune, cfg=cfg, augment=augment, loss=loss, seed=seed, state=state, watch=watch
-    )
+        ensemble, train, tune, cfg=cfg, augment=augment, loss=loss, seed=seed, state=state, watch=watch,
+        deadline=deadline, processes=processes,
+    )  # fmt: skip
 
 
 def joint_loss(
@@ -84,8 +89,16 @@ def joint_loss(
     return total
 
 
-def note_switched_off(cfg: Joint, *, members: int, classes: int) -> str:
-    """A sentence when the diversity term cannot be used, else the empty string."""
+def notes(cfg: Joint, ensemble: Ensemble, *, classes: int) -> list[str]:
+    """A sentence for each term of the loss that cannot be used with this team."""
+    members, found = len(ensemble.members), []
     if cfg.beta and not 1 < members < classes:
-        return f"diversity term off: {members} members need at least {members + 1} classes, got {classes}"
-    return ""
+        found.append(
+            f"diversity term off: {members} members need at least {members + 1} classes, got {classes}"
+        )
+    if cfg.gamma * cfg.lambda2 and not any(isinstance(m, ACTIVATIONS) for m in ensemble.modules()):
+        found.append(
+            "activation term off: no activation modules found; use torch.nn.ReLU instead of"
+            " torch.nn.functional.relu"
+        )
+    return found

@@ -18,7 +18,7 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,9 +143,9 @@ def start(path: Path, recipe: Recipe, splits: Splits) -> Run:
         old = open_run(path)
         there, here = old.recipe.as_dict(), recipe.as_dict()
         fixed = {key for key in there if any((path / file).exists() for file in _BEGUN.get(key, ()))}
-        if difference := _difference({key: there[key] for key in there if key in fixed}, here):
+        if found := difference({key: there[key] for key in there if key in fixed}, here):
             raise CheckpointError(
-                f"{path} holds a run of another recipe ({difference}); choose another --run folder"
+                f"{path} holds a run of another recipe ({found}); choose another --run folder"
             )
         if "data" in fixed:
             old.check_data(splits)
@@ -236,44 +236,22 @@ def digest(splits: Splits) -> str:
     return state.hexdigest()
 
 
-class Log:
-    """``log.jsonl``: a line per stage, part and epoch; an epoch done again takes its old line's place."""
+def difference(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    where: str = "",
+    *,
+    sides: tuple[str, str] = ("there", "here"),
+) -> str:
+    """The first key in which two recipes differ, or the empty string.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        lines = path.read_text().splitlines() if path.exists() else []
-        try:
-            self._rows = {self._key(row): row for row in map(json.loads, lines)}
-        except (ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(
-                f"{path}: expected a JSON object a line, got: {error}; delete it"
-            ) from error
-
-    @staticmethod
-    def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-        return row["stage"], row.get("part"), row["epoch"]
-
-    def watch(self, then: Callable[[dict[str, Any]], None], **place: str) -> Callable[[dict[str, Any]], None]:
-        """A watcher for ``loop.fit`` that keeps epoch records and passes every record on."""
-
-        def record(row: dict[str, Any]) -> None:
-            row = {**place, **row}
-            if "batch" not in row:
-                self._rows[self._key(row)] = row
-                write_whole(
-                    self._path, "".join(json.dumps(old) + "\n" for old in self._rows.values()).encode()
-                )
-            then(row)
-
-        return record
-
-
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> str:
-    """The first key in which two recipes differ, or the empty string."""
+    Args:
+        sides: what to call the old one and the new one.
+    """
     for key in old:
         if isinstance(old[key], dict):
-            if found := _difference(old[key], new[key], f"{where}{key}."):
+            if found := difference(old[key], new[key], f"{where}{key}.", sides=sides):
                 return found
         elif old[key] != new[key]:
-            return f"{where}{key} is {old[key]!r} there and {new[key]!r} here"
+            return f"{where}{key} is {old[key]!r} {sides[0]} and {new[key]!r} {sides[1]}"
     return ""

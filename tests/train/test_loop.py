@@ -11,6 +11,7 @@ from eed_edge.errors import CheckpointError, TrainingError
 from eed_edge.recipe import Base, Data
 from eed_edge.train import loop
 from eed_edge.train.batches import Images
+from eed_edge.train.judging import Judgement
 
 AUGMENT = Data(flip=True, crop=1)
 
@@ -95,7 +96,7 @@ def test_the_weight_average_equals_the_plain_recursion(data, tmp_path):
 
 def test_a_collapse_of_the_attacked_accuracy_goes_back_and_on_with_pgd(data, tmp_path, monkeypatch):
     accuracies = iter([0.8, 0.1, 0.7, 0.9])
-    monkeypatch.setattr(loop, "judge", lambda *_, **__: loop.Judgement(0.9, next(accuracies)))
+    monkeypatch.setattr(loop, "judge", lambda *_, **__: Judgement(0.9, next(accuracies)))
     rows = []
     fit(small_net(), data, config(steps=1), tmp_path / "state", rows.append)
     epochs = [row for row in rows if "batch" not in row]
@@ -108,17 +109,31 @@ def test_a_collapse_of_the_attacked_accuracy_goes_back_and_on_with_pgd(data, tmp
 )
 def test_what_is_no_collapse_is_not_taken_for_one(data, tmp_path, monkeypatch, judged):
     accuracies = iter([*judged, (0.9, 0.7), (0.9, 0.9)])
-    monkeypatch.setattr(loop, "judge", lambda *_, **__: loop.Judgement(*next(accuracies)))
+    monkeypatch.setattr(loop, "judge", lambda *_, **__: Judgement(*next(accuracies)))
     fitted = fit(small_net(), data, config(), tmp_path / "state")
     assert not any("guard" in row for row in fitted.history)
 
 
 def test_patience_ends_training_after_so_many_epochs_without_gain(data, tmp_path, monkeypatch):
     accuracies = iter([0.5, 0.8, 0.7, 0.8, 0.9])
-    monkeypatch.setattr(loop, "judge", lambda *_, **__: loop.Judgement(0.9, next(accuracies)))
+    monkeypatch.setattr(loop, "judge", lambda *_, **__: Judgement(0.9, next(accuracies)))
     fitted = fit(small_net(), data, config(epochs=9, patience=2), tmp_path / "state")
     assert [row["attacked"] for row in fitted.history] == [0.5, 0.8, 0.7, 0.8]
     assert fitted.summary["best"]["epoch"] == 1
+
+
+@pytest.mark.parametrize(("finish", "attacks"), [(0, "nnnn"), (1, "nnnp"), (4, "pppp")])
+def test_the_last_epochs_finish_with_pgd(data, tmp_path, finish, attacks):
+    fitted = fit(small_net(), data, config(finish_epochs=finish, steps=1), tmp_path / "state")
+    assert "".join(row["attack"][0] for row in fitted.history) == attacks
+
+
+def test_seconds_and_speed_are_told_but_not_kept_with_the_weights(data, tmp_path):
+    rows = []
+    fitted = fit(small_net(), data, config(epochs=1), tmp_path / "state", rows.append)
+    told = rows[-1]
+    assert told["images_s"] > 64 / told["seconds"]  # judging is left out
+    assert fitted.history == [{key: told[key] for key in told if key not in ("images_s", "seconds")}]
 
 
 def test_a_loss_that_is_not_finite_is_told(data, tmp_path):
@@ -154,4 +169,10 @@ def test_a_checkpoint_of_another_network_is_refused(data, tmp_path, monkeypatch)
     ],
 )
 def test_a_schedule_passes_through_its_corner_points(name, at, share):
-    assert loop.schedule(name, at) == pytest.approx(share)
+    assert loop.schedule(config(schedule=name), at) == pytest.approx(share)
+
+
+def test_a_step_schedule_takes_the_recipes_own_drops_and_factors():
+    cfg = config(schedule="step", drops=(0.2, 0.6, 0.9), factors=(0.5, 0.3, 0.1))
+    found = [loop.schedule(cfg, at) for at in (0, 0.19, 0.2, 0.59, 0.6, 0.9, 1)]
+    assert found == [1.0, 1.0, 0.5, 0.5, 0.3, 0.1, 0.1]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from eed_edge.recipe import Joint
 from eed_edge.train import losses
 from eed_edge.train.ensemble import Ensemble, recorded_activations
-from eed_edge.train.joint import joint_loss, note_switched_off
+from eed_edge.train.joint import joint_loss, notes
 
 LABELS = torch.tensor([0, 2, 1, 3])
 
@@ -127,4 +127,20 @@ def test_the_ensembles_logits_are_the_log_of_the_mean_probabilities():
 
 @pytest.mark.parametrize(("members", "classes", "off"), [(3, 4, False), (4, 4, True), (1, 4, True)])
 def test_diversity_is_switched_off_with_a_note_when_its_matrix_is_singular(members, classes, off):
-    assert bool(note_switched_off(Joint(), members=members, classes=classes)) is off
+    found = notes(Joint(), Ensemble([nn.ReLU() for _ in range(members)]), classes=classes)
+    assert [note.startswith("diversity term off") for note in found] == [True] * off
+
+
+def test_a_team_without_activation_modules_gets_a_note_and_one_with_any_of_them_none():
+    class Functional(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.relu()
+
+    blind = Ensemble([Functional(), nn.Sequential(Functional())])
+    assert ["activation term off" in note for note in notes(Joint(), blind, classes=4)] == [True]
+    assert notes(Joint(lambda2=0), blind, classes=4) == notes(Joint(gamma=0), blind, classes=4) == []
+    for kind in (nn.PReLU, nn.Mish, nn.Tanh, nn.GELU):
+        team = Ensemble([nn.Sequential(nn.Flatten(), kind()) for _ in range(2)])
+        with recorded_activations(team) as seen:
+            team.each(torch.rand(1, 3, 2, 2))
+        assert (len(seen), notes(Joint(), team, classes=4)) == (2, [])

@@ -1,0 +1,138 @@
+"""The training flow on one page: base → pool → select → joint; what is there already is not done again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from eed_edge.errors import RecipeError
+from eed_edge.pipeline import learning, team
+from eed_edge.pipeline.sitting import Sitting
+from eed_edge.pipeline.team import attacked_probs
+from eed_edge.prune import pool
+from eed_edge.recipe import Recipe
+from eed_edge.train.batches import Images
+from eed_edge.train.data import Splits
+from eed_edge.train.deadline import Deadline
+from eed_edge.train.devices import choose_device, memory_told, on_device
+from eed_edge.train.distributed import Processes, joined
+from eed_edge.train.journal import Log
+from eed_edge.train.loop import Watch
+from eed_edge.train.run import Run, difference, digest, open_run, save_images, start
+
+__all__ = ["STAGES", "attacked_probs", "choose_device", "train"]
+Told = Callable[[str, Run], None]
+"""Called with the name of a stage when it has been done, and the run."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the flow.
+
+    make: does it.
+    done: the files that are there when it is done.
+    remedy: what to do when memory is too small for it.
+    """
+
+    make: Callable[[Sitting], None]
+    done: Callable[[Recipe], list[str]]
+    remedy: str
+
+
+STAGES = {
+    "base": Stage(
+        learning.base, lambda _: ["base.safetensors"], "lower base.batch (now {recipe.base.batch})"
+    ),
+    "pool": Stage(
+        learning.pool,
+        lambda recipe: [f"pool/{candidate.name}.safetensors" for candidate in pool.candidates(recipe)],
+        "lower pool.batch (now {recipe.pool.batch})",
+    ),
+    "select": Stage(
+        team.select,
+        lambda _: ["selection.json"],
+        "lower the number of candidates (scores.names, pool.subsets)",
+    ),
+    "joint": Stage(
+        team.joint,
+        lambda _: ["joint.json"],
+        "lower joint.batch (now {recipe.joint.batch}) or raise prune.sparsity for a smaller team",
+    ),
+}
+
+
+def train(
+    recipe: Recipe,
+    splits: Splits,
+    path: Path,
+    *,
+    until: str = "joint",
+    device: str = "auto",
+    watch: Watch,
+    told: Told = lambda stage, run: None,
+    compact: bool = False,
+    deadline: Deadline | None = None,
+) -> Run:
+    """Run the stages of ``recipe`` up to ``until`` in the folder ``path``, each one only if it is not done.
+
+    Under torchrun, base and joint training share every batch out over the processes, and the
+    candidates of the pool are shared out, each to one of them.
+
+    Args:
+        splits: train, tune and calib images; test is not touched.
+        watch: called with a record after every batch and epoch.
+        told: called with every stage that was done in this call.
+        compact: keep base and candidates in half precision; their rounded weights are then used.
+        deadline: when to stop at a checkpoint; None never does.
+
+    Raises:
+        CheckpointError: the folder holds another run, or a damaged one.
+        DeviceError: the device is not there, or its memory is too small.
+        Paused: the deadline is over before the end.
+        RecipeError: the processes do not agree on what to do.
+    """
+    with joined(choose_device(device)) as (processes, chosen):
+        _agree(processes, recipe, splits, until)
+        with memory_told("lower data.limit, or take a larger one"):
+            train_images, tune = on_device(splits.train, chosen), on_device(splits.tune, chosen)
+        run = _started(processes, recipe, splits, path, train_images)
+        journal = Log(path / ("log.jsonl" if processes.first else f"log-{processes.rank}.jsonl"))
+        sitting = Sitting(run, train_images, tune, journal, watch, compact, deadline or Deadline(), processes)
+        for name in list(STAGES)[: list(STAGES).index(until) + 1]:
+            stage = STAGES[name]
+            if not sitting.missing(stage.done(recipe)):
+                continue
+            sitting.stop_before(name)
+            with memory_told(f"in stage {name}: {stage.remedy.format(recipe=recipe)}, or take a larger one"):
+                stage.make(sitting)
+            processes.wait()
+            if processes.first:
+                told(name, run)
+        if processes.first and until == "joint":
+            save_images(path / "calib.npz", splits.calib)
+    return run
+
+
+def _agree(processes: Processes, recipe: Recipe, splits: Splits, until: str) -> None:
+    """Refuse processes that were not started with the same words."""
+    if processes.size == 1:
+        return
+    everyone = processes.everyone((recipe.as_dict(), digest(splits), until))
+    for rank, (there, images, end) in enumerate(everyone):
+        found = difference(everyone[0][0], there, sides=("in process 0", f"in process {rank}"))
+        found = found or ("" if images == everyone[0][1] else "the images differ")
+        found = found or ("" if end == everyone[0][2] else "--until differs")
+        if found:
+            error = f"the processes do not agree ({found}); start all with the same recipe, --set and --data"
+            processes.refuse(RecipeError(error))
+
+
+def _started(processes: Processes, recipe: Recipe, splits: Splits, path: Path, train_images: Images) -> Run:
+    """The run of the folder, checked and begun by the first process."""
+    if processes.first:
+        if not (path / "base.safetensors").exists():  # what cannot work fails before all else
+            few = train_images[slice(0, 2)]
+            pool.check_prunable(learning.new_base(recipe, len(splits.classes), train_images), few, recipe)
+        start(path, recipe, splits)
+        Log(path / "log.jsonl").absorb(path.glob("log-*.jsonl"))
+    processes.wait()
+    return open_run(path)

@@ -1,0 +1,50 @@
+"""Where training runs: the device, data on it, and one line when its memory is too small."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from eed_edge.errors import DeviceError
+from eed_edge.train.batches import Images
+from eed_edge.train.data import Split
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` takes CUDA where it is there, else the CPU.
+
+    Raises:
+        DeviceError: ``cuda`` was asked for and is not there.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(
+            "--device cuda: expected a CUDA device, torch finds none;"
+            " use --device cpu or install a CUDA build"
+        )
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def on_device(split: Split, device: torch.device) -> Images:
+    """The split as tensors on the device: images uint8 ``(n, c, h, w)`` and labels int64."""
+    return Images(torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device))
+
+
+@contextmanager
+def memory_told(remedy: str) -> Iterator[None]:
+    """Too little memory becomes one line.
+
+    Args:
+        remedy: what to do about it, such as ``lower base.batch``.
+
+    Raises:
+        DeviceError: the body ran out of memory.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        text = str(error)
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
+            raise DeviceError(f"out of memory; {remedy}") from error
+        raise

@@ -1,0 +1,152 @@
+"""Several processes as one: torchrun starts them, accelerate joins them, and what they share is here."""
+
+import datetime
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from eed_edge.errors import DeviceError, EedError, TrainingError
+
+T = TypeVar("T")
+PATIENCE = datetime.timedelta(days=7)
+"""How long a process waits for the others: one candidate more may take hours."""
+TELLING_S = 30
+"""How long the others wait for the first process to say what went wrong; torchrun then ends them."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which of how many this is; with one alone, every method gives back what it got."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes files and decides."""
+        return self.rank == 0
+
+    @property
+    def part(self) -> slice:
+        """This process's part of something that all have."""
+        return slice(self.rank, None, self.size)
+
+    def total(self, tensor: Tensor) -> Tensor:
+        """The sum of everyone's ``tensor``."""
+        return self._reduced(tensor, "sum")
+
+    def average(self, tensors: Iterable[Tensor | None]) -> None:
+        """Replace every floating-point tensor, in place, by the mean over processes."""
+        if self.size == 1:
+            return
+        wanted = [tensor for tensor in tensors if tensor is not None and tensor.is_floating_point()]
+        flat = self._reduced(torch.cat([tensor.detach().reshape(-1) for tensor in wanted]), "mean")
+        with torch.no_grad():
+            for tensor, mean in zip(wanted, torch.split(flat, [t.numel() for t in wanted]), strict=True):
+                tensor.copy_(mean.view_as(tensor))
+
+    def everyone(self, value: T) -> list[T]:
+        """What each process gave, in order."""
+        if self.size == 1:
+            return [value]
+        from accelerate.utils import gather_object
+
+        with self._told():
+            gathered: list[T] = gather_object([value])
+        return gathered
+
+    def any(self, flag: bool) -> bool:
+        """Whether anyone says so."""
+        return any(self.everyone(flag))
+
+    def wait(self) -> None:
+        """Go on when all have come this far."""
+        self.everyone(None)
+
+    def refuse(self, error: EedError) -> None:
+        """Raise an error that all processes have found; the first one alone tells it."""
+        if self.first:
+            raise error
+        time.sleep(TELLING_S)
+        raise SystemExit(1)
+
+    def _reduced(self, tensor: Tensor, how: str) -> Tensor:
+        if self.size == 1:
+            return tensor
+        from accelerate.utils import reduce
+
+        with self._told():
+            reduced: Tensor = reduce(tensor, how)
+        return reduced
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """A process that is gone is told as such."""
+        try:
+            yield
+        except RuntimeError as error:
+            self.refuse(
+                TrainingError("another process has ended; see what it says, and start all again to go on")
+            )
+            raise AssertionError from error
+
+
+ALONE = Processes()
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
+    """The processes that torchrun has started together, and this one's device; alone without torchrun.
+
+    Raises:
+        DeviceError: accelerate is not installed, or there are more processes than devices here.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        yield ALONE, device
+        return
+    try:
+        from accelerate import PartialState
+    except ImportError as error:
+        raise DeviceError("torchrun needs accelerate; pip install 'eed-edge[train]'") from error
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if device.type == "cuda" and here > torch.cuda.device_count():
+        raise DeviceError(
+            f"expected a CUDA device for each of {here} processes, got {torch.cuda.device_count()};"
+            " lower --nproc-per-node"
+        )
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # else accelerate changes it
+    state = PartialState(cpu=device.type == "cpu", timeout=PATIENCE, **_meeting_place())
+    try:
+        yield Processes(state.process_index, state.num_processes), state.device
+    finally:
+        state.destroy_process_group()
+        PartialState._reset_state()
+
+
+def _meeting_place() -> dict[str, Any]:
+    """Where processes that torchrun has started again find each other, as arguments for torch.
+
+    torchrun's own place still holds the addresses of those that died (pytorch issue 135712). Between
+    machines restarts are not counted alike; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
+    """
+    restart, machines = (
+        os.environ.get(name, "") for name in ("TORCHELASTIC_RESTART_COUNT", "GROUP_WORLD_SIZE")
+    )
+    if restart in ("", "0") or machines != "1":
+        return {}
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    shared = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    first = rank == 0 and not shared
+    store = torch.distributed.TCPStore(address, port, size, is_master=first)  # type: ignore[attr-defined]
+    return {
+        "store": torch.distributed.PrefixStore(f"restart-{restart}", store),  # type: ignore[attr-defined]
+        "rank": rank,
+        "world_size": size,
+    }

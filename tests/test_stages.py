@@ -1,0 +1,59 @@
+"""The tables at the end of each stage say what the run folder holds; one process alone speaks."""
+
+import json
+
+import pytest
+
+from eed_edge.cli.progress import shown
+from eed_edge.cli.stages import stage_table
+from eed_edge.train import checkpoint
+from tests.conftest import Flow
+
+
+@pytest.mark.parametrize(
+    ("stage", "files"),
+    [
+        ("base", {"base": "base"}),
+        ("pool", {f"{s}-{i}": f"pool/{s}-{i}" for s in ("erm", "ase") for i in (0, 1)}),
+    ],
+)
+def test_the_table_of_a_training_has_the_best_epoch_of_every_network(flow: Flow, stage, files):
+    title, *lines = stage_table(stage, flow.run).splitlines()
+    assert title.split() == [stage, "best", "epoch", "clean", "attacked", "seconds", "images/s"]
+    assert len(lines) == len(files)
+    for line in lines:
+        name, epoch, clean, attacked, seconds, speed = line.split()
+        best = checkpoint.load(flow.run / f"{files[name]}.safetensors")[1]["training"]["best"]
+        assert epoch.startswith(f"{best['epoch'] + 1}/")
+        assert (float(clean), float(attacked)) == pytest.approx((best["clean"], best["attacked"]), abs=5e-4)
+        assert float(seconds) > 0
+        assert float(speed) > 0
+
+
+def test_the_table_of_the_selection_has_members_diversity_and_the_reason(flow: Flow):
+    chosen = json.loads((flow.run / "selection.json").read_text())
+    lines = stage_table("select", flow.run).splitlines()
+    assert [line.split()[0] for line in lines[1:-1]] == chosen["members"]
+    assert f"robust diversity {chosen['rd']:.3f}" in lines[-1]
+    assert lines[-1].endswith(chosen["reason"])
+
+
+def test_a_log_of_an_older_version_has_no_speed(tmp_path):
+    row = {"stage": "joint", "epoch": 0, "epochs": 1, "clean": 0.5, "attacked": 0.25, "seconds": 2.0}
+    (tmp_path / "log.jsonl").write_text(json.dumps(row) + "\n")
+    assert stage_table("joint", tmp_path).splitlines()[1].split() == [
+        "joint",
+        "1/1",
+        "0.500",
+        "0.250",
+        "2.0",
+        "-",
+    ]
+
+
+@pytest.mark.parametrize(("rank", "told"), [("0", "hello\n"), ("1", "")])
+def test_of_several_processes_the_first_one_alone_speaks(monkeypatch, capsys, rank, told):
+    monkeypatch.setenv("RANK", rank)
+    with shown() as progress:
+        progress.say("hello")
+    assert capsys.readouterr().out == told

@@ -1,0 +1,202 @@
+"""Several processes: they share batches and candidates, agree before they start, and restart."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from eed_edge import pipeline, recipe
+from eed_edge.errors import RecipeError, TrainingError
+from eed_edge.prune import pool
+from eed_edge.recipe import Base, Data, from_dict
+from eed_edge.train import batches, checkpoint, distributed, loop
+from eed_edge.train.batches import Images
+from eed_edge.train.distributed import ALONE, Processes
+from tests.conftest import TINY
+
+ROOT = Path(__file__).parents[2]
+
+
+class Pretended(Processes):
+    """One of several processes, the others of which say the same."""
+
+    def everyone(self, value):
+        return [value] * self.size
+
+
+def test_one_process_alone_gives_back_what_it_got():
+    tensor = torch.rand(3)
+    assert ALONE.total(tensor) is tensor
+    assert ALONE.everyone("a") == ["a"]
+    assert (ALONE.any(True), ALONE.any(False)) == (True, False)
+    before = tensor.clone()
+    ALONE.average([tensor])
+    assert torch.equal(tensor, before)
+
+
+def test_the_parts_of_every_batch_make_up_the_batch_and_no_two_draw_the_same_noise():
+    data = Images(torch.arange(64, dtype=torch.uint8).view(64, 1, 1, 1), torch.arange(64))
+    augment = Data(crop=0, flip=False)
+
+    def labels(part):
+        generator = torch.Generator().manual_seed(5)
+        found = [
+            own for _, own in batches.epoch(data, batch=16, augment=augment, generator=generator, part=part)
+        ]
+        return found, torch.rand(1, generator=generator).item()
+
+    whole, _ = labels(slice(None))
+    parts = [labels(Processes(rank, 4).part) for rank in range(4)]
+    for i, batch in enumerate(whole):
+        together = torch.cat([found[i] for found, _ in parts])
+        assert sorted(together.tolist()) == sorted(batch.tolist())
+    assert len({noise for _, noise in parts}) == 4
+
+
+def test_every_candidate_is_made_by_exactly_one_process(monkeypatch, tmp_path):
+    cfg = recipe.load(str(TINY))
+    names = [candidate.name for candidate in pool.candidates(cfg)]
+    (tmp_path / f"{names[1]}.safetensors").touch()  # made by an earlier sitting
+    made = []
+    monkeypatch.setattr(pool, "_make", lambda base, train, tune, candidate, **_: made.append(candidate.name))
+    images = Images(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
+    for rank in range(2):
+        pool.build(
+            torch.nn.Identity(), images, images, recipe=cfg, folder=tmp_path,
+            watch=lambda _: None, processes=Pretended(rank, 2),
+        )  # fmt: skip
+    assert sorted(made) == sorted(set(names) - {names[1]})
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused():
+    loop._check_parts(100, Base(batch=12), Processes(0, 3))
+    for images, batch in ((100, 13), (100, 3), (5, 12)):
+        with pytest.raises(TrainingError, match="change the stage's batch or --nproc-per-node"):
+            loop._check_parts(images, Base(batch=batch), Processes(0, 3))
+
+
+@pytest.mark.parametrize(
+    ("other", "images", "until", "message"),
+    [
+        ({"base": {"lr": 0.2}}, "a", "pool", "base.lr is 0.1 in process 0 and 0.2 in process 1"),
+        ({}, "b", "pool", "the images differ"),
+        ({}, "a", "joint", "--until differs"),
+    ],
+)
+def test_processes_that_do_not_agree_are_told_by_the_first_one(monkeypatch, other, images, until, message):
+    class Split(Pretended):
+        def everyone(self, value):
+            return [value, (from_dict(other).as_dict(), images, until)]
+
+    monkeypatch.setattr(pipeline, "digest", lambda splits: "a")
+    with pytest.raises(RecipeError, match=message):
+        pipeline._agree(Split(0, 2), from_dict({}), None, "pool")
+    monkeypatch.setattr(distributed, "TELLING_S", 0)
+    with pytest.raises(SystemExit) as silent:
+        pipeline._agree(Split(1, 2), from_dict({}), None, "pool")
+    assert silent.value.code == 1
+
+
+SCRIPT = """
+import os
+from eed_edge.prune import pool
+from eed_edge.train import loop
+loop.SAVE_EVERY_S = -1
+real = pool._make
+def make(base, train, tune, candidate, **rest):
+    restarts = os.environ["TORCHELASTIC_RESTART_COUNT"]
+    if os.environ.get("DIE") == candidate.name and restarts == "0":
+        os._exit(3)
+    with open(os.environ["MADE"], "a") as stream:
+        there = [path.stem for path in rest["path"].parent.glob("*-?.safetensors")]
+        print(candidate.name, restarts, *there, file=stream)
+    real(base, train, tune, candidate, **rest)
+pool._make = make
+import sys
+if os.environ["RANK"] == "1":
+    sys.argv += os.environ.get("MORE", "").split()
+from eed_edge.cli import main
+main()
+"""
+DIGITS = ["data.limit=600", "base.epochs=8", "base.lr=0.1", "pool.epochs=2", "joint.epochs=4",
+          "joint.lr=0.05", "joint.gamma=0", "base.averaging=0.95", "joint.averaging=0.9"]  # fmt: skip
+
+
+def torchrun(folder: Path, run: Path, *words: str, processes: int = 2, options=(), **environment: str):
+    script = folder / "train.py"
+    script.write_text(SCRIPT)
+    settings = list(itertools.chain.from_iterable(("--set", value) for value in DIGITS))
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone",
+         *options, str(script), "train", str(TINY), "--run-folder", str(run), *settings, *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "MADE": str(folder / "made"),
+             **environment},
+        capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+
+
+def made(folder: Path) -> list[list[str]]:
+    """For every making of a candidate: its name, the restarts so far, and what was there before."""
+    return sorted(line.split() for line in (folder / "made").read_text().splitlines())
+
+
+def judged(run: Path, stage: str) -> tuple[float, float]:
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    best = max((row for row in rows if row["stage"] == stage), key=lambda row: row["attacked"])
+    return best["clean"], best["attacked"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_processes_come_to_what_one_comes_to(tmp_path: Path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    for run, processes in ((one, 1), (two, 2)):
+        (tmp_path / "made").unlink(missing_ok=True)
+        result = torchrun(tmp_path, run, processes=processes)
+        assert result.returncode == 0, result.stderr
+        assert [row[0] for row in made(tmp_path)] == ["ase-0", "ase-1", "erm-0", "erm-1"]
+    assert not list(two.glob("log-*.jsonl"))
+    for stage in ("base", "joint"):
+        for ours, theirs in zip(judged(two, stage), judged(one, stage), strict=True):
+            assert ours == pytest.approx(theirs, abs=0.12)  # 120 tune images: a standard error of 0.045
+    # From the same base, candidates are the same to the last bit, and so is the selection.
+    again = tmp_path / "again"
+    again.mkdir()
+    for name in ("run.json", "log.jsonl", "base.safetensors"):
+        (again / name).write_bytes((one / name).read_bytes())
+    result = torchrun(tmp_path, again, "--until", "select")
+    assert result.returncode == 0, result.stderr
+    assert (again / "selection.json").read_bytes() == (one / "selection.json").read_bytes()
+    for path in one.glob("pool/*.safetensors"):
+        ours, theirs = (checkpoint.load(run / "pool" / path.name)[0] for run in (again, one))
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_started_again_and_no_candidate_is_made_twice(tmp_path: Path):
+    result = torchrun(
+        tmp_path, tmp_path / "run", "--until", "pool", options=("--max-restarts", "1"), DIE="ase-1"
+    )
+    assert result.returncode == 0, result.stderr
+    names = {path.stem for path in (tmp_path / "run" / "pool").glob("*-?.safetensors")}
+    assert names == {"ase-0", "ase-1", "erm-0", "erm-1"}
+    rows = made(tmp_path)
+    assert {row[0] for row in rows if row[1] == "1"} >= {"ase-1"}
+    for name, _, *there in rows:
+        assert name not in there
+    assert any("erm-1" in there for _, restarts, *there in rows if restarts == "1")
+
+
+@pytest.mark.slow
+def test_processes_with_different_recipes_end_with_one_line(tmp_path: Path):
+    result = torchrun(tmp_path, tmp_path / "run", MORE="--set base.batch=64")
+    assert result.returncode == 1
+    told = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert len(told) == 1
+    assert "base.batch is 32 in process 0 and 64 in process 1" in told[0]
+    assert not (tmp_path / "run").exists()

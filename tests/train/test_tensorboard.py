@@ -1,0 +1,37 @@
+"""Learning curves: what is written is what the epochs were; without the package a line says so."""
+
+import sys
+
+import pytest
+
+from eed_edge.errors import DeviceError
+from eed_edge.train.tensorboard import curves
+
+ROW = {"stage": "pool", "part": "nis-0", "epochs": 2, "clean": 0.5, "lr": 0.1, "images_s": 99.0}
+
+
+def test_every_epoch_is_a_point_of_its_stages_curve(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    seen = []
+    with curves(tmp_path, seen.append) as watch:
+        watch({**ROW, "epoch": 0, "batch": 1, "batches": 2})
+        for epoch in range(2):
+            watch({**ROW, "epoch": epoch, "attacked": 0.1 * (epoch + 1)})
+    found = accumulator.EventAccumulator(str(tmp_path)).Reload()
+    points = [(point.step, round(point.value, 6)) for point in found.Scalars("attacked/pool-nis-0")]
+    assert points == [(1, 0.1), (2, 0.2)]
+    assert "loss/pool-nis-0" not in found.Tags()["scalars"]
+    assert len(seen) == 3
+
+
+def test_without_a_folder_records_only_pass_on():
+    seen = []
+    with curves(None, seen.append) as watch:
+        watch(ROW)
+    assert seen == [ROW]
+
+
+def test_without_the_package_one_line_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(DeviceError, match=r"pip install 'eed-edge\[tensorboard\]'"), curves(tmp_path, print):
+        pass
