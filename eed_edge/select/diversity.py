@@ -69,6 +69,35 @@ def all_teams(members: int) -> Bools:
     return teams[order[members + 1 :]]
 
 
+def diversity_by_size(failed: Bools) -> list[dict[str, float]]:
+    """The spread of robust diversity over all teams of each size, from two members to all.
+
+    Args:
+        failed: ``(members, n)`` bool; member i misclassifies attacked image j.
+
+    Returns:
+        Rows ``{size, teams, min, mean, max}``.
+
+    Source:
+        EED, fig. 4.
+    """
+    teams = all_teams(len(failed))
+    found, sizes = team_diversities(failed, teams), teams.sum(axis=1)
+    rows = []
+    for size in range(2, len(failed) + 1):
+        own = found[sizes == size]
+        rows.append(
+            {
+                "size": size,
+                "teams": len(own),
+                "min": float(own.min()),
+                "mean": float(own.mean()),
+                "max": float(own.max()),
+            }
+        )
+    return rows
+
+
 def _diversity(failures: np.ndarray, pairs: np.ndarray, size: np.ndarray | int) -> NDArray[np.float64]:
     """``1 - p_two / p_one`` from the number of failures and of ordered pairs that fail together."""
     p_two_over_p_one = np.divide(pairs, np.maximum(failures, 1) * (np.asarray(size) - 1), dtype=np.float64)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from eed_edge.errors import InputError
-from eed_edge.select.diversity import all_teams, robust_diversity, team_diversities
+from eed_edge.select.diversity import all_teams, diversity_by_size, robust_diversity, team_diversities
 
 FAILED = arrays(bool, st.tuples(st.integers(2, 6), st.integers(1, 30)))
 
@@ -56,6 +56,19 @@ def test_no_team_is_more_diverse_than_its_best_pair(failed):
 def test_all_teams_lists_every_combination_once_small_ones_first():
     expected = [team for size in range(2, 6) for team in combinations(range(5), size)]
     assert [tuple(np.flatnonzero(team)) for team in all_teams(5)] == expected
+
+
+@given(FAILED)
+def test_the_spread_by_size_is_that_over_every_combination(failed):
+    rows = diversity_by_size(failed)
+    assert [row["size"] for row in rows] == list(range(2, len(failed) + 1))
+    for row in rows:
+        found = [
+            plain_diversity(failed[list(team)]) for team in combinations(range(len(failed)), row["size"])
+        ]
+        assert row["teams"] == len(found)
+        expected = (min(found), sum(found) / len(found), max(found))
+        assert (row["min"], row["mean"], row["max"]) == pytest.approx(expected, abs=1e-9)
 
 
 def test_independent_failures_give_one_minus_the_failure_rate():
