@@ -25,9 +25,9 @@ RECIPE = "digits-resnet18"
 def command(out: Path, overrides: tuple[str, ...]) -> None:
     """Train, prune, select, export, attack and time the digits recipe; minutes on two cores.
 
-    Leaves OUT/run, OUT/bundle and OUT/report.json. A demo that was stopped goes on.
+    Leaves OUT/run, OUT/bundle, OUT/report.json and OUT/report.html. A demo that was stopped goes on.
     """
-    from eed_edge import pipeline, report
+    from eed_edge import html, pipeline, report
     from eed_edge import recipe as recipes
     from eed_edge.cli.progress import shown
     from eed_edge.cli.tables import whole_table
@@ -49,10 +49,12 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
         progress.say("timing, everything interleaved in this process, one thread")
         found = benchmark.real_images(bundle, npz=None, run=run_path)
         figures = benchmark.measure(
-            bundle, found.images, networks=benchmark.find_networks(bundle, run_path), threads=1, repeats=3
+            bundle, found.images, networks=benchmark.find_networks(bundle, run_path), repeats=3
         )
         figures = report.merge(run_path / "report.json", figures)
     write_json(out / "report.json", figures)
     click.echo(whole_table(figures, manifest))
     click.echo(f"\nreport: {out / 'report.json'}")
     click.echo(f"try: eed-edge check {bundle}; eed-edge run {bundle} {run_path / 'evaluation.npz'}")
+    html.write(run_path, manifest, out / "report.html")
+    click.echo(f"to look at: {out / 'report.html'}")
