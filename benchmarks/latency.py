@@ -2,10 +2,13 @@
 
     .venv/bin/python benchmarks/latency.py build/demo/bundle --run build/demo/run
 
-Dense, static, dynamic and (if trained) narrow take turns call by call on real images. Quote ratios,
-and measure on an idle machine. Writes benchmarks/results/latency.json unless --json says otherwise.
+Dense, static, dynamic and, where they are there, the single file (export --single-file) and the narrow
+network take turns call by call on real images. Load time, first answer and peak memory come from fresh
+processes. Quote ratios, and measure on an idle machine. Writes benchmarks/results/latency.json unless
+--json says otherwise.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,56 +16,65 @@ from typing import Any
 import click
 
 from eed_edge import report
+from eed_edge.cli.bench import table
 from eed_edge.files import write_json
 from eed_edge.runtime import benchmark
+from eed_edge.runtime.belonging import check_belongs
+from eed_edge.runtime.bundle import open_bundle
+from eed_edge.runtime.session import Setting
 
 RESULTS = Path(__file__).parent / "results"
 
 
 @click.command(help=__doc__)
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--run", type=click.Path(path_type=Path), help="Run folder with test images and narrow.onnx.")
+@click.option("--run", type=click.Path(path_type=Path), help="Its run folder: test images and narrow.onnx.")
 @click.option("--images", "npz", type=click.Path(path_type=Path), help="NPZ file with images.")
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--json", "target", type=click.Path(path_type=Path), default=RESULTS / "latency.json")
 def main(bundle: Path, run: Path | None, npz: Path | None, repeats: int, target: Path) -> None:
-    """Measure every setting, print a table, write the figures."""
+    """Measure every setting, print a table of each, write the figures."""
+    if run is not None:
+        check_belongs(open_bundle(bundle).manifest, run)
     found = benchmark.real_images(bundle, npz=npz, run=run)
     networks = benchmark.find_networks(bundle, run)
-    click.echo(
-        f"{'batch':>6}{'threads':>8}{'dense ms':>10}{'dynamic ms':>11}{'mean':>8}{'worst':>8}{'overhead':>10}"
-    )
+    click.echo(f"timing on {found.source}{', indicative only' if found.indicative else ''}")
     settings = []
     for batch in (1, 64):
         for threads in (1, 2):
             figures = benchmark.measure(
-                bundle, found.images, networks=networks, threads=threads, repeats=repeats, batch=batch
+                bundle,
+                found.images,
+                networks=networks,
+                setting=Setting(threads),
+                repeats=repeats,
+                batch=batch,
             )
             settings.append(figures)
-            click.echo(row(figures["latency"]))
+            click.echo(f"\nbatch {figures['latency']['batch']}, threads {threads}")
+            click.echo(table(figures["latency"], figures["submodels_used"]["clean"]))
     write_json(
         target,
         {
             "command": ".venv/bin/python benchmarks/latency.py " + " ".join(sys.argv[1:]),
             "machine": report.machine(),
             "commit": report.commit(),
+            "seed": seed(run),
             "images": found.source,
             "n": len(found.images),
+            "indicative": found.indicative,
             "settings": settings,
         },
     )
     click.echo(f"written: {target}")
 
 
-def row(latency: dict[str, Any]) -> str:
-    """One line of the table; milliseconds are p50 of a call."""
-    unknown = float("nan")
-    dense = latency.get("dense", {}).get("p50_ms", unknown)
-    mean, worst = (latency.get(key, unknown) for key in ("speedup_mean", "speedup_worst"))
-    return (
-        f"{latency['batch']:>6}{latency['threads']:>8}{dense:>10.3f}{latency['dynamic']['p50_ms']:>11.3f}"
-        f"{mean:>7.2f}x{worst:>7.2f}x{latency['overhead_ratio']:>9.3f}x"
-    )
+def seed(run: Path | None) -> int | None:
+    """The seed of the run's recipe; timing itself draws nothing."""
+    if run is None:
+        return None
+    record: dict[str, Any] = json.loads((run / "run.json").read_bytes())
+    return int(record["recipe"]["seed"])
 
 
 if __name__ == "__main__":
