@@ -1,9 +1,17 @@
 """``eed-edge bench``: how fast a bundle is here, beside the dense network that it replaces."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from eed_edge.runtime.benchmark import Images
+    from eed_edge.runtime.session import Setting
+    from eed_edge.runtime.tune import Tried
+
+NETWORKS = ("dense", "narrow", "static", "dynamic", "single_file")
+PERCENTILES = ("p50_ms", "p90_ms", "p99_ms", "mean_ms")
 
 
 @click.command("bench")
@@ -14,54 +22,137 @@ import click
 @click.option(
     "--images", "npz", type=click.Path(path_type=Path), help="NPZ file of images (n, h, w, c) uint8."
 )
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads per call.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads per call; 1 unless given.")
+@click.option("--spinning/--no-spinning", default=None, help="Let idle threads spin; not unless given.")
+@click.option("--arena/--no-arena", default=None, help="Keep memory for the next call; kept unless denied.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images per call.")
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Times per image.")
+@click.option("--tune", is_flag=True, help="Only find the best threads, spinning and arena for this machine.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 def command(
-    bundle: Path, run: Path | None, npz: Path | None, threads: int, repeats: int, json_file: Path | None
+    bundle: Path,
+    run: Path | None,
+    npz: Path | None,
+    threads: int | None,
+    spinning: bool | None,
+    arena: bool | None,
+    batch: int,
+    repeats: int,
+    tune: bool,
+    json_file: Path | None,
 ) -> None:
     """Time a BUNDLE on real images, one at a time, everything interleaved in one process.
 
-    With --run, the figures go into RUN/report.json too.
+    With --run, the run that BUNDLE was exported from, the figures go into RUN/report.json too.
     """
-    from eed_edge import report
-    from eed_edge.files import write_json
     from eed_edge.runtime import benchmark
+    from eed_edge.runtime.belonging import check_belongs
+    from eed_edge.runtime.bundle import open_bundle
+    from eed_edge.runtime.session import Setting
 
     if run is not None and not run.is_dir():
         raise click.BadParameter(f"{run} is not a folder", param_hint="--run")
+    if tune and (threads, spinning, arena) != (None, None, None):
+        raise click.UsageError("--tune tries --threads, --spinning and --arena itself; leave them out")
+    if run is not None:
+        check_belongs(open_bundle(bundle).manifest, run)
     found = benchmark.real_images(bundle, npz=npz, run=run)
+    if tune:
+        _tune(bundle, found, batch, repeats, json_file)
+    else:
+        setting = Setting(threads or 1, bool(spinning), arena is not False)
+        _measure(bundle, run, found, setting, batch, repeats, json_file)
+
+
+def _measure(
+    bundle: Path,
+    run: Path | None,
+    found: "Images",
+    setting: "Setting",
+    batch: int,
+    repeats: int,
+    json_file: Path | None,
+) -> None:
+    from eed_edge import report
+    from eed_edge.cli.tables import called
+    from eed_edge.files import write_json
+    from eed_edge.runtime import benchmark
+
     networks = benchmark.find_networks(bundle, run)
-    click.echo(f"timing on {found.source}, threads {threads}, repeats {repeats}")
-    figures = benchmark.measure(bundle, found.images, networks=networks, threads=threads, repeats=repeats)
+    click.echo(f"timing on {found.source}, {batch} a call, threads {setting.threads}, repeats {repeats}")
+    figures = benchmark.measure(
+        bundle, found.images, networks=networks, setting=setting, repeats=repeats, batch=batch
+    )
     if found.indicative:
         figures["latency"]["indicative"] = True
         click.echo("golden images alone are indicative only; give --images or --run for figures to publish")
-    figures = {"machine": report.machine(), "commit": report.commit(), **figures}
-    _print_table(figures["latency"], figures["submodels_used"]["clean"])
+    figures = {
+        "machine": report.machine(),
+        "commit": report.commit(),
+        "commands": {"bench": called()},
+        **figures,
+    }
+    click.echo(table(figures["latency"], figures["submodels_used"]["clean"]))
     if run is not None:
-        report.merge(run / "report.json", figures)
+        report.merge(run / "report.json", figures, without=["latency"])
     if json_file is not None:
         write_json(json_file, figures)
 
 
-def _print_table(latency: dict[str, Any], submodels_used: float) -> None:
-    networks = ("dense", "narrow", "static", "dynamic")
-    rows: dict[str, Any] = {name: latency[name] for name in networks if name in latency}
+def table(latency: dict[str, Any], submodels_used: float) -> str:
+    """Percentiles of everything that was timed, then what follows from them, as plain text."""
+    rows: dict[str, Any] = {name: latency[name] for name in NETWORKS if name in latency}
     rows.update({f"sub-model {i}": row for i, row in enumerate(latency["submodels"])})
-    click.echo(f"{'ms':<12}{'p50':>9}{'p90':>9}{'p99':>9}{'mean':>9}")
+    lines = [f"{'ms':<12}{'p50':>9}{'p90':>9}{'p99':>9}{'mean':>9}"]
     for name, row in rows.items():
-        cells = "".join(f"{row[key]:>9.3f}" for key in ("p50_ms", "p90_ms", "p99_ms", "mean_ms"))
-        click.echo(f"{name:<12}{cells}")
-    click.echo(f"sub-models used {submodels_used:.2f} of {len(latency['submodels'])}")
+        lines.append(f"{name.replace('_', ' '):<12}" + "".join(f"{row[key]:>9.3f}" for key in PERCENTILES))
+    lines.append(f"sub-models used {submodels_used:.2f} of {len(latency['submodels'])}")
     if "speedup_mean" in latency:
-        click.echo(
+        lines.append(
             f"speed-up over dense {latency['speedup_mean']:.2f}x, all run {latency['speedup_worst']:.2f}x"
         )
     else:
-        click.echo("no dense network to compare with: export --with-dense, or give --run")
+        lines.append("no dense network to compare with: export --with-dense, or give --run")
     overhead, each = latency["overhead_ratio"], latency["overhead_us_per_submodel"]
-    click.echo(f"overhead over the bare sessions {overhead:.3f}x, {each:.1f} us per sub-model")
+    lines.append(f"overhead over the bare sessions {overhead:.3f}x, {each:.1f} us per sub-model")
     for name in latency["load_ms"]:
         load, first, peak = (latency[key][name] for key in ("load_ms", "first_ms", "peak_rss_mib"))
-        click.echo(f"{name}: load {load:.0f} ms, first image {first:.1f} ms, peak memory {peak:.0f} MiB")
+        said = name.replace("_", " ")
+        lines.append(f"{said}: load {load:.0f} ms, first image {first:.1f} ms, peak memory {peak:.0f} MiB")
+    return "\n".join(lines)
+
+
+def _tune(bundle: Path, found: "Images", batch: int, rounds: int, json_file: Path | None) -> None:
+    import os
+    from dataclasses import asdict
+
+    from eed_edge import report
+    from eed_edge.files import write_json
+    from eed_edge.runtime.tune import tune
+
+    click.echo(f"tuning on {found.source}, {batch} a call, {rounds} rounds; nothing else should be running")
+    tried = tune(bundle, found.images, cores=os.cpu_count() or 1, batch=batch, rounds=rounds)
+    click.echo(_tuned(bundle, tried))
+    if json_file is not None:
+        rows = [{**asdict(one.setting), "typical_ms": one.typical_ms, **one.summary} for one in tried]
+        figures = {"machine": report.machine(), "commit": report.commit(), "batch": batch, "tuned": rows}
+        write_json(json_file, figures)
+
+
+def _tuned(bundle: Path, tried: "list[Tried]") -> str:
+    """A row per setting, the best one first, and how to ask for that one."""
+    lines = [f"{'threads':>7}{'spinning':>10}{'arena':>7}{'p50':>9}{'p90':>9}{'p99':>9}{'mean':>9}  ms"]
+    for one in tried:
+        spinning, arena = ("yes" if value else "no" for value in (one.setting.spinning, one.setting.arena))
+        cells = "".join(f"{one.summary[key]:>9.3f}" for key in PERCENTILES)
+        lines.append(f"{one.setting.threads:>7}{spinning:>10}{arena:>7}{cells}")
+    best = tried[0].setting
+    options = f"--threads {best.threads} --{'' if best.spinning else 'no-'}spinning"
+    options += f" --{'' if best.arena else 'no-'}arena"
+    lines += [
+        "best here, the plainest of those within 2 %:",
+        f"  eed_edge.load({str(bundle)!r}, threads={best.threads}, spinning={best.spinning},"
+        f" arena={best.arena})",
+        f"  eed-edge run {bundle} FILE... {options}",
+    ]
+    return "\n".join(lines)

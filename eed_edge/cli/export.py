@@ -17,7 +17,17 @@ import click
     show_default=True,
     help="Images that eed-edge check answers: a few of calib, or noise when those are private.",
 )
-def command(run: Path, bundle: Path, with_dense: bool, single_file: bool, golden: str) -> None:
+@click.option("--max-submodels", type=click.IntRange(min=1), help="Default cap of sub-models per image.")
+@click.option("--deadline-ms", type=click.FloatRange(min=0), help="Default time per call; not for one file.")
+def command(
+    run: Path,
+    bundle: Path,
+    with_dense: bool,
+    single_file: bool,
+    golden: str,
+    max_submodels: int | None,
+    deadline_ms: float | None,
+) -> None:
     """Calibrate the gate of RUN's team and write BUNDLE: ONNX files, manifest, golden answers.
 
     An existing bundle is replaced in one step, and only when the new one is whole and answers as
@@ -29,7 +39,15 @@ def command(run: Path, bundle: Path, with_dense: bool, single_file: bool, golden
 
     with shown() as progress:
         progress.say("calibrating the gate and exporting")
-        made = write(open_run(run), bundle, with_dense=with_dense, single_file=single_file, golden=golden)
+        made = write(
+            open_run(run),
+            bundle,
+            with_dense=with_dense,
+            single_file=single_file,
+            golden=golden,
+            max_submodels=max_submodels,
+            deadline_ms=deadline_ms,
+        )
     gate = made.gate
     lost = getattr(made.calibration, gate.rule)
     size = sum(entry.bytes for entry in made.submodels)
@@ -40,3 +58,5 @@ def command(run: Path, bundle: Path, with_dense: bool, single_file: bool, golden
         f" {lost.submodels_used:.2f} sub-models and loses {lost.lost_clean:.2%} clean,"
         f" {lost.lost_attacked:.2%} attacked"
     )
+    if single_file and deadline_ms is not None:
+        click.echo("cascade.onnx keeps no deadline, a graph has no clock; the bundle folder does")

@@ -1,4 +1,4 @@
-"""``eed-edge run``: classify pictures with a bundle."""
+"""``eed-edge run``: classify pictures with a bundle or a cascade.onnx."""
 
 import json
 from collections.abc import Iterator
@@ -41,6 +41,8 @@ class Picture:
     "--deadline-ms", type=click.FloatRange(min=0), help="Time per image; the best answer so far counts."
 )
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads per call.")
+@click.option("--spinning/--no-spinning", default=False, help="Let idle threads spin; see bench --tune.")
+@click.option("--arena/--no-arena", default=True, help="Keep memory for the next call.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -52,14 +54,18 @@ def command(
     max_submodels: int | None,
     deadline_ms: float | None,
     threads: int,
+    spinning: bool,
+    arena: bool,
 ) -> None:
-    """Classify FILES, pictures or NPZ sets of pictures, with a BUNDLE.
+    """Classify FILES, pictures or NPZ sets of pictures, with a BUNDLE folder or a cascade.onnx.
 
     An unreadable file is named on stderr, the others are answered all the same; the exit code is then 1.
     """
-    from eed_edge.runtime.bundle import load, open_bundle
+    from eed_edge.runtime.bundle import open_bundle
+    from eed_edge.runtime.door import load
 
-    _check_threshold(threshold, rule, open_bundle(bundle).manifest)
+    if not bundle.is_file():  # which has its settings inside and takes no others
+        _check_threshold(threshold, rule, open_bundle(bundle).manifest)
     net = load(
         bundle,
         rule=rule,
@@ -67,6 +73,8 @@ def command(
         max_submodels=max_submodels,
         deadline_ms=deadline_ms,
         threads=threads,
+        spinning=spinning,
+        arena=arena,
     )
     unreadable: list[Path] = []
     pictures = _pictures(files, net.manifest.input, unreadable)

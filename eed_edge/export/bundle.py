@@ -27,7 +27,7 @@ from eed_edge.runtime.ties import near_ties
 from eed_edge.train import attacks
 from eed_edge.train.batches import Images, as_float, in_order
 from eed_edge.train.ensemble import Ensemble
-from eed_edge.train.loop import JUDGE_BATCH
+from eed_edge.train.judging import JUDGE_BATCH
 from eed_edge.train.run import WEIGHTS, Run
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,14 @@ Floats = NDArray[np.float32]
 
 
 def write(
-    run: Run, folder: Path, *, with_dense: bool = False, single_file: bool = False, golden: str = "real"
+    run: Run,
+    folder: Path,
+    *,
+    with_dense: bool = False,
+    single_file: bool = False,
+    golden: str = "real",
+    max_submodels: int | None = None,
+    deadline_ms: float | None = None,
 ) -> contract.Manifest:
     """Export the team of ``run`` with a calibrated gate as the bundle ``folder``.
 
@@ -50,6 +57,8 @@ def write(
         with_dense: also write the unpruned base, for comparison.
         single_file: also write the whole ensemble with its gate as ``cascade.onnx``.
         golden: ``real`` keeps a few calib images for ``eed-edge check``; ``synthetic`` random ones.
+        max_submodels, deadline_ms: the bundle's caps unless ``eed_edge.load`` is told otherwise; a graph
+            has no clock, so only the first holds for the single file.
 
     Raises:
         ExportError: torch and onnxruntime disagree, or ``folder`` holds something else.
@@ -96,12 +105,13 @@ def write(
         shown = as_float(images.images[:GOLDEN_IMAGES]).contiguous().numpy()
         if golden == "synthetic":
             shown = np.random.default_rng(run.recipe.seed).random(shown.shape, np.float32)
-        (target / GOLDEN_FILE).write_bytes(_golden(ensemble, shown, run.recipe.gate.rule, tried))
-        made = _manifest(run, tuple(entries), tried, len(images), target)
+        gate = _gate(run.recipe.gate.rule, tried, max_submodels, deadline_ms)
+        (target / GOLDEN_FILE).write_bytes(_golden(ensemble, shown, gate))
+        made = _manifest(run, tuple(entries), gate, tried, len(images), target)
         if single_file:
             models = [(target / entry.file).read_bytes() for entry in entries]
             (target / CASCADE_FILE).write_bytes(to_cascade(models, made))
-            made = _manifest(run, tuple(entries), tried, len(images), target)
+            made = _manifest(run, tuple(entries), gate, tried, len(images), target)
         (target / MANIFEST_FILE).write_bytes(contract.dump(made))
         check_parity(target, ensemble, [as_float(images.images), *attacked])
     return contract.parse((folder / MANIFEST_FILE).read_bytes())
@@ -163,9 +173,11 @@ def check_parity(folder: Path, ensemble: Ensemble, images: list[Tensor]) -> None
             )
     gate = deployed.manifest.gate
     probs = torch.from_numpy(logits).softmax(2).numpy()
-    wanted = replay(probs, gate.rule, gate.parameters_of(gate.rule))
+    parameters, cap = gate.parameters_of(gate.rule), deployed.max_submodels
+    wanted = replay(probs, gate.rule, parameters, max_submodels=cap)
     answer = deployed(given)
-    ties = near_ties(probs, gate.rule, gate.parameters_of(gate.rule))  # there float32 may decide either way
+    # There float32 may decide either way.
+    ties = near_ties(probs, gate.rule, parameters, max_submodels=cap)
     if ties.any():
         log.info("%d of %d images are within 1e-5 of a tie, not compared", int(ties.sum()), len(given))
     for what in ("labels", "submodels_used"):
@@ -195,9 +207,10 @@ def _check_target(folder: Path) -> None:
         )
 
 
-def _golden(ensemble: Ensemble, images: Floats, rule: str, tried: dict[str, Tried]) -> bytes:
+def _golden(ensemble: Ensemble, images: Floats, gate: contract.GateSpec) -> bytes:
     probs = member_probs(ensemble, torch.from_numpy(images))
-    answer = replay(probs, rule, tried[rule].parameters)
+    parameters = gate.parameters_of(gate.rule)
+    answer = replay(probs, gate.rule, parameters, max_submodels=gate.max_submodels)
     means = np.cumsum(probs, 0, dtype=np.float32)[answer.answer_prefix - 1, np.arange(len(images))]
     stream = io.BytesIO()
     np.savez(
@@ -210,15 +223,26 @@ def _golden(ensemble: Ensemble, images: Floats, rule: str, tried: dict[str, Trie
     return stream.getvalue()
 
 
-def _manifest(
-    run: Run, entries: tuple[contract.SubmodelEntry, ...], tried: dict[str, Tried], images: int, target: Path
-) -> contract.Manifest:
-    gate = run.recipe.gate
+def _gate(
+    rule: str, tried: dict[str, Tried], max_submodels: int | None, deadline_ms: float | None
+) -> contract.GateSpec:
     parameters = contract.GateParameters(
         confidence=contract.Confidence(**tried["confidence"].parameters),
         agreement=contract.Agreement(votes=int(tried["agreement"].parameters["votes"])),
         geometric=contract.Geometric(**tried["geometric"].parameters),
     )
+    return contract.GateSpec(rule, parameters, max_submodels, deadline_ms)  # type: ignore[arg-type]
+
+
+def _manifest(
+    run: Run,
+    entries: tuple[contract.SubmodelEntry, ...],
+    spec: contract.GateSpec,
+    tried: dict[str, Tried],
+    images: int,
+    target: Path,
+) -> contract.Manifest:
+    gate = run.recipe.gate
     losses = {
         rule: contract.RuleLoss(**{key: value for key, value in asdict(one).items() if key != "parameters"})
         for rule, one in tried.items()
@@ -230,7 +254,7 @@ def _manifest(
         classes=run.classes,
         input=run.input,
         submodels=entries,
-        gate=contract.GateSpec(rule=gate.rule, parameters=parameters),  # type: ignore[arg-type]
+        gate=spec,
         calibration=contract.Calibration(
             images=images, attack=attack, max_drop=gate.max_drop, guarantee=gate.guarantee, **losses
         ),

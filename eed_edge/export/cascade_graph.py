@@ -1,13 +1,15 @@
 """The whole ensemble and its gate as one standard ONNX graph: any batch size, each image stops by itself.
 
 After a sub-model the rows that are still undecided are gathered under an ``If`` and go on in its branch;
-their answers are scattered back. Means and decisions are float64, as in the Python runtime. ``If`` truly
-skips on CPU providers; some NPU providers run both branches, and CUDA is slow with it.
+their answers are scattered back. Means and decisions are float64, as in the Python runtime. A sub-model
+that yields NaN or infinity for an image is left out of that image's mean and named in its bit of
+``failed_submodels``; probabilities are NaN where all failed. ``If`` truly skips on CPU providers; some NPU
+providers run both branches, and CUDA is slow with it.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -16,12 +18,32 @@ from onnx import TensorProto, helper, numpy_helper
 from eed_edge.errors import ExportError
 from eed_edge.export.graph import INPUT, OPSET, OUTPUT
 from eed_edge.manifest import Manifest, dump
+from eed_edge.runtime.gating import TINY
 from eed_edge.runtime.single_file import MANIFEST_KEY, OUTPUTS
 
-PROBABILITIES, USED = OUTPUTS
-TINY = 1e-12
+PROBABILITIES, USED, FAILED = OUTPUTS
+LARGEST = 3.4e38
+"""The sum of usable logits is below the largest float32; that of others is not, or is NaN."""
 State = dict[str, str]
-"""What a stage hands to the next, by name: ``total`` and what the rule remembers, ``(rows, …)`` each."""
+"""What a stage hands to the next, by name, ``(rows, …)`` each: ``total``, the sum of the probabilities of the
+``valid`` sub-models so far, the ``failed`` bits, and what the rule remembers."""
+
+
+class Said(NamedTuple):
+    """What a rule sees after a sub-model, by name."""
+
+    probs: str  # (r, k), 0 where it failed
+    mean: str  # (r, k), NaN where all have failed so far
+    fine: str  # (r,) bool: it did not fail
+    valid: str  # (r, 1) sub-models that did not fail so far
+
+
+class Verdict(NamedTuple):
+    """What a rule says, by name."""
+
+    stop: str | None  # (r,) bool; None: it never stops here
+    answer: str  # (r, k) if it does
+    memory: State
 
 
 class Scope:
@@ -46,7 +68,10 @@ class Scope:
 
 
 def to_cascade(models: Sequence[bytes], manifest: Manifest) -> bytes:
-    """One ONNX file with input ``images`` and outputs ``probabilities (N, k)``, ``submodels_used (N,)``.
+    """One ONNX file that takes ``images`` and gives the answers of the whole ensemble.
+
+    Outputs: ``probabilities (N, k)``, ``submodels_used (N,)`` and ``failed_submodels (N,)``, whose bit t
+    is set where sub-model t was left out.
 
     Args:
         models: every sub-model as ``graph.to_onnx`` gave it, in running order.
@@ -59,10 +84,11 @@ def to_cascade(models: Sequence[bytes], manifest: Manifest) -> bytes:
     last = min(gate.max_submodels or len(models), len(models))
     builder = _Builder([onnx.load_from_string(model) for model in models[:last]], manifest)
     scope = Scope("s0")
-    probs, used = builder.stage(0, scope, INPUT, {})
+    probs, used, failed = builder.stage(0, scope, INPUT, {})
     scope.nodes += [
         helper.make_node("Cast", [probs], [PROBABILITIES], to=TensorProto.FLOAT),
         helper.make_node("Identity", [used], [USED]),
+        helper.make_node("Identity", [failed], [FAILED]),
     ]
     graph = helper.make_graph(
         scope.nodes,
@@ -71,6 +97,7 @@ def to_cascade(models: Sequence[bytes], manifest: Manifest) -> bytes:
         [
             helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["N", classes]),
             helper.make_tensor_value_info(USED, TensorProto.INT64, ["N"]),
+            helper.make_tensor_value_info(FAILED, TensorProto.INT64, ["N"]),
         ],
         scope.constants,
     )
@@ -94,24 +121,36 @@ class _Builder:
         self.rule = manifest.gate.rule
         self.parameters: Mapping[str, float] = manifest.gate.parameters_of(self.rule)
 
-    def stage(self, t: int, scope: Scope, images: str, state: State) -> tuple[str, str]:
-        """Run sub-model ``t`` on the rows of this scope; names of answers ``(r, k)`` and counts ``(r,)``."""
-        said = scope.add("Softmax", self._submodel(t, scope, images), axis=1)
-        probs = scope.add("Cast", said, to=TensorProto.DOUBLE)
-        total = scope.add("Add", state["total"], probs) if t else probs
-        mean = scope.add("Div", total, scope.constant(t + 1, np.float64))
-        used = self._count(t + 1, scope, mean)
+    def stage(self, t: int, scope: Scope, images: str, state: State) -> tuple[str, str, str]:
+        """Run sub-model ``t`` on the rows of this scope; names of answers ``(r, k)``, counts, failures."""
+        logits = self._submodel(t, scope, images)
+        largest = scope.constant(LARGEST, np.float32)
+        fine = scope.add("Less", scope.add("Abs", self.over_row("ReduceSum", scope, logits)), largest)  # (r,)
+        column = self.column(scope, fine)
+        said = scope.add("Cast", scope.add("Softmax", logits, axis=1), to=TensorProto.DOUBLE)
+        probs = scope.add("Where", column, said, scope.constant(0, np.float64))
+        valid = scope.add("Cast", column, to=TensorProto.DOUBLE)
+        bit, none = scope.constant(1 << t, np.int64), scope.constant(0, np.int64)
+        failed = scope.add("Where", fine, none, bit)
+        total = probs
+        if t:
+            total, valid, failed = (
+                scope.add("Add", state[key], name)
+                for key, name in (("total", total), ("valid", valid), ("failed", failed))
+            )
+        mean = scope.add("Div", total, valid)
+        used = self._count(t + 1, scope, fine)
         if t + 1 == len(self.models):
-            return mean, used
-        stop, answer, kept = RULES[self.rule](self, t, scope, probs, mean, state)
-        kept["total"] = total
-        if stop is None:  # this rule never stops here
+            return mean, used, failed
+        verdict = RULES[self.rule](self, t, scope, Said(probs, mean, fine, valid), state)
+        kept = {**verdict.memory, "total": total, "valid": valid, "failed": failed}
+        if verdict.stop is None:
             return self.stage(t + 1, scope, images, kept)
-        return self._go_on(t, scope, images, stop, answer, used, kept)
+        return self._go_on(t, scope, images, verdict.stop, (verdict.answer, used, failed), kept)
 
     def _go_on(
-        self, t: int, scope: Scope, images: str, stop: str, answer: str, used: str, state: State
-    ) -> tuple[str, str]:
+        self, t: int, scope: Scope, images: str, stop: str, so_far: tuple[str, str, str], state: State
+    ) -> tuple[str, str, str]:
         """The undecided rows go through the next stage inside a branch, if there are any."""
         rows = scope.add("Transpose", scope.add("NonZero", scope.add("Not", stop)), perm=[1, 0])  # (u, 1)
         any_left = scope.add("Greater", scope.add("Size", rows), scope.constant(0, np.int64))
@@ -119,24 +158,23 @@ class _Builder:
         places = inside.add("Squeeze", rows, inside.constant([1], np.int64))
         gathered = {key: inside.add("Gather", name, places, axis=0) for key, name in state.items()}
         later = self.stage(t + 1, inside, inside.add("Gather", images, places, axis=0), gathered)
-        results = []
-        for before, after in zip((answer, used), later, strict=True):
-            results.append(inside.add("ScatterND", before, rows, after))
-        untouched = [outside.add("Identity", name) for name in (answer, used)]
+        results = [
+            inside.add("ScatterND", before, rows, after) for before, after in zip(so_far, later, strict=True)
+        ]
+        untouched = [outside.add("Identity", name) for name in so_far]
         branches = {
             "then_branch": self._branch(inside, results),
             "else_branch": self._branch(outside, untouched),
         }
-        outputs = [f"{scope.prefix}/answer", f"{scope.prefix}/used"]
+        answer, used, failed = (f"{scope.prefix}/{name}" for name in ("answer", "used", "failed"))
+        outputs = [answer, used, failed]
         scope.nodes.append(helper.make_node("If", [any_left], outputs, name=f"{scope.prefix}/If", **branches))
-        return outputs[0], outputs[1]
+        return answer, used, failed
 
     def _branch(self, scope: Scope, outputs: Sequence[str]) -> Any:
-        answer, used = outputs
-        infos = [
-            helper.make_tensor_value_info(answer, TensorProto.DOUBLE, [None, self.classes]),
-            helper.make_tensor_value_info(used, TensorProto.INT64, [None]),
-        ]
+        answer, *counts = outputs
+        infos = [helper.make_tensor_value_info(answer, TensorProto.DOUBLE, [None, self.classes])]
+        infos += [helper.make_tensor_value_info(name, TensorProto.INT64, [None]) for name in counts]
         return helper.make_graph(scope.nodes, scope.prefix, [], infos, scope.constants)
 
     def _submodel(self, t: int, scope: Scope, images: str) -> str:
@@ -151,66 +189,67 @@ class _Builder:
         scope.constants += renamed.graph.initializer
         return f"m{t}/{OUTPUT}"
 
-    def _count(self, value: int, scope: Scope, mean: str) -> str:
+    def _count(self, value: int, scope: Scope, row: str) -> str:
         """``(r,)`` int64, all ``value``."""
-        first = scope.constant([0], np.int64), scope.constant([1], np.int64)
-        rows = scope.add("Slice", scope.add("Shape", mean), *first)
         tensor = helper.make_tensor("value", TensorProto.INT64, [1], [value])
-        return scope.add("ConstantOfShape", rows, value=tensor)
+        return scope.add("ConstantOfShape", scope.add("Shape", row), value=tensor)
 
-    def largest(self, scope: Scope, values: str) -> str:
-        """``(r,)``: the largest of each row."""
-        return scope.add("ReduceMax", values, scope.constant([1], np.int64), keepdims=0)
+    def over_row(self, operator: str, scope: Scope, values: str) -> str:
+        """``(r,)``: a reduction of each row."""
+        return scope.add(operator, values, scope.constant([1], np.int64), keepdims=0)
 
-    def confidence(
-        self, t: int, scope: Scope, probs: str, mean: str, state: State
-    ) -> tuple[str | None, str, State]:
+    def column(self, scope: Scope, values: str) -> str:
+        """``(r,)`` as ``(r, 1)``."""
+        return scope.add("Unsqueeze", values, scope.constant([1], np.int64))
+
+    def confidence(self, t: int, scope: Scope, said: Said, state: State) -> Verdict:
         """Stop where ``max(m_t) >= threshold``."""
         threshold = scope.constant(self.parameters["threshold"], np.float64)
-        return scope.add("GreaterOrEqual", self.largest(scope, mean), threshold), mean, {}
+        largest = self.over_row("ReduceMax", scope, said.mean)
+        return Verdict(scope.add("GreaterOrEqual", largest, threshold), said.mean, {})
 
-    def agreement(
-        self, t: int, scope: Scope, probs: str, mean: str, state: State
-    ) -> tuple[str | None, str, State]:
+    def agreement(self, t: int, scope: Scope, said: Said, state: State) -> Verdict:
         """Stop from the second on where enough sub-models vote for the argmax of the mean."""
-        vote = scope.add("ArgMax", probs, axis=1, keepdims=0)
+        vote = scope.add("ArgMax", said.probs, axis=1, keepdims=0)
+        nobody = scope.constant(self.classes, np.int64)  # out of range: a vote for no class
+        vote = scope.add("Where", said.fine, vote, nobody)
         onoff = scope.constant([0, 1], np.int64)
-        cast = scope.add("OneHot", vote, scope.constant(self.classes, np.int64), onoff, axis=1)
+        cast = scope.add("OneHot", vote, nobody, onoff, axis=1)
         cast = scope.add("Add", state["votes"], cast) if t else cast
         if not t:
-            return None, mean, {"votes": cast}
-        supporters = scope.add("GatherElements", cast, scope.add("ArgMax", mean, axis=1, keepdims=1), axis=1)
+            return Verdict(None, said.mean, {"votes": cast})
+        favourite = scope.add("ArgMax", said.mean, axis=1, keepdims=1)
+        supporters = scope.add("GatherElements", cast, favourite, axis=1)
         supporters = scope.add("Squeeze", supporters, scope.constant([1], np.int64))
         votes = scope.constant(int(self.parameters["votes"]), np.int64)
-        return scope.add("GreaterOrEqual", supporters, votes), mean, {"votes": cast}
+        stop = scope.add("And", scope.add("GreaterOrEqual", supporters, votes), said.fine)
+        return Verdict(stop, said.mean, {"votes": cast})
 
-    def geometric(
-        self, t: int, scope: Scope, probs: str, mean: str, state: State
-    ) -> tuple[str | None, str, State]:
+    def geometric(self, t: int, scope: Scope, said: Said, state: State) -> Verdict:
         """Stop as soon as nothing later can win (eq. 21)."""
-        one = scope.constant(1, np.float64)
-        clamped = scope.add("Max", mean, scope.constant(TINY, np.float64))
+        zero, one = scope.constant(0, np.float64), scope.constant(1, np.float64)
+        clamped = scope.add("Max", said.mean, scope.constant(TINY, np.float64))
         logs = scope.add("Log", clamped)
-        exponent = scope.add(
-            "Mul", self.largest(scope, logs), scope.constant(self.parameters["g"], np.float64)
-        )
+        weight = scope.constant(self.parameters["g"], np.float64)
+        exponent = scope.add("Mul", self.over_row("ReduceMax", scope, logs), weight)
         if t:
             apart = scope.add("Mul", clamped, scope.add("Sub", logs, state["logs"]))
-            divergence = scope.add("ReduceSum", apart, scope.constant([1], np.int64), keepdims=0)
+            divergence = self.over_row("ReduceSum", scope, apart)
             weighed = scope.add("Mul", divergence, scope.constant(self.parameters["k"], np.float64))
+            valid = scope.add("Squeeze", said.valid, scope.constant([1], np.int64))
+            weighed = scope.add("Where", scope.add("Greater", valid, one), weighed, zero)
             exponent = scope.add("Sub", exponent, weighed)
-        q = scope.add("Min", scope.add("Exp", exponent), one)
+        q = scope.add("Where", said.fine, scope.add("Min", scope.add("Exp", exponent), one), zero)
         rest = scope.add("Sub", one, q)
-        best, left, answer = q, rest, mean
+        best, left, answer = q, rest, said.mean
         if t:
             value = scope.add("Mul", q, state["left"])
-            better = scope.add("Greater", value, state["best"])
-            column = scope.add("Unsqueeze", better, scope.constant([1], np.int64))
+            better = self.column(scope, scope.add("Greater", value, state["best"]))
             best = scope.add("Max", value, state["best"])
             left = scope.add("Mul", state["left"], rest)
-            answer = scope.add("Where", column, mean, state["answer"])
-        kept = {"logs": logs, "best": best, "left": left, "answer": answer}
-        return scope.add("GreaterOrEqual", best, left), answer, kept
+            answer = scope.add("Where", better, said.mean, state["answer"])
+        memory = {"logs": logs, "best": best, "left": left, "answer": answer}
+        return Verdict(scope.add("GreaterOrEqual", best, left), answer, memory)
 
 
 RULES = {

@@ -1,23 +1,26 @@
 """The latency of a bundle beside the networks it replaces, on real images, interleaved in one process."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from eed_edge.errors import BundleError, InputError
-from eed_edge.manifest import DENSE_FILE, InputSpec
+from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, InputSpec
 from eed_edge.runtime import onnx_wire
 from eed_edge.runtime.bundle import load, open_bundle
 from eed_edge.runtime.cascade import Cascade
 from eed_edge.runtime.golden import golden
 from eed_edge.runtime.npz import read_npz
 from eed_edge.runtime.preprocess import prepare
-from eed_edge.runtime.session import Session, check_signature, open_session
+from eed_edge.runtime.session import PLAIN, Session, Setting, check_signature, open_session
+from eed_edge.runtime.single_file import SingleFile, load_file
 from eed_edge.runtime.timing import Times, fresh_start, interleaved, summary
-from eed_edge.runtime.walk import Floats
+from eed_edge.runtime.walk import Floats, Ints
 
 TEST_FILE = "evaluation.npz"  # test images that attack leaves in the run folder
 NARROW_FILE = "narrow.onnx"
@@ -67,7 +70,7 @@ def measure(
     images: Floats,
     *,
     networks: dict[str, Path],
-    threads: int = 1,
+    setting: Setting = PLAIN,
     repeats: int = 3,
     batch: int = 1,
 ) -> dict[str, Any]:
@@ -78,16 +81,59 @@ def measure(
         networks: further ONNX files by name; ``dense`` is what speed-ups are measured against.
 
     Returns:
-        The fields ``latency`` and ``submodels_used.clean`` of the report.
+        The fields ``latency`` and ``submodels_used.clean`` of the report; ``single_file`` is among the
+        first where the bundle has one.
 
     Raises:
         BundleError: the bundle or a network cannot be used.
         InputError: images that do not fit, or ``repeats`` below 1.
     """
-    dynamic = load(folder, deadline_ms=float("inf"), threads=threads)
-    static = _never_stopping(dynamic)
-    parts = [images[i : i + batch] for i in range(0, max(1, len(images) - batch + 1), batch)]
+    dynamic = open_cascade(folder, setting)
+    parts = batches(images, batch)
     used = [dynamic(part).submodels_used for part in parts]
+    spec = dynamic.manifest.input
+    calls = {key: _network(path, spec, parts, setting) for key, path in networks.items()}
+    calls |= {"static": partial(_answer, _never_stopping(dynamic), parts)}
+    calls |= {"dynamic": partial(_answer, dynamic, parts)}
+    if CASCADE_FILE in dynamic.manifest.files:
+        calls |= {"single_file": partial(_answer, _single_file(folder, setting), parts)}
+    calls |= {
+        f"submodel-{t}": _call(*submodel, spec.name, parts) for t, submodel in enumerate(dynamic.submodels)
+    }
+    times = interleaved(calls, items=len(parts), repeats=repeats)
+    # By themselves: after a large network everything is cold, and this is about the cost of a call.
+    bare, runs = _bare(dynamic, parts, used)
+    pair = interleaved({"dynamic": calls["dynamic"], "bare": bare}, items=len(parts), repeats=max(repeats, 3))
+    latency = {
+        **asdict(setting),
+        "repeats": repeats,
+        "batch": batch,
+        "images": sum(map(len, parts)),
+        **_percentiles(times),
+        **_overhead(pair["dynamic"], pair["bare"], runs),
+        **_fresh(folder, networks, setting, single_file="single_file" in calls),
+    }
+    return {"latency": latency, "submodels_used": {"clean": float(np.concatenate(used).mean())}}
+
+
+def open_cascade(folder: Path, setting: Setting) -> Cascade:
+    """The bundle without its deadline, which would make answers depend on the machine's moods."""
+    return load(
+        folder,
+        deadline_ms=math.inf,
+        threads=setting.threads,
+        spinning=setting.spinning,
+        arena=setting.arena,
+    )
+
+
+def batches(images: Floats, batch: int) -> list[Floats]:
+    """The images in batches of that size; a last short one is left out unless it is alone."""
+    return [images[i : i + batch] for i in range(0, max(1, len(images) - batch + 1), batch)]
+
+
+def _bare(dynamic: Cascade, parts: list[Floats], used: list[Ints]) -> tuple[Call, int]:
+    """The same ``InferenceSession.run`` calls and nothing else, and how many there are in all."""
     left = [
         [part[ran > t] for t in range(ran.max())] for part, ran in zip(parts, used, strict=True)
     ]  # what each sub-model is still asked
@@ -97,25 +143,7 @@ def measure(
         for (session, output), undecided in zip(dynamic.submodels, left[i], strict=False):
             session.run([output], {name: undecided})
 
-    calls = {
-        **{key: _network(path, dynamic.manifest.input, parts, threads) for key, path in networks.items()},
-        "static": lambda i: static(parts[i]),
-        "dynamic": lambda i: dynamic(parts[i]),
-        **{f"submodel-{t}": _call(*submodel, name, parts) for t, submodel in enumerate(dynamic.submodels)},
-    }
-    times = interleaved(calls, items=len(parts), repeats=repeats)
-    # By themselves: after a large network everything is cold, and this is about the cost of a call.
-    pair = interleaved({"dynamic": calls["dynamic"], "bare": bare}, items=len(parts), repeats=max(repeats, 3))
-    latency = {
-        "threads": threads,
-        "repeats": repeats,
-        "batch": batch,
-        "images": sum(map(len, parts)),
-        **_percentiles(times),
-        **_overhead(pair["dynamic"], pair["bare"], sum(map(len, left))),
-    }
-    latency.update(_fresh(folder, networks, threads))
-    return {"latency": latency, "submodels_used": {"clean": float(np.concatenate(used).mean())}}
+    return bare, sum(map(len, left))
 
 
 def _never_stopping(cascade: Cascade) -> Cascade:
@@ -127,20 +155,32 @@ def _never_stopping(cascade: Cascade) -> Cascade:
     )
 
 
-def _network(path: Path, spec: InputSpec, parts: list[Floats], threads: int) -> Call:
+def _single_file(folder: Path, setting: Setting) -> SingleFile:
+    return load_file(
+        folder / CASCADE_FILE, threads=setting.threads, spinning=setting.spinning, arena=setting.arena
+    )
+
+
+def _network(path: Path, spec: InputSpec, parts: list[Floats], setting: Setting) -> Call:
     """A call of one ONNX file that takes the same input as the bundle."""
     try:
         model = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror}; make it again") from error
     onnx_wire.inspect(model, path.name)
-    session = open_session(model, path.name, threads=threads)
+    session = open_session(
+        model, path.name, threads=setting.threads, spinning=setting.spinning, arena=setting.arena
+    )
     output = check_signature(session, path.name, spec.name, spec.size)
     return _call(session, output, spec.name, parts)
 
 
 def _call(session: Session, output: str, name: str, parts: list[Floats]) -> Call:
     return lambda i: session.run([output], {name: parts[i]})
+
+
+def _answer(net: Cascade | SingleFile, parts: list[Floats], i: int) -> object:
+    return net(parts[i])
 
 
 def _percentiles(times: dict[str, Times]) -> dict[str, Any]:
@@ -164,9 +204,12 @@ def _overhead(dynamic: Times, bare: Times, submodels_run: int) -> dict[str, floa
     }
 
 
-def _fresh(folder: Path, networks: dict[str, Path], threads: int) -> dict[str, dict[str, float]]:
+def _fresh(
+    folder: Path, networks: dict[str, Path], setting: Setting, *, single_file: bool
+) -> dict[str, dict[str, float]]:
     """``{load_ms, first_ms, peak_rss_mib}``, each by name, measured in new processes."""
-    found = {
-        name: fresh_start(path, threads=threads) for name, path in {**networks, "ensemble": folder}.items()
-    }
+    paths = {**networks, "ensemble": folder}
+    if single_file:
+        paths["single_file"] = folder / CASCADE_FILE
+    found = {name: fresh_start(path, setting=setting) for name, path in paths.items()}
     return {key: {name: costs[key] for name, costs in found.items()} for key in found["ensemble"]}

@@ -30,6 +30,7 @@ def load(
     deadline_ms: float | None = None,
     threads: int = 1,
     spinning: bool = False,
+    arena: bool = True,
     providers: Sequence[str] = CPU,
 ) -> Cascade:
     """Verify every file of a bundle and make it ready to run.
@@ -39,9 +40,7 @@ def load(
         threshold: another confidence threshold, or number of votes; None: the calibrated one.
         max_submodels: at most this many run for an image; None: the manifest's cap.
         deadline_ms: time for one call, ``math.inf`` for none; None: the manifest's.
-        threads: threads that work on one call.
-        spinning: let idle threads spin; see ``session.open_session``.
-        providers: onnxruntime execution providers, the preferred one first.
+        threads, spinning, arena, providers: of every session, as ``session.open_session`` takes them.
 
     Raises:
         BundleError: damaged, incomplete, of a newer schema, or not usable by onnxruntime.
@@ -62,7 +61,9 @@ def load(
     submodels = []
     for entry in manifest.submodels:
         model = models.pop(0)  # each model's bytes go as soon as its session stands
-        session = open_session(model, entry.file, threads=threads, spinning=spinning, providers=providers)
+        session = open_session(
+            model, entry.file, threads=threads, spinning=spinning, arena=arena, providers=providers
+        )
         output = check_signature(session, entry.file, manifest.input.name, manifest.input.size)
         submodels.append(Submodel(session, output))
     return Cascade(

@@ -1,24 +1,20 @@
 """The early-stopping loop: one sub-model after another, each on the images that are still undecided."""
 
-import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from struct import Struct
 from time import perf_counter
 
 import numpy as np
 
 from eed_edge.manifest import Manifest
-from eed_edge.runtime import gating, single
+from eed_edge.runtime import gating, single, stream
 from eed_edge.runtime.inputs import check_images
-from eed_edge.runtime.lane import Lane, Submodel
+from eed_edge.runtime.lane import Lane, Submodel, left_out
 from eed_edge.runtime.pace import Pace
 from eed_edge.runtime.softmax import softmax
 from eed_edge.runtime.walk import Bools, Floats, Ints, Replay, walk
-
-logger = logging.getLogger(__name__)
 
 CHUNK = 128  # images at once: enough for full speed, and memory stays flat for a batch of any size
 
@@ -70,6 +66,7 @@ class Cascade:
         self.max_submodels = max_submodels
         self.deadline_ms = deadline_ms
         self._input, self._size = manifest.input.name, manifest.input.size
+        self._alone = (1, *self._size)
         self._classes = len(manifest.classes)
         self._float32 = Struct(f"{self._classes}f")
         self._pace = Pace([entry.macs for entry in manifest.submodels])
@@ -85,12 +82,33 @@ class Cascade:
             InputError: an array of another shape, type or range, or with NaN.
             InferenceError: all sub-models failed for an image.
         """
-        check_images(images, self._size)
-        if len(images) == 1 and self.deadline_ms is None and self._classes <= single.MOST_CLASSES:
+        if (
+            isinstance(images, np.ndarray)
+            and images.shape == self._alone
+            and images.dtype == np.float32
+            and self.deadline_ms is None
+            and self._classes <= single.MOST_CLASSES
+        ):
             answer = self._one(images)
             if answer is not None:
                 return answer
+        check_images(images, self._size)
         return self._batch(images)
+
+    def predict_stream(self, items: Iterable[Floats]) -> Iterator[Prediction]:
+        """Answer a camera's or a folder's images as they come, keeping none: memory stays flat.
+
+        Args:
+            items: each one image ``(c, h, w)`` or a batch ``(n, c, h, w)``, otherwise as for a call.
+
+        Returns:
+            An iterator with one prediction per item, in order; the deadline holds for each.
+
+        Raises:
+            InputError: while iterating, an unfit item, by its number from 0.
+            InferenceError: while iterating, all sub-models failed for an image.
+        """
+        return stream.predict_stream(self, items)
 
     def member_probs(self, images: Floats) -> Floats:
         """What every sub-model says, ``(members, n, k)``; NaN where one gave no usable answer.
@@ -109,16 +127,15 @@ class Cascade:
         return probs
 
     def _one(self, image: Floats) -> Prediction | None:
-        """The answer for one image, the fast way; None when all sub-models failed."""
+        """The answer for one image, the fast way; None when it needs a closer look."""
         lane: Lane | None = getattr(self._of_this_thread, "lane", None)
         if lane is None:
             lane = Lane(self.submodels, self._input, self._size, self._classes)
             self._of_this_thread.lane = lane
-        lane.image[...] = image
+        if not lane.take(image):
+            return None
         rule = single.RULES[self.rule]
-        answer = single.walk_one(
-            partial(self._row, lane), self._float32, rule, self.parameters, last=self.max_submodels
-        )
+        answer = single.walk_one(lane.logits, self._float32, rule, self.parameters, last=self.max_submodels)
         if answer is None:
             return None
         mean, used, prefix, failed = answer
@@ -126,13 +143,6 @@ class Cascade:
         return Prediction(
             probs, probs.argmax(axis=1), np.array([used]), np.array([prefix]), True, tuple(failed)
         )
-
-    def _row(self, lane: Lane, index: int) -> list[float] | None:
-        try:
-            return lane.logits(index)
-        except Exception as error:
-            _left_out(index, error)
-            return None
 
     def _batch(self, images: Floats) -> Prediction:
         """The answers for any number of images, chunk by chunk, each with its share of the time."""
@@ -184,10 +194,6 @@ class Cascade:
             if logits.shape != expected:
                 raise ValueError(f"expected logits {expected}, got {logits.shape}")
         except Exception as error:  # whatever it is, the other sub-models may still answer
-            _left_out(index, error)
+            left_out(index, error)
             return np.zeros(expected, np.float32), np.ones(len(images), bool)
         return softmax(logits)
-
-
-def _left_out(index: int, error: Exception) -> None:
-    logger.warning("sub-model %d is left out: %s", index, " ".join(str(error).split()))

@@ -1,5 +1,6 @@
 """The front door: a bundle folder or a single file, by its path."""
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ def load(
     deadline_ms: float | None = None,
     threads: int = 1,
     spinning: bool = False,
+    arena: bool = True,
     providers: Sequence[str] = CPU,
 ) -> Cascade | SingleFile:
     """Verify a bundle folder, or a ``cascade.onnx`` alone, and make it ready to run.
@@ -29,9 +31,11 @@ def load(
         rule: ``confidence``, ``agreement`` or ``geometric``; None: the manifest's.
         threshold: another confidence threshold, or number of votes; None: the calibrated one.
         max_submodels: at most this many run for an image; None: the manifest's cap.
-        deadline_ms: time for one call, ``math.inf`` for none; None: the manifest's.
+        deadline_ms: time for one call, ``math.inf`` for none; None: the manifest's. A single file has
+            none: the manifest's own is named in a warning.
         threads: threads that work on one call.
         spinning: let idle threads spin: lower latency alone, far higher beside other sessions.
+        arena: keep memory for the next call instead of giving it back: faster, but it holds more.
         providers: onnxruntime execution providers, the preferred one first.
 
     Raises:
@@ -48,14 +52,15 @@ def load(
             deadline_ms=deadline_ms,
             threads=threads,
             spinning=spinning,
+            arena=arena,
             providers=providers,
         )
-    settings = {
-        "rule": rule,
-        "threshold": threshold,
-        "max_submodels": max_submodels,
-        "deadline_ms": deadline_ms,
-    }
+    settings = {"rule": rule, "threshold": threshold, "max_submodels": max_submodels}
     if fixed := [name for name, value in settings.items() if value is not None]:
         raise InputError(f"{fixed[0]} is fixed inside a single file; load the bundle folder to change it")
-    return load_file(path, threads=threads, spinning=spinning, providers=providers)
+    if deadline_ms not in (None, math.inf):
+        raise InputError(
+            f"expected no deadline_ms for a single file, whose graph has no clock, got {deadline_ms};"
+            " load the bundle folder to keep one"
+        )
+    return load_file(path, threads=threads, spinning=spinning, arena=arena, providers=providers)

@@ -1,6 +1,6 @@
 """A program of its own that loads a bundle or an ONNX file, answers one image and prints what that cost.
 
-``python -m eed_edge.runtime.fresh PATH THREADS``
+``python -m eed_edge.runtime.fresh PATH THREADS SPINNING ARENA``, the last two 0 or 1
 """
 
 import json
@@ -11,20 +11,23 @@ from time import perf_counter
 import numpy as np
 import onnxruntime  # noqa: F401  its import is not part of loading
 
-from eed_edge.runtime.bundle import load
-from eed_edge.runtime.session import open_session
+from eed_edge.manifest import CASCADE_FILE
+from eed_edge.runtime.door import load
+from eed_edge.runtime.session import Setting, open_session
 from eed_edge.runtime.timing import peak_rss_mib
 
 
-def measure(path: Path, threads: int) -> dict[str, float]:
+def measure(path: Path, setting: Setting) -> dict[str, float]:
     """``{load_ms, first_ms, peak_rss_mib}`` of this process."""
+    threads, spinning, arena = setting.threads, setting.spinning, setting.arena
     started = perf_counter()
-    if path.is_dir():
-        cascade = load(path, threads=threads)
+    if path.is_dir() or path.name == CASCADE_FILE:
+        net = load(path, threads=threads, spinning=spinning, arena=arena)
         loaded = perf_counter()
-        cascade(np.zeros((1, *cascade.manifest.input.size), np.float32))
+        net(np.zeros((1, *net.manifest.input.size), np.float32))
     else:
-        session = open_session(path.read_bytes(), path.name, threads=threads)
+        model = path.read_bytes()
+        session = open_session(model, path.name, threads=threads, spinning=spinning, arena=arena)
         loaded = perf_counter()
         node = session.get_inputs()[0]
         image = np.zeros([1, *(int(size or 1) for size in node.shape[1:])], np.float32)
@@ -38,4 +41,6 @@ def measure(path: Path, threads: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(Path(sys.argv[1]), int(sys.argv[2]))))
+    path, threads, spinning, arena = sys.argv[1:]
+    setting = Setting(int(threads), spinning == "1", arena == "1")
+    print(json.dumps(measure(Path(path), setting)))

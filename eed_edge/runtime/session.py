@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from numpy.typing import NDArray
@@ -10,6 +11,23 @@ from eed_edge.errors import BundleError, DeviceError, InputError
 
 OLDEST_ONNXRUNTIME = (1, 20)
 CPU = ("CPUExecutionProvider",)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How sessions use the machine; the defaults of ``eed_edge.load``.
+
+    threads: threads that work on one call; the caller's own is one of them.
+    spinning: idle threads spin: lower latency alone, far higher beside other sessions.
+    arena: memory is kept for the next call instead of given back: faster, but more is held.
+    """
+
+    threads: int = 1
+    spinning: bool = False
+    arena: bool = True
+
+
+PLAIN = Setting()
 
 
 class Node(Protocol):
@@ -40,6 +58,7 @@ def open_session(
     *,
     threads: int = 1,
     spinning: bool = False,
+    arena: bool = True,
     providers: Sequence[str] = CPU,
 ) -> Session:
     """Make a session from a model's bytes, which it does not keep.
@@ -48,6 +67,7 @@ def open_session(
         name: what messages call the model, such as its file name.
         threads: threads that work on one call; the caller's own is one of them.
         spinning: let idle threads spin: lower latency alone, far higher beside other sessions.
+        arena: keep memory for the next call instead of giving it back: faster, but it holds more.
         providers: onnxruntime execution providers, the preferred one first.
 
     Raises:
@@ -63,6 +83,8 @@ def open_session(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_cpu_mem_arena = arena
+    options.enable_mem_pattern = arena  # a plan of memory is kept for every batch size that has come
     options.log_severity_level = 4  # errors come as exceptions
     for pool in ("intra", "inter"):
         options.add_session_config_entry(f"session.{pool}_op.allow_spinning", str(int(spinning)))

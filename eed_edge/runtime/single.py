@@ -5,7 +5,8 @@ The same rules as in ``gating`` and the same walk as in ``walk``; a test holds t
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from operator import mul, sub
+from itertools import repeat
+from operator import mul, sub, truediv
 from struct import Struct
 from typing import Any
 
@@ -83,7 +84,7 @@ def geometric(
 ) -> Answer | None:
     """As ``gating.geometric``."""
     mean = _mean(total, count)
-    clamped = [p if p > TINY else TINY for p in mean]
+    clamped = mean if min(mean) > TINY else [max(p, TINY) for p in mean]
     logs = list(map(math.log, clamped))
     exponent = parameters["g"] * max(logs)
     before = memory.get("logs")
@@ -108,4 +109,4 @@ RULES: dict[str, Rule] = {
 
 
 def _mean(total: Row, count: int) -> Row:
-    return [p / count for p in total]
+    return list(map(truediv, total, repeat(count)))

@@ -1,7 +1,8 @@
 """The whole ensemble in one ONNX file, ``cascade.onnx``: the gate is part of the graph."""
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +10,31 @@ import numpy as np
 
 from eed_edge.errors import BundleError, InferenceError
 from eed_edge.manifest import Manifest, parse
-from eed_edge.runtime import onnx_wire
+from eed_edge.runtime import onnx_wire, stream
 from eed_edge.runtime.cascade import CHUNK, Prediction
 from eed_edge.runtime.inputs import check_images
 from eed_edge.runtime.session import CPU, Session, open_session
-from eed_edge.runtime.walk import Floats
+from eed_edge.runtime.walk import Floats, Ints, nothing_usable
+
+logger = logging.getLogger(__name__)
 
 MANIFEST_KEY = "eed_edge.manifest"
-OUTPUTS = ("probabilities", "submodels_used")
+OUTPUTS = ("probabilities", "submodels_used", "failed_submodels")
 
 
 class SingleFile:
-    """A loaded ``cascade.onnx``; call it with images. One instance may serve many threads."""
+    """A loaded ``cascade.onnx``; call it with images. One instance may serve many threads.
+
+    It has no deadline: a graph has no clock.
+    """
+
+    deadline_ms = None
 
     def __init__(self, manifest: Manifest, session: Session) -> None:
         self.manifest = manifest
         self.session = session
+        members = len(manifest.submodels)
+        self.max_submodels = min(manifest.gate.max_submodels or members, members)
 
     def __call__(self, images: Floats) -> Prediction:
         """Classify images.
@@ -37,25 +47,37 @@ class SingleFile:
 
         Raises:
             InputError: an array of another shape, type or range, or with NaN.
-            InferenceError: a sub-model failed; unlike a bundle, the file cannot leave it out.
+            InferenceError: all sub-models failed for an image, or onnxruntime raised; unlike a bundle,
+                the file cannot go on after that.
         """
         check_images(images, self.manifest.input.size)
-        starts = range(0, max(1, len(images)), CHUNK)
-        parts = [self._run(images[at : at + CHUNK]) for at in starts]
-        probs = np.concatenate([part[0] for part in parts])
-        used = np.concatenate([part[1] for part in parts])
-        return Prediction(probs, probs.argmax(axis=1), used, used, True, ())
+        if len(images) <= CHUNK:
+            probs, used, failures = self._run(images)
+        else:
+            parts = [self._run(images[at : at + CHUNK]) for at in range(0, len(images), CHUNK)]
+            probs, used, failures = map(np.concatenate, zip(*parts, strict=True))
+        failed = self._failed(probs, failures) if np.count_nonzero(failures) else ()
+        return Prediction(probs, probs.argmax(axis=1), used, used, True, failed)
+
+    def predict_stream(self, items: Iterable[Floats]) -> Iterator[Prediction]:
+        """Answer images as they come; see ``Cascade.predict_stream``."""
+        return stream.predict_stream(self, items)
 
     def _run(self, images: Floats) -> Sequence[Any]:
         try:
-            answer = self.session.run(OUTPUTS, {self.manifest.input.name: images})
+            return self.session.run(OUTPUTS, {self.manifest.input.name: images})
         except Exception as error:  # onnxruntime's own exceptions share no other parent
             raise InferenceError(
-                f"the file failed: {' '.join(str(error).split())}; use the bundle"
+                f"the file failed: {' '.join(str(error).split())}; use the bundle, which leaves a failing"
+                " sub-model out"
             ) from error
-        if not np.isfinite(answer[0]).all():
-            raise InferenceError("a sub-model gave no usable answer; use the bundle, which leaves it out")
-        return answer
+
+    def _failed(self, probs: Floats, failures: Ints) -> tuple[int, ...]:
+        """The sub-models that failed for any image, from the bits ``(n,)`` of each."""
+        if lost := int(np.count_nonzero(np.isnan(probs).any(axis=1))):
+            raise nothing_usable(self.max_submodels, lost, len(probs))
+        bits = int(np.bitwise_or.reduce(failures))
+        return tuple(t for t in range(self.max_submodels) if bits >> t & 1)
 
 
 def load_file(
@@ -63,6 +85,7 @@ def load_file(
     *,
     threads: int = 1,
     spinning: bool = False,
+    arena: bool = True,
     providers: Sequence[str] = CPU,
 ) -> SingleFile:
     """Make a ``cascade.onnx`` ready to run; rule, threshold and caps are fixed inside it.
@@ -78,10 +101,24 @@ def load_file(
     except OSError as error:
         raise BundleError(f"cannot open {path}: {error.strerror}; check the path") from error
     onnx_wire.inspect(model, path.name)
-    session: Any = open_session(model, path.name, threads=threads, spinning=spinning, providers=providers)
+    session: Any = open_session(
+        model, path.name, threads=threads, spinning=spinning, arena=arena, providers=providers
+    )
     text = session.get_modelmeta().custom_metadata_map.get(MANIFEST_KEY)
     if text is None:
         raise BundleError(
             f"{path.name}: expected the metadata {MANIFEST_KEY}, got none; export --single-file"
         )
-    return SingleFile(parse(text.encode()), session)
+    if (found := tuple(node.name for node in session.get_outputs())) != OUTPUTS:
+        raise BundleError(
+            f"{path.name}: expected the outputs {', '.join(OUTPUTS)}, got {', '.join(found)}; export it again"
+        )
+    manifest = parse(text.encode())
+    if manifest.gate.deadline_ms is not None:
+        logger.warning(
+            "%s: the manifest's deadline of %g ms does not hold for a single file, whose graph has no clock;"
+            " load the bundle folder to keep it",
+            path.name,
+            manifest.gate.deadline_ms,
+        )
+    return SingleFile(manifest, session)

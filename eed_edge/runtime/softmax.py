@@ -6,6 +6,8 @@ middle between two float32 numbers.
 
 import math
 from collections.abc import Sequence
+from itertools import repeat
+from operator import sub, truediv
 from struct import Struct
 
 import numpy as np
@@ -41,7 +43,6 @@ def softmax_row(logits: Sequence[float], float32: Struct) -> Sequence[float] | N
     """
     if not math.isfinite(sum(logits)):
         return None
-    top = max(logits)
-    powers = [math.exp(logit - top) for logit in logits]
-    total = sum(powers)
-    return float32.unpack(float32.pack(*[power / total for power in powers]))
+    powers = list(map(math.exp, map(sub, logits, repeat(max(logits)))))
+    probs = list(map(truediv, powers, repeat(sum(powers))))
+    return float32.unpack(float32.pack(*probs))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eed_edge.errors import InferenceError, InputError
+from eed_edge.runtime.session import PLAIN, Setting
 
 Times = NDArray[np.float64]
 _STATUS = Path("/proc/self/status")
@@ -78,8 +79,8 @@ def peak_rss_mib() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def fresh_start(path: Path, *, threads: int = 1, runs: int = 3) -> dict[str, float]:
-    """What a program pays that loads a bundle folder or an ONNX file and answers one image.
+def fresh_start(path: Path, *, setting: Setting = PLAIN, runs: int = 3) -> dict[str, float]:
+    """What a program pays that loads a bundle folder, a cascade.onnx or a network and answers one image.
 
     Each run is a new process, so nothing is warm but the disk cache.
 
@@ -90,7 +91,8 @@ def fresh_start(path: Path, *, threads: int = 1, runs: int = 3) -> dict[str, flo
         InferenceError: the process failed.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", "eed_edge.runtime.fresh", str(path), str(threads)]
+    words = [str(path), *(str(int(value)) for value in (setting.threads, setting.spinning, setting.arena))]
+    command = [sys.executable, "-m", "eed_edge.runtime.fresh", *words]
     found: list[dict[str, Any]] = []
     for _ in range(runs):
         process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

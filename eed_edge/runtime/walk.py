@@ -124,7 +124,7 @@ def walk(
             rows = keep if rows is None else rows[keep]
             total, valid = total[keep], None if valid is None else valid[keep]
             memory = {name: array[keep] for name, array in memory.items()}
-    raise _nothing_usable(last, left, count)
+    raise nothing_usable(last, left, count)
 
 
 class _Answers:
@@ -183,7 +183,8 @@ def _count_left(stop: Bools) -> int:
     return len(stop) - int(np.count_nonzero(stop))
 
 
-def _nothing_usable(last: int, left: int, count: int) -> InferenceError:
+def nothing_usable(last: int, left: int, count: int) -> InferenceError:
+    """The error when all ``last`` allowed sub-models failed for ``left`` of ``count`` images."""
     return InferenceError(
         f"expected an answer for every image, but all {last} sub-models failed for {left} of {count}; "
         "check the images or allow more sub-models"

@@ -95,3 +95,19 @@ def test_a_damaged_calib_file_is_told(flow: Flow, tmp_path):
         result = call("export", run, tmp_path / "bundle")
         assert result.exit_code == 1
         assert "expected a whole NPZ file" in result.output
+
+
+def test_caps_given_at_export_are_the_defaults_of_the_bundle_and_the_file(flow: Flow, tmp_path):
+    folder = tmp_path / "bundle"
+    result = call("export", flow.run, folder, "--single-file", "--max-submodels", 1, "--deadline-ms", 5000)
+    assert result.exit_code == 0
+    assert "cascade.onnx keeps no deadline" in result.output
+    assert call("check", folder).exit_code == 0
+    net = eed_edge.load(folder)
+    assert (net.max_submodels, net.deadline_ms) == (1, 5000)
+    assert len(net.submodels) > 1
+    images = np.random.default_rng(0).random((9, *net.manifest.input.size), np.float32)
+    for path in (folder, folder / "cascade.onnx"):
+        assert set(eed_edge.load(path)(images).submodels_used) == {1}
+    free = eed_edge.load(folder, max_submodels=9, deadline_ms=float("inf"), threshold=2, rule="confidence")
+    assert set(free(images).submodels_used) == {len(net.submodels)}

@@ -1,19 +1,31 @@
 """The single file answers as the bundle it was made of, for every rule and any batch."""
 
 import dataclasses
+import logging
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 
 import eed_edge
 from eed_edge import manifest as contract
-from eed_edge.errors import BundleError, InputError
+from eed_edge.errors import BundleError, InferenceError, InputError
 from eed_edge.export.cascade_graph import to_cascade
 from eed_edge.export.graph import to_onnx
+from eed_edge.runtime import benchmark
 from eed_edge.runtime.gating import replay
 from eed_edge.train import nets
+from tests.conftest import call
+from tests.runtime.conftest import Tiny, as_images, cascade_that_says, models_that_say
+from tests.runtime.tiny_onnx import (
+    FAILS_UNLESS_SEVEN_IMAGES,
+    INFINITE_AT_0,
+    MINUS_INFINITE_AT_0,
+    NAN_AT_0,
+    linear,
+)
 
 MEMBERS, CLASSES = 4, 5
 IMAGES = np.random.default_rng(0).random((120, 3, 8, 8), np.float32)
@@ -43,7 +55,7 @@ def probs(models) -> np.ndarray:
 
 def run(model: bytes, images: np.ndarray) -> list[np.ndarray]:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    return session.run(None, {"images": images})
+    return session.run(None, {"images": images})[:2]
 
 
 def manifest_of(rule: str, parameters: dict[str, float], **gate) -> contract.Manifest:
@@ -105,7 +117,7 @@ def test_some_images_stop_early_and_some_do_not(models, probs):
 def test_answers_do_not_depend_on_the_batch(models, rule, parameters):
     model = to_cascade(models, manifest_of(rule, parameters))
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    whole = session.run(None, {"images": IMAGES[:20]})
+    whole = session.run(None, {"images": IMAGES[:20]})[:2]
     for i in range(20):
         one = session.run(None, {"images": IMAGES[i : i + 1]})
         np.testing.assert_allclose(one[0], whole[0][i : i + 1], atol=1e-5)
@@ -158,3 +170,111 @@ def test_settings_that_the_file_fixes_and_files_of_others_are_refused(models, tm
     (tmp_path / "cut.onnx").write_bytes(models[0][: len(models[0]) // 2])
     with pytest.raises(BundleError):
         eed_edge.load(tmp_path / "cut.onnx")
+
+
+def with_gate(
+    manifest: contract.Manifest, rule: str, parameters: dict[str, float], **gate
+) -> contract.Manifest:
+    return dataclasses.replace(manifest, gate=manifest_of(rule, parameters, **gate).gate)
+
+
+def single_file(path, models, manifest):
+    path.write_bytes(to_cascade(models, manifest))
+    return eed_edge.load(path)
+
+
+FAILURES = [
+    ("confidence", {"threshold": 0.6}),
+    ("agreement", {"votes": 1}),
+    ("agreement", {"votes": 2}),
+    ("geometric", {"g": 1.0, "k": 1.0}),
+    ("geometric", {"g": 0.1, "k": 3.0}),
+]
+
+
+@pytest.mark.parametrize("last", [NAN_AT_0, INFINITE_AT_0, MINUS_INFINITE_AT_0], ids=["nan", "inf", "-inf"])
+@pytest.mark.parametrize(("rule", "parameters"), FAILURES)
+def test_a_submodel_without_usable_logits_is_left_out_as_a_bundle_does(tmp_path, rule, parameters, last):
+    rng = np.random.default_rng(5)
+    said = rng.uniform(0.01, 1, (4, 300, 3))
+    said[:3][rng.random((3, 300)) < 0.4] = 0  # all of a row at once, or
+    said[3, ::7, 1] = 0  # a single logit
+    said[2, said[3, :, 1] == 0] = 0.5  # but never all sub-models
+    bundle = cascade_that_says(4, 3, rule=rule, parameters=parameters, last=last)
+    models, manifest = models_that_say(4, 3, last=last)
+    net = single_file(tmp_path / "cascade.onnx", models, with_gate(manifest, rule, parameters))
+    images = as_images(said)
+    expected, found = bundle(images), net(images)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_array_equal(found.submodels_used, expected.submodels_used)
+    np.testing.assert_allclose(found.probs, expected.probs, atol=1e-5)
+    assert found.failed_submodels == expected.failed_submodels
+    assert len(found.failed_submodels) > 1
+    for i in range(20):
+        assert net(images[i : i + 1]).failed_submodels == bundle(images[i : i + 1]).failed_submodels
+
+
+@pytest.mark.parametrize(("rule", "parameters"), FAILURES)
+def test_no_usable_submodel_is_nan_in_the_graph_and_an_error_of_load(tmp_path, rule, parameters):
+    said = np.random.default_rng(0).uniform(0.5, 0.6, (3, 4, 3))
+    said[:, 2] = 0
+    models, manifest = models_that_say(3, 3)
+    net = single_file(tmp_path / "cascade.onnx", models, with_gate(manifest, rule, parameters))
+    probs, used, failed = net.session.run(None, {"images": as_images(said)})
+    assert np.isnan(probs).all(axis=1).tolist() == [False, False, True, False]
+    assert (used[2], failed.tolist()) == (3, [0, 0, 0b111, 0])
+    with pytest.raises(InferenceError, match="all 3 sub-models failed for 1 of 4"):
+        net(as_images(said))
+
+
+def test_a_submodel_that_raises_inside_the_file_is_an_error_that_names_the_way_out(models, tmp_path):
+    broken = linear(
+        np.zeros((3 * 8 * 8, CLASSES)), np.zeros(CLASSES), size=(3, 8, 8), last=FAILS_UNLESS_SEVEN_IMAGES
+    )
+    manifest = manifest_of("confidence", {"threshold": 2.0})
+    net = single_file(tmp_path / "cascade.onnx", [models[0], broken, *models[2:]], manifest)
+    with pytest.raises(InferenceError, match=r"the file failed: .*; use the bundle, which leaves a failing"):
+        net(IMAGES[:3])
+
+
+def test_a_deadline_in_the_manifest_is_said_not_to_hold_for_the_file(models, tmp_path, caplog):
+    manifest = manifest_of("confidence", {"threshold": 0.6}, max_submodels=2, deadline_ms=7.5)
+    with caplog.at_level(logging.WARNING):
+        net = single_file(tmp_path / "cascade.onnx", models, manifest)
+    assert "cascade.onnx: the manifest's deadline of 7.5 ms does not hold for a single file" in caplog.text
+    assert net.deadline_ms is None
+    answer = net(IMAGES)
+    assert answer.complete
+    assert answer.submodels_used.max() == 2
+    with pytest.raises(
+        InputError, match=r"expected no deadline_ms for a single file.*got 5; load the bundle"
+    ):
+        eed_edge.load(tmp_path / "cascade.onnx", deadline_ms=5)
+    eed_edge.load(tmp_path / "cascade.onnx", deadline_ms=float("inf"))
+
+
+def test_a_file_of_other_outputs_is_refused(models, tmp_path):
+    model = onnx.load_from_string(to_cascade(models, manifest_of("agreement", {"votes": 2})))
+    del model.graph.output[2]
+    (tmp_path / "old.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(
+        BundleError, match=r"expected the outputs .*failed_submodels, got .*; export it again"
+    ):
+        eed_edge.load(tmp_path / "old.onnx")
+
+
+def test_the_file_is_timed_beside_the_bundle_and_run_by_the_command(tmp_path):
+    plain = Tiny(tmp_path / "bundle")
+    tiny = Tiny(tmp_path / "bundle", files={"cascade.onnx": to_cascade(plain.models, plain.manifest)})
+    latency = benchmark.measure(tiny.folder, tiny.images, networks={}, repeats=2)["latency"]
+    assert latency["single_file"].keys() == latency["dynamic"].keys()
+    for key in ("load_ms", "first_ms", "peak_rss_mib"):
+        assert latency[key].keys() == {"ensemble", "single_file"}
+        assert latency[key]["single_file"] > 0
+    np.savez(tmp_path / "x.npz", images=np.random.default_rng(0).integers(0, 256, (40, 4, 4, 3), np.uint8))
+    ways = [call("run", path, tmp_path / "x.npz") for path in (tiny.folder, tiny.folder / "cascade.onnx")]
+    assert ways[0].exit_code == ways[1].exit_code == 0
+    assert ways[0].stdout == ways[1].stdout
+    refused = call("run", tiny.folder / "cascade.onnx", tmp_path / "x.npz", "--threshold", 0.5)
+    assert refused.exit_code == 1
+    assert "threshold is fixed inside a single file" in refused.stderr

@@ -25,7 +25,9 @@ def entry(data):
     return contract.FileEntry(hashlib.sha256(data).hexdigest(), len(data))
 
 
-def make_manifest(models, files, *, rule="confidence", threshold=0.6, size=SIZE, classes=CLASSES, **gate):
+def make_manifest(
+    models, files, *, rule="confidence", threshold=0.6, size=SIZE, classes=CLASSES, metrics=None, **gate
+):
     loss = contract.RuleLoss(0.0, 0.0, 0.01, 1.0)
     parameters = contract.GateParameters(
         contract.Confidence(threshold), contract.Agreement(min(2, len(models))), contract.Geometric(1.0, 1.0)
@@ -49,6 +51,7 @@ def make_manifest(models, files, *, rule="confidence", threshold=0.6, size=SIZE,
         gate=contract.GateSpec(rule, parameters, **gate),
         calibration=contract.Calibration(10, "pgd20", 0.005, False, loss, loss, loss),
         files={name: entry(data) for name, data in files.items()},
+        metrics=metrics,
     )
 
 
@@ -102,8 +105,8 @@ class Tiny:
         (self.folder / "manifest.json").write_bytes(contract.dump(self.manifest))
 
 
-def cascade_that_says(members, classes, *, rule, parameters, max_submodels=None, **settings):
-    """A cascade of real models: the logits of sub-model t are 8 times row t of the image, exactly.
+def models_that_say(members, classes, *, last=tiny_onnx.NAN_AT_0):
+    """Real models and their manifest: the logits of sub-model t are 8 times row t of the image, exactly.
 
     Images are ``(n, 1, members, classes)``; a pixel of 0 makes that sub-model fail on that image.
     """
@@ -112,15 +115,14 @@ def cascade_that_says(members, classes, *, rule, parameters, max_submodels=None,
     for t in range(members):
         picks = np.zeros((members, classes, classes))
         picks[t] = 8 * np.eye(classes)
-        nan_at_0 = [
-            tiny_onnx.node("Div", ["y", "y"], ["one"]),
-            tiny_onnx.node("Mul", ["y", "one"], ["logits"]),
-        ]
-        models.append(
-            tiny_onnx.linear(picks.reshape(-1, classes), np.zeros(classes), size=size, last=nan_at_0)
-        )
+        models.append(tiny_onnx.linear(picks.reshape(-1, classes), np.zeros(classes), size=size, last=last))
     names = tuple(map(str, range(classes)))
-    manifest = make_manifest(models, {"golden.npz": b""}, size=size, classes=names)
+    return models, make_manifest(models, {"golden.npz": b""}, size=size, classes=names)
+
+
+def cascade_that_says(members, classes, *, rule, parameters, max_submodels=None, last=None, **settings):
+    """A cascade of ``models_that_say``."""
+    models, manifest = models_that_say(members, classes, last=last or tiny_onnx.NAN_AT_0)
     return Cascade(
         manifest,
         [Submodel(open_session(model, "x"), "logits") for model in models],

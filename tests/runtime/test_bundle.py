@@ -4,10 +4,11 @@ import shutil
 import sys
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import eed_edge
-from eed_edge.errors import BundleError, InputError
+from eed_edge.errors import BundleError, DeviceError, InputError
 from eed_edge.runtime import bundle as module
 from eed_edge.runtime.bundle import open_bundle
 from eed_edge.runtime.gating import replay
@@ -60,6 +61,25 @@ BAD_SETTINGS = [
 def test_settings_out_of_range_are_refused(tiny, settings, message):
     with pytest.raises(InputError, match=message):
         eed_edge.load(tiny.folder, **settings)
+
+
+def test_a_provider_that_is_not_there_is_refused_by_load(tiny):
+    with pytest.raises(DeviceError, match=r"expected a provider out of .*, got 'NoSuchProvider'; name one"):
+        eed_edge.load(tiny.folder, providers=["NoSuchProvider", "CPUExecutionProvider"])
+
+
+def test_an_onnxruntime_too_old_is_refused_by_load(tiny, monkeypatch):
+    monkeypatch.setattr(onnxruntime, "__version__", "1.19.0")
+    with pytest.raises(DeviceError, match=r"expected onnxruntime >= 1\.20, got 1\.19\.0; run: pip install"):
+        eed_edge.load(tiny.folder)
+
+
+@pytest.mark.parametrize("arena", [False, True])
+def test_threads_spinning_and_arena_reach_every_session(tiny, arena):
+    for submodel in eed_edge.load(tiny.folder, threads=2, spinning=True, arena=arena).submodels:
+        options = submodel.session.get_session_options()
+        assert (options.intra_op_num_threads, options.enable_cpu_mem_arena) == (2, arena)
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "1"
 
 
 def test_any_flipped_byte_of_any_file_is_found(tiny):

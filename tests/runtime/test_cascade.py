@@ -1,5 +1,7 @@
 import logging
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from struct import Struct
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ import eed_edge
 from eed_edge.errors import InferenceError, InputError
 from eed_edge.runtime import cascade as module
 from eed_edge.runtime.gating import replay
+from eed_edge.runtime.softmax import softmax as batch_softmax
+from eed_edge.runtime.softmax import softmax_row
 from tests.runtime.conftest import as_images, cascade_that_says, softmax
 from tests.runtime.tiny_onnx import FAILS_UNLESS_SEVEN_IMAGES
 
@@ -69,6 +73,31 @@ def test_a_batch_larger_than_a_chunk_is_answered_like_its_parts(monkeypatch):
     for name in FIELDS:
         assert np.array_equal(getattr(net(images), name), getattr(whole, name))
     assert np.array_equal(net.member_probs(images)[:, 20:30], net.member_probs(images[20:30]))
+
+
+def test_a_huge_batch_goes_in_chunks_and_its_memory_grows_with_the_answers_only(tiny, monkeypatch):
+    net, answer = eed_edge.load(tiny.folder, threshold=0.6), 4 + 3 * 8 + 3 * 4  # bytes, roughly, per image
+    sizes = set()
+    run = net.submodels[0].session.run
+    monkeypatch.setattr(
+        net.submodels[0].session,
+        "run",
+        lambda names, feed: sizes.add(len(feed["images"])) or run(names, feed),
+        raising=False,
+    )
+
+    def peak(images):
+        tracemalloc.start()
+        net(images)
+        held = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return held
+
+    few, many = tiny.images[np.arange(1024) % 20], tiny.images[np.arange(16384) % 20]
+    peak(few)
+    assert peak(many) - peak(few) < 3 * answer * (len(many) - len(few))
+    assert max(sizes) == module.CHUNK
+    assert many[0].nbytes > 3 * answer  # a copy of the batch would have shown
 
 
 def test_only_undecided_images_go_on_and_nothing_is_copied_while_all_do():
@@ -145,12 +174,14 @@ def test_one_bad_pixel_among_many_images_is_found_and_the_borders_are_fine(tiny)
     net, images = eed_edge.load(tiny.folder), tiny.images.copy()
     images[:2, 0, 0] = [[0.0] * 4, [1.0] * 4]
     images[2, 0, 0, 0] = -0.0
-    net(images)
+    whole = net(images)
+    assert np.array_equal(np.concatenate([net(image[None]).probs for image in images]), whole.probs)
     images[2] = 0.5
     for bad in (np.nextafter(np.float32(1), np.float32(2)), np.float32(-1e-30), np.nan):
         images[11, 1, 2, 3] = bad
-        with pytest.raises(InputError, match="expected pixels"):
-            net(images)
+        for some in (images, images[11:12]):
+            with pytest.raises(InputError, match="expected pixels"):
+                net(some)
 
 
 @pytest.mark.parametrize("count", [1, 4])
@@ -197,3 +228,13 @@ def test_many_classes_are_answered_like_few():
     images = as_images(random_said(3, 6, members=2, classes=70))
     whole = net(images)
     assert np.array_equal(whole.probs, np.concatenate([net(image[None]).probs for image in images]))
+
+
+def test_one_row_and_a_batch_have_the_same_softmax_even_of_huge_logits():
+    rng = np.random.default_rng(0)
+    logits = (rng.normal(0, 1, (200, 5)) * 10.0 ** rng.uniform(-3, 6, (200, 1))).astype(np.float32)
+    probs, failed = batch_softmax(logits)
+    assert failed is None
+    rows = [softmax_row(row.tolist(), Struct("5f")) for row in logits]
+    assert np.array_equal(np.array(rows, np.float32), probs)
+    assert np.allclose(probs, softmax(logits), atol=1e-6)

@@ -98,6 +98,7 @@ def test_settings_of_run_reach_the_cascade(tiny, pictures):
     assert used("--threshold", 0.999999, "--max-submodels", 2) == [2] * 4
     assert used("--rule", "agreement", "--threshold", 3) == [3] * 4
     assert used("--rule", "geometric", "--max-submodels", 1, "--threads", 2) == [1] * 4
+    assert used("--threshold", 0, "--threads", 2, "--spinning", "--no-arena") == [1] * 4
 
 
 def test_a_deadline_is_for_each_image_and_shows(tiny, pictures):
@@ -138,6 +139,10 @@ WRONG_CALLS = [
     (["run", "BUNDLE", "x.png", "--deadline-ms", "-1"], "'--deadline-ms'"),
     (["run", "BUNDLE", "x.png", "--rule", "vote"], "'vote' is not one of"),
     (["bench", "BUNDLE", "--repeats", "0"], "'--repeats'"),
+    (
+        ["bench", "BUNDLE", "--tune", "--threads", "2"],
+        "--tune tries --threads, --spinning and --arena itself",
+    ),
     (["bench", "BUNDLE", "--run", "nowhere"], "nowhere is not a folder"),
     (["fly"], "No such command 'fly'"),
     (["check"], "Missing argument 'BUNDLE'"),
@@ -166,42 +171,6 @@ def test_check_of_a_damaged_bundle_exits_with_1_and_one_line(tiny):
         assert (found.exit_code, found.stdout, len(found.stderr.splitlines())) == (1, "", 1)
         assert found.stderr.startswith("error: ")
         path.write_bytes(whole)
-
-
-def test_bench_prints_a_table_and_puts_its_figures_into_the_run_s_report(make_tiny, tmp_path):
-    tiny, run = make_tiny(), tmp_path / "run"
-    run.mkdir()
-    (run / "dense.onnx").write_bytes(tiny.models[0])
-    (run / "report.json").write_text('{"seed": 3, "submodels_used": {"pgd20": 2.5}}')
-    found = call("bench", tiny.folder, "--run", run, "--repeats", 2, "--json", tmp_path / "out.json")
-    assert found.exit_code == 0, found.stderr
-    for text in (
-        "20 golden images",
-        "indicative",
-        "dense",
-        "static",
-        "dynamic",
-        "sub-model 2",
-        "speed-up over dense",
-    ):
-        assert text in found.stdout
-    report, alone = (
-        json.loads((run / "report.json").read_text()),
-        json.loads((tmp_path / "out.json").read_text()),
-    )
-    assert report["seed"] == 3
-    assert set(report["submodels_used"]) == {"pgd20", "clean"}
-    assert report["latency"] == alone["latency"]
-    assert alone["latency"]["indicative"] is True
-    assert {"machine", "commit"} <= alone.keys()
-
-
-def test_bench_without_a_dense_network_says_so(tiny, tmp_path):
-    pixels = np.zeros((2, 4, 4, 3), np.uint8)
-    (tmp_path / "x.npz").write_bytes(npz(images=pixels))
-    found = call("bench", tiny.folder, "--images", tmp_path / "x.npz", "--repeats", 1)
-    assert "no dense network to compare with" in found.stdout
-    assert "indicative" not in found.stdout
 
 
 ERRORS = [

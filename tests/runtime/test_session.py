@@ -27,8 +27,15 @@ def test_a_session_has_the_threads_and_spinning_asked_for(spinning):
         assert options.get_session_config_entry(f"session.{pool}_op.allow_spinning") == str(int(spinning))
 
 
+@pytest.mark.parametrize("arena", [False, True])
+def test_a_session_keeps_memory_only_if_it_may(arena):
+    options = open_session(SOUND, "a", arena=arena).get_session_options()
+    assert (options.enable_cpu_mem_arena, options.enable_mem_pattern) == (arena, arena)
+
+
 def test_one_thread_and_no_spinning_is_the_default():
     options = open_session(SOUND, "a").get_session_options()
+    assert options.enable_cpu_mem_arena
     assert options.intra_op_num_threads == 1
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from eed_edge.errors import BundleError, InferenceError, InputError
-from eed_edge.runtime import benchmark, fresh, timing
+from eed_edge.runtime import benchmark, bundle, fresh, timing
+from eed_edge.runtime.session import PLAIN, Setting, open_session
 from eed_edge.runtime.timing import fresh_start, interleaved, peak_rss_mib, summary
 from tests.runtime.conftest import npz
 
@@ -82,7 +83,7 @@ def test_a_fresh_process_loads_and_answers_a_bundle_and_a_network(tiny):
 
 def test_the_cost_of_a_start_is_measured_from_loading_to_the_first_answer(tiny):
     for path in (tiny.folder, tiny.folder / "submodel-0.onnx"):
-        found = fresh.measure(path, threads=1)
+        found = fresh.measure(path, PLAIN)
         assert 0 < found["first_ms"] < found["load_ms"] + 1000
 
 
@@ -102,6 +103,7 @@ def test_a_benchmark_has_the_fields_of_the_report(make_tiny, tmp_path):
     for name in ("dense", "narrow", "static", "dynamic"):
         assert set(latency[name]) == PERCENTILES
     assert (latency["threads"], latency["repeats"], latency["images"]) == (1, 2, 20)
+    assert (latency["spinning"], latency["arena"], latency["batch"]) == (False, True, 1)
     assert len(latency["submodels"]) == 3
     assert latency["speedup_mean"] == latency["dense"]["mean_ms"] / latency["dynamic"]["mean_ms"]
     assert latency["speedup_worst"] == latency["dense"]["p50_ms"] / latency["static"]["p50_ms"]
@@ -109,6 +111,22 @@ def test_a_benchmark_has_the_fields_of_the_report(make_tiny, tmp_path):
     for key in ("load_ms", "first_ms", "peak_rss_mib"):
         assert set(latency[key]) == {"dense", "narrow", "ensemble"}
     assert 1 < figures["submodels_used"]["clean"] < 3
+
+
+def test_a_benchmark_uses_the_setting_everywhere_and_whole_batches(make_tiny, monkeypatch):
+    tiny, asked = make_tiny(files={"dense.onnx": make_tiny().models[0]}), []
+
+    def opened(*arguments, threads, spinning, arena, **others):
+        asked.append((threads, spinning, arena))
+        return open_session(*arguments, threads=threads, spinning=spinning, arena=arena, **others)
+
+    monkeypatch.setattr(bundle, "open_session", opened)
+    monkeypatch.setattr(benchmark, "open_session", opened)
+    networks = benchmark.find_networks(tiny.folder, None)
+    setting = Setting(2, True, False)
+    figures = benchmark.measure(tiny.folder, tiny.images, networks=networks, setting=setting, batch=8)
+    assert asked == [(2, True, False)] * 4
+    assert (figures["latency"]["batch"], figures["latency"]["images"]) == (8, 16)
 
 
 def test_speedups_and_overhead_are_ratios_of_what_was_timed():

@@ -57,4 +57,7 @@ def linear(weight, bias, *, size=(3, 4, 4), last=()):
     return model(graph(nodes, tensors, inputs, outputs))
 
 
+NAN_AT_0 = [node("Div", ["y", "y"], ["one"]), node("Mul", ["y", "one"], ["logits"])]
+INFINITE_AT_0 = [node("Reciprocal", ["y"], ["logits"])]
+MINUS_INFINITE_AT_0 = [node("Log", ["y"], ["logits"])]
 FAILS_UNLESS_SEVEN_IMAGES = [node("Reshape", ["y", "never"], ["logits"])]

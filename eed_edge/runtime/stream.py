@@ -1,0 +1,33 @@
+"""Answers for a camera or a folder: one item in, one prediction out, nothing kept."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eed_edge.errors import InputError
+
+if TYPE_CHECKING:
+    from eed_edge.runtime.cascade import Prediction
+    from eed_edge.runtime.walk import Floats
+
+
+def predict_stream(
+    net: "Callable[[Floats], Prediction]", items: "Iterable[Floats]"
+) -> "Iterator[Prediction]":
+    """Answer items one by one as they are asked for; see ``Cascade.predict_stream``."""
+    numbers = count()  # not enumerate, whose tuple keeps the last item alive
+    for item in items:
+        index = next(numbers)
+        try:
+            prediction = net(_as_batch(item))
+        except InputError as error:
+            raise InputError(f"item {index} of the stream: {error}") from error
+        del item  # it must not wait here for the next one
+        yield prediction
+
+
+def _as_batch(item: Any) -> Any:
+    """One image becomes a batch of one; whatever is neither is left for ``check_images`` to name."""
+    return item[None] if isinstance(item, np.ndarray) and item.ndim == 3 else item

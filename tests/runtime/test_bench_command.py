@@ -1,0 +1,98 @@
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import eed_edge
+from tests.conftest import call
+from tests.runtime.conftest import npz
+
+
+@pytest.fixture
+def with_run(make_tiny, tmp_path):
+    """A bundle and the run it was exported from, as far as bench looks at that."""
+    run = tmp_path / "run"
+    (run / "joint").mkdir(parents=True)
+    weights = [b"one", b"two", b"three"]
+    for i, data in enumerate(weights):
+        (run / "joint" / f"member-{i}.safetensors").write_bytes(data)
+    (run / "joint.json").write_text('{"members": [{}, {}, {}]}')
+    digest = hashlib.sha256(b"onetwothree").hexdigest()
+    return make_tiny(metrics={"weights_sha256": digest}), run
+
+
+def test_bench_prints_a_table_and_puts_its_figures_into_the_run_s_report(with_run, tmp_path):
+    tiny, run = with_run
+    (run / "dense.onnx").write_bytes(tiny.models[0])
+    old = {"seed": 3, "submodels_used": {"pgd20": 2.5}, "latency": {"narrow": {"p50_ms": 1}}}
+    (run / "report.json").write_text(json.dumps(old))
+    found = call("bench", tiny.folder, "--run", run, "--repeats", 2, "--json", tmp_path / "out.json")
+    assert found.exit_code == 0, found.stderr
+    for text in (
+        "20 golden images",
+        "indicative",
+        "dense",
+        "static",
+        "dynamic",
+        "sub-model 2",
+        "speed-up over dense",
+    ):
+        assert text in found.stdout
+    report, alone = (
+        json.loads((run / "report.json").read_text()),
+        json.loads((tmp_path / "out.json").read_text()),
+    )
+    assert report["seed"] == 3
+    assert set(report["submodels_used"]) == {"pgd20", "clean"}
+    assert report["latency"] == alone["latency"]
+    assert alone["latency"]["indicative"] is True
+    assert {"machine", "commit", "commands"} <= alone.keys()
+
+
+def test_bench_refuses_a_run_that_the_bundle_was_not_exported_from(with_run, make_tiny):
+    tiny, run = with_run
+    member = run / "joint" / "member-1.safetensors"
+    member.write_bytes(b"2")
+    found = call("bench", tiny.folder, "--run", run)
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert f"the bundle was not exported from {run} as it is now; export it again" in found.stderr
+    member.unlink()
+    assert "member" in call("bench", tiny.folder, "--run", run).stderr
+    (run / "joint.json").write_text("{}")
+    assert "got: KeyError; name that run" in call("bench", tiny.folder, "--run", run).stderr
+    assert not (run / "report.json").exists()
+
+
+def test_bench_measures_what_it_is_told(tiny, tmp_path):
+    words = ("--threads", 2, "--spinning", "--no-arena", "--batch", 5, "--repeats", 1)
+    found = call("bench", tiny.folder, *words, "--json", tmp_path / "out.json")
+    assert found.exit_code == 0, found.stderr
+    latency = json.loads((tmp_path / "out.json").read_text())["latency"]
+    names = ("threads", "spinning", "arena", "batch", "repeats", "images")
+    assert [latency[name] for name in names] == [2, True, False, 5, 1, 20]
+
+
+def test_tune_tries_the_grid_and_prints_arguments_that_load_and_run_take(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    found = call("bench", tiny.folder, "--tune", "--repeats", 2, "--json", tmp_path / "tuned.json")
+    assert found.exit_code == 0, found.stderr
+    rows = json.loads((tmp_path / "tuned.json").read_text())["tuned"]
+    assert len(rows) == 6
+    load, run = (line.strip() for line in found.stdout.splitlines()[-2:])
+    net = eval(load, {"eed_edge": eed_edge})
+    options = net.submodels[0].session.get_session_options()
+    assert options.intra_op_num_threads == rows[0]["threads"]
+    assert options.enable_cpu_mem_arena == rows[0]["arena"]
+    Image.new("RGB", (4, 4)).save(tmp_path / "x.png")
+    words = [str(tmp_path / "x.png") if word == "FILE..." else word for word in run.split()[1:]]
+    assert call(*words).exit_code == 0
+
+
+def test_bench_without_a_dense_network_says_so(tiny, tmp_path):
+    pixels = np.zeros((2, 4, 4, 3), np.uint8)
+    (tmp_path / "x.npz").write_bytes(npz(images=pixels))
+    found = call("bench", tiny.folder, "--images", tmp_path / "x.npz", "--repeats", 1)
+    assert "no dense network to compare with" in found.stdout
+    assert "indicative" not in found.stdout
