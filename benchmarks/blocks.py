@@ -1,15 +1,15 @@
 """Programs that take turns block by block: inside a block nothing else runs, so caches are each one's own."""
 
 from collections.abc import Callable, Mapping, Sequence
-from time import perf_counter, thread_time
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-CLOCKS: dict[str, Callable[[], float]] = {"wall": perf_counter, "cpu": thread_time}
-"""cpu: the calling thread's own time, for one thread on a machine that has other work."""
+CLOCKS: dict[str, Callable[[], float]] = {"wall": perf_counter, "cpu": process_time}
+"""cpu: this process's own time, for programs of one thread on a machine that has other work."""
 
 
 def in_blocks(

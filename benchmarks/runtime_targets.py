@@ -213,7 +213,7 @@ def answer_in(net: Answer, images: Floats, batch: int) -> Any:
     type=click.Choice(list(CLOCKS)),
     default="wall",
     show_default=True,
-    help="cpu: the thread's own time, for a machine with other work; everything here runs on one thread.",
+    help="cpu: the process's own time, for a machine with other work; everything here runs on one thread.",
 )
 @click.option("--json", "target", type=click.Path(path_type=Path), default=RESULTS / "runtime.json")
 def main(npz: Path | None, n: int, rounds: int, seed: int, clock: str, target: Path) -> None:
