@@ -111,6 +111,7 @@ def _official(
         raise DeviceError(
             "AutoAttack needs pyautoattack, which is not installed; pip install 'eed-edge[attack]'"
         ) from error
+    images = images.contiguous()  # AutoAttack takes views that channels-last images do not have
     with torch.random.fork_rng(devices=[]), attacks.frozen(net), _trace_kept():
         with torch.no_grad():
             classes = net(images[:1]).shape[1]
@@ -165,6 +166,7 @@ def deepfool(net: nn.Module, images: Tensor, labels: Tensor, threat: Threat) -> 
         raise DeviceError(
             "DeepFool needs foolbox, which is not installed; pip install 'eed-edge[attack]'"
         ) from error
+    images = images.contiguous()
     with attacks.frozen(net):
         with torch.no_grad():
             classes = net(images[:1]).shape[1]

@@ -5,6 +5,7 @@ import torch
 
 from eed_edge.evaluate import attacks
 from eed_edge.evaluate.attacks import Threat
+from eed_edge.train import nets
 from tests.evaluate.linear import classifier, exact_l2, exact_linf
 
 SIZE = (1, 6, 6)
@@ -63,6 +64,23 @@ def test_deepfool_fools_a_linear_classifier_just_where_its_l2_ball_reaches(class
     found = fooled(net, attacked, labels)
     assert not found[distance > radius * 1.001].any()
     assert found[distance < radius * 0.97].all()  # the overshoot of 0.02 takes some of the ball
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [attacks.pgd20, attacks.short_apgd, attacks.apgd, attacks.autoattack, attacks.cw, attacks.deepfool],
+)
+def test_channels_last_colour_images_through_convolutions_are_attacked_as_any(attack, monkeypatch):
+    monkeypatch.setattr(attacks, "AUTOATTACK_STEPS", 4)
+    net = nets.build("resnet18", classes=5, channels=3, width=4).eval()
+    images = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        labels = net(images).argmax(1)
+    last = images.to(memory_format=torch.channels_last)
+    assert not last.is_contiguous()
+    attacked = attack(net, last, labels, Threat(0.05, 0))
+    assert attacked.shape == images.shape
+    assert attacked.isfinite().all()
 
 
 def test_the_l2_radius_is_the_usual_one_on_cifar10():
