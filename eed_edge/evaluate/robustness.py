@@ -114,9 +114,12 @@ def evaluate(
         figures |= parts
         figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]
         arrays |= examples
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-    write_whole(run.path / "evaluation.npz", stream.getvalue())
+    else:  # a part of the suite leaves what the whole of it has found
+        del figures["prefixes"], figures["suite"]
+    if not only or not (run.path / "evaluation.npz").exists():
+        stream = io.BytesIO()
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+        write_whole(run.path / "evaluation.npz", stream.getvalue())
     merged = _merge(run, bundle, figures)
     shutil.rmtree(folder, ignore_errors=True)
     return merged

@@ -236,3 +236,17 @@ def test_a_prefix_is_judged_by_its_own_mean_on_images_attacked_against_itself(de
     with torch.no_grad():
         alone = (defences.ensemble.members[0](images).argmax(1) == labels).float().mean().item()
     assert rows[0]["clean"] == pytest.approx(alone)
+
+
+def test_a_part_of_the_suite_leaves_what_the_whole_of_it_has_found(flow: Flow):
+    assert call("attack", flow.run, flow.bundle, *ONE).exit_code == 0
+    before = json.loads((flow.run / "report.json").read_text())
+    images = (flow.run / "evaluation.npz").read_bytes()
+    assert call("attack", flow.run, flow.bundle, "--images", 30, "--only", "pgd20").exit_code == 0
+    after = json.loads((flow.run / "report.json").read_text())
+    assert after["accuracy"]["pgd20"]["images"] == 30
+    assert after["accuracy"]["apgd"] == before["accuracy"]["apgd"]
+    assert {part: after[part] for part in ("prefixes", "adaptive", "curves", "suite")} == {
+        part: before[part] for part in ("prefixes", "adaptive", "curves", "suite")
+    }
+    assert (flow.run / "evaluation.npz").read_bytes() == images
