@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from eed_edge.evaluate.attacks import Threat, pgd20
 from eed_edge.evaluate.defences import Defences, Watch
 from eed_edge.evaluate.stop_rule import StopRule
 from eed_edge.export.calibrate import NEVER
@@ -22,13 +23,11 @@ from eed_edge.runtime.gating import replay
 from eed_edge.runtime.lane import Submodel
 from eed_edge.runtime.timing import interleaved
 from eed_edge.runtime.walk import Bools, Floats
-from eed_edge.train import attacks
 from eed_edge.train.batches import Images, as_float
 
 BATCH = 250
 EPS_SHARES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 """Radii of the curve, in units of the recipe's eps."""
-PGD_STEPS = 20
 TIMED_IMAGES = 100
 Answer = Callable[[Tensor], NDArray[np.int64]]
 
@@ -37,7 +36,7 @@ Answer = Callable[[Tensor], NDArray[np.int64]]
 class Said:
     """What every sub-model says of ``n`` images.
 
-    clean: ``(members, n, k)`` float32 probabilities, NaN rows where one gave no usable answer.
+    clean: ``(members, n, k)`` float32 probabilities.
     attacked: ``(prefixes, members, n, k)``, on the images made against each prefix of the members.
     labels: ``(n,)`` true classes.
     """
@@ -45,21 +44,6 @@ class Said:
     clean: Floats
     attacked: Floats
     labels: NDArray[np.int64]
-
-
-def said(deployed: Cascade, images: Images, attacked: Sequence[Tensor]) -> Said:
-    """Ask the exported files about the images and about what was made of them.
-
-    Args:
-        attacked: for each prefix the images made against its mean, ``(n, c, h, w)`` in [0, 1].
-    """
-    clean, *rest = (member_probs(deployed, each) for each in (as_float(images.images), *attacked))
-    return Said(clean, np.stack(rest), images.labels.cpu().numpy())
-
-
-def member_probs(deployed: Cascade, images: Tensor) -> Floats:
-    """What every exported sub-model says of float images ``(n, c, h, w)``: ``(members, n, k)``."""
-    return deployed.member_probs(_numpy(images))
 
 
 def submodel_ms(deployed: Cascade, images: Tensor) -> list[float]:
@@ -174,12 +158,11 @@ def against_eps(
     }
     judged["dynamic"] = defences.prefixes, partial(_deployed_labels, defences.deployed)
     right = {name: np.ones(len(images), np.bool_) for name in judged}
-    generator = torch.Generator(given.device).manual_seed(seed)
     rows = []
     for i, share in enumerate(EPS_SHARES):
         for j, (name, (targets, answer)) in enumerate(judged.items(), 1):
             for target in targets if share else targets[:1]:
-                _attack_rest(target, answer, given, labels, right[name], share * eps, generator)
+                _attack_rest(target, answer, given, labels, right[name], Threat(share * eps, seed))
             watch("eps", i * len(judged) + j, len(EPS_SHARES) * len(judged))
         rows.append(
             {"eps_255": share * eps * 255, **{name: float(each.mean()) for name, each in right.items()}}
@@ -193,19 +176,15 @@ def _attack_rest(
     images: Tensor,
     labels: Tensor,
     right: Bools,
-    eps: float,
-    generator: torch.Generator,
+    threat: Threat,
 ) -> None:
     """Attack the images still ``right``, which is brought up to date."""
     rows = np.flatnonzero(right)
     for at in range(0, len(rows), BATCH):
         part = rows[at : at + BATCH]
         batch, truth = images[part], labels[part]
-        if eps:
-            with attacks.frozen(target):
-                batch = attacks.pgd(
-                    target, batch, truth, eps=eps, step=eps / 4, steps=PGD_STEPS, generator=generator
-                )
+        if threat.eps:
+            batch = pgd20(target, batch, truth, threat)
         right[part] = answer(batch) == truth.cpu().numpy()
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from eed_edge.evaluate.attacks import SETTINGS
 from eed_edge.evaluate.defences import Bools
-from eed_edge.evaluate.suite import Job, Outcome, Suite
+from eed_edge.evaluate.suite import Job, Outcome, Suite, in_ball
 from eed_edge.report import wilson
 
 Outcomes = Mapping[str, Outcome]
@@ -55,11 +55,6 @@ def _adaptive_rows(outcomes: Outcomes, singles: list[str]) -> dict[str, Bools]:
         name: _all(*(outcome.right[name] for outcome in items if name in outcome.right))
         for name in (*singles, "static", "dynamic")
     }
-
-
-def in_ball(job: str) -> bool:
-    """Whether the job keeps to the l_inf ball, so that it counts in the adaptive list."""
-    return not job.startswith("deepfool")
 
 
 def adaptive(outcomes: Outcomes, todo: list[Job]) -> dict[str, Any]:

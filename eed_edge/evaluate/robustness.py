@@ -10,7 +10,7 @@ import hashlib
 import io
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,18 @@ from numpy.typing import NDArray
 
 from eed_edge import report
 from eed_edge.errors import InputError
-from eed_edge.evaluate import beside, results, sharing
+from eed_edge.evaluate import beside, results
 from eed_edge.evaluate.attacks import Threat
 from eed_edge.evaluate.cost import costs
 from eed_edge.evaluate.defences import Defences, Watch
 from eed_edge.evaluate.suite import Outcome, Suite, jobs, run_batch, suite
 from eed_edge.files import write_whole
-from eed_edge.pipeline import choose_device
 from eed_edge.runtime.bundle import load
 from eed_edge.train import checkpoint, data
 from eed_edge.train.batches import Images, as_float
 from eed_edge.train.data import Split
+from eed_edge.train.devices import choose_device, on_device
+from eed_edge.train.distributed import Processes, joined
 from eed_edge.train.run import Run, read_json
 
 FORMAT = 1
@@ -82,29 +83,40 @@ def evaluate(
         InputError: more images than test has, no such suite or attack.
     """
     chosen = suite(suite_name, only)
-    defences = _defences(run, bundle, device)
-    splits = data.for_recipe(run.recipe, root)
-    run.check_data(splits)
-    kept = _kept(splits.test, images, run.recipe.seed)
-    threat = Threat(run.recipe.base.eps_255 / 255, run.recipe.seed)
-    part = Images(torch.from_numpy(kept.images), torch.from_numpy(kept.labels))
-    folder = run.path / f"attack-{_key(run, bundle, kept, chosen)[:12]}"
-    outcomes = _attacked(defences, chosen, part, threat=threat, folder=folder, device=device, watch=watch)
-    if outcomes is None:
+    with joined(choose_device(device)) as (processes, where):
+        defences = _defences(run, bundle, where)
+        splits = data.for_recipe(run.recipe, root)
+        run.check_data(splits)
+        kept = _kept(splits.test, images, run.recipe.seed)
+        part = on_device(kept, torch.device("cpu"))
+        threat = Threat(run.recipe.base.eps_255 / 255, run.recipe.seed)
+        folder = run.path / f"attack-{_key(run, bundle, kept, chosen)[:12]}"
+        outcomes = _attacked(
+            defences,
+            chosen,
+            part,
+            threat=threat,
+            folder=folder,
+            where=where,
+            processes=processes,
+            watch=watch,
+        )
+    if not processes.first:
         return {}
     figures = _figures(run, defences, chosen, outcomes, kept.labels)
     if command:
         figures["commands"] = {"attack": command}
-    arrays = {
-        "images": kept.images[:KEPT_IMAGES].transpose(0, 2, 3, 1),
-        "labels": kept.labels[:KEPT_IMAGES],
-        "submodels_used": outcomes["clean on all"].submodels_used[:KEPT_IMAGES],
-    }
-    if not only:
-        on_cpu = Defences(_moved(defences.singles), defences.ensemble.cpu(), defences.deployed)
+    examples: dict[str, NDArray[Any]] = {}
+    if only:  # a part of the suite leaves what the whole of it has found
+        del figures["prefixes"], figures["suite"]
+    else:
         parts, examples = beside.measure(
             run,
-            on_cpu,
+            Defences(
+                {name: net.cpu() for name, net in defences.singles.items()},
+                defences.ensemble.cpu(),
+                defences.deployed,
+            ),
             part[slice(0, KEPT_IMAGES)],
             outcomes,
             threat=threat,
@@ -113,47 +125,51 @@ def evaluate(
         )
         figures |= parts
         figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]
-        arrays |= examples
-    else:  # a part of the suite leaves what the whole of it has found
-        del figures["prefixes"], figures["suite"]
     if not only or not (run.path / "evaluation.npz").exists():
-        stream = io.BytesIO()
-        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-        write_whole(run.path / "evaluation.npz", stream.getvalue())
-    merged = _merge(run, bundle, figures)
+        _save(run.path / "evaluation.npz", kept, outcomes["clean on all"].submodels_used, examples)
+    evaluated = _files(run, bundle).hexdigest()
+    merged = _merge(run.path / "report.json", {**figures, "evaluated": evaluated})
     shutil.rmtree(folder, ignore_errors=True)
     return merged
 
 
-def _merge(run: Run, bundle: Path, figures: dict[str, Any]) -> dict[str, Any]:
+def _save(path: Path, kept: Split, used: NDArray[np.int64], examples: Mapping[str, NDArray[Any]]) -> None:
+    """The first images that were judged, how many sub-models each took, and the strip of examples."""
+    stream = io.BytesIO()
+    np.savez_compressed(
+        stream,
+        images=kept.images[:KEPT_IMAGES].transpose(0, 2, 3, 1),
+        labels=kept.labels[:KEPT_IMAGES],
+        submodels_used=used[:KEPT_IMAGES],
+        **examples,  # type: ignore[arg-type]
+    )
+    write_whole(path, stream.getvalue())
+
+
+def _merge(path: Path, figures: dict[str, Any]) -> dict[str, Any]:
     """Into the run's report; what was found about other files than these goes."""
+    stale = path.exists() and read_json(path).get("evaluated") != figures["evaluated"]
+    return report.merge(path, figures, without=PARTS if stale else ())
+
+
+def _files(run: Run, bundle: Path) -> "hashlib._Hash":
+    """SHA-256 of what was judged: the bundle, whose manifest names its weights, the base, the narrow net."""
     state = hashlib.sha256((bundle / "manifest.json").read_bytes())
-    for name in ("base.safetensors", "narrow.safetensors"):
-        state.update(_bytes(run.path / name))
-    path, evaluated = run.path / "report.json", state.hexdigest()
-    stale = path.exists() and read_json(path).get("evaluated") != evaluated
-    return report.merge(path, {**figures, "evaluated": evaluated}, without=PARTS if stale else ())
+    for path in (run.path / "base.safetensors", run.path / "narrow.safetensors"):
+        state.update(path.read_bytes() if path.exists() else b"none")
+    return state
 
 
-def _bytes(path: Path) -> bytes:
-    return path.read_bytes() if path.exists() else b"none"
-
-
-def _defences(run: Run, bundle: Path, device: str) -> Defences:
+def _defences(run: Run, bundle: Path, where: torch.device) -> Defences:
     deployed = load(bundle, deadline_ms=math.inf)
     run.check_belongs(deployed.manifest)
     singles = {"dense": run.base()}
     narrow = run.path / "narrow.safetensors"
     if narrow.exists():
         singles["narrow"] = checkpoint.load_net(narrow)[0]
-    where = choose_device(device)
     for net in singles.values():
         net.to(where).eval()
     return Defences(singles, run.ensemble().to(where), deployed)
-
-
-def _moved(nets: Any) -> Any:
-    return {name: net.cpu() for name, net in nets.items()}
 
 
 def _kept(test: Split, wanted: int | None, seed: int) -> Split:
@@ -173,10 +189,8 @@ def _drawn(available: int, wanted: int | None, seed: int) -> NDArray[np.int64]:
 
 def _key(run: Run, bundle: Path, kept: Split, chosen: Suite) -> str:
     """SHA-256 of everything that the outcomes of a batch depend on."""
-    state = hashlib.sha256(repr((FORMAT, BATCH, chosen.name, list(chosen.kinds), run.recipe.seed)).encode())
-    for path in (bundle / "manifest.json", run.path / "base.safetensors", run.path / "narrow.safetensors"):
-        state.update(_bytes(path))
-    state.update(run.weights_digest().encode())
+    state = _files(run, bundle)
+    state.update(repr((FORMAT, BATCH, chosen.name, list(chosen.kinds), run.recipe.seed)).encode())
     state.update(np.ascontiguousarray(kept.images).tobytes() + kept.labels.tobytes())
     return state.hexdigest()
 
@@ -188,14 +202,14 @@ def _attacked(
     *,
     threat: Threat,
     folder: Path,
-    device: str,
+    where: torch.device,
+    processes: Processes,
     watch: Watch,
-) -> dict[str, Outcome] | None:
-    """Every job on every batch; None in all processes but the first."""
+) -> dict[str, Outcome]:
+    """Every job on every batch, the batches shared out over the processes."""
     todo = jobs(defences, chosen)
-    where = choose_device(device)
     starts = range(0, len(part), BATCH)
-    own = list(starts)[sharing.rank() :: sharing.world()]
+    own = starts[processes.part]
     done, total = 0, len(own) * len(todo)
 
     def step(name: str) -> None:
@@ -215,10 +229,7 @@ def _attacked(
             folder=folder / f"{start:06d}",
             step=step,
         )
-    everyone = sharing.gathered(found)
-    if everyone is None:
-        return None
-    found = {start: outcomes for each in everyone for start, outcomes in each.items()}
+    found = {start: outcomes for each in processes.everyone(found) for start, outcomes in each.items()}
     return {job.name: Outcome.joined([found[start][job.name] for start in starts]) for job in todo}
 
 

@@ -102,6 +102,11 @@ class Job:
         return f"{self.kind} on {self.target}"
 
 
+def in_ball(job: str) -> bool:
+    """Whether the job of that name keeps to the l_inf ball, so that it counts in the adaptive list."""
+    return not job.startswith("deepfool")
+
+
 def jobs(defences: Defences, chosen: Suite) -> list[Job]:
     """All jobs in running order: clean, each kind on each network and prefix, then the extra items."""
 
@@ -241,7 +246,7 @@ def _wanted(job: Job, done: Mapping[str, Outcome], defences: Defences) -> Bools 
     if job.kind not in ("autoattack", "apgd", "adaptive"):  # these have a row of their own
         return _any([clean.right[column] for column in columns])
     if job.kind == "adaptive":
-        before = [outcome for name, outcome in done.items() if not name.startswith("deepfool")]
+        before = [outcome for name, outcome in done.items() if in_ball(name)]
     else:
         before = [clean, *(done[name] for name in done if name.startswith("pgd20"))]
         before += [done[name] for name in done if name.startswith(job.kind)]

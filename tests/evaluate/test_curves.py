@@ -119,14 +119,10 @@ def test_robust_diversity_is_taken_from_the_selection_and_left_out_of_older_ones
     assert curves.rd({"members": ["a", "b"], "rd": 0.1}, threshold=0.7) is None
 
 
-def test_what_the_exported_files_say_is_what_the_members_say_in_torch(defences, images_of_test):
-    batch = images_of_test.images.float() / 255
-    found = curves.said(defences.deployed, images_of_test, [batch, 1 - batch])
-    with torch.no_grad():
-        clean, negative = (defences.ensemble.each(x).softmax(2).numpy() for x in (batch, 1 - batch))
-    np.testing.assert_allclose(found.clean, clean, atol=1e-5)
-    np.testing.assert_allclose(found.attacked, np.stack([clean, negative]), atol=1e-5)
-    assert len(curves.submodel_ms(defences.deployed, batch)) == 2
+def test_every_sub_model_is_timed(defences, images_of_test):
+    found = curves.submodel_ms(defences.deployed, images_of_test.images.float() / 255)
+    assert len(found) == 2
+    assert min(found) > 0
 
 
 class Deployed:

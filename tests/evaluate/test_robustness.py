@@ -29,7 +29,7 @@ def defences(flow: Flow) -> Defences:
 
 
 @pytest.fixture(scope="module")
-def test_split(flow: Flow):
+def images_and_labels(flow: Flow):
     test = data.for_recipe(open_run(flow.run).recipe, None).test
     images = torch.from_numpy(test.images[:60]).float() / 255
     return images, torch.from_numpy(test.labels[:60])
@@ -43,8 +43,10 @@ def attacked(defences, images, labels, folder, *, eps: float) -> tuple[list, dic
     return todo, outcomes
 
 
-def test_without_an_attack_radius_every_attacked_accuracy_is_the_clean_one(defences, test_split, tmp_path):
-    todo, outcomes = attacked(defences, *test_split, tmp_path, eps=0.0)
+def test_without_an_attack_radius_every_attacked_accuracy_is_the_clean_one(
+    defences, images_and_labels, tmp_path
+):
+    todo, outcomes = attacked(defences, *images_and_labels, tmp_path, eps=0.0)
     rows = results.accuracies(outcomes, suite.suite("quick"), singles=["dense"], members=2)
     for kind in ("pgd20", "apgd", "adaptive"):
         assert rows[kind] == rows["clean"]
@@ -52,8 +54,10 @@ def test_without_an_attack_radius_every_attacked_accuracy_is_the_clean_one(defen
     assert told["difference"] == rows["clean"]["dynamic"] - rows["clean"]["static"]
 
 
-def test_the_rows_are_what_a_plain_count_over_all_attacked_images_gives(defences, test_split, tmp_path):
-    images, labels = test_split
+def test_the_rows_are_what_a_plain_count_over_all_attacked_images_gives(
+    defences, images_and_labels, tmp_path
+):
+    images, labels = images_and_labels
     todo, outcomes = attacked(defences, images, labels, tmp_path, eps=0.1)
     chosen = suite.suite("quick")
     rows = results.accuracies(outcomes, chosen, singles=["dense"], members=2)
@@ -88,8 +92,8 @@ def test_the_rows_are_what_a_plain_count_over_all_attacked_images_gives(defences
     assert left[-1] == told["dynamic"]
 
 
-def test_attacked_images_are_those_that_the_defences_were_judged_on(defences, test_split, tmp_path):
-    images, labels = test_split
+def test_attacked_images_are_those_that_the_defences_were_judged_on(defences, images_and_labels, tmp_path):
+    images, labels = images_and_labels
     _, outcomes = attacked(defences, images, labels, tmp_path, eps=0.1)
     kept = outcomes["pgd20 on mean-2"]
     assert np.abs(kept.images - images.numpy()).max() <= 0.1 + 1e-6
@@ -225,8 +229,10 @@ def test_the_report_has_every_part_and_drops_what_was_found_on_other_files(flow:
         assert arrays["strip_attacked"].dtype == np.float32
 
 
-def test_a_prefix_is_judged_by_its_own_mean_on_images_attacked_against_itself(defences, test_split, tmp_path):
-    images, labels = test_split
+def test_a_prefix_is_judged_by_its_own_mean_on_images_attacked_against_itself(
+    defences, images_and_labels, tmp_path
+):
+    images, labels = images_and_labels
     _, outcomes = attacked(defences, images, labels, tmp_path, eps=0.1)
     rows = results.prefixes(outcomes, suite.suite("quick"), labels.numpy(), members=2)["rows"]
     last = results.accuracies(outcomes, suite.suite("quick"), singles=["dense"], members=2)
