@@ -82,7 +82,8 @@ def optimise(
     optimiser = torch.optim.Adam([*scores.values(), *thresholds.values()], lr=cfg.lr)
     masks: dict[str, Tensor] = {}
     device = train.images.device
-    steps, step = cfg.epochs * max(1, len(train) // attack.batch), 0
+    steps = cfg.epochs * max(1, len(train) // attack.batch)
+    falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
     with masked(net, structure, masks), _still(net):
         for epoch in range(cfg.epochs):
             generator = torch.Generator(device).manual_seed(seed * 1_000_003 + epoch)
@@ -98,22 +99,35 @@ def optimise(
                     masks.update(live)
                     net.train()
                     loss = F.cross_entropy(net(attacked), labels)
-                still = {root: score.detach() for root, score in scores.items()}  # the price moves rates only
-                cost = structure.cost({root: mask.mean() for root, mask in _masks(still, thresholds).items()})
-                used = torch.stack([now / all_ for now, all_ in zip(cost, whole, strict=True)]).max()
-                # Both ways: a network that has fallen far below the target gives no gradient back up.
-                loss = loss + cfg.phi * (used / member_share - 1).abs()
-                for group in optimiser.param_groups:
-                    group["lr"] = cfg.lr * (1 - step / steps)
-                step += 1
+                price = _price(structure, scores, thresholds, whole, member_share=member_share)
+                loss = loss + cfg.phi * price
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
+                falling.step()
     masks = {root: mask.detach() for root, mask in _masks(scores, thresholds).items()}
     return Choice(
         {root: score.detach() for root, score in scores.items()},
         {root: (mask > 0.5).float().mean().item() for root, mask in masks.items()},
     )
+
+
+def _price(
+    structure: Structure,
+    scores: Mapping[str, Tensor],
+    thresholds: Mapping[str, Tensor],
+    whole: tuple[float, float],
+    *,
+    member_share: float,
+) -> Tensor:
+    """How far the larger share of parameters or MACs is from the target, in targets; moves rates only.
+
+    Both ways: a network that has fallen far below the target gives no gradient back up.
+    """
+    still = {root: score.detach() for root, score in scores.items()}
+    cost = structure.cost({root: mask.mean() for root, mask in _masks(still, thresholds).items()})
+    used = torch.stack([now / all_ for now, all_ in zip(cost, whole, strict=True)]).max()
+    return (used / member_share - 1).abs()
 
 
 def _masks(scores: Mapping[str, Tensor], thresholds: Mapping[str, Tensor]) -> dict[str, Tensor]:
