@@ -1,6 +1,6 @@
 """Reproduce the robustness figures: of the demo over several seeds, and of a recipe's card.
 
-    .venv/bin/python benchmarks/robustness.py --demo            # three seeds, about 6 minutes each
+    .venv/bin/python benchmarks/robustness.py --demo            # three seeds, some minutes each
     .venv/bin/python benchmarks/robustness.py --demo --seeds 0  # one
     .venv/bin/python benchmarks/robustness.py --model cifar10-resnet18-w16 --data data --images 1000
 
@@ -82,11 +82,10 @@ def one_model(
     if not bundle.exists():
         eed_edge("export", run, bundle, "--with-dense", "--single-file")
     if narrow and not (run / "narrow.onnx").exists():
-        eed_edge("bench", bundle, "--run", run)
         eed_edge("narrow", run, bundle, *where)
-    eed_edge("bench", bundle, "--run", run)
     some = ["--images", images] if images else []
     eed_edge("attack", run, bundle, *where, "--suite", suite, *some)
+    eed_edge("bench", bundle, "--run", run)  # on the images that attack has left
     eed_edge("report", run, bundle, "--html", work / "report.html")
     card = ROOT / "models" / name
     shutil.copy(run / "report.json", card / "report.json")
