@@ -10,7 +10,7 @@ import numpy as np
 
 from eed_edge.manifest import Manifest
 from eed_edge.runtime import gating, single, stream
-from eed_edge.runtime.inputs import check_images
+from eed_edge.runtime.inputs import FLOAT32, check_images
 from eed_edge.runtime.lane import Lane, Submodel, left_out
 from eed_edge.runtime.pace import Pace
 from eed_edge.runtime.softmax import softmax
@@ -85,7 +85,7 @@ class Cascade:
         if (
             isinstance(images, np.ndarray)
             and images.shape == self._alone
-            and images.dtype == np.float32
+            and images.dtype == FLOAT32
             and self.deadline_ms is None
             and self._classes <= single.MOST_CLASSES
         ):

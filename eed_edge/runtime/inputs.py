@@ -6,7 +6,7 @@ import numpy as np
 
 from eed_edge.errors import InputError
 
-_FLOAT32, _BITS = np.dtype(np.float32), np.dtype(np.uint32)
+FLOAT32, _BITS = np.dtype(np.float32), np.dtype(np.uint32)
 ONE = int(np.float32(1).view(np.uint32))  # the bits of 1.0
 
 
@@ -16,7 +16,7 @@ def check_images(images: Any, size: tuple[int, int, int]) -> None:
     Raises:
         InputError: another type, shape or range, or NaN.
     """
-    if not isinstance(images, np.ndarray) or images.dtype != _FLOAT32:
+    if not isinstance(images, np.ndarray) or images.dtype != FLOAT32:
         got = f"{images.dtype}" if isinstance(images, np.ndarray) else type(images).__name__
         raise InputError(f"expected a numpy array of float32, got {got}; convert it and scale it to [0, 1]")
     if images.shape[1:] != size or images.ndim != 4:

@@ -6,7 +6,7 @@ The same rules as in ``gating`` and the same walk as in ``walk``; a test holds t
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
-from operator import mul, sub, truediv
+from operator import add, mul, sub, truediv
 from struct import Struct
 from typing import Any
 
@@ -52,7 +52,7 @@ def walk_one(
         if probs is None:
             failed.append(t - 1)
             continue
-        total = list(map(float.__add__, total, probs)) if total else probs
+        total = list(map(add, total, probs)) if total else probs
         if t < last:
             answer = rule(t, probs, total, t - len(failed), memory, parameters)
             if answer is not None:
@@ -73,7 +73,7 @@ def agreement(
     """As ``gating.agreement``."""
     cast = memory.setdefault("votes", [])
     cast.append(probs.index(max(probs)))
-    if t == 1:
+    if t == 1 or len(cast) < parameters["votes"]:
         return None
     mean = _mean(total, count)
     return (mean, t) if cast.count(mean.index(max(mean))) >= parameters["votes"] else None
@@ -87,17 +87,14 @@ def geometric(
     clamped = mean if min(mean) > TINY else [max(p, TINY) for p in mean]
     logs = list(map(math.log, clamped))
     exponent = parameters["g"] * max(logs)
-    before = memory.get("logs")
+    before, best, left, answer = memory.get("state", (None, -1.0, 1.0, (mean, t)))
     if before is not None:
         exponent -= parameters["k"] * sum(map(mul, clamped, map(sub, logs, before)))
     q = math.exp(min(exponent, 0.0))
-    best, left = memory.get("best", -1.0), memory.get("left", 1.0)
     if q * left > best:
-        best = q * left
-        memory["answer"] = mean, t
+        best, answer = q * left, (mean, t)
     left *= 1 - q
-    memory.update(logs=logs, best=best, left=left)
-    answer: Answer = memory["answer"]
+    memory["state"] = logs, best, left, answer
     return answer if best >= left else None
 
 

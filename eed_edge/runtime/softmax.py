@@ -4,15 +4,17 @@ Both work in float64 and round at the end, so they agree unless a probability li
 middle between two float32 numbers.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import repeat
-from operator import sub, truediv
+from math import exp, inf, isfinite
+from operator import truediv
 from struct import Struct
 
 import numpy as np
 
 from eed_edge.runtime.walk import Bools, Floats
+
+SMALL = 1e-30  # powers that add up to less have lost digits
 
 
 def softmax(logits: Floats) -> tuple[Floats, Bools | None]:
@@ -23,7 +25,7 @@ def softmax(logits: Floats) -> tuple[Floats, Bools | None]:
     failed = None
     exact = logits.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        if not math.isfinite(np.add.reduce(exact, axis=None)):  # one cheap look at all of them
+        if not isfinite(np.add.reduce(exact, axis=None)):  # one cheap look at all of them
             failed = ~np.logical_and.reduce(np.isfinite(exact), axis=1)
             exact[failed] = 0
     powers = np.exp(exact - np.maximum.reduce(exact, axis=1, keepdims=True))
@@ -41,8 +43,15 @@ def softmax_row(logits: Sequence[float], float32: Struct) -> Sequence[float] | N
         logits: ``k`` numbers.
         float32: ``Struct("kf")``, which rounds.
     """
-    if not math.isfinite(sum(logits)):
-        return None
-    powers = list(map(math.exp, map(sub, logits, repeat(max(logits)))))
-    probs = list(map(truediv, powers, repeat(sum(powers))))
-    return float32.unpack(float32.pack(*probs))
+    try:
+        powers = list(map(exp, logits))
+    except OverflowError:
+        powers = []
+    total = sum(powers)
+    if not SMALL < total < inf or 0.0 in powers:  # out of range, or not a number
+        if not isfinite(sum(logits)):
+            return None
+        largest = max(logits)
+        powers = [exp(logit - largest) for logit in logits]
+        total = sum(powers)
+    return float32.unpack(float32.pack(*map(truediv, powers, repeat(total))))

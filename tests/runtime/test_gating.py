@@ -138,7 +138,7 @@ def test_reaching_the_border_is_enough(rule, parameters, used):
 
 
 def test_of_equal_values_the_first_wins_in_plain_python_too():
-    memory = {"best": 0.25, "left": 0.5, "logs": [math.log(0.5)] * 2, "answer": ("first", 1)}
+    memory = {"state": ([math.log(0.5)] * 2, 0.25, 0.5, ("first", 1))}
     found = single.geometric(2, [0.5, 0.5], [1.0, 1.0], 2, memory, {"g": 1.0, "k": 1.0})
     assert found == ("first", 1)
 
