@@ -202,13 +202,13 @@ def _make(
         deadline.check(f"fine-tuning {candidate.name}")
 
     def loss(network: nn.Module, clean: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
-        logits = network(attacked)
+        logits = network(attacked).float()
         hard = nn.functional.cross_entropy(logits, labels, label_smoothing=cfg.label_smoothing)
         if not cfg.distill:
             return hard
         with torch.no_grad():
             teacher = base(clean)
-        return (1 - cfg.distill) * hard + cfg.distill * losses.distillation(logits.float(), teacher.float())
+        return (1 - cfg.distill) * hard + cfg.distill * losses.distillation(logits, teacher.float())
 
     base.eval()
     fitted = loop.fit(

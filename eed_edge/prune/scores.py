@@ -19,6 +19,7 @@ from eed_edge.prune.groups import Structure
 from eed_edge.recipe import Data, Pool, Scores
 from eed_edge.train import attacks, batches
 from eed_edge.train.batches import Images
+from eed_edge.train.devices import mixed_precision
 
 TEMPERATURE = 0.1
 """Width of the sigmoid through which gradients pass, in units of scores that lie in [0, 1]."""
@@ -91,14 +92,14 @@ def optimise(
                 train, batch=attack.batch, augment=augment, generator=generator
             ):
                 live = _masks(scores, thresholds)
-                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                with mixed_precision(device):
                     masks.update({root: mask.detach() for root, mask in live.items()})
                     attacked = attacks.craft(
                         net, images, labels, attack=attack.attack, cfg=attack, generator=generator
                     )
                     masks.update(live)
                     net.train()
-                    loss = F.cross_entropy(net(attacked), labels)
+                    loss = F.cross_entropy(net(attacked).float(), labels)
                 price = _price(structure, scores, thresholds, whole, member_share=member_share)
                 loss = loss + cfg.phi * price
                 optimiser.zero_grad(set_to_none=True)

@@ -31,7 +31,7 @@ def fit(
     """Adversarial training of ``net`` in place with label-smoothed cross-entropy; see ``loop.fit``."""
 
     def loss(network: nn.Module, clean: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(network(attacked), labels, label_smoothing=cfg.label_smoothing)
+        return F.cross_entropy(network(attacked).float(), labels, label_smoothing=cfg.label_smoothing)
 
     return loop.fit(
         net, train, tune, cfg=cfg, augment=augment, loss=loss, seed=seed, state=state, watch=watch,

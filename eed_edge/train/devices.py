@@ -26,6 +26,14 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """Autocast to bfloat16 where the device computes it faster than float32: CUDA, and CPUs with AMX."""
+    fast = device.type == "cuda"
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # older torch does not tell
+        fast = torch.cpu.get_capabilities().get("amx_bf16", False)
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+
+
 def on_device(split: Split, device: torch.device) -> Images:
     """The split as tensors on the device: images uint8 ``(n, c, h, w)`` and labels int64."""
     return Images(torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device))

@@ -20,6 +20,7 @@ from eed_edge.recipe import Data, Training
 from eed_edge.train import attacks, batches
 from eed_edge.train.batches import Images
 from eed_edge.train.deadline import Deadline, Paused
+from eed_edge.train.devices import mixed_precision
 from eed_edge.train.distributed import ALONE, Processes
 from eed_edge.train.judging import collapsed, judge, merit, out_of_patience
 from eed_edge.train.state import State, Weights, begin, copied, move_average, resume, save
@@ -193,7 +194,7 @@ def one_epoch(
         rate = cfg.lr * schedule(cfg, (now.epoch + i / steps) / cfg.epochs)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with mixed_precision(device):
             attacked = attacks.craft(net, images, labels, attack=attack, cfg=cfg, generator=generator)
             value = loss(net, images, attacked, labels)
         optimiser.zero_grad(set_to_none=True)
