@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 LARGEST_PROB = 1 - 1e-6
 """Probabilities inside a logarithm of 1 - p are held below this."""
+SMALLEST_PROB = 1e-30
+"""The mean's probabilities are held above this: at 0 the entropy's gradient is infinite."""
 GRAM_RIDGE = 1e-6
 """Added to the Gram matrix's diagonal before its determinant is taken."""
 
@@ -38,7 +40,7 @@ def mean_entropy(probs: Tensor) -> Tensor:
     Source:
         EED, eq. 14; ADP (Pang et al., ICML 2019), eq. 3.
     """
-    mean = probs.mean(0)
+    mean = probs.mean(0).clamp_min(SMALLEST_PROB)
     entropy: Tensor = torch.special.entr(mean).sum(1)
     return entropy.mean().neg()
 

@@ -56,6 +56,12 @@ def test_a_loss_term_equals_its_slow_version(name, logits):
     assert fast(probs).item() == pytest.approx(slow(probs.numpy()), rel=1e-9)
 
 
+def test_a_sure_mean_leaves_a_finite_gradient():
+    logits = torch.tensor([[[200.0, 0.0, -200.0]]], requires_grad=True)  # float32: the others become 0
+    losses.mean_entropy(logits.softmax(2)).backward()
+    assert logits.grad.isfinite().all()
+
+
 def test_members_that_agree_give_a_large_but_finite_diversity_loss_and_gradient():
     one = torch.randn(1, 4, 5, generator=torch.Generator().manual_seed(0))
     logits = one.repeat(4, 1, 1).requires_grad_(True)
