@@ -12,6 +12,7 @@ from eed_edge.train.batches import Images
 from eed_edge.train.distributed import ALONE, Processes
 
 JUDGE_BATCH = 500
+CLEAN_WEIGHT = 0.25
 
 
 class Judgement(NamedTuple):
@@ -41,9 +42,14 @@ def judge(
     return Judgement(round(clean, 6), round(robust, 6))
 
 
-def merit(row: dict[str, Any]) -> tuple[float, float]:
-    """Attacked accuracy decides, clean accuracy breaks ties; the first of equals wins."""
-    return row["attacked"], row["clean"]
+def merit(row: dict[str, Any]) -> float:
+    """Attacked accuracy and a quarter of clean accuracy; the first of equals wins.
+
+    On some hundred images two epochs differ under attack by chance alone; attacked accuracy by
+    itself then takes an early epoch and gives away clean accuracy that late ones have.
+    """
+    worth: float = row["attacked"] + CLEAN_WEIGHT * row["clean"]
+    return round(worth, 9)
 
 
 def collapsed(

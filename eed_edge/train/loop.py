@@ -78,7 +78,7 @@ def fit(
 
     Args:
         train: what the gradients come from.
-        tune: what chooses the best epoch, by attacked then clean accuracy.
+        tune: what chooses the best epoch, by attacked and, for less, clean accuracy.
         state: where the checkpoint of a run under way is kept; an existing one is continued.
         deadline: when to stop at a checkpoint; None never does.
         processes: those that train this network together, each on its part of every batch.
@@ -148,14 +148,14 @@ def _settle(
     chance: float,
 ) -> None:
     """Keep the weights if the epoch is the best so far; go back to the best if training has collapsed."""
-    if not now.history or merit(row) > max(map(merit, now.history)):
-        now.best = copied(now.judged(net))
-    elif collapsed(row, now.history, cfg, chance=chance):
+    if now.history and collapsed(row, now.history, cfg, chance=chance):
         row["guard"] = "attacked accuracy collapsed: back to the best weights, on with pgd"
         now.attack = "pgd"
         net.load_state_dict(now.best)
         now.average = copied(now.best) if now.average else {}
         optimiser.state.clear()
+    elif not now.history or merit(row) > max(map(merit, now.history)):
+        now.best = copied(now.judged(net))
     now.history.append(row)
     now.epoch += 1
 

@@ -76,9 +76,18 @@ def test_training_learns_and_the_best_epoch_is_kept(data, tmp_path):
     cfg = config(epochs=8)
     before = loop.judge(net, data, cfg=cfg, seed=1)
     fitted = fit(net, data, cfg, tmp_path / "state")
-    best = max(row["attacked"] for row in fitted.history)
+    best = max(fitted.history, key=loop.merit)["attacked"]
     assert loop.judge(net, data, cfg=cfg, seed=1).attacked == best > before.attacked
     assert fitted.summary["gap"] == pytest.approx(best - fitted.history[-1]["attacked"])
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [((0.42, 0.67), (0.43, 0.62)), ((0.43, 0.66), (0.41, 0.67)), ((0.3, 0.6), (0.0, 0.9))],
+)
+def test_a_little_attacked_accuracy_is_given_for_much_clean_accuracy(better, worse):
+    one, other = ({"attacked": attacked, "clean": clean} for attacked, clean in (better, worse))
+    assert loop.merit(one) > loop.merit(other)
 
 
 def test_the_weight_average_equals_the_plain_recursion(data, tmp_path):
