@@ -142,13 +142,17 @@ def _trace_kept() -> Iterator[None]:
 
 
 def _applicable(names: Sequence[str], classes: int) -> list[str]:
-    """The attacks that work with so many classes; none stands for the standard version as it is."""
+    """The attacks that work with so many classes; none stands for the standard version as it is.
+
+    The targeted DLR loss needs 4 classes, the untargeted one 3.
+    """
     if classes >= 4:
         return list(names)
     if not names:
         return ["apgd-ce", "fab", "square"]
-    fit = [name for name in names if name == "apgd-ce" or (name == "apgd-dlr" and classes == 3)]
-    return fit or ["apgd-ce"]
+    if classes == 3:
+        return ["apgd-dlr" if name == "apgd-t" else name for name in names]
+    return ["apgd-ce"]
 
 
 def deepfool(net: nn.Module, images: Tensor, labels: Tensor, threat: Threat) -> Tensor:

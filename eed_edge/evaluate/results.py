@@ -139,21 +139,15 @@ def prefixes(outcomes: Outcomes, chosen: Suite, labels: NDArray[np.int64], *, me
     """
     rows = []
     for t in range(1, members + 1):
-        right = {"clean": _right_by(outcomes["clean on all"], t, labels)}
+        right = {"clean": outcomes["clean on all"].right_by(t, labels)}
         for kind in chosen.kinds:
-            own = _right_by(outcomes[f"{kind} on mean-{t}"], t, labels)
+            own = outcomes[f"{kind} on mean-{t}"].right_by(t, labels)
             before = right["pgd20"] if kind == chosen.strong and "pgd20" in right else right["clean"]
             right[kind] = own & before
         row = figures(right)
         del row["images"]
         rows.append({"submodels": t, **row})
     return {"images": len(labels), "rows": rows}
-
-
-def _right_by(outcome: Outcome, t: int, labels: NDArray[np.int64]) -> Bools:
-    """Whether the mean of the first ``t`` members is right, ``(n,)``."""
-    right: Bools = outcome.probs[:t].mean(0).argmax(1) == labels
-    return right
 
 
 def _all(*verdicts: Bools) -> Bools:

@@ -34,7 +34,7 @@ from eed_edge.train.devices import choose_device, on_device
 from eed_edge.train.distributed import Processes, joined
 from eed_edge.train.run import Run, read_json
 
-FORMAT = 1
+FORMAT = 2
 BATCH = 100
 PARTS = (
     "accuracy",

@@ -26,6 +26,7 @@ from eed_edge.evaluate.attacks import Attack, Threat, heard_warnings
 from eed_edge.evaluate.defences import Bools, Defences
 from eed_edge.files import write_whole
 
+Ints = NDArray[np.int64]
 REWEIGHTED_STEPS = 100
 
 
@@ -158,6 +159,11 @@ class Outcome:
     seconds: float
     warnings: list[str] = field(default_factory=list)
 
+    def right_by(self, length: int, labels: Ints) -> Bools:
+        """Whether the mean of the first ``length`` members is right, ``(n,)``."""
+        right: Bools = self.probs[:length].mean(0).argmax(1) == labels
+        return right
+
     def packed(self) -> bytes:
         """As the bytes of an NPZ file."""
         stream = io.BytesIO()
@@ -226,7 +232,8 @@ def run_batch(
         outcome = Outcome.unpacked(path)
         if outcome is None:
             own = Threat(threat.eps, _seed(threat.seed, folder.name, job.name))
-            outcome = _run(job, defences, images, labels, threat=own, wanted=_wanted(job, done, defences))
+            wanted = _wanted(job, done, defences, labels.cpu().numpy())
+            outcome = _run(job, defences, images, labels, threat=own, wanted=wanted)
             write_whole(path, outcome.packed())
         done[job.name] = outcome
         step(job.name)
@@ -237,14 +244,20 @@ def _seed(seed: int, *names: str) -> int:
     return int.from_bytes(hashlib.sha256(repr((seed, *names)).encode()).digest()[:4], "big") >> 1
 
 
-def _wanted(job: Job, done: Mapping[str, Outcome], defences: Defences) -> Bools | None:
-    """Which images the job attacks: those still right for what it attacks. None: all."""
+def _wanted(job: Job, done: Mapping[str, Outcome], defences: Defences, labels: Ints) -> Bools | None:
+    """Which images the job attacks: those still right for what is judged on them. None: all.
+
+    Static and dynamic are judged on every image that is made, and each prefix mean has figures of its
+    own on the images made against itself.
+    """
     if job.kind == "clean":
         return None
-    columns = [job.target] if job.target in defences.singles else ["static", "dynamic"]
-    clean = done["clean on all"]
+    clean, (what, _, number) = done["clean on all"], job.target.partition("-")
     if job.kind not in ("autoattack", "apgd", "adaptive"):  # these have a row of their own
-        return _any([clean.right[column] for column in columns])
+        lengths = range(1, len(defences.ensemble.members) + 1)
+        names = [*([job.target] if job.target in defences.singles else []), "static", "dynamic"]
+        return _any([clean.right[name] for name in names] + [clean.right_by(t, labels) for t in lengths])
+    columns = [job.target] if job.target in defences.singles else ["static", "dynamic"]
     if job.kind == "adaptive":
         before = [outcome for name, outcome in done.items() if in_ball(name)]
     else:
@@ -254,10 +267,9 @@ def _wanted(job: Job, done: Mapping[str, Outcome], defences: Defences) -> Bools 
     for column in columns:
         seen = [outcome for outcome in before if column in outcome.right]
         left.append(np.logical_and.reduce([outcome.right[column] for outcome in seen]))
-    if job.target == f"mean-{len(defences.ensemble.members)}":  # the static mean has a figure of its own
-        own = [clean.right["static"]]
-        own += [done[name].right["static"] for name in (f"pgd20 on {job.target}",) if name in done]
-        left.append(np.logical_and.reduce(own))
+    if what == "mean":
+        own = [clean, *(done[name] for name in (f"pgd20 on {job.target}",) if name in done)]
+        left.append(np.logical_and.reduce([outcome.right_by(int(number), labels) for outcome in own]))
     return _any(left)
 
 

@@ -1,5 +1,6 @@
 """Evaluation: the definitions of static, dynamic and adaptive, on images whose fate is known."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -242,6 +243,30 @@ def test_a_prefix_is_judged_by_its_own_mean_on_images_attacked_against_itself(
     with torch.no_grad():
         alone = (defences.ensemble.members[0](images).argmax(1) == labels).float().mean().item()
     assert rows[0]["clean"] == pytest.approx(alone)
+
+
+def test_an_image_that_only_a_prefix_has_right_is_attacked_there(defences):
+    labels, wrong = np.zeros(4, np.int64), np.zeros(4, np.bool_)
+    said = np.full((2, 4, 10), 0.1, np.float32)
+    said[0, :2, 0], said[1, :, 1] = 0.8, 0.9  # the first member has two images right, the mean of both none
+    clean = Outcome(
+        {"dense": wrong, "static": wrong, "dynamic": wrong},
+        labels,
+        labels,
+        said,
+        np.zeros(0, np.float32),
+        0.0,
+    )
+    done = {"clean on all": clean}
+    by_name = {job.name: job for job in suite.jobs(defences, suite.suite("quick"))}
+
+    def wanted(name: str) -> list[bool]:
+        return suite._wanted(by_name[name], done, defences, labels).tolist()
+
+    assert wanted("pgd20 on mean-1") == [True, True, False, False]
+    done["pgd20 on mean-1"] = dataclasses.replace(clean, probs=np.roll(said, -1, axis=1))
+    assert wanted("apgd on mean-1") == [True, False, False, False]
+    assert wanted("apgd on mean-2") == [False] * 4
 
 
 def test_a_part_of_the_suite_leaves_what_the_whole_of_it_has_found(flow: Flow):
