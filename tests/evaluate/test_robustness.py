@@ -248,7 +248,11 @@ def test_a_prefix_is_judged_by_its_own_mean_on_images_attacked_against_itself(
 def test_an_image_that_only_a_prefix_has_right_is_attacked_there(defences):
     labels, wrong = np.zeros(4, np.int64), np.zeros(4, np.bool_)
     said = np.full((2, 4, 10), 0.1, np.float32)
-    said[0, :2, 0], said[1, :, 1] = 0.8, 0.9  # the first member has two images right, the mean of both none
+    said[0, :2, 0], said[0, 2:, 1], said[1, :, 1] = (
+        0.8,
+        0.8,
+        0.9,
+    )  # the first member has two images right, the mean of both none
     clean = Outcome(
         {"dense": wrong, "static": wrong, "dynamic": wrong},
         labels,
