@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/robustness.py --demo            # three seeds, some minutes each
     .venv/bin/python benchmarks/robustness.py --demo --seeds 0  # one
-    .venv/bin/python benchmarks/robustness.py --model cifar10-resnet18-w16 --data data --images 1000
+    .venv/bin/python benchmarks/robustness.py --model cifar10-resnet18-w16 --data data --images 200
 
 The demo writes benchmarks/results/demo-robustness.json; a model writes models/NAME/report.json and,
 where it is under 20 MB, models/NAME/bundle. Runs are kept in --work, so a stopped benchmark goes on.
@@ -33,6 +33,7 @@ LARGEST_BUNDLE = 20_000_000
 @click.option("--model", help="A recipe's name.")
 @click.option("--data", type=click.Path(path_type=Path), help="The images of the model.")
 @click.option("--images", type=int, help="Test images of the model; default all.")
+@click.option("--pgd-images", type=int, help="Judge the model on more images, clean and under PGD-20 alone.")
 @click.option("--suite", default="standard", show_default=True, help="Of attacks on the model.")
 @click.option("--narrow/--no-narrow", default=True, help="Train the static network of equal latency, too.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("build/robustness"), show_default=True)
@@ -43,6 +44,7 @@ def main(
     model: str | None,
     data: Path | None,
     images: int | None,
+    pgd_images: int | None,
     suite: str,
     narrow: bool,
     work: Path,
@@ -50,13 +52,13 @@ def main(
 ) -> None:
     """Run the demo for every seed, or a model once, by the commands that a user calls."""
     if model is not None:
-        one_model(model, data, images, work / model, suite=suite, narrow=narrow)
+        one_model(model, data, images, work / model, suite=suite, narrow=narrow, pgd_images=pgd_images)
     if not demo:
         if model is None:
             raise click.UsageError("expected --demo or --model NAME")
         return
     rows = [one_seed(int(seed), work) for seed in seeds.split(",")]
-    figures = {
+    figures: dict[str, Any] = {
         "command": ".venv/bin/python benchmarks/robustness.py " + " ".join(sys.argv[1:]),
         "machine": report.machine(),
         "commit": report.commit(),
@@ -74,7 +76,14 @@ def main(
 
 
 def one_model(
-    name: str, data: Path | None, images: int | None, work: Path, *, suite: str, narrow: bool
+    name: str,
+    data: Path | None,
+    images: int | None,
+    work: Path,
+    *,
+    suite: str,
+    narrow: bool,
+    pgd_images: int | None,
 ) -> None:
     """Train, export, time and attack a recipe; put its report and bundle beside it."""
     run, bundle, where = work / "run", work / "bundle", ["--data", data] if data else []
@@ -86,6 +95,8 @@ def one_model(
     some = ["--images", images] if images else []
     eed_edge("attack", run, bundle, *where, "--suite", suite, *some)
     eed_edge("bench", bundle, "--run", run)  # on the images that attack has left
+    if pgd_images:
+        eed_edge("attack", run, bundle, *where, "--only", "pgd20", "--images", pgd_images)
     eed_edge("report", run, bundle, "--html", work / "report.html")
     card = ROOT / "models" / name
     shutil.copy(run / "report.json", card / "report.json")
