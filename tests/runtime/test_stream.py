@@ -66,7 +66,8 @@ def test_the_memory_of_a_stream_does_not_grow_with_its_length(tiny, size):
         return held
 
     peak(50)
-    assert peak(2000) < peak(50) + 2**16  # bytes; the images alone have 384,000 or far more
+    # Bytes. The images alone have 384,000 or far more; Python itself may keep 2,000 freed tuples of 64.
+    assert peak(2000) < peak(50) + 2**18
 
 
 def test_an_unfit_item_is_named_by_its_place_and_those_before_were_answered(tiny):
