@@ -19,7 +19,7 @@ from eed_edge.errors import ExportError
 from eed_edge.export.graph import INPUT, OPSET, OUTPUT
 from eed_edge.manifest import Manifest, dump
 from eed_edge.runtime.gating import TINY
-from eed_edge.runtime.single_file import MANIFEST_KEY, OUTPUTS
+from eed_edge.runtime.single_file import CLASSES_KEY, MANIFEST_KEY, OUTPUTS
 
 PROBABILITIES, USED, FAILED = OUTPUTS
 LARGEST = 3.4e38
@@ -103,7 +103,7 @@ def to_cascade(models: Sequence[bytes], manifest: Manifest) -> bytes:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="eed-edge")
     model.ir_version = min(onnx.load_from_string(models[0]).ir_version, 10)
-    texts = {"eed_edge.classes": json.dumps(manifest.classes), MANIFEST_KEY: dump(manifest).decode()}
+    texts = {CLASSES_KEY: json.dumps(manifest.classes), MANIFEST_KEY: dump(manifest).decode()}
     helper.set_model_props(model, texts)
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -212,9 +212,10 @@ class _Builder:
         """Stop from the second on where enough sub-models vote for the argmax of the mean."""
         vote = scope.add("ArgMax", said.probs, axis=1, keepdims=0)
         nobody = scope.constant(self.classes, np.int64)  # out of range: a vote for no class
-        vote = scope.add("Where", said.fine, vote, nobody)
-        onoff = scope.constant([0, 1], np.int64)
-        cast = scope.add("OneHot", vote, nobody, onoff, axis=1)
+        vote = self.column(scope, scope.add("Where", said.fine, vote, nobody))
+        classes = scope.constant(range(self.classes), np.int64)
+        # Not OneHot: for an empty batch onnxruntime 1.20 to 1.26 crashes in it.
+        cast = scope.add("Cast", scope.add("Equal", vote, classes), to=TensorProto.INT64)
         cast = scope.add("Add", state["votes"], cast) if t else cast
         if not t:
             return Verdict(None, said.mean, {"votes": cast})

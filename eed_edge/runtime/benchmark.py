@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from eed_edge.errors import BundleError, InputError
-from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, InputSpec
+from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, Manifest
 from eed_edge.runtime import onnx_wire
 from eed_edge.runtime.bundle import load, open_bundle
 from eed_edge.runtime.cascade import Cascade
@@ -91,14 +91,15 @@ def measure(
     dynamic = open_cascade(folder, setting)
     parts = batches(images, batch)
     used = [dynamic(part).submodels_used for part in parts]
-    spec = dynamic.manifest.input
-    calls = {key: _network(path, spec, parts, setting) for key, path in networks.items()}
+    manifest = dynamic.manifest
+    calls = {key: _network(path, manifest, parts, setting) for key, path in networks.items()}
     calls |= {"static": partial(_answer, _never_stopping(dynamic), parts)}
     calls |= {"dynamic": partial(_answer, dynamic, parts)}
-    if CASCADE_FILE in dynamic.manifest.files:
+    if CASCADE_FILE in manifest.files:
         calls |= {"single_file": partial(_answer, _single_file(folder, setting), parts)}
     calls |= {
-        f"submodel-{t}": _call(*submodel, spec.name, parts) for t, submodel in enumerate(dynamic.submodels)
+        f"submodel-{t}": _call(*submodel, manifest.input.name, parts)
+        for t, submodel in enumerate(dynamic.submodels)
     }
     times = interleaved(calls, items=len(parts), repeats=repeats)
     # By themselves: after a large network everything is cold, and this is about the cost of a call.
@@ -161,8 +162,8 @@ def _single_file(folder: Path, setting: Setting) -> SingleFile:
     )
 
 
-def _network(path: Path, spec: InputSpec, parts: list[Floats], setting: Setting) -> Call:
-    """A call of one ONNX file that takes the same input as the bundle."""
+def _network(path: Path, manifest: Manifest, parts: list[Floats], setting: Setting) -> Call:
+    """A call of one ONNX file that takes the same input and knows as many classes as the bundle."""
     try:
         model = path.read_bytes()
     except OSError as error:
@@ -171,8 +172,8 @@ def _network(path: Path, spec: InputSpec, parts: list[Floats], setting: Setting)
     session = open_session(
         model, path.name, threads=setting.threads, spinning=setting.spinning, arena=setting.arena
     )
-    output = check_signature(session, path.name, spec.name, spec.size)
-    return _call(session, output, spec.name, parts)
+    output = check_signature(session, path.name, manifest)
+    return _call(session, output, manifest.input.name, parts)
 
 
 def _call(session: Session, output: str, name: str, parts: list[Floats]) -> Call:

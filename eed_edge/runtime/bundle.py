@@ -64,7 +64,7 @@ def load(
         session = open_session(
             model, entry.file, threads=threads, spinning=spinning, arena=arena, providers=providers
         )
-        output = check_signature(session, entry.file, manifest.input.name, manifest.input.size)
+        output = check_signature(session, entry.file, manifest)
         submodels.append(Submodel(session, output))
     return Cascade(
         manifest, submodels, rule=rule, parameters=parameters, max_submodels=cap, deadline_ms=deadline_ms

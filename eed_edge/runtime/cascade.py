@@ -146,11 +146,11 @@ class Cascade:
 
     def _batch(self, images: Floats) -> Prediction:
         """The answers for any number of images, chunk by chunk, each with its share of the time."""
-        started, starts = perf_counter(), range(0, len(images), CHUNK)
+        started, count = perf_counter(), len(images)
         failed: set[int] = set()
         parts = [Replay.empty(self._classes)]
-        for i, at in enumerate(starts, 1):
-            share = i / len(starts)
+        for at in range(0, count, CHUNK):
+            share = min(at + CHUNK, count) / count
             end = None if self.deadline_ms is None else started + self.deadline_ms / 1000 * share
             parts.append(self._walk(images[at : at + CHUNK], failed, end))
         return Prediction(

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from numpy.typing import NDArray
 
 from eed_edge.errors import BundleError, DeviceError, InputError
+from eed_edge.manifest import Manifest
 
 OLDEST_ONNXRUNTIME = (1, 20)
 CPU = ("CPUExecutionProvider",)
@@ -39,6 +40,14 @@ class Node(Protocol):
     def type(self) -> str: ...
     @property
     def shape(self) -> list[int | str | None]: ...
+
+
+class Place(NamedTuple):
+    """What a session says of an input or output; a size that is not fixed is a name or None."""
+
+    name: str
+    type: str
+    shape: list[int | str | None]
 
 
 class Session(Protocol):
@@ -100,24 +109,71 @@ def open_session(
     return cast(Session, session)
 
 
-def check_signature(session: Session, name: str, input_name: str, size: tuple[int, int, int]) -> str:
-    """The name of the only output, after a look at what goes in and out.
+def check_signature(session: Session, name: str, manifest: Manifest) -> str:
+    """The name of a network's only output, after a look at what goes in and out.
 
     Raises:
-        BundleError: not one float32 input ``(N, *size)`` of that name and one float32 output.
+        BundleError: not one float32 input as the manifest says and one float32 output ``(N, classes)``.
     """
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    found = [(node.name, node.type, node.shape[1:]) for node in inputs]
-    expected = (input_name, "tensor(float)", list(size))
-    if found != [expected] or isinstance(inputs[0].shape[0], int):
-        got = [(node.name, node.type, node.shape) for node in inputs]
-        raise BundleError(
-            f"{name}: expected one input {input_name} float ('N', {size}), got {got}; export again"
-        )
+    inputs, outputs = signature(session, name)
+    check_input(inputs, name, manifest)
     if len(outputs) != 1 or outputs[0].type != "tensor(float)":
-        got = [(node.name, node.type, node.shape) for node in outputs]
-        raise BundleError(f"{name}: expected one float output of logits, got {got}; export the bundle again")
+        raise BundleError(
+            f"{name}: expected one float output of logits, got {_shown(outputs)}; export the bundle again"
+        )
+    check_classes(outputs[0], name, manifest)
     return outputs[0].name
+
+
+def signature(session: Session, name: str) -> tuple[list[Place], list[Place]]:
+    """Inputs and outputs.
+
+    Raises:
+        BundleError: a name that is not UTF-8, which onnxruntime takes but cannot tell.
+    """
+    try:
+        inputs, outputs = (
+            [Place(node.name, node.type, node.shape) for node in nodes]
+            for nodes in (session.get_inputs(), session.get_outputs())
+        )
+    except UnicodeDecodeError as error:
+        raise BundleError(
+            f"{name}: expected names in UTF-8, got {error.object[:40]!r}; export the bundle again"
+        ) from error
+    return inputs, outputs
+
+
+def check_input(inputs: Sequence[Place], name: str, manifest: Manifest) -> None:
+    """Refuse all but one float32 input of the manifest's name and size, for any batch.
+
+    Raises:
+        BundleError: as said.
+    """
+    wanted, size = manifest.input.name, manifest.input.size
+    expected = [(wanted, "tensor(float)", list(size))]
+    found = [(place.name, place.type, place.shape[1:]) for place in inputs]
+    if found != expected or isinstance(inputs[0].shape[0], int):
+        raise BundleError(
+            f"{name}: expected one input {wanted} float ('N', {size}), got {_shown(inputs)}; export again"
+        )
+
+
+def check_classes(output: Place, name: str, manifest: Manifest) -> None:
+    """Refuse an output that says it has another shape than ``(N, classes)``; one that says nothing is fine.
+
+    Raises:
+        BundleError: as said.
+    """
+    shape, classes = output.shape, len(manifest.classes)
+    if shape and (len(shape) != 2 or (isinstance(shape[1], int) and shape[1] != classes)):
+        raise BundleError(
+            f"{name}: expected {output.name} ('N', {classes}), as the manifest names {classes} classes,"
+            f" got {shape}; export the bundle again"
+        )
+
+
+def _shown(places: Sequence[Place]) -> str:
+    return str([tuple(place) for place in places])
 
 
 def _onnxruntime() -> Any:

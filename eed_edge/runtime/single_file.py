@@ -1,8 +1,9 @@
 """The whole ensemble in one ONNX file, ``cascade.onnx``: the gate is part of the graph."""
 
+import json
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,26 @@ from eed_edge.manifest import Manifest, parse
 from eed_edge.runtime import onnx_wire, stream
 from eed_edge.runtime.cascade import CHUNK, Prediction
 from eed_edge.runtime.inputs import check_images
-from eed_edge.runtime.session import CPU, Session, open_session
-from eed_edge.runtime.walk import Floats, Ints, nothing_usable
+from eed_edge.runtime.session import (
+    CPU,
+    Session,
+    check_classes,
+    check_input,
+    open_session,
+    signature,
+)
+from eed_edge.runtime.walk import Floats, Ints, Replay, nothing_usable
 
 logger = logging.getLogger(__name__)
 
 MANIFEST_KEY = "eed_edge.manifest"
-OUTPUTS = ("probabilities", "submodels_used", "failed_submodels")
+CLASSES_KEY = "eed_edge.classes"
+OUTPUTS = {
+    "probabilities": "tensor(float)",
+    "submodels_used": "tensor(int64)",
+    "failed_submodels": "tensor(int64)",
+}
+_NAMES = tuple(OUTPUTS)
 
 
 class SingleFile:
@@ -51,6 +65,8 @@ class SingleFile:
                 the file cannot go on after that.
         """
         check_images(images, self.manifest.input.size)
+        if not len(images):
+            return self._nothing()
         if len(images) <= CHUNK:
             probs, used, failures = self._run(images)
         else:
@@ -63,9 +79,14 @@ class SingleFile:
         """Answer images as they come; see ``Cascade.predict_stream``."""
         return stream.predict_stream(self, items)
 
+    def _nothing(self) -> Prediction:
+        """The answer for no images, without the graph: some older files and onnxruntimes would crash."""
+        none = Replay.empty(len(self.manifest.classes))
+        return Prediction(none.probs, none.labels, none.submodels_used, none.answer_prefix, True, ())
+
     def _run(self, images: Floats) -> Sequence[Any]:
         try:
-            return self.session.run(OUTPUTS, {self.manifest.input.name: images})
+            return self.session.run(_NAMES, {self.manifest.input.name: images})
         except Exception as error:  # onnxruntime's own exceptions share no other parent
             raise InferenceError(
                 f"the file failed: {' '.join(str(error).split())}; use the bundle, which leaves a failing"
@@ -104,16 +125,14 @@ def load_file(
     session: Any = open_session(
         model, path.name, threads=threads, spinning=spinning, arena=arena, providers=providers
     )
-    text = session.get_modelmeta().custom_metadata_map.get(MANIFEST_KEY)
-    if text is None:
+    texts = _metadata(session, path.name)
+    manifest = parse(texts[MANIFEST_KEY].encode())
+    _check_graph(session, path.name, manifest)
+    if texts[CLASSES_KEY] != json.dumps(manifest.classes):
         raise BundleError(
-            f"{path.name}: expected the metadata {MANIFEST_KEY}, got none; export --single-file"
+            f"{path.name}: expected {CLASSES_KEY} to be the classes of {MANIFEST_KEY},"
+            f" got {texts[CLASSES_KEY]!r:.80}; export it again"
         )
-    if (found := tuple(node.name for node in session.get_outputs())) != OUTPUTS:
-        raise BundleError(
-            f"{path.name}: expected the outputs {', '.join(OUTPUTS)}, got {', '.join(found)}; export it again"
-        )
-    manifest = parse(text.encode())
     if manifest.gate.deadline_ms is not None:
         logger.warning(
             "%s: the manifest's deadline of %g ms does not hold for a single file, whose graph has no clock;"
@@ -122,3 +141,33 @@ def load_file(
             manifest.gate.deadline_ms,
         )
     return SingleFile(manifest, session)
+
+
+def _metadata(session: Any, name: str) -> Mapping[str, str]:
+    """The texts that the exporter puts into every file, by their keys."""
+    try:
+        texts: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError as error:
+        raise BundleError(
+            f"{name}: expected metadata in UTF-8, got {error.object[:40]!r}; export it again"
+        ) from error
+    for key in (MANIFEST_KEY, CLASSES_KEY):
+        if key not in texts:
+            raise BundleError(f"{name}: expected the metadata {key}, got none; export --single-file")
+    return texts
+
+
+def _check_graph(session: Session, name: str, manifest: Manifest) -> None:
+    """Make sure that the graph takes and gives what the manifest says."""
+    inputs, outputs = signature(session, name)
+    check_input(inputs, name, manifest)
+    found = {place.name: place.type for place in outputs}
+    if list(found.items()) != list(OUTPUTS.items()):
+        raise BundleError(
+            f"{name}: expected the outputs {_listed(OUTPUTS)}, got {_listed(found)}; export it again"
+        )
+    check_classes(outputs[0], name, manifest)
+
+
+def _listed(types: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {kind}" for name, kind in types.items())

@@ -88,6 +88,12 @@ def test_every_chunk_gets_its_share_of_the_time(clock, monkeypatch):
     assert answer.submodels_used.tolist() == [2] * 4
 
 
+def test_a_short_last_chunk_gets_a_short_share(clock, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 3)
+    answer = timed_cascade(clock, [0.01, 0.01, 0.01], deadline_ms=41)(IMAGES)
+    assert answer.submodels_used.tolist() == [3, 3, 3, 1]
+
+
 def test_the_geometric_rule_cut_short_answers_with_the_last_that_ran(clock):
     net = timed_cascade(clock, [0.01, 0.01, 0.01], deadline_ms=25)
     net.rule, net.parameters = "geometric", {"g": 4.0, "k": 0.0}

@@ -6,9 +6,11 @@ import pytest
 
 from eed_edge.errors import BundleError, DeviceError
 from eed_edge.runtime.session import check_signature, open_session
+from tests.runtime.conftest import make_manifest
 from tests.runtime.tiny_onnx import graph, linear, model, node, value_info
 
 SOUND = linear(np.eye(48, 3), np.zeros(3))
+MANIFEST = make_manifest([SOUND], {"golden.npz": b""})
 
 
 def relu(inputs, outputs):
@@ -77,7 +79,7 @@ def test_a_missing_onnxruntime_says_how_to_get_it(monkeypatch):
 
 
 def test_a_fitting_signature_gives_the_name_of_the_output():
-    assert check_signature(open_session(SOUND, "a"), "a", "images", (3, 4, 4)) == "logits"
+    assert check_signature(open_session(SOUND, "a"), "a", MANIFEST) == "logits"
 
 
 SHAPE = ("N", 3, 4, 4)
@@ -98,7 +100,7 @@ SIGNATURES = [
 def test_a_model_that_takes_something_else_is_refused(inputs, outputs, message):
     session = open_session(relu(inputs, outputs), "a.onnx")
     with pytest.raises(BundleError, match=rf"a\.onnx: {message} .*, got \[.*\]; export"):
-        check_signature(session, "a.onnx", "images", (3, 4, 4))
+        check_signature(session, "a.onnx", MANIFEST)
 
 
 def test_a_model_with_two_outputs_is_refused():
@@ -107,4 +109,21 @@ def test_a_model_with_two_outputs_is_refused():
         graph(nodes, [], [value_info("images", SHAPE)], [value_info(o, SHAPE) for o in ("logits", "more")])
     )
     with pytest.raises(BundleError, match="expected one float output of logits, got"):
-        check_signature(open_session(raw, "a"), "a", "images", (3, 4, 4))
+        check_signature(open_session(raw, "a"), "a", MANIFEST)
+
+
+def test_a_model_that_says_it_knows_another_number_of_classes_is_refused():
+    four = open_session(linear(np.eye(48, 4), np.zeros(4)), "a")
+    with pytest.raises(
+        BundleError, match=r"a: expected logits \('N', 3\), .* 3 classes, got \['N', 4\]; export"
+    ):
+        check_signature(four, "a", MANIFEST)
+    images = open_session(relu([("images", SHAPE)], [("logits", SHAPE)]), "a")
+    with pytest.raises(BundleError, match=r"expected logits \('N', 3\), .*, got \['N', 3, 4, 4\]; export"):
+        check_signature(images, "a", MANIFEST)
+
+
+def test_a_name_that_is_not_utf_8_is_one_line():
+    raw = SOUND.replace(b"logits", b"logit\xff")
+    with pytest.raises(BundleError, match=r"a: expected names in UTF-8, got b'logit\\xff'; export"):
+        check_signature(open_session(raw, "a"), "a", MANIFEST)
