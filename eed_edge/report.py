@@ -82,6 +82,25 @@ def wilson(right: int, images: int) -> tuple[float, float]:
     return max(0.0, low) if right else 0.0, min(1.0, high) if right < images else 1.0
 
 
+def read(path: Path) -> dict[str, Any]:
+    """The report at ``path``.
+
+    Raises:
+        InputError: it is missing or no JSON object.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(report, dict):
+            raise ValueError(f"a {type(report).__name__}")
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing; run eed-edge attack or eed-edge bench --run first") from error
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: expected a JSON object, got: {error}; move the file away and measure again"
+        ) from error
+    return report
+
+
 def merge(path: Path, figures: dict[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
     """Put figures into the report at ``path``, object by object, and write it whole.
 
@@ -95,14 +114,7 @@ def merge(path: Path, figures: dict[str, Any], *, without: Collection[str] = ())
         InputError: what is at ``path`` is not a report.
         StorageError: it cannot be written; what was there is untouched.
     """
-    report: Any = {}
-    if path.exists():
-        try:
-            report = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(report, dict):
-                raise ValueError(f"a {type(report).__name__}")
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: expected a JSON object, got: {error}; move the file away") from error
+    report = read(path) if path.exists() else {}
     old = {key: value for key, value in report.items() if key not in without}
     whole = _merged(old, figures)
     write_json(path, whole)

@@ -21,18 +21,16 @@ def command(run: Path, bundle: Path, html_file: Path | None) -> None:
     """
     from eed_edge import html
     from eed_edge.cli.tables import whole_table
-    from eed_edge.errors import CheckpointError
+    from eed_edge.report import read
     from eed_edge.runtime.bundle import open_bundle
-    from eed_edge.train.run import open_run, read_json
+    from eed_edge.train.run import open_run
 
     opened, manifest = open_run(run), open_bundle(bundle).manifest
     opened.check_belongs(manifest)
-    if not (run / "report.json").exists():
-        raise CheckpointError(
-            f"{run}: no report.json yet; run eed-edge attack and eed-edge bench --run {run} first"
-        )
+    figures = read(run / "report.json")
+    opened.check_report(figures, bundle)
     if html_file is None:
-        click.echo(whole_table(read_json(run / "report.json"), manifest))
+        click.echo(whole_table(figures, manifest))
     else:
         html.write(run, manifest, html_file)
         click.echo(f"report: {html_file}")

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from eed_edge.errors import InputError
 from eed_edge.manifest import Manifest
 
 NETWORKS = ("dense", "narrow", "static", "dynamic")
@@ -29,7 +30,21 @@ def accuracy_table(accuracy: Mapping[str, Any]) -> str:
 
 
 def whole_table(report: Mapping[str, Any], manifest: Manifest) -> str:
-    """Accuracy, latency, cost and diversity of one run, each part only if it was measured."""
+    """Accuracy, latency, cost and diversity of one run, each part only if it was measured.
+
+    Raises:
+        InputError: a part is damaged.
+    """
+    try:
+        return "\n\n".join(_parts(report, manifest))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise InputError(
+            f"report.json is not as docs/REPORT.md describes it ({type(error).__name__}: {error});"
+            " measure it again"
+        ) from error
+
+
+def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
     parts = [f"{manifest.name}: {len(manifest.submodels)} sub-models, gate {manifest.gate.rule}"]
     if "accuracy" in report:
         parts.append(accuracy_table(report["accuracy"]))
@@ -56,7 +71,7 @@ def whole_table(report: Mapping[str, Any], manifest: Manifest) -> str:
             f"the team has {share['params']:.1%} of the base's parameters and {share['macs']:.1%}"
             f" of its MACs; robust diversity {report['rd']:.3f}"
         )
-    return "\n\n".join(parts)
+    return parts
 
 
 def _share(row: Mapping[str, Any], name: str) -> str:

@@ -35,7 +35,7 @@ def accuracies(outcomes: Outcomes, chosen: Suite, *, singles: list[str], members
         ]
         row |= {"static": _all(clean["static"], *whole), "dynamic": _all(clean["dynamic"], *prefixes)}
         rows[kind] = row
-    if chosen.strong in chosen.kinds:
+    if chosen.whole:
         rows["adaptive"] = _adaptive_rows(outcomes, singles)
     return {kind: figures(row) for kind, row in rows.items()}
 
@@ -119,7 +119,7 @@ def _told(job: Job) -> str:
 def attacks_told(outcomes: Outcomes, chosen: Suite) -> dict[str, Any]:
     """The report's ``attacks``: settings, seconds and AutoAttack's own warnings, by kind."""
     told: dict[str, Any] = {}
-    for kind in (*chosen.kinds, *(["adaptive"] if chosen.strong in chosen.kinds else [])):
+    for kind in (*chosen.kinds, *(["adaptive"] if chosen.whole else [])):
         own = {name: outcome for name, outcome in outcomes.items() if name.startswith(f"{kind} on ")}
         told[kind] = {
             "settings": SETTINGS[kind],

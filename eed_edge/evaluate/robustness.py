@@ -6,7 +6,6 @@ on the images made against every prefix of the members. Only test images are use
 that decides about them is changed by what is seen here.
 """
 
-import hashlib
 import io
 import math
 import shutil
@@ -27,16 +26,17 @@ from eed_edge.evaluate.defences import Defences, Watch
 from eed_edge.evaluate.suite import Outcome, Suite, jobs, run_batch, suite
 from eed_edge.files import write_whole
 from eed_edge.runtime.bundle import load
-from eed_edge.train import checkpoint, data
+from eed_edge.train import data
 from eed_edge.train.batches import Images, as_float
 from eed_edge.train.data import Split
 from eed_edge.train.devices import choose_device, on_device
 from eed_edge.train.distributed import Processes, joined
-from eed_edge.train.run import Run, read_json
+from eed_edge.train.run import Run
 
 FORMAT = 2
 BATCH = 100
 PARTS = (
+    "suite",
     "accuracy",
     "attacks",
     "adaptive",
@@ -47,7 +47,7 @@ PARTS = (
     "prefixes",
     "submodels_used",
 )
-"""Parts of the report that hold for one bundle and one narrow network only."""
+"""Parts of the report that hold for one bundle, one narrow network and one draw of images only."""
 KEPT_IMAGES = 1000
 """Test images kept in the run folder, for ``bench``; also how many the parts beside accuracy look at."""
 
@@ -104,10 +104,9 @@ def evaluate(
     if not processes.first:
         return {}
     figures = _figures(run, defences, chosen, outcomes, kept.labels)
-    if command:
-        figures["commands"] = {"attack": command}
+    evaluated = run.judged(bundle).hexdigest()
     examples: dict[str, NDArray[Any]] = {}
-    if only:  # a part of the suite leaves what the whole of it has found
+    if not chosen.whole:
         del figures["prefixes"], figures["suite"]
     else:
         parts, examples = beside.measure(
@@ -125,10 +124,13 @@ def evaluate(
         )
         figures |= parts
         figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]
-    if not only or not (run.path / "evaluation.npz").exists():
+    path = run.path / "report.json"
+    adds = not chosen.whole and path.exists() and report.read(path).get("evaluated") == evaluated
+    if not adds or not (run.path / "evaluation.npz").exists():
         _save(run.path / "evaluation.npz", kept, outcomes["clean on all"].submodels_used, examples)
-    evaluated = _files(run, bundle).hexdigest()
-    merged = _merge(run.path / "report.json", {**figures, "evaluated": evaluated})
+    names = [f"attack --only {kind}" for kind in chosen.kinds] if only else ["attack"]
+    commands = dict.fromkeys(names, command) if command else {}
+    merged = _merge(path, {**figures, "evaluated": evaluated}, commands=commands, adds=adds)
     shutil.rmtree(folder, ignore_errors=True)
     return merged
 
@@ -146,27 +148,28 @@ def _save(path: Path, kept: Split, used: NDArray[np.int64], examples: Mapping[st
     write_whole(path, stream.getvalue())
 
 
-def _merge(path: Path, figures: dict[str, Any]) -> dict[str, Any]:
-    """Into the run's report; what was found about other files than these goes."""
-    stale = path.exists() and read_json(path).get("evaluated") != figures["evaluated"]
-    return report.merge(path, figures, without=PARTS if stale else ())
+def _merge(path: Path, figures: dict[str, Any], *, commands: dict[str, str], adds: bool) -> dict[str, Any]:
+    """Into the run's report, in the place of all that attacks have found before.
 
-
-def _files(run: Run, bundle: Path) -> "hashlib._Hash":
-    """SHA-256 of what was judged: the bundle, whose manifest names its weights, the base, the narrow net."""
-    state = hashlib.sha256((bundle / "manifest.json").read_bytes())
-    for path in (run.path / "base.safetensors", run.path / "narrow.safetensors"):
-        state.update(path.read_bytes() if path.exists() else b"none")
-    return state
+    Args:
+        commands: what the user called, by the rows that it made.
+        adds: these are of a part of the suite and leave what was found on the same files.
+    """
+    old = report.read(path) if path.exists() else {}
+    told = old.get("commands", {})
+    kept = {name: text for name, text in told.items() if adds or name.split()[0] != "attack"}
+    if adds and "suite" in old:  # counted on the images of the whole suite
+        del figures["submodels_used"]
+    figures["commands"] = {**kept, **commands}
+    return report.merge(path, figures, without=["commands", *(() if adds else PARTS)])
 
 
 def _defences(run: Run, bundle: Path, where: torch.device) -> Defences:
     deployed = load(bundle, deadline_ms=math.inf)
     run.check_belongs(deployed.manifest)
     singles = {"dense": run.base()}
-    narrow = run.path / "narrow.safetensors"
-    if narrow.exists():
-        singles["narrow"] = checkpoint.load_net(narrow)[0]
+    if narrow := run.narrow():
+        singles["narrow"] = narrow
     for net in singles.values():
         net.to(where).eval()
     return Defences(singles, run.ensemble().to(where), deployed)
@@ -189,7 +192,7 @@ def _drawn(available: int, wanted: int | None, seed: int) -> NDArray[np.int64]:
 
 def _key(run: Run, bundle: Path, kept: Split, chosen: Suite) -> str:
     """SHA-256 of everything that the outcomes of a batch depend on."""
-    state = _files(run, bundle)
+    state = run.judged(bundle)
     state.update(repr((FORMAT, BATCH, chosen.name, list(chosen.kinds), run.recipe.seed)).encode())
     state.update(np.ascontiguousarray(kept.images).tobytes() + kept.labels.tobytes())
     return state.hexdigest()

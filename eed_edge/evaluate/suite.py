@@ -37,6 +37,7 @@ class Suite:
     strong: the kind of the report that stands for the strongest attack on one network.
     extra: attack on single members and on the smooth gate, for the adaptive list.
     eps_images: images of the curve over eps, which attacks each of them at five radii.
+    whole: every attack runs, and the adaptive list after them.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Suite:
     extra: Attack
     reweighted_steps: int
     eps_images: int
+    whole: bool = True
 
 
 SUITES = {
@@ -81,7 +83,7 @@ def suite(name: str, only: Sequence[str] = ()) -> Suite:
             f"--only: the suite {name} has {', '.join(chosen.kinds)}, not {odd[0]!r}; name one of these"
         )
     kinds = {kind: attack for kind, attack in chosen.kinds.items() if not only or kind in only}
-    return dataclasses.replace(chosen, kinds=kinds)
+    return dataclasses.replace(chosen, kinds=kinds, whole=not only)
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def jobs(defences: Defences, chosen: Suite) -> list[Job]:
     targets |= {f"mean-{t}": prefix for t, prefix in enumerate(defences.prefixes, 1)}
     for kind, attack in chosen.kinds.items():
         todo += [on(kind, target, attack, net) for target, net in targets.items()]
-    if chosen.strong not in chosen.kinds:
+    if not chosen.whole:
         return todo
     members = list(defences.ensemble.members)
     todo += [on("adaptive", f"member-{i}", chosen.extra, members[i - 1]) for i in range(2, len(members) + 1)]

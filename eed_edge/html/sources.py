@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eed_edge import report
 from eed_edge.errors import InputError
 from eed_edge.manifest import Manifest
 
@@ -53,21 +54,8 @@ def gather(run: Path, manifest: Manifest) -> Sources:
     Raises:
         InputError: there is no report, or a file is damaged.
     """
-    report = _report(run / "report.json")
     arrays = _arrays(run / "evaluation.npz", len(manifest.submodels))
-    return Sources(report, manifest, _log(run / "log.jsonl"), arrays)
-
-
-def _report(path: Path) -> dict[str, Any]:
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(report, dict):
-            raise ValueError(f"a {type(report).__name__}")
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing; run eed-edge attack or eed-edge bench --run first") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a JSON object, got: {error}; measure again") from error
-    return report
+    return Sources(report.read(run / "report.json"), manifest, _log(run / "log.jsonl"), arrays)
 
 
 def _log(path: Path) -> list[dict[str, Any]]:

@@ -52,8 +52,36 @@ class Run:
     data_digest: str
 
     def base(self) -> Classifier:
-        """The dense network, best weights, in evaluation mode."""
-        return checkpoint.load_net(self.path / "base.safetensors")[0]
+        """The dense network, best weights, in evaluation mode.
+
+        Raises:
+            CheckpointError: it is missing, damaged or of another run.
+        """
+        return self._own(self.path / "base.safetensors")
+
+    def narrow(self) -> Classifier | None:
+        """The static narrow network in evaluation mode; None when there is none.
+
+        Raises:
+            CheckpointError: it is damaged or of another run.
+        """
+        path = self.path / "narrow.safetensors"
+        return self._own(path) if path.exists() else None
+
+    def _own(self, path: Path) -> Classifier:
+        """The network of that file, which must be of the recipe's kind and for the run's images."""
+        net, _ = checkpoint.load_net(path)
+        wanted = {
+            "arch": self.recipe.net.arch,
+            "classes": len(self.classes),
+            "channels": self.input.size[0],
+            "width": self.recipe.net.width,
+        }
+        if found := difference(net.architecture, wanted, sides=("in the file", "in run.json")):
+            raise CheckpointError(
+                f"{path}: expected a network of this run, but {found}; put the run's own file back"
+            )
+        return net
 
     def members(self) -> list[tuple[Classifier, dict[str, Any]]]:
         """The jointly trained members in running order, each with its record.
@@ -61,8 +89,17 @@ class Run:
         Raises:
             CheckpointError: joint training has not finished.
         """
-        count = len(self.joint()["members"])
-        return [checkpoint.load_net(self.member_path(i)) for i in range(count)]
+        return [checkpoint.load_net(path) for path in self._member_paths()]
+
+    def _member_paths(self) -> list[Path]:
+        paths = [self.member_path(i) for i in range(len(self.joint()["members"]))]
+        for path in paths:
+            if not path.is_file():
+                raise CheckpointError(
+                    f"{self.path}: joint training has not finished, {path.relative_to(self.path)} is missing;"
+                    " delete joint.json and run eed-edge train"
+                )
+        return paths
 
     def ensemble(self) -> Ensemble:
         """The members as one network, in evaluation mode."""
@@ -97,9 +134,29 @@ class Run:
     def weights_digest(self) -> str:
         """SHA-256 of the members' weight files in running order: what a bundle was exported from."""
         state = hashlib.sha256()
-        for i in range(len(self.joint()["members"])):
-            state.update(self.member_path(i).read_bytes())
+        for path in self._member_paths():
+            state.update(path.read_bytes())
         return state.hexdigest()
+
+    def judged(self, bundle: Path) -> "hashlib._Hash":
+        """SHA-256 of what ``attack`` judges: the manifest, which names its weights, and both nets."""
+        state = hashlib.sha256((bundle / "manifest.json").read_bytes())
+        for path in (self.path / "base.safetensors", self.path / "narrow.safetensors"):
+            state.update(path.read_bytes() if path.exists() else b"none")
+        return state
+
+    def check_report(self, report: Mapping[str, Any], bundle: Path) -> None:
+        """Make sure that what ``attack`` has put into the report was found on this bundle and these nets.
+
+        Raises:
+            CheckpointError: it was not.
+        """
+        attacked = not report.keys().isdisjoint({"accuracy", "evaluated"})
+        if attacked and report.get("evaluated") != self.judged(bundle).hexdigest():
+            raise CheckpointError(
+                f"{self.path / 'report.json'}: expected figures of {bundle}, base.safetensors and"
+                " narrow.safetensors as they are now, got those of other files; run eed-edge attack again"
+            )
 
     def check_belongs(self, manifest: Manifest) -> None:
         """Make sure that a bundle was exported from this run as it is now.

@@ -10,6 +10,7 @@ import pytest
 
 from eed_edge import html
 from eed_edge.errors import InputError, StorageError
+from eed_edge.train.run import open_run
 from tests.conftest import Flow, call
 from tests.html import sample
 
@@ -110,8 +111,60 @@ def test_every_file_that_is_no_module_is_packed_into_the_wheel():
 
 def test_the_command_writes_the_page_of_a_real_run(flow: Flow, tmp_path):
     run = shutil.copytree(flow.run, tmp_path / "run")
-    (run / "report.json").write_text(json.dumps({"accuracy": sample.whole_report()["accuracy"]}))
+    figures = {
+        "accuracy": sample.whole_report()["accuracy"],
+        "evaluated": open_run(run).judged(flow.bundle).hexdigest(),
+    }
+    (run / "report.json").write_text(json.dumps(figures))
     result = call("report", run, flow.bundle, "--html", tmp_path / "page.html")
     assert result.exit_code == 0, result.output
     assert str(tmp_path / "page.html") in result.output
     assert "Learning curves" in (tmp_path / "page.html").read_text()
+
+
+@pytest.fixture
+def judged(flow: Flow, tmp_path):
+    """The small run, a report of it, and a way to be told that report in both forms: the errors, if any."""
+    run = shutil.copytree(flow.run, tmp_path / "judged")
+
+    def told(figures) -> list[str]:
+        (run / "report.json").write_text(json.dumps(figures))
+        results = [call("report", run, flow.bundle, *to) for to in ((), ("--html", tmp_path / "page.html"))]
+        assert len({result.exit_code for result in results}) == 1
+        return [result.output for result in results] if results[0].exit_code else []
+
+    whole = sample.whole_report()
+    del whole["curves"]
+    return run, told, {**whole, "evaluated": open_run(run).judged(flow.bundle).hexdigest()}
+
+
+@pytest.mark.parametrize("other", ["base.safetensors", "narrow.safetensors", "bundle"])
+def test_figures_of_other_files_are_not_shown(judged, other):
+    run, told, report = judged
+    assert told(report) == []
+    if other == "bundle":
+        report["evaluated"] = "0" * 64
+    else:
+        (run / other).write_bytes(b"another network")
+    errors = told(report)
+    assert len(errors) == 2
+    for said in errors:
+        assert said.startswith("error: ")
+        assert "got those of other files; run eed-edge attack again" in said
+        assert said.count("\n") == 1
+
+
+def test_figures_of_bench_and_narrow_alone_are_shown(judged):
+    _, told, report = judged
+    assert told({key: report[key] for key in ("machine", "latency", "narrow", "submodels_used")}) == []
+
+
+@pytest.mark.parametrize("damage", [{"clean": 3}, {"clean": {"dense": 0.5}}, [1]])
+def test_a_damaged_report_is_one_clear_line_in_both_forms(judged, damage):
+    _, told, report = judged
+    errors = told(report | {"accuracy": damage})
+    assert len(errors) == 2
+    for said in errors:
+        assert "report.json" in said
+        assert "is not as docs/REPORT.md describes it" in said
+        assert said.count("\n") == 1
