@@ -10,6 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from eed_edge.errors import InputError
 from eed_edge.files import write_json
 
@@ -80,6 +83,11 @@ def wilson(right: int, images: int) -> tuple[float, float]:
     half = math.sqrt(spread * (share * (1 - share) + spread / 4))
     low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
     return max(0.0, low) if right else 0.0, min(1.0, high) if right < images else 1.0
+
+
+def interval(right: NDArray[np.bool_]) -> list[float]:
+    """Lower and upper end of the Wilson interval for ``(n,)`` verdicts."""
+    return list(wilson(int(right.sum()), len(right)))
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -65,4 +65,6 @@ def test_the_demo_that_the_readme_names_leaves_what_it_promises(tmp_path):
     assert call("check", tmp_path / "bundle").exit_code == 0
     report = json.loads((tmp_path / "report.json").read_text())
     assert {"latency", "accuracy", "submodels_used", "cost", "sparsity", "rd", "machine"} <= report.keys()
-    assert "speed-up over dense" in result.output
+    for part in ("speed-up over dense", "first t, %", "dynamic - static", "slowdown, capped", "replay: 0 of"):
+        assert part in result.output
+    assert report["commands"].keys() >= {"attack", "bench"}

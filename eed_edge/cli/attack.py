@@ -60,7 +60,7 @@ def command(
     torchrun shares the images out over its processes.
     """
     from eed_edge.cli.progress import shown
-    from eed_edge.cli.tables import accuracy_table
+    from eed_edge.cli.tables import accuracy_table, beside_lines
     from eed_edge.evaluate.robustness import evaluate
     from eed_edge.files import write_json
     from eed_edge.train.run import open_run
@@ -85,5 +85,5 @@ def command(
     for kind, told in figures["attacks"].items():
         for warning in told["warnings"]:
             click.echo(f"{kind}: AutoAttack warns: {warning}")
-    if figures.get("adaptive", {}).get("warning"):
-        click.echo(f"warning: {figures['adaptive']['warning']}")
+    for line in beside_lines(figures):
+        click.echo(line)

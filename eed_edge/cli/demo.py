@@ -30,7 +30,7 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
     from eed_edge import html, pipeline, report
     from eed_edge import recipe as recipes
     from eed_edge.cli.progress import shown
-    from eed_edge.cli.tables import whole_table
+    from eed_edge.cli.tables import called, whole_table
     from eed_edge.evaluate.robustness import evaluate
     from eed_edge.export.bundle import write
     from eed_edge.files import write_json
@@ -45,13 +45,13 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
         run = pipeline.train(chosen, splits, run_path, device="cpu", watch=progress.training)
         progress.say("calibrating the gate and exporting")
         manifest = write(run, bundle, with_dense=True)
-        evaluate(run, bundle, None, images=None, watch=progress.counting)
+        evaluate(run, bundle, None, images=None, command=called(), watch=progress.counting)
         progress.say("timing, everything interleaved in this process, one thread")
         found = benchmark.real_images(bundle, npz=None, run=run_path)
         figures = benchmark.measure(
             bundle, found.images, networks=benchmark.find_networks(bundle, run_path), repeats=3
         )
-        figures = report.merge(run_path / "report.json", figures)
+        figures = report.merge(run_path / "report.json", figures | {"commands": {"bench": called()}})
     write_json(out / "report.json", figures)
     click.echo(whole_table(figures, manifest))
     click.echo(f"\nreport: {out / 'report.json'}")

@@ -62,6 +62,9 @@ def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
                 f"speed-up over dense: mean {latency['speedup_mean']:.2f}x, every sub-model run"
                 f" {latency['speedup_worst']:.2f}x ({latency['threads']} thread, {report['machine']['cpu']})"
             )
+    parts += ["\n".join(lines)] if (lines := beside_lines(report)) else []
+    if "prefixes" in report:
+        parts.append(_prefix_table(report["prefixes"]))
     if "submodels_used" in report:
         used = ", ".join(f"{name} {value:.2f}" for name, value in report["submodels_used"].items())
         parts.append(f"sub-models used: {used} of {len(manifest.submodels)}")
@@ -72,6 +75,43 @@ def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
             f" of its MACs; robust diversity {report['rd']:.3f}"
         )
     return parts
+
+
+def beside_lines(report: Mapping[str, Any]) -> list[str]:
+    """What the attacks on the deployed rule found beside accuracies, a line each."""
+    lines = []
+    if "adaptive" in report:
+        found = report["adaptive"]
+        lines.append(
+            f"adaptive: dynamic - static {100 * found['difference']:+.2f} points on {found['images']} images"
+        )
+        lines += [f"warning: {found['warning']}"] if found["warning"] else []
+    if "slowdown" in report:
+        for key, title in (("uncapped", "slowdown"), ("capped", "slowdown, capped")):
+            found = report["slowdown"][key]
+            means = ", ".join(f"{name} {found[name]['mean']:.2f}" for name in ("clean", "pgd20", "slowdown"))
+            worst = found["slowdown"]
+            lines.append(
+                f"{title}: sub-models used {means}, at most {worst['max']};"
+                f" {worst['mean_ms']:.3f} ms mean, {worst['p99_ms']:.3f} ms p99 under attack"
+            )
+    if "replay" in report:
+        found = report["replay"]
+        lines.append(
+            f"replay: {len(found['disagreements'])} of {found['images']} images answered otherwise than in"
+            f" torch, {found['allowed']} allowed"
+        )
+    return lines
+
+
+def _prefix_table(prefixes: Mapping[str, Any]) -> str:
+    """The mean of the first t sub-models, without early stop, on images attacked against itself."""
+    kinds = [name for name in ATTACKS if all(name in row for row in prefixes["rows"])]
+    lines = [f"{'first t, %':<12}" + "".join(f"{name:>22}" for name in kinds) + f"{'images':>9}"]
+    for row in prefixes["rows"]:
+        cells = "".join(f"{_share(row, name):>22}" for name in kinds)
+        lines.append(f"{row['submodels']:<12}{cells}{prefixes['images']:>9}")
+    return "\n".join(lines)
 
 
 def _share(row: Mapping[str, Any], name: str) -> str:

@@ -18,6 +18,7 @@ from eed_edge.evaluate.attacks import Threat, pgd20
 from eed_edge.evaluate.defences import Defences, Watch
 from eed_edge.evaluate.stop_rule import StopRule
 from eed_edge.export.calibrate import NEVER
+from eed_edge.report import interval
 from eed_edge.runtime.cascade import Cascade
 from eed_edge.runtime.gating import replay
 from eed_edge.runtime.lane import Submodel
@@ -74,7 +75,7 @@ def threshold(answers: Said, gate: StopRule, *, times_ms: Sequence[float]) -> di
         counts images that are right clean and in every attacked version.
     """
     cost, name = np.cumsum(times_ms), _FIRST[gate.rule]
-    rows: dict[tuple[float, float, float], dict[str, float]] = {}
+    rows: dict[tuple[float, float, float], dict[str, Any]] = {}
     for value in _grid(gate, members=len(answers.clean)):
         parameters = {**gate.parameters, name: value}
         clean, *attacked = (
@@ -91,6 +92,7 @@ def threshold(answers: Said, gate: StopRule, *, times_ms: Sequence[float]) -> di
             "threshold": float(value),
             "clean": outcome[1],
             "attacked": outcome[2],
+            "interval": {"clean": interval(right), "attacked": interval(survived)},
             "submodels_used": used,
             "mean_ms": float(cost[clean.submodels_used - 1].mean()),
         }
@@ -146,8 +148,8 @@ def against_eps(
         narrow: the static narrow network, if there is one.
 
     Returns:
-        ``{images, rows: [{eps_255, dense, static, dynamic, narrow}]}``; dynamic is right on the clean
-        image and on those made against every prefix.
+        ``{images, rows: [{eps_255, dense, static, dynamic, narrow, interval}]}``; dynamic is right on
+        the clean image and on those made against every prefix.
     """
     given, labels = as_float(images.images), images.labels
     nets: dict[str, nn.Module] = {"dense": defences.dense, "static": defences.ensemble}
@@ -165,7 +167,11 @@ def against_eps(
                 _attack_rest(target, answer, given, labels, right[name], Threat(share * eps, seed))
             watch("eps", i * len(judged) + j, len(EPS_SHARES) * len(judged))
         rows.append(
-            {"eps_255": share * eps * 255, **{name: float(each.mean()) for name, each in right.items()}}
+            {
+                "eps_255": share * eps * 255,
+                **{name: float(each.mean()) for name, each in right.items()},
+                "interval": {name: interval(each) for name, each in right.items()},
+            }
         )
     return {"images": len(images), "rows": rows}
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from eed_edge.evaluate.attacks import SETTINGS
 from eed_edge.evaluate.defences import Bools
 from eed_edge.evaluate.suite import Job, Outcome, Suite, in_ball
-from eed_edge.report import wilson
+from eed_edge.report import interval
 
 Outcomes = Mapping[str, Outcome]
 """Job name to its outcome over all images."""
@@ -45,7 +45,7 @@ def figures(row: Mapping[str, Bools]) -> dict[str, Any]:
     return {
         **{name: float(right.mean()) for name, right in row.items()},
         "images": len(next(iter(row.values()))),
-        "interval": {name: list(wilson(int(right.sum()), len(right))) for name, right in row.items()},
+        "interval": {name: interval(right) for name, right in row.items()},
     }
 
 
@@ -75,7 +75,7 @@ def adaptive(outcomes: Outcomes, todo: list[Job]) -> dict[str, Any]:
             {
                 "name": _told(job),
                 "dynamic": float(right.mean()),
-                "interval": list(wilson(int(right.sum()), len(right))),
+                "interval": interval(right),
                 "seconds": round(outcome.seconds, 3),
                 "warnings": outcome.warnings,
             }

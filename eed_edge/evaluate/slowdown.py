@@ -22,6 +22,7 @@ from torch import Tensor
 
 from eed_edge.evaluate.defences import Defences, Watch
 from eed_edge.evaluate.stop_rule import StopRule, replayed
+from eed_edge.report import interval
 from eed_edge.runtime.cascade import Cascade, Prediction
 from eed_edge.runtime.timing import Times, interleaved, summary
 from eed_edge.runtime.walk import Floats
@@ -219,7 +220,7 @@ def measure(
     }
     times = interleaved({" ".join(key): call for key, call in calls.items()}, items=timed, repeats=1)
 
-    def figures(cap: str, net: Cascade) -> dict[str, dict[str, float]]:
+    def figures(cap: str, net: Cascade) -> dict[str, dict[str, Any]]:
         return {
             name: _figures(net(given), labels) | _times(times[f"{cap} {name}"])
             for name, given in sets.items()
@@ -244,11 +245,13 @@ def _capped(deployed: Cascade, cap: int) -> Cascade:
     )
 
 
-def _figures(answer: Prediction, labels: NDArray[np.int64]) -> dict[str, float]:
+def _figures(answer: Prediction, labels: NDArray[np.int64]) -> dict[str, Any]:
+    right = answer.labels == labels
     return {
         "mean": float(answer.submodels_used.mean()),
         "max": int(answer.submodels_used.max()),
-        "accuracy": float((answer.labels == labels).mean()),
+        "accuracy": float(right.mean()),
+        "interval": interval(right),
     }
 
 

@@ -67,13 +67,15 @@ def slowdown(sources: Sources) -> Section:
 def _slow_table(caption: str, found: Mapping[str, Any]) -> Table:
     columns = ("", "Sub-models", "Most", "Mean time", "p99 time", "Accuracy")
     rows = [
-        row(
+        Row(
             attack_title(name),
-            formats.plain(found[name]["mean"]),
-            formats.count(found[name]["max"]),
-            formats.ms(found[name].get("mean_ms")),
-            formats.ms(found[name].get("p99_ms")),
-            formats.percent(found[name].get("accuracy")),
+            (
+                Cell(formats.plain(found[name]["mean"])),
+                Cell(formats.count(found[name]["max"])),
+                Cell(formats.ms(found[name].get("mean_ms"))),
+                Cell(formats.ms(found[name].get("p99_ms"))),
+                Cell(formats.percent(found[name]["accuracy"]), formats.interval(found[name].get("interval"))),
+            ),
         )
         for name in ("clean", "pgd20", "slowdown")
         if name in found

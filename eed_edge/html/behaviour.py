@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eed_edge.html import formats
-from eed_edge.html.headline import NETWORKS, attack_title
+from eed_edge.html.headline import NETWORKS, attack_title, share
 from eed_edge.html.plot import BLUE, COLOURS, GREY, HATCHES, INK, LINES, MARKS, RED, drawing
-from eed_edge.html.section import Chart, Table, row
+from eed_edge.html.section import Cell, Chart, Row, Table, row
 from eed_edge.html.sources import Sources
 
 NETWORK_LOOK = {name: (COLOURS[i], MARKS[i], LINES[i]) for i, name in enumerate(reversed(NETWORKS))}
@@ -20,7 +20,7 @@ def threshold(sources: Sources) -> Chart:
     title = "Accuracy against time"
     says = (
         f"The setting of the gate's rule, {found['rule']}, moves along the lines, on"
-        f" {formats.images(found['images'])}."
+        f" {formats.images(found['images'])}. Attacked: right clean and under PGD-20 on every prefix."
     )
     if here is not None:
         says += (
@@ -36,12 +36,14 @@ def threshold(sources: Sources) -> Chart:
         drawn.legend(2)
     columns = ("Setting", "Clean", "Attacked", "Sub-models", "Mean time")
     cells = tuple(
-        row(
+        Row(
             _setting(found["rule"], item["threshold"]),
-            formats.percent(item["clean"]),
-            formats.percent(item["attacked"]),
-            formats.plain(item["submodels_used"]),
-            formats.ms(item["mean_ms"]),
+            (
+                share(item, "clean"),
+                share(item, "attacked"),
+                Cell(formats.plain(item["submodels_used"])),
+                Cell(formats.ms(item["mean_ms"])),
+            ),
         )
         for item in rows
     )
@@ -69,7 +71,7 @@ def eps(sources: Sources) -> Chart:
     shown = [name for name in NETWORKS if any(name in item for item in rows)]
     trained = sources.report.get("recipe", {}).get("base", {}).get("eps_255")
     title = "Accuracy against eps"
-    says = f"Attacks of growing l∞ radius, on {formats.images(found['images'])}." + (
+    says = f"PGD-20 of growing l∞ radius, on {formats.images(found['images'])}." + (
         "" if trained is None else f" The upright line is the radius of the training, {trained:g}/255."
     )
     with drawing(title, says) as drawn:
@@ -91,7 +93,7 @@ def eps(sources: Sources) -> Chart:
         axes.set_ylim(bottom=0)
         drawn.legend(len(shown))
     cells = tuple(
-        row(f"{item['eps_255']:g}/255", *(formats.percent(item.get(name)) for name in shown)) for item in rows
+        Row(f"{item['eps_255']:g}/255", tuple(share(item, name) for name in shown)) for item in rows
     )
     return Chart(title, says, drawn.svg, Table(title, ("eps", *(NETWORKS[name] for name in shown)), cells))
 

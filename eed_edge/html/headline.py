@@ -92,6 +92,30 @@ def speed(sources: Sources) -> Section:
     return Section("latency", "Speed", says=tuple(says), tiles=_speed_tiles(sources), tables=(table,))
 
 
+def prefixes(sources: Sources) -> Section:
+    """The mean of the first t sub-models without early stop, a budget each, on images made against it."""
+    found, latency = sources.report["prefixes"], sources.report.get("latency", {})
+    kinds = [name for name in ATTACKS if all(name in item for item in found["rows"])]
+    each = [times["mean_ms"] for times in latency.get("submodels", ())]
+    rows = [
+        Row(
+            f"first {item['submodels']}",
+            (
+                *(share(item, name) for name in kinds),
+                Cell(formats.ms(sum(each[: item["submodels"]]) or None)),
+            ),
+        )
+        for item in found["rows"]
+    ]
+    columns = ("", *map(attack_title, kinds), "Time")
+    says = (
+        "The mean of the first sub-models of the running order when nothing stops early, on"
+        f" {formats.images(found['images'])} attacked against that mean; the time is the sum of theirs.",
+    )
+    table = Table("Right answers of every prefix", columns, tuple(rows), stacked=True)
+    return Section("prefixes", "Fewer sub-models", says=says, tables=(table,))
+
+
 def _speed_tiles(sources: Sources) -> tuple[Row, ...]:
     latency, tiles = sources.report["latency"], []
     for name, used in sources.report.get("submodels_used", {}).items():

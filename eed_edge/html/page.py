@@ -29,6 +29,7 @@ class Part:
 PARTS = {
     "accuracy": Part("Accuracy", ATTACK, headline.accuracy),
     "latency": Part("Speed", BENCH, headline.speed),
+    "prefixes": Part("Fewer sub-models", ATTACK, headline.prefixes),
     "cost": Part("Size", ATTACK, headline.size),
     "examples": Part("Examples", ATTACK, strip.examples),
     "adaptive": Part("Adaptive evaluation", ATTACK, attacked.adaptive),
@@ -98,7 +99,8 @@ def making(sources: Sources) -> Section:
     if machine.get("versions"):
         folds.append(Fold("Versions", "\n".join(f"{k} {v}" for k, v in machine["versions"].items())))
     if report.get("commands"):
-        folds.append(Fold("Commands", "\n".join(map(formats.settings, report["commands"].values()))))
+        told = (f"# {made}\n{formats.settings(text)}" for made, text in report["commands"].items())
+        folds.append(Fold("Commands", "\n".join(told)))
     if report.get("recipe"):
         folds.append(Fold("Recipe", _toml(report["recipe"])))
     return Section("making", "How these figures were made", tables=tables, folds=tuple(folds))

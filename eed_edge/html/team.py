@@ -59,6 +59,8 @@ def rd(sources: Sources) -> Chart:
         f"Lowest, mean and highest RD of all teams of each size; the star is the chosen team,"
         f" {chosen['size']} members with RD {chosen['rd']:.3f}; the paper asks for {found['threshold']:g}."
     )
+    if "rd" in sources.report:
+        says += f" Joint training came after: it left the team an RD of {sources.report['rd']:.3f}."
     with drawing(title, says) as drawn:
         axes = drawn.only
         low, mean, high = ([item[key] for item in rows] for key in ("min", "mean", "max"))

@@ -47,7 +47,8 @@ def shares(images: int = 400, **by_network: float) -> dict[str, Any]:
 
 
 def work(mean: float, most: int) -> dict[str, Any]:
-    return {"mean": mean, "max": most, "mean_ms": 0.7, "p99_ms": 1.9, "accuracy": 0.5}
+    bounds = list(wilson(200, 400))
+    return {"mean": mean, "max": most, "mean_ms": 0.7, "p99_ms": 1.9, "accuracy": 0.5, "interval": bounds}
 
 
 def times(ms: float) -> dict[str, float]:
@@ -59,7 +60,8 @@ def whole_report() -> dict[str, Any]:
     plain = recipe.from_dict({"name": "tiny", "data": {"name": "cifar10"}, "net": {"width": 16}}).as_dict()
     shifted = {"accuracy": 0.61, "interval": [0.56, 0.66], "submodels_used": 1.6, "ece": 0.037}
     uneven = [
-        {"threshold": t, "clean": 0.7, "attacked": 0.3 + t / 20, "submodels_used": 1.5} for t in (0.2, 0.6, 2)
+        {"threshold": t, "submodels_used": 1.5, **shares(clean=0.7, attacked=0.3 + t / 20)}
+        for t in (0.2, 0.6, 2)
     ]
     return {
         "machine": {
@@ -78,6 +80,13 @@ def whole_report() -> dict[str, Any]:
             "pgd20": shares(dense=0.5, narrow=0.41, static=0.49, dynamic=0.48),
             "autoattack": shares(dense=0.45, narrow=0.3, static=0.44, dynamic=0.43),
             "adaptive": shares(dense=0.45, narrow=0.3, static=0.42, dynamic=0.21),
+        },
+        "prefixes": {
+            "images": 400,
+            "rows": [
+                {"submodels": 1, **shares(clean=0.75, autoattack=0.33)},
+                {"submodels": 2, **shares(clean=0.79, autoattack=0.44)},
+            ],
         },
         "attacks": {
             "autoattack": {
@@ -124,6 +133,7 @@ def whole_report() -> dict[str, Any]:
             "threads": 1,
             "images": 400,
             **{name: times(ms) for name, ms in (("dense", 1.5), ("static", 1.25), ("dynamic", 0.625))},
+            "submodels": [times(0.5), times(0.6)],
             "speedup_mean": 2.4,
             "speedup_worst": 1.2,
             "overhead_ratio": 1.09,
@@ -153,7 +163,8 @@ def whole_report() -> dict[str, Any]:
             "eps": {
                 "images": 100,
                 "rows": [
-                    {"eps_255": e, "dense": 0.8 - e / 20, "static": 0.7, "dynamic": 0.6} for e in (0, 4.0, 8)
+                    {"eps_255": e, **shares(100, dense=0.8 - e / 20, static=0.7, dynamic=0.6)}
+                    for e in (0, 4.0, 8)
                 ],
             },
             "stopping": {"clean": [0.75, 0.25], "pgd20": [0.5, 0.5], "slowdown": [0.125, 0.875]},

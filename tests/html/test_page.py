@@ -60,7 +60,13 @@ def test_the_verdict_says_who_is_better_and_where_intervals_overlap(page):
 
 def test_other_figures_are_those_of_the_report(page):
     assert page.tables["latency", "Time per image"]["mean"] == ["1.50 ms", "1.25 ms", "0.625 ms"]
-    assert page.tables["slowdown", "No cap"]["Slowdown"] == ["1.88", "2", "0.700 ms", "1.90 ms", "50.0 %"]
+    assert page.tables["slowdown", "No cap"]["Slowdown"] == [
+        "1.88",
+        "2",
+        "0.700 ms",
+        "1.90 ms",
+        "50.0 % 45.1–54.9 %",
+    ]
     assert page.tables["slowdown", "At most 1 sub-model"]["Clean"][1] == "1"
     assert page.tables["adaptive", "Right clean, under this attack and those above"]["prefix 1 odd"] == [
         "25.0 % 20.0–30.0 %",
@@ -72,8 +78,17 @@ def test_other_figures_are_those_of_the_report(page):
         "3.7 %",
     ]
     assert page.tables["attacks", "Settings"]["AutoAttack"] == ["eps 8; steps 100", "67 min"]
-    assert page.tables["curves", "Accuracy against eps"]["4/255"] == ["60.0 %", "70.0 %", "60.0 %"]
-    assert page.tables["curves", "Accuracy against time"]["never stops"][1] == "40.0 %"
+    assert page.tables["curves", "Accuracy against eps"]["4/255"] == [
+        "60.0 % 50.2–69.1 %",
+        "70.0 % 60.4–78.1 %",
+        "60.0 % 50.2–69.1 %",
+    ]
+    assert page.tables["prefixes", "Right answers of every prefix"]["first 2"] == [
+        "79.0 % 74.7–82.7 %",
+        "44.0 % 39.2–48.9 %",
+        "1.10 ms",
+    ]
+    assert page.tables["curves", "Accuracy against time"]["never stops"][1].startswith("40.0 %")
     assert page.tables["narrow", "MACs of the training"]["base"] == ["1.25 T"]
     assert page.tables["cost", "Parameters, MACs and files"]["whole team"] == ["250 k", "250 k", "0.24 MiB"]
     assert "Dynamic − static: +1.0 points." in page.sections["adaptive"]
@@ -108,7 +123,7 @@ def test_names_of_users_are_text_and_never_markup(tmp_path):
     assert any("<b>dog</b>" in word for word in page.words)
     assert "AutoAttack: masked <?>" in page.words
     assert "a$b$" in page.words  # a layer's name is not a formula
-    assert "eed-edge attack run bundle --data 'a & b'" in page.words
+    assert "# attack eed-edge attack run bundle --data 'a & b'" in page.words
 
 
 def test_the_same_report_gives_the_same_bytes_in_another_process(tmp_path, text):
