@@ -46,7 +46,11 @@ class EedGroup(click.Group):
         try:
             code = super().main(words, prog_name or "eed-edge", complete_var, standalone_mode=False, **extra)
         except click.ClickException as error:  # a wrong call
-            error.show()
+            where = (
+                error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "eed-edge"
+            )
+            text = " ".join(error.format_message().split())
+            click.echo(f"error: {text.removesuffix('.')}; {where} --help tells what is expected", err=True)
             code = error.exit_code
         except BaseException as error:
             if debug or isinstance(error, SystemExit):

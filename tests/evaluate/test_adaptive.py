@@ -117,7 +117,8 @@ class Masked(nn.Module):
         return answer + 0 * images.sum()
 
 
-def test_a_gate_that_hides_its_gradients_fools_autoattack_but_not_the_adaptive_evaluation(tmp_path):
+@pytest.mark.parametrize("name", ["quick", "standard"])
+def test_a_gate_that_hides_its_gradients_fools_autoattack_but_not_the_adaptive_evaluation(name, tmp_path):
     team = ensemble(2)
     team.members[1].load_state_dict(team.members[0].state_dict())  # so the exact distance is known
     rule, images = Rule(team, GATE), pictures(10)
@@ -130,7 +131,7 @@ def test_a_gate_that_hides_its_gradients_fools_autoattack_but_not_the_adaptive_e
     by_autoattack = (rule(plain.numpy()).labels == labels.numpy()).mean()
 
     defences = Defences({}, team, rule)
-    chosen = suite("quick")
+    chosen = suite(name)
     todo = jobs(defences, chosen)
     outcomes = run_batch(
         todo, defences, images, labels, threat=Threat(eps, 0), folder=tmp_path, step=lambda name: None

@@ -18,7 +18,7 @@ from eed_edge.evaluate.suite import Outcome
 from eed_edge.report import wilson
 from eed_edge.train import data
 from eed_edge.train.run import open_run
-from tests.conftest import TINY, Flow, call
+from tests.conftest import Flow, call
 
 ONE = ("--images", 20)
 
@@ -197,12 +197,14 @@ def test_a_wrong_request_is_one_clear_line(flow: Flow, arguments, message):
     assert len(result.output.strip().splitlines()) == 1
 
 
-def test_training_never_reads_test_and_attack_reads_nothing_of_calib(flow: Flow, tmp_path, monkeypatch):
+def test_the_whole_flow_was_made_without_the_test_part_which_attack_alone_reads(flow: Flow, monkeypatch):
+    """That the flow is there is the first half: its fixture raises where anything asks for test."""
+
     def trap(*_):
-        raise AssertionError("test was read")
+        raise AssertionError("read")
 
     monkeypatch.setattr(data.Splits, "test", property(trap))
-    assert call("train", TINY, "--run", tmp_path / "run", "--until", "base").exit_code == 0
+    assert "AssertionError: read" in call("attack", flow.run, flow.bundle, *ONE).output
     monkeypatch.undo()
     monkeypatch.setattr(type(open_run(flow.run)), "calib", trap)
     assert call("attack", flow.run, flow.bundle, *ONE).exit_code == 0

@@ -153,7 +153,10 @@ WRONG_CALLS = [
 def test_a_wrong_call_exits_with_2_and_says_what_is_wrong(tiny, words, message):
     found = call(*[tiny.folder if word == "BUNDLE" else word for word in words])
     assert found.exit_code == 2
-    assert message in " ".join(found.stderr.split())
+    assert message in found.stderr
+    assert found.stderr.startswith("error: ")
+    assert found.stderr.endswith(" --help tells what is expected\n")
+    assert found.stderr.count("\n") == 1
 
 
 def test_check_says_what_was_verified(tiny):
