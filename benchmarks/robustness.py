@@ -123,13 +123,14 @@ def one_seed(seed: int, work: Path) -> dict[str, Any]:
     row: dict[str, Any] = {
         f"{attack}_{who}": found["accuracy"][attack][who]
         for attack in ("clean", "pgd20", "apgd", "adaptive")
-        for who in ("dense", "static", "dynamic")
+        for who in ("dense", "narrow", "static", "dynamic")
     }
     for attack in ("clean", "pgd20", "adaptive"):
         row[f"{attack}_gap"] = row[f"{attack}_dynamic"] - row[f"{attack}_dense"]
     return row | {
         "speedup_mean": found["latency"]["speedup_mean"],
         "speedup_worst": found["latency"]["speedup_worst"],
+        "speedup_narrow": found["latency"]["dense"]["mean_ms"] / found["latency"]["narrow"]["mean_ms"],
         "submodels_used_clean": found["submodels_used"]["clean"],
         "submodels_used_slowdown": found["submodels_used"]["slowdown"],
         "members": len(found["cost"]["params"]["each"]),

@@ -23,7 +23,7 @@ RECIPE = "digits-resnet18"
     help="Override a recipe field, such as seed=1; repeatable.",
 )
 def command(out: Path, overrides: tuple[str, ...]) -> None:
-    """Train, prune, select, export, attack and time the digits recipe; minutes on two cores.
+    """Train, prune, select, export, attack and time the digits recipe; some minutes on two cores.
 
     Leaves OUT/run, OUT/bundle, OUT/report.json and OUT/report.html. A demo that was stopped goes on.
     """
@@ -31,6 +31,7 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
     from eed_edge import recipe as recipes
     from eed_edge.cli.progress import shown
     from eed_edge.cli.tables import called, whole_table
+    from eed_edge.evaluate import narrow
     from eed_edge.evaluate.robustness import evaluate
     from eed_edge.export.bundle import write
     from eed_edge.files import write_json
@@ -44,7 +45,9 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
         progress.say(f"training {chosen.name} on {len(splits.train.labels)} real images")
         run = pipeline.train(chosen, splits, run_path, device="cpu", watch=progress.training)
         progress.say("calibrating the gate and exporting")
-        manifest = write(run, bundle, with_dense=True)
+        manifest = write(run, bundle, with_dense=True, single_file=True)
+        progress.say("training the baseline: one narrow network of equal latency and budget")
+        narrow.train(run, bundle, None, device="cpu", watch=progress.training, command=called())
         evaluate(run, bundle, None, images=None, command=called(), watch=progress.counting)
         progress.say("timing, everything interleaved in this process, one thread")
         found = benchmark.real_images(bundle, npz=None, run=run_path)
