@@ -106,11 +106,17 @@ def beside_lines(report: Mapping[str, Any]) -> list[str]:
 
 def _prefix_table(prefixes: Mapping[str, Any]) -> str:
     """The mean of the first t sub-models, without early stop, on images attacked against itself."""
-    kinds = [name for name in ATTACKS if all(name in row for row in prefixes["rows"])]
-    lines = [f"{'first t, %':<12}" + "".join(f"{name:>22}" for name in kinds) + f"{'images':>9}"]
-    for row in prefixes["rows"]:
-        cells = "".join(f"{_share(row, name):>22}" for name in kinds)
-        lines.append(f"{row['submodels']:<12}{cells}{prefixes['images']:>9}")
+    rows = {name: prefixes[name] for name in ATTACKS if name in prefixes}
+    members = len(next(iter(rows.values()))["right"])
+    lines = [
+        f"{'prefix %':<12}" + "".join(f"{f'first {t + 1}':>22}" for t in range(members)) + f"{'images':>9}"
+    ]
+    for name, row in rows.items():
+        cells = (
+            _share({"right": right, "interval": {"right": bounds}}, "right")
+            for right, bounds in zip(row["right"], row["interval"], strict=True)
+        )
+        lines.append(f"{name:<12}" + "".join(f"{cell:>22}" for cell in cells) + f"{row['images']:>9}")
     return "\n".join(lines)
 
 

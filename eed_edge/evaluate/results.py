@@ -135,19 +135,24 @@ def prefixes(outcomes: Outcomes, chosen: Suite, labels: NDArray[np.int64], *, me
     Each is judged on the images attacked against itself; the first t probabilities say what it answers.
 
     Returns:
-        ``{images, rows: [{submodels, clean, <kind>…, interval}]}``.
+        ``{clean|<kind>: {images, right, interval}}``, the last two with an entry for each ``t`` from 1.
     """
-    rows = []
+    rows: dict[str, list[Bools]] = {kind: [] for kind in ("clean", *chosen.kinds)}
     for t in range(1, members + 1):
-        right = {"clean": outcomes["clean on all"].right_by(t, labels)}
+        clean = outcomes["clean on all"].right_by(t, labels)
+        rows["clean"].append(clean)
         for kind in chosen.kinds:
             own = outcomes[f"{kind} on mean-{t}"].right_by(t, labels)
-            before = right["pgd20"] if kind == chosen.strong and "pgd20" in right else right["clean"]
-            right[kind] = own & before
-        row = figures(right)
-        del row["images"]
-        rows.append({"submodels": t, **row})
-    return {"images": len(labels), "rows": rows}
+            before = rows["pgd20"][-1] if kind == chosen.strong and "pgd20" in rows else clean
+            rows[kind].append(own & before)
+    return {
+        kind: {
+            "images": len(labels),
+            "right": [float(right.mean()) for right in each],
+            "interval": [interval(right) for right in each],
+        }
+        for kind, each in rows.items()
+    }
 
 
 def _all(*verdicts: Bools) -> Bools:

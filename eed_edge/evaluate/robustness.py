@@ -107,7 +107,7 @@ def evaluate(
     evaluated = run.judged(bundle).hexdigest()
     examples: dict[str, NDArray[Any]] = {}
     if not chosen.whole:
-        del figures["prefixes"], figures["suite"]
+        del figures["suite"]
     else:
         parts, examples = beside.measure(
             run,

@@ -95,25 +95,31 @@ def speed(sources: Sources) -> Section:
 def prefixes(sources: Sources) -> Section:
     """The mean of the first t sub-models without early stop, a budget each, on images made against it."""
     found, latency = sources.report["prefixes"], sources.report.get("latency", {})
-    kinds = [name for name in ATTACKS if all(name in item for item in found["rows"])]
+    kinds = [name for name in ATTACKS if name in found]
     each = [times["mean_ms"] for times in latency.get("submodels", ())]
     rows = [
         Row(
-            f"first {item['submodels']}",
+            f"first {t}",
             (
-                *(share(item, name) for name in kinds),
-                Cell(formats.ms(sum(each[: item["submodels"]]) or None)),
+                *(share(_entry(found[name], t), "right") for name in kinds),
+                Cell(formats.ms(sum(each[:t]) or None)),
             ),
         )
-        for item in found["rows"]
+        for t in range(1, len(sources.manifest.submodels) + 1)
     ]
     columns = ("", *map(attack_title, kinds), "Time")
+    on = ", ".join(f"{attack_title(name)} {formats.images(found[name]['images'])}" for name in kinds)
     says = (
-        "The mean of the first sub-models of the running order when nothing stops early, on"
-        f" {formats.images(found['images'])} attacked against that mean; the time is the sum of theirs.",
+        "The mean of the first sub-models of the running order when nothing stops early, attacked on its own;"
+        f" the time is the sum of theirs. {on}.",
     )
     table = Table("Right answers of every prefix", columns, tuple(rows), stacked=True)
     return Section("prefixes", "Fewer sub-models", says=says, tables=(table,))
+
+
+def _entry(found: Mapping[str, Any], t: int) -> dict[str, Any]:
+    """What was found of the first ``t``, in the form of a row of ``accuracy``."""
+    return {"right": found["right"][t - 1], "interval": {"right": found["interval"][t - 1]}}
 
 
 def _speed_tiles(sources: Sources) -> tuple[Row, ...]:

@@ -82,11 +82,12 @@ def whole_report() -> dict[str, Any]:
             "adaptive": shares(dense=0.45, narrow=0.3, static=0.42, dynamic=0.21),
         },
         "prefixes": {
-            "images": 400,
-            "rows": [
-                {"submodels": 1, **shares(clean=0.75, autoattack=0.33)},
-                {"submodels": 2, **shares(clean=0.79, autoattack=0.44)},
-            ],
+            kind: {
+                "images": 400,
+                "right": list(both),
+                "interval": [list(wilson(round(400 * share), 400)) for share in both],
+            }
+            for kind, both in {"clean": (0.75, 0.79), "autoattack": (0.33, 0.44)}.items()
         },
         "attacks": {
             "autoattack": {

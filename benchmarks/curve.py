@@ -1,0 +1,97 @@
+"""Accuracy against mean latency over budgets: every prefix, the deployed rule, the narrow network and dense.
+
+    .venv/bin/python benchmarks/curve.py RUN RUN… --json models/NAME/curve.json
+
+Each RUN has been attacked (eed-edge attack) and timed (eed-edge bench --run RUN); several of one base with
+members of other sizes give one curve. Times are ratios to the dense base of the same run. A prefix is the
+mean of the first members without early stop, attacked on its own; the deployed rule has to be right on the
+images made against every prefix, so its row is the stricter one.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eed_edge import report
+from eed_edge.errors import InputError
+from eed_edge.files import write_json
+
+KINDS = ("clean", "pgd20", "autoattack")
+
+
+@click.command(help=__doc__)
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "target", required=True, type=click.Path(path_type=Path))
+def main(runs: tuple[Path, ...], target: Path) -> None:
+    """Gather the budgets of all runs, print them from the fastest to the slowest, write the figures."""
+    found = {path.parent.name: report.read(path / "report.json") for path in runs}
+    budgets = [row for name, figures in found.items() for row in of_run(name, figures)]
+    budgets.sort(key=lambda row: -row["speedup"])
+    write_json(
+        target,
+        {
+            "command": ".venv/bin/python benchmarks/curve.py " + " ".join(sys.argv[1:]),
+            "machine": report.machine(),
+            "commit": report.commit(),
+            "budgets": budgets,
+        },
+    )
+    click.echo(f"{'speed-up':>8}  {'budget':<34}" + "".join(f"{kind:>26}" for kind in KINDS))
+    for row in budgets:
+        click.echo(f"{row['speedup']:>7.2f}x  {row['budget']:<34}" + "".join(map(cell, shown(row))))
+    click.echo(f"written: {target}")
+
+
+def of_run(name: str, figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for every budget of a run: ``{budget, mean_ms, speedup, <kind>: {share, interval, images}}``."""
+    try:
+        latency, accuracy, prefixes = figures["latency"], figures["accuracy"], figures["prefixes"]
+        dense, each = latency["dense"]["mean_ms"], [times["mean_ms"] for times in latency["submodels"]]
+        rows = []
+        for key, title in (
+            ("dense", "dense base"),
+            ("narrow", "narrow network"),
+            ("dynamic", "deployed rule"),
+        ):
+            if key in latency:
+                judged = {kind: of(row, key) for kind, row in accuracy.items() if kind in KINDS}
+                rows.append({"budget": f"{name}: {title}", "mean_ms": latency[key]["mean_ms"], **judged})
+        for t in range(len(each)):
+            judged = {
+                kind: {"share": row["right"][t], "interval": row["interval"][t], "images": row["images"]}
+                for kind, row in prefixes.items()
+                if kind in KINDS
+            }
+            rows.append({"budget": f"{name}: first {t + 1}", "mean_ms": sum(each[: t + 1]), **judged})
+    except KeyError as error:
+        raise InputError(
+            f"{name}: report.json has no {error}; run eed-edge attack and bench first"
+        ) from error
+    return [row | {"speedup": dense / row["mean_ms"]} for row in rows]
+
+
+def of(row: dict[str, Any], key: str) -> dict[str, Any]:
+    """One accuracy of a row of the report."""
+    return {"share": row[key], "interval": row["interval"][key], "images": row["images"]}
+
+
+def shown(row: dict[str, Any]) -> list[dict[str, Any] | None]:
+    """What was measured of a budget, in the table's order."""
+    return [row.get(kind) for kind in KINDS]
+
+
+def cell(found: dict[str, Any] | None) -> str:
+    """A share in percent with its interval and number of images."""
+    if found is None:
+        return f"{'-':>26}"
+    low, high = (100 * bound for bound in found["interval"])
+    return f"{100 * found['share']:>7.1f} ({low:.1f}-{high:.1f}) {found['images']:>5}"
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")
