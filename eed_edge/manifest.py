@@ -173,7 +173,10 @@ class GateSpec:
 
 @dataclass(frozen=True)
 class RuleLoss:
-    """What one rule lost on the calibration images, as fractions, and the mean count of sub-models run."""
+    """What one rule lost on the calibration images, as fractions, and the mean count of sub-models run.
+
+    Both under the gate's ``max_submodels``, where it has one.
+    """
 
     lost_clean: float
     lost_attacked: float

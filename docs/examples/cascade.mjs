@@ -21,8 +21,8 @@ export async function open(ort, model, options = {}) {
  * Classify a batch of one or more prepared images.
  *
  * @param {Float32Array} images (n, c, h, w) in [0, 1], as prepare() gives them, one after another
- * @returns {{labels: number[], probabilities: number[][], submodelsUsed: number[], failedSubmodels: number[]}}
- *     failedSubmodels has bit t set where sub-model t gave no usable answer and was left out
+ * @returns {{labels: number[], probabilities: number[][], submodelsUsed: number[], failedSubmodels: number[][]}}
+ *     failedSubmodels: for each image the sub-models, from 0, that gave no usable answer and were left out
  */
 export async function classify(cascade, images) {
   const [, ...size] = cascade.input.shape; // ["N", c, h, w]
@@ -38,8 +38,13 @@ export async function classify(cascade, images) {
     labels: probabilities.map((row) => row.indexOf(Math.max(...row))),
     probabilities,
     submodelsUsed: Array.from(answer.submodels_used.data, Number), // int64 comes as BigInt
-    failedSubmodels: Array.from(answer.failed_submodels.data, Number),
+    failedSubmodels: Array.from(answer.failed_submodels.data, bitsSet),
   };
+}
+
+// The places, from 0, of the bits that are 1 in a BigInt.
+function bitsSet(bits) {
+  return [...bits.toString(2)].reverse().flatMap((bit, t) => (bit === "1" ? [t] : []));
 }
 
 /**

@@ -5,6 +5,13 @@ from pathlib import Path
 import click
 
 
+def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """Refuse NaN at once, which ``FloatRange`` takes; infinity means none."""
+    from eed_edge.runtime.settings import deadline
+
+    return deadline(value)
+
+
 @click.command("export")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("bundle", type=click.Path(path_type=Path))
@@ -18,7 +25,12 @@ import click
     help="Images that eed-edge check answers: a few of calib, or noise when those are private.",
 )
 @click.option("--max-submodels", type=click.IntRange(min=1), help="Default cap of sub-models per image.")
-@click.option("--deadline-ms", type=click.FloatRange(min=0), help="Default time per call; not for one file.")
+@click.option(
+    "--deadline-ms",
+    type=click.FloatRange(min=0),
+    callback=_deadline,
+    help="Default time per call; not for one file.",
+)
 def command(
     run: Path,
     bundle: Path,
@@ -52,9 +64,10 @@ def command(
     lost = getattr(made.calibration, gate.rule)
     size = sum(entry.bytes for entry in made.submodels)
     click.echo(f"{bundle}: {len(made.submodels)} sub-models, {size / 2**20:.2f} MiB")
+    capped = "" if gate.max_submodels is None else f", at most {gate.max_submodels} sub-models each,"
     settings = ", ".join(f"{key} {value:.4g}" for key, value in gate.parameters_of(gate.rule).items())
     click.echo(
-        f"gate: {gate.rule}, {settings}; on {made.calibration.images} calib images it runs"
+        f"gate: {gate.rule}, {settings}; on {made.calibration.images} calib images{capped} it runs"
         f" {lost.submodels_used:.2f} sub-models and loses {lost.lost_clean:.2%} clean,"
         f" {lost.lost_attacked:.2%} attacked"
     )

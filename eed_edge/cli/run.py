@@ -1,7 +1,7 @@
 """``eed-edge run``: classify pictures with a bundle or a cascade.onnx."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -82,8 +82,7 @@ def command(
     if not as_json:
         click.echo(_HEADER)
     while batch := list(islice(pictures, size)):
-        prediction = net(_stack(batch))
-        for i, picture in enumerate(batch):
+        for picture, prediction, i in _predictions(net, batch):
             answer = _answer(picture, prediction, i, net.manifest.classes)
             click.echo(json.dumps(answer) if as_json else _row(answer))
     ctx.exit(1 if unreadable else 0)
@@ -130,6 +129,18 @@ def _npz_pictures(path: Path, spec: "InputSpec") -> Iterator[Picture]:
     images, labels = read_npz(path)
     for i, image in enumerate(images):
         yield Picture(f"{path}[{i}]", prepare(image, spec), None if labels is None else int(labels[i]))
+
+
+def _predictions(
+    net: "Callable[[Floats], Prediction]", batch: list[Picture]
+) -> "Iterator[tuple[Picture, Prediction, int]]":
+    """Each picture and where its answer is, in a prediction whose ``failed_submodels`` are the picture's."""
+    whole = net(_stack(batch))
+    for i, picture in enumerate(batch):
+        if whole.failed_submodels and len(batch) > 1:  # for some of them
+            yield picture, net(_stack([picture])), 0
+        else:
+            yield picture, whole, i
 
 
 def _stack(pictures: list[Picture]) -> "Floats":

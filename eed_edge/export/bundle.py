@@ -20,6 +20,7 @@ from eed_edge.export.cascade_graph import PROBABILITIES, USED, to_cascade
 from eed_edge.export.graph import INPUT, to_onnx
 from eed_edge.files import new_folder
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, GOLDEN_FILE, MANIFEST_FILE
+from eed_edge.runtime import settings
 from eed_edge.runtime.bundle import load
 from eed_edge.runtime.gating import replay
 from eed_edge.runtime.session import open_session
@@ -58,13 +59,18 @@ def write(
         single_file: also write the whole ensemble with its gate as ``cascade.onnx``.
         golden: ``real`` keeps a few calib images for ``eed-edge check``; ``synthetic`` random ones.
         max_submodels, deadline_ms: the bundle's caps unless ``eed_edge.load`` is told otherwise; a graph
-            has no clock, so only the first holds for the single file.
+            has no clock, so only the first holds for the single file. The figures of the calibration
+            are those under the cap; the gate's parameters do not depend on it.
 
     Raises:
+        InputError: a cap of another type or out of range.
         ExportError: torch and onnxruntime disagree, or ``folder`` holds something else.
         CheckpointError: joint training has not finished.
         StorageError: the disk is full; what was there before is untouched.
     """
+    if max_submodels is not None:
+        settings.whole("max_submodels", max_submodels, advice="the first sub-model always runs")
+    deadline_ms = settings.deadline(deadline_ms)
     _check_target(folder)
     members, calib = run.members(), run.calib()
     ensemble = Ensemble([net for net, _ in members]).eval()
@@ -80,7 +86,7 @@ def write(
         attacked=tuple(member_probs(ensemble, part) for part in attacked),
         labels=images.labels.numpy(),
     )
-    tried = calibrate(answers, run.recipe.gate)
+    tried = calibrate(answers, run.recipe.gate, max_submodels=max_submodels)
     example = as_float(images.images[:1])
     with new_folder(folder) as target:
         entries = []

@@ -15,6 +15,7 @@ from scipy.stats import beta
 
 from eed_edge.recipe import Gate
 from eed_edge.runtime.gating import replay
+from eed_edge.runtime.walk import Replay
 
 log = logging.getLogger(__name__)
 NEVER = 2.0
@@ -46,8 +47,11 @@ class Answers:
     labels: NDArray[np.int64]
 
 
-def calibrate(answers: Answers, cfg: Gate) -> dict[str, Tried]:
+def calibrate(answers: Answers, cfg: Gate, *, max_submodels: int | None = None) -> dict[str, Tried]:
     """The chosen setting of each rule.
+
+    Settings are chosen without a cap, which a caller may lift; with ``max_submodels`` the figures of
+    the chosen ones are those under that cap.
 
     With ``guarantee`` the settings of a rule are tested from the safest down and the last one
     before the first whose upper 95 % Clopper-Pearson bound exceeds ``max_drop`` is taken: testing
@@ -68,7 +72,19 @@ def calibrate(answers: Answers, cfg: Gate) -> dict[str, Tried]:
             cfg.max_drop,
             needed,
         )
-    return chosen
+    if max_submodels is None:
+        return chosen
+    capped = {rule: _try(answers, rule, one.parameters, max_submodels) for rule, one in chosen.items()}
+    here = capped[cfg.rule]
+    worst = here.upper_bound if cfg.guarantee else max(here.lost_clean, here.lost_attacked)
+    if worst > cfg.max_drop:
+        log.warning(
+            "with at most %d sub-models the drop is up to %.4g, the recipe allows %g; raise max_submodels",
+            max_submodels,
+            worst,
+            cfg.max_drop,
+        )
+    return capped
 
 
 def images_needed(max_drop: float) -> int:
@@ -83,12 +99,15 @@ def upper_bound(lost: int, images: int) -> float:
     return 1.0 if lost >= images else float(beta.ppf(CONFIDENCE_LEVEL, lost + 1, images - lost))
 
 
-def _try(answers: Answers, rule: str, parameters: Mapping[str, float]) -> Tried:
-    clean = replay(answers.clean, rule, parameters)
+def _try(
+    answers: Answers, rule: str, parameters: Mapping[str, float], max_submodels: int | None = None
+) -> Tried:
+    def ask(probs: Floats) -> Replay:
+        return replay(probs, rule, parameters, max_submodels=max_submodels)
+
+    clean = ask(answers.clean)
     lost = _lost(answers.clean, clean.labels, answers.labels)
-    attacked = max(
-        _lost(probs, replay(probs, rule, parameters).labels, answers.labels) for probs in answers.attacked
-    )
+    attacked = max(_lost(probs, ask(probs).labels, answers.labels) for probs in answers.attacked)
     images = len(answers.labels)
     return Tried(
         parameters=parameters,

@@ -22,8 +22,6 @@ from eed_edge.runtime.gating import TINY
 from eed_edge.runtime.single_file import CLASSES_KEY, MANIFEST_KEY, OUTPUTS
 
 PROBABILITIES, USED, FAILED = OUTPUTS
-LARGEST = 3.4e38
-"""The sum of usable logits is below the largest float32; that of others is not, or is NaN."""
 State = dict[str, str]
 """What a stage hands to the next, by name, ``(rows, …)`` each: ``total``, the sum of the probabilities of the
 ``valid`` sub-models so far, the ``failed`` bits, and what the rule remembers."""
@@ -124,8 +122,9 @@ class _Builder:
     def stage(self, t: int, scope: Scope, images: str, state: State) -> tuple[str, str, str]:
         """Run sub-model ``t`` on the rows of this scope; names of answers ``(r, k)``, counts, failures."""
         logits = self._submodel(t, scope, images)
-        largest = scope.constant(LARGEST, np.float32)
-        fine = scope.add("Less", scope.add("Abs", self.over_row("ReduceSum", scope, logits)), largest)  # (r,)
+        zeros = scope.add("Sub", logits, logits)  # but NaN where a logit is NaN or infinite
+        zero = scope.constant(0, np.float32)
+        fine = scope.add("Equal", self.over_row("ReduceSum", scope, zeros), zero)  # (r,)
         column = self.column(scope, fine)
         said = scope.add("Cast", scope.add("Softmax", logits, axis=1), to=TensorProto.DOUBLE)
         probs = scope.add("Where", column, said, scope.constant(0, np.float64))

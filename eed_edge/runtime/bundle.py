@@ -1,7 +1,6 @@
 """Open a bundle: parse the manifest, judge every file, and only then act on the bytes that were judged."""
 
 import hashlib
-import math
 import os
 import stat
 from collections.abc import Sequence
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from eed_edge.errors import BundleError, InputError
-from eed_edge.manifest import MANIFEST_FILE, FileEntry, Manifest, SubmodelEntry, parse
-from eed_edge.runtime import onnx_wire
+from eed_edge.manifest import CASCADE_FILE, MANIFEST_FILE, FileEntry, Manifest, SubmodelEntry, parse
+from eed_edge.runtime import onnx_wire, settings
 from eed_edge.runtime.cascade import Cascade
 from eed_edge.runtime.gating import RULES
 from eed_edge.runtime.lane import Submodel
@@ -44,7 +43,7 @@ def load(
 
     Raises:
         BundleError: damaged, incomplete, of a newer schema, or not usable by onnxruntime.
-        InputError: a setting out of range.
+        InputError: a setting of another type or out of range.
         DeviceError: onnxruntime is missing or too old, or a provider is not there.
     """
     bundle = open_bundle(folder)
@@ -52,7 +51,7 @@ def load(
     rule = manifest.gate.rule if rule is None else rule
     parameters = _parameters(manifest, rule, threshold)
     cap = _cap(max_submodels, manifest)
-    deadline_ms = _deadline(manifest.gate.deadline_ms if deadline_ms is None else deadline_ms)
+    deadline_ms = settings.deadline(manifest.gate.deadline_ms if deadline_ms is None else deadline_ms)
     models = [bundle.read(entry.file) for entry in manifest.submodels]
     for name in manifest.files:
         bundle.verify(name)
@@ -118,10 +117,16 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
     Raises:
         BundleError: no such folder, a manifest that ``manifest.parse`` refuses, a missing or extra
             file, or anything in it that is not a plain file.
+        InputError: ``folder`` is no path.
     """
-    folder = Path(folder)
+    folder = settings.path_of(folder)
     try:
         kinds = {entry.name: entry.is_file(follow_symlinks=False) for entry in os.scandir(folder)}
+    except NotADirectoryError as error:
+        raise BundleError(
+            f"expected a bundle folder, got the file {folder}; name the folder with its {MANIFEST_FILE}:"
+            f" a {CASCADE_FILE} alone can only be loaded and run"
+        ) from error
     except OSError as error:
         raise BundleError(
             f"expected a bundle folder, cannot open {folder}: {error.strerror}; check the path"
@@ -173,36 +178,33 @@ def _compare(name: str, entry: FileEntry | SubmodelEntry, size: int, sha256: str
 
 def _parameters(manifest: Manifest, rule: str, threshold: float | None) -> dict[str, float]:
     """The calibrated parameters of ``rule``, with the caller's threshold in them."""
-    if rule not in RULES:
-        raise InputError(f"expected a rule out of {', '.join(RULES)}, got {rule!r}; name one of these")
+    if not isinstance(rule, str) or rule not in RULES:
+        raise InputError(
+            f"expected a rule out of {', '.join(RULES)}, got {settings.shown(rule)}; name one of these"
+        )
     parameters = manifest.gate.parameters_of(rule)
     if threshold is None:
         return parameters
     if rule == "geometric":
         raise InputError("the rule geometric has no threshold, got one; leave it out or name another rule")
+    value, got = settings.number(threshold), settings.shown(threshold)
     if rule == "confidence":
-        if not 0 <= threshold <= 2:
-            raise InputError(f"expected a threshold in [0, 2], got {threshold}; above 1 nothing stops early")
-        return {"threshold": float(threshold)}
+        if not 0 <= value <= 2:
+            raise InputError(
+                f"expected threshold, a number in [0, 2], got {got}; above 1 nothing stops early"
+            )
+        return {"threshold": value}
     votes = len(manifest.submodels)
-    if threshold not in range(1, votes + 1):
-        raise InputError(f"expected a whole number of votes from 1 to {votes}, got {threshold}; name one")
-    return {"votes": int(threshold)}
+    if value not in range(1, votes + 1):
+        raise InputError(
+            f"expected threshold, a whole number of votes from 1 to {votes}, got {got}; name one"
+        )
+    return {"votes": int(value)}
 
 
 def _cap(max_submodels: int | None, manifest: Manifest) -> int:
     members = len(manifest.submodels)
     cap = manifest.gate.max_submodels if max_submodels is None else max_submodels
-    if cap is not None and cap < 1:
-        raise InputError(
-            f"expected max_submodels from 1 to {members}, got {cap}; the first sub-model always runs"
-        )
-    return members if cap is None else min(cap, members)
-
-
-def _deadline(deadline_ms: float | None) -> float | None:
-    if deadline_ms is None or deadline_ms == math.inf:
-        return None
-    if not deadline_ms >= 0:
-        raise InputError(f"expected deadline_ms >= 0, got {deadline_ms}; the first sub-model always runs")
-    return float(deadline_ms)
+    if cap is None:
+        return members
+    return min(settings.whole("max_submodels", cap, advice="the first sub-model always runs"), members)

@@ -11,7 +11,7 @@ import numpy as np
 from eed_edge.manifest import Manifest
 from eed_edge.runtime import gating, single, stream
 from eed_edge.runtime.inputs import FLOAT32, check_images
-from eed_edge.runtime.lane import Lane, Submodel, left_out
+from eed_edge.runtime.lane import Lane, Submodel, Unusable, left_out
 from eed_edge.runtime.pace import Pace
 from eed_edge.runtime.softmax import softmax
 from eed_edge.runtime.walk import Bools, Floats, Ints, Replay, walk
@@ -71,6 +71,7 @@ class Cascade:
         self._float32 = Struct(f"{self._classes}f")
         self._pace = Pace([entry.macs for entry in manifest.submodels])
         self._of_this_thread = threading.local()
+        self._unusable = Unusable()
 
     def __call__(self, images: Floats) -> Prediction:
         """Classify images.
@@ -105,7 +106,8 @@ class Cascade:
             An iterator with one prediction per item, in order; the deadline holds for each.
 
         Raises:
-            InputError: while iterating, an unfit item, by its number from 0.
+            InputError: ``items`` cannot be iterated over; while iterating, an unfit item, by its number
+                from 0.
             InferenceError: while iterating, all sub-models failed for an image.
         """
         return stream.predict_stream(self, items)
@@ -135,7 +137,14 @@ class Cascade:
         if not lane.take(image):
             return None
         rule = single.RULES[self.rule]
-        answer = single.walk_one(lane.logits, self._float32, rule, self.parameters, last=self.max_submodels)
+        answer = single.walk_one(
+            lane.logits,
+            self._float32,
+            rule,
+            self.parameters,
+            last=self.max_submodels,
+            unusable=self._unusable,
+        )
         if answer is None:
             return None
         mean, used, prefix, failed = answer
@@ -196,4 +205,7 @@ class Cascade:
         except Exception as error:  # whatever it is, the other sub-models may still answer
             left_out(index, error)
             return np.zeros(expected, np.float32), np.ones(len(images), bool)
-        return softmax(logits)
+        probs, failed = softmax(logits)
+        if failed is not None:
+            self._unusable(index)
+        return probs, failed

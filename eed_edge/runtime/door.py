@@ -1,12 +1,10 @@
 """The front door: a bundle folder or a single file, by its path."""
 
-import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from eed_edge.errors import InputError
-from eed_edge.runtime import bundle
+from eed_edge.runtime import bundle, settings
 from eed_edge.runtime.cascade import Cascade
 from eed_edge.runtime.session import CPU
 from eed_edge.runtime.single_file import SingleFile, load_file
@@ -40,10 +38,11 @@ def load(
 
     Raises:
         BundleError: damaged, incomplete, of a newer schema, or not usable by onnxruntime.
-        InputError: a setting out of range, or one that a single file has fixed inside it.
+        InputError: no path, a setting of another type or out of range, or one that a single file has
+            fixed inside it.
         DeviceError: onnxruntime is missing or too old, or a provider is not there.
     """
-    if not Path(path).is_file():
+    if not settings.path_of(path).is_file():
         return bundle.load(
             path,
             rule=rule,
@@ -55,10 +54,10 @@ def load(
             arena=arena,
             providers=providers,
         )
-    settings = {"rule": rule, "threshold": threshold, "max_submodels": max_submodels}
-    if fixed := [name for name, value in settings.items() if value is not None]:
+    inside = {"rule": rule, "threshold": threshold, "max_submodels": max_submodels}
+    if fixed := [name for name, value in inside.items() if value is not None]:
         raise InputError(f"{fixed[0]} is fixed inside a single file; load the bundle folder to change it")
-    if deadline_ms not in (None, math.inf):
+    if settings.deadline(deadline_ms) is not None:
         raise InputError(
             f"expected no deadline_ms for a single file, whose graph has no clock, got {deadline_ms};"
             " load the bundle folder to keep one"

@@ -32,4 +32,6 @@ def check_images(images: Any, size: tuple[int, int, int]) -> None:
     if images.size and int(np.maximum.reduce(bits, axis=None)) > ONE:
         low, high = images.min(), images.max()
         if not (low >= 0 and high <= 1):  # also when NaN
-            raise InputError(f"expected pixels in [0, 1], got {low:g} to {high:g}; scale them, remove NaN")
+            raise InputError(
+                f"expected pixels in [0, 1], got {low:.8g} to {high:.8g}; scale them, remove NaN"
+            )

@@ -56,6 +56,20 @@ class Lane:
         return row
 
 
+class Unusable:
+    """Logs once per sub-model, not for every image, that it gave NaN or infinity; threads may share it."""
+
+    def __init__(self) -> None:
+        self._said: set[int] = set()
+
+    def __call__(self, index: int) -> None:
+        if index not in self._said:
+            self._said.add(index)
+            logger.warning(
+                "sub-model %d is left out: it gave NaN or infinity for an image; logged this once", index
+            )
+
+
 def left_out(index: int, error: Exception) -> None:
     """Log why a sub-model has no part in an answer."""
     logger.warning("sub-model %d is left out: %s", index, " ".join(str(error).split()))

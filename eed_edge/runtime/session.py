@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from numpy.typing import NDArray
 
-from eed_edge.errors import BundleError, DeviceError, InputError
+from eed_edge.errors import BundleError, DeviceError
 from eed_edge.manifest import Manifest
+from eed_edge.runtime import settings
 
 OLDEST_ONNXRUNTIME = (1, 20)
 CPU = ("CPUExecutionProvider",)
@@ -81,12 +82,13 @@ def open_session(
 
     Raises:
         DeviceError: onnxruntime is missing or too old, or a provider is not there.
-        InputError: ``threads`` below 1.
+        InputError: a setting of another type or out of range.
         BundleError: onnxruntime cannot use the model.
     """
     ort = _onnxruntime()
-    if threads < 1:
-        raise InputError(f"expected threads >= 1, got {threads}; name how many may work on one call")
+    threads = settings.whole("threads", threads, most=settings.MOST_THREADS, advice="1 is often best")
+    spinning, arena = settings.flag("spinning", spinning), settings.flag("arena", arena)
+    providers = settings.names("providers", providers)
     _check_providers(providers, ort.get_available_providers())
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -98,7 +100,7 @@ def open_session(
     for pool in ("intra", "inter"):
         options.add_session_config_entry(f"session.{pool}_op.allow_spinning", str(int(spinning)))
     try:
-        session = ort.InferenceSession(model, options, providers=list(providers), enable_fallback=0)
+        session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime's own exceptions share no other parent
         reason = " ".join(str(error).split())
         raise BundleError(
@@ -180,15 +182,22 @@ def _onnxruntime() -> Any:
     needed = ".".join(map(str, OLDEST_ONNXRUNTIME))
     try:
         import onnxruntime
-    except ImportError as error:
+
+        version: str = onnxruntime.__version__  # an empty folder of that name has none
+    except Exception as error:  # what is installed can be broken in many ways
+        if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime":
+            raise DeviceError(
+                f"expected onnxruntime >= {needed}, got none; run: pip install onnxruntime"
+            ) from error
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise DeviceError(
-            f"expected onnxruntime >= {needed}, got none; run: pip install onnxruntime"
+            f"expected onnxruntime >= {needed}, got one that is installed but cannot be imported:"
+            f" {reason:.200}; install what it lacks, or run: pip install --force-reinstall onnxruntime"
         ) from error
-    found = tuple(int(part) for part in re.findall(r"\d+", onnxruntime.__version__)[:2])
+    found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     if found < OLDEST_ONNXRUNTIME:
         raise DeviceError(
-            f"expected onnxruntime >= {needed}, got {onnxruntime.__version__}; "
-            "run: pip install --upgrade onnxruntime"
+            f"expected onnxruntime >= {needed}, got {version}; run: pip install --upgrade onnxruntime"
         )
     return onnxruntime
 

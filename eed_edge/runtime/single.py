@@ -30,6 +30,7 @@ def walk_one(
     parameters: Mapping[str, float],
     *,
     last: int,
+    unusable: Callable[[int], None] | None = None,
 ) -> tuple[Row, int, int, list[int]] | None:
     """Run sub-models one after another on one image.
 
@@ -38,6 +39,7 @@ def walk_one(
         float32: ``Struct("kf")``, for rounding.
         rule: one of ``RULES``, with its ``parameters`` by name.
         last: sub-models allowed, at least 1.
+        unusable: told the index of a sub-model whose logits are not all finite.
 
     Returns:
         ``m`` at the answering prefix, how many sub-models ran, the prefix, and which failed;
@@ -50,6 +52,8 @@ def walk_one(
         logits = say(t - 1)
         probs = None if logits is None else softmax_row(logits, float32)
         if probs is None:
+            if logits is not None and unusable is not None:
+                unusable(t - 1)
             failed.append(t - 1)
             continue
         total = list(map(add, total, probs)) if total else probs

@@ -4,16 +4,16 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from eed_edge.errors import BundleError, InferenceError
 from eed_edge.manifest import Manifest, parse
-from eed_edge.runtime import onnx_wire, stream
+from eed_edge.runtime import onnx_wire, settings, stream
 from eed_edge.runtime.cascade import CHUNK, Prediction
 from eed_edge.runtime.inputs import check_images
+from eed_edge.runtime.lane import Unusable
 from eed_edge.runtime.session import (
     CPU,
     Session,
@@ -49,6 +49,7 @@ class SingleFile:
         self.session = session
         members = len(manifest.submodels)
         self.max_submodels = min(manifest.gate.max_submodels or members, members)
+        self._unusable = Unusable()
 
     def __call__(self, images: Floats) -> Prediction:
         """Classify images.
@@ -95,10 +96,13 @@ class SingleFile:
 
     def _failed(self, probs: Floats, failures: Ints) -> tuple[int, ...]:
         """The sub-models that failed for any image, from the bits ``(n,)`` of each."""
+        bits = int(np.bitwise_or.reduce(failures))
+        failed = tuple(t for t in range(self.max_submodels) if bits >> t & 1)
+        for t in failed:
+            self._unusable(t)
         if lost := int(np.count_nonzero(np.isnan(probs).any(axis=1))):
             raise nothing_usable(self.max_submodels, lost, len(probs))
-        bits = int(np.bitwise_or.reduce(failures))
-        return tuple(t for t in range(self.max_submodels) if bits >> t & 1)
+        return failed
 
 
 def load_file(
@@ -113,10 +117,10 @@ def load_file(
 
     Raises:
         BundleError: not a file that ``eed-edge export --single-file`` wrote, or a damaged one.
-        InputError: ``threads`` below 1.
+        InputError: no path, or a setting of another type or out of range.
         DeviceError: onnxruntime is missing or too old, or a provider is not there.
     """
-    path = Path(path)
+    path = settings.path_of(path)
     try:
         model = path.read_bytes()
     except OSError as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eed_edge.errors import InputError
+from eed_edge.runtime.settings import shown
 
 if TYPE_CHECKING:
     from eed_edge.runtime.cascade import Prediction
@@ -17,6 +18,17 @@ def predict_stream(
     net: "Callable[[Floats], Prediction]", items: "Iterable[Floats]"
 ) -> "Iterator[Prediction]":
     """Answer items one by one as they are asked for; see ``Cascade.predict_stream``."""
+    try:
+        iterator = iter(items)
+    except TypeError as error:
+        raise InputError(
+            f"expected items, a generator or list of images or batches, got {shown(items)};"
+            " put a single one into a list"
+        ) from error
+    return _answers(net, iterator)
+
+
+def _answers(net: "Callable[[Floats], Prediction]", items: "Iterator[Floats]") -> "Iterator[Prediction]":
     numbers = count()  # not enumerate, whose tuple keeps the last item alive
     for item in items:
         index = next(numbers)

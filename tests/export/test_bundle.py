@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import eed_edge
-from eed_edge.errors import CheckpointError, ExportError
+from eed_edge.errors import CheckpointError, ExportError, InputError
 from eed_edge.export import bundle
 from eed_edge.train.run import open_run
 from tests.conftest import Flow, call
@@ -27,6 +27,14 @@ def test_a_folder_that_is_no_bundle_is_not_replaced(flow: Flow, tmp_path):
     assert result.exit_code == 1
     assert "expected a new folder or a bundle to replace" in result.output
     assert (tmp_path / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "cap", [{"deadline_ms": float("nan")}, {"deadline_ms": "5"}, {"max_submodels": 1.5}, {"max_submodels": 0}]
+)
+def test_a_cap_that_is_none_is_refused_before_any_work(tmp_path, cap):
+    with pytest.raises(InputError, match=f"^expected {next(iter(cap))}, a .*number"):
+        bundle.write(None, tmp_path / "bundle", **cap)
 
 
 def test_a_run_without_joint_training_is_told(flow: Flow, tmp_path):
@@ -103,8 +111,10 @@ def test_caps_given_at_export_are_the_defaults_of_the_bundle_and_the_file(flow: 
     assert result.exit_code == 0
     assert "cascade.onnx keeps no deadline" in result.output
     assert call("check", folder).exit_code == 0
+    assert "calib images, at most 1 sub-models each, it runs 1.00 sub-models" in result.output
     net = eed_edge.load(folder)
     assert (net.max_submodels, net.deadline_ms) == (1, 5000)
+    assert net.manifest.calibration.confidence.submodels_used == 1
     assert len(net.submodels) > 1
     images = np.random.default_rng(0).random((9, *net.manifest.input.size), np.float32)
     for path in (folder, folder / "cascade.onnx"):

@@ -95,6 +95,21 @@ def test_a_guarantee_holds_the_bound_and_too_few_images_run_all_members(caplog):
     assert "50 calib images cannot guarantee a drop of 0.005: at least 598 are needed" in caplog.text
 
 
+@pytest.mark.parametrize("guarantee", [False, True])
+def test_under_a_cap_the_settings_stay_and_the_figures_are_those_of_the_cap(caplog, guarantee):
+    given = answers(images=1500, skill=4.0)
+    gate = Gate(max_drop=0.03, guarantee=guarantee)
+    free, capped = calibrate(given, gate), calibrate(given, gate, max_submodels=1)
+    for rule, one in capped.items():
+        assert one.parameters == free[rule].parameters
+        assert one.submodels_used == 1
+        mean, first = given.clean.mean(0).argmax(1), given.clean[0].argmax(1)
+        assert one.lost_clean == pytest.approx(np.mean((mean == given.labels) & (first != given.labels)))
+        assert one.lost_attacked > free[rule].lost_attacked
+    assert "with at most 1 sub-models the drop is up to 0." in caplog.text
+    assert calibrate(given, gate, max_submodels=3) == free
+
+
 def test_the_guarantee_keeps_its_level_over_many_draws():
     """Of many calibrations, at most 5 % choose a gate that truly loses more than allowed."""
     truth = answers(images=20_000, seed=99, skill=2.5)

@@ -16,6 +16,7 @@ from eed_edge.export.cascade_graph import to_cascade
 from eed_edge.export.graph import to_onnx
 from eed_edge.runtime import benchmark
 from eed_edge.runtime.gating import replay
+from eed_edge.runtime.single_file import load_file
 from eed_edge.train import nets
 from tests.conftest import call
 from tests.runtime.conftest import Tiny, as_images, cascade_that_says, models_that_say
@@ -25,6 +26,8 @@ from tests.runtime.tiny_onnx import (
     MINUS_INFINITE_AT_0,
     NAN_AT_0,
     linear,
+    node,
+    tensor,
 )
 
 MEMBERS, CLASSES = 4, 5
@@ -164,6 +167,18 @@ def test_the_file_alone_is_loaded_and_answers_as_the_rule_does(models, probs, tm
     assert net.manifest.classes == tuple("abcde")
 
 
+def test_settings_of_another_type_are_one_line_for_the_file_too(models, tmp_path):
+    path = tmp_path / "cascade.onnx"
+    path.write_bytes(to_cascade(models, manifest_of("agreement", {"votes": 2})))
+    wrong = {"threads": "2", "spinning": "yes", "arena": 3, "providers": "CPUExecutionProvider"}
+    for name, given in wrong.items():
+        for open_it in (eed_edge.load, load_file):
+            with pytest.raises(InputError, match=f"^expected {name}, .*, got {given!r}; "):
+                open_it(path, **{name: given})
+    with pytest.raises(InputError, match=r"^expected deadline_ms, a number >= 0, got '5'; "):
+        eed_edge.load(path, deadline_ms="5")
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [(IMAGES[0], "add a batch axis"), (IMAGES * 2, r"pixels in \[0, 1\]"), (IMAGES[:, :1], "resize")],
@@ -208,7 +223,9 @@ FAILURES = [
 
 @pytest.mark.parametrize("last", [NAN_AT_0, INFINITE_AT_0, MINUS_INFINITE_AT_0], ids=["nan", "inf", "-inf"])
 @pytest.mark.parametrize(("rule", "parameters"), FAILURES)
-def test_a_submodel_without_usable_logits_is_left_out_as_a_bundle_does(tmp_path, rule, parameters, last):
+def test_a_submodel_without_usable_logits_is_left_out_as_a_bundle_does(
+    tmp_path, caplog, rule, parameters, last
+):
     rng = np.random.default_rng(5)
     said = rng.uniform(0.01, 1, (4, 300, 3))
     said[:3][rng.random((3, 300)) < 0.4] = 0  # all of a row at once, or
@@ -224,8 +241,28 @@ def test_a_submodel_without_usable_logits_is_left_out_as_a_bundle_does(tmp_path,
     np.testing.assert_allclose(found.probs, expected.probs, atol=1e-5)
     assert found.failed_submodels == expected.failed_submodels
     assert len(found.failed_submodels) > 1
+    for t in found.failed_submodels:
+        assert caplog.text.count(f"sub-model {t} is left out: it gave NaN") == 2  # by the bundle and the file
     for i in range(20):
         assert net(images[i : i + 1]).failed_submodels == bundle(images[i : i + 1]).failed_submodels
+
+
+@pytest.mark.parametrize(("rule", "parameters"), FAILURES)
+def test_huge_finite_logits_are_answered_as_by_a_bundle(tmp_path, rule, parameters):
+    by = tensor("by", np.array([3e38], np.float32))
+    last = [node("Sub", ["y", "four"], ["near_0"]), node("Mul", ["near_0", "by"], ["logits"])]
+    more = [by, tensor("four", np.array([4], np.float32))]
+    bundle = cascade_that_says(3, 4, rule=rule, parameters=parameters, last=last, more=more)
+    models, manifest = models_that_say(3, 4, last=last, more=more)
+    net = single_file(tmp_path / "cascade.onnx", models, with_gate(manifest, rule, parameters))
+    images = as_images(np.random.default_rng(0).choice([0.375, 0.5, 0.625], (3, 300, 4)))  # -3e38, 0, 3e38
+    expected, found = bundle(images), net(images)
+    with np.errstate(over="ignore"):  # sums like those of unusable logits
+        assert np.isinf(bundle.submodels[0].session.run(None, {"images": images})[0].sum(1)).any()
+    assert expected.failed_submodels == found.failed_submodels == ()
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_array_equal(found.submodels_used, expected.submodels_used)
+    np.testing.assert_allclose(found.probs, expected.probs, atol=1e-6)
 
 
 @pytest.mark.parametrize(("rule", "parameters"), FAILURES)

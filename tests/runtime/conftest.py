@@ -105,7 +105,7 @@ class Tiny:
         (self.folder / "manifest.json").write_bytes(contract.dump(self.manifest))
 
 
-def models_that_say(members, classes, *, last=tiny_onnx.NAN_AT_0):
+def models_that_say(members, classes, *, last=tiny_onnx.NAN_AT_0, more=()):
     """Real models and their manifest: the logits of sub-model t are 8 times row t of the image, exactly.
 
     Images are ``(n, 1, members, classes)``; a pixel of 0 makes that sub-model fail on that image.
@@ -115,14 +115,18 @@ def models_that_say(members, classes, *, last=tiny_onnx.NAN_AT_0):
     for t in range(members):
         picks = np.zeros((members, classes, classes))
         picks[t] = 8 * np.eye(classes)
-        models.append(tiny_onnx.linear(picks.reshape(-1, classes), np.zeros(classes), size=size, last=last))
+        models.append(
+            tiny_onnx.linear(picks.reshape(-1, classes), np.zeros(classes), size=size, last=last, more=more)
+        )
     names = tuple(map(str, range(classes)))
     return models, make_manifest(models, {"golden.npz": b""}, size=size, classes=names)
 
 
-def cascade_that_says(members, classes, *, rule, parameters, max_submodels=None, last=None, **settings):
+def cascade_that_says(
+    members, classes, *, rule, parameters, max_submodels=None, last=None, more=(), **settings
+):
     """A cascade of ``models_that_say``."""
-    models, manifest = models_that_say(members, classes, last=last or tiny_onnx.NAN_AT_0)
+    models, manifest = models_that_say(members, classes, last=last or tiny_onnx.NAN_AT_0, more=more)
     return Cascade(
         manifest,
         [Submodel(open_session(model, "x"), "logits") for model in models],

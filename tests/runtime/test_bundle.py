@@ -12,6 +12,7 @@ from eed_edge.errors import BundleError, DeviceError, InputError
 from eed_edge.runtime import bundle as module
 from eed_edge.runtime.bundle import open_bundle
 from eed_edge.runtime.gating import replay
+from eed_edge.runtime.single_file import load_file
 
 
 @pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
@@ -46,21 +47,52 @@ def test_settings_take_the_place_of_the_manifests(make_tiny):
 BAD_SETTINGS = [
     ({"rule": "vote"}, "expected a rule out of confidence, agreement, geometric, got 'vote'"),
     ({"rule": "geometric", "threshold": 0.5}, "the rule geometric has no threshold"),
-    ({"threshold": 2.1}, r"expected a threshold in \[0, 2\], got 2.1"),
-    ({"threshold": math.nan}, r"expected a threshold in \[0, 2\], got nan"),
-    ({"rule": "agreement", "threshold": 1.5}, "whole number of votes from 1 to 3, got 1.5"),
-    ({"rule": "agreement", "threshold": 4}, "whole number of votes from 1 to 3, got 4"),
-    ({"max_submodels": 0}, "expected max_submodels from 1 to 3, got 0"),
-    ({"deadline_ms": -1}, "expected deadline_ms >= 0, got -1"),
-    ({"deadline_ms": math.nan}, "expected deadline_ms >= 0, got nan"),
-    ({"threads": 0}, "expected threads >= 1, got 0"),
+    ({"rule": 5}, "expected a rule out of confidence, agreement, geometric, got 5"),
+    ({"rule": ["confidence"]}, r"expected a rule out of .*, got \['confidence'\]"),
+    *(
+        ({"threshold": given}, r"expected threshold, a number in \[0, 2\], got ")
+        for given in (2.1, -0.1, math.nan, "0.5", True, [1], np.zeros((9, 9)))
+    ),
+    *(
+        ({"rule": "agreement", "threshold": given}, "expected threshold, a whole number of votes from 1 to 3")
+        for given in (1.5, 4, 0, math.nan, "2", True)
+    ),
+    *(
+        ({"max_submodels": given}, "expected max_submodels, a whole number from 1 on, got ")
+        for given in (0, -1, 2.5, math.nan, "2", True, [2])
+    ),
+    *(
+        ({"deadline_ms": given}, "expected deadline_ms, a number >= 0, got .*; infinity means none")
+        for given in (-1, math.nan, -math.inf, 10**400, "5", True, [5])
+    ),
 ]
 
 
 @pytest.mark.parametrize(("settings", "message"), BAD_SETTINGS)
-def test_settings_out_of_range_are_refused(tiny, settings, message):
-    with pytest.raises(InputError, match=message):
+def test_settings_of_another_type_or_out_of_range_are_one_line(tiny, settings, message):
+    with pytest.raises(InputError, match=message) as caught:
         eed_edge.load(tiny.folder, **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_are_numbers(tiny):
+    given = {"threshold": np.float32(0.5), "max_submodels": np.int64(2), "deadline_ms": np.float64(5)}
+    net = eed_edge.load(tiny.folder, **given, threads=np.int32(2), arena=np.bool_(True))
+    assert (net.parameters, net.max_submodels, net.deadline_ms) == ({"threshold": 0.5}, 2, 5)
+
+
+@pytest.mark.parametrize("given", [5, None, True, b"bundle", ["bundle"], "bun\0dle"])
+@pytest.mark.parametrize("open_it", [eed_edge.load, open_bundle, load_file])
+def test_what_is_no_path_is_refused(open_it, given):
+    with pytest.raises(InputError, match=r"expected a path .*, got .*; "):
+        open_it(given)
+
+
+@pytest.mark.parametrize("name", ["cascade.onnx", "submodel-0.onnx"])
+def test_a_file_where_a_folder_is_needed_says_what_to_do(tiny, name):
+    (tiny.folder / name).touch()
+    with pytest.raises(BundleError, match=rf"got the file .*{name}; name the folder with its manifest\.json"):
+        open_bundle(tiny.folder / name)
 
 
 def test_a_provider_that_is_not_there_is_refused_by_load(tiny):

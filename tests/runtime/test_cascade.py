@@ -157,6 +157,7 @@ BAD_IMAGES = {
     "0 to 255": (np.full((1, 3, 4, 4), 255, np.float32), r"expected pixels in \[0, 1\], got 255 to 255"),
     "negative": (np.full((2, 3, 4, 4), -0.1, np.float32), r"got -0.1 to -0.1; scale them"),
     "NaN": (np.full((1, 3, 4, 4), np.nan, np.float32), "got nan to nan; scale them, remove NaN"),
+    "just above 1": (np.full((1, 3, 4, 4), 1.0000001, np.float32), r"got 1\.0000001 to 1\.0000001; scale"),
     "infinite": (np.full((1, 3, 4, 4), np.inf, np.float32), "got inf to inf"),
 }
 
@@ -197,6 +198,19 @@ def test_a_submodel_that_raises_is_left_out_and_said_so(make_tiny, caplog, count
     assert net(tiny.images[:7]).failed_submodels == ()
 
 
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_submodel_that_gives_nan_is_logged_once_and_not_for_every_image(caplog, count):
+    net = cascade_that_says(3, 2, rule="confidence", parameters={"threshold": 2.0})
+    said = np.full((3, 4, 2), 0.5, np.float32)
+    said[:2] = 0
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert net(as_images(said)[:count]).failed_submodels == (0, 1)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"sub-model {t} is left out: it gave NaN or infinity for an image; logged this once" for t in (0, 1)
+    ]
+
+
 def test_a_submodel_of_another_output_shape_is_left_out(tiny):
     net = eed_edge.load(tiny.folder, threshold=2)
     net.submodels[1].session.run = lambda *_: [np.zeros((2, 7), np.float32)]
@@ -233,6 +247,7 @@ def test_many_classes_are_answered_like_few():
 def test_one_row_and_a_batch_have_the_same_softmax_even_of_huge_logits():
     rng = np.random.default_rng(0)
     logits = (rng.normal(0, 1, (200, 5)) * 10.0 ** rng.uniform(-3, 6, (200, 1))).astype(np.float32)
+    logits[::9] = 1.7e38 * np.sign(logits[::9])
     probs, failed = batch_softmax(logits)
     assert failed is None
     rows = [softmax_row(row.tolist(), Struct("5f")) for row in logits]

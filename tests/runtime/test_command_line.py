@@ -14,8 +14,9 @@ from eed_edge import cli
 from eed_edge.cli import main
 from eed_edge.errors import BundleError, StorageError
 from eed_edge.runtime.cascade import Cascade
+from tests.runtime import tiny_onnx
 from tests.runtime.conftest import npz
-from tests.runtime.tiny_onnx import FAILS_UNLESS_SEVEN_IMAGES
+from tests.runtime.tiny_onnx import FAILS_UNLESS_SEVEN_IMAGES, NAN_AT_0
 
 
 def call(*words, **settings):
@@ -127,6 +128,19 @@ def test_submodels_left_out_show(make_tiny, pictures):
     assert "(without sub-models 0)" in call(*words).stdout
 
 
+def test_a_submodel_left_out_shows_only_at_the_pictures_it_failed_for(make_tiny, tmp_path):
+    broken = tiny_onnx.linear(np.ones((48, 3)), np.zeros(3), last=NAN_AT_0)
+    folder = make_tiny(models={0: broken}).folder
+    pixels = np.full((40, 4, 4, 3), 200, np.uint8)
+    pixels[[2, 35]] = 0
+    (tmp_path / "x.npz").write_bytes(npz(images=pixels))
+    found = call("run", folder, tmp_path / "x.npz", "--json", "--threshold", 1)
+    lines = [json.loads(line) for line in found.stdout.splitlines()]
+    assert [i for i, line in enumerate(lines) if "failed_submodels" in line] == [2, 35]
+    assert lines[2]["failed_submodels"] == lines[35]["failed_submodels"] == [0]
+    assert [line["file"] for line in lines] == [f"{tmp_path}/x.npz[{i}]" for i in range(40)]
+
+
 WRONG_CALLS = [
     (["run", "BUNDLE"], "Missing argument 'FILES...'"),
     (["run", "BUNDLE", "x.png", "--rule", "geometric", "--threshold", "0.5"], "the rule geometric has none"),
@@ -174,6 +188,21 @@ def test_check_of_a_damaged_bundle_exits_with_1_and_one_line(tiny):
         assert (found.exit_code, found.stdout, len(found.stderr.splitlines())) == (1, "", 1)
         assert found.stderr.startswith("error: ")
         path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("command", ["check", "bench"])
+def test_a_single_file_where_a_folder_is_needed_is_one_line(tiny, command):
+    found = call(command, tiny.folder / "submodel-0.onnx")
+    assert (found.exit_code, found.stdout, found.stderr.count("\n")) == (1, "", 1)
+    assert "submodel-0.onnx; name the folder with its manifest.json" in found.stderr
+
+
+def test_a_deadline_at_export_that_is_no_number_is_refused_before_anything_is_read():
+    found = call("export", "no-run", "bundle", "--deadline-ms", "nan")
+    assert (found.exit_code, found.stderr) == (
+        1,
+        "error: expected deadline_ms, a number >= 0, got nan; infinity means none\n",
+    )
 
 
 ERRORS = [

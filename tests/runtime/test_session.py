@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from eed_edge.errors import BundleError, DeviceError
+from eed_edge.errors import BundleError, DeviceError, InputError
 from eed_edge.runtime.session import check_signature, open_session
 from tests.runtime.conftest import make_manifest
 from tests.runtime.tiny_onnx import graph, linear, model, node, value_info
@@ -57,6 +57,22 @@ def test_a_provider_that_is_not_there_is_an_error_that_lists_those_that_are(prov
         open_session(SOUND, "a", providers=providers)
 
 
+BAD_SETTINGS = [
+    *(("threads", given, "a whole number from 1 to 1024") for given in (0, -1, 2.5, "2", True, None, 10**12)),
+    *((name, given, "True or False") for name in ("spinning", "arena") for given in ("yes", 3, None)),
+    *(
+        ("providers", given, "a list or tuple of names")
+        for given in ("CPUExecutionProvider", [1], 5, None, [("CPUExecutionProvider", {})])
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "expected"), BAD_SETTINGS)
+def test_a_setting_of_another_type_or_out_of_range_is_one_line(name, given, expected):
+    with pytest.raises(InputError, match=f"^expected {name}, {expected}, got .*; [^\n]*$"):
+        open_session(SOUND, "a", **{name: given})
+
+
 def test_a_provider_that_onnxruntime_silently_replaces_is_an_error(monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["Fake", "CPUExecutionProvider"])
     monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda _: ["CPUExecutionProvider"])
@@ -76,6 +92,26 @@ def test_a_missing_onnxruntime_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(DeviceError, match=r"expected onnxruntime >= 1\.20, got none; run: pip install"):
         open_session(SOUND, "a")
+
+
+BROKEN_INSTALLS = {
+    "raise ImportError('libgomp.so.1: no\\nsuch file')": "libgomp.so.1: no such file",
+    "import a_package_it_needs": "No module named 'a_package_it_needs'",
+    "raise OSError": "OSError",
+    "": "has no attribute '__version__'",
+}
+
+
+@pytest.mark.parametrize("code", BROKEN_INSTALLS)
+def test_an_onnxruntime_that_cannot_be_imported_says_why(monkeypatch, tmp_path, code):
+    (tmp_path / "onnxruntime.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    with pytest.raises(DeviceError, match="got one that is installed but cannot be imported: ") as caught:
+        open_session(SOUND, "a")
+    assert BROKEN_INSTALLS[code] in str(caught.value)
+    assert "\n" not in str(caught.value)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
 
 
 def test_a_fitting_signature_gives_the_name_of_the_output():

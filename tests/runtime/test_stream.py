@@ -81,6 +81,12 @@ def test_an_unfit_item_is_named_by_its_place_and_those_before_were_answered(tiny
         next(eed_edge.load(tiny.folder).predict_stream(["a.png"]))
 
 
+@pytest.mark.parametrize("items", [5, None, np.float32(1)])
+def test_what_cannot_be_iterated_over_is_refused_at_once(tiny, items):
+    with pytest.raises(InputError, match="expected items, a generator or list of images or batches, got "):
+        eed_edge.load(tiny.folder).predict_stream(items)
+
+
 def test_an_item_without_a_usable_answer_ends_the_stream_with_an_error():
     net = cascade_that_says(2, 2, rule="confidence", parameters={"threshold": 0.9})
     said = np.full((2, 2, 2), 0.5)

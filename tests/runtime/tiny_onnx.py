@@ -46,13 +46,13 @@ def model(graph_bytes, *, opset=18, extra=b""):
     return field(1, 9) + field(7, graph_bytes) + field(8, field(2, opset)) + extra
 
 
-def linear(weight, bias, *, size=(3, 4, 4), last=()):
-    """``logits = flatten(images) @ weight + bias``, then further nodes from ``y`` to ``logits`` if given."""
+def linear(weight, bias, *, size=(3, 4, 4), last=(), more=()):
+    """``logits = flatten(images) @ weight + bias``, or what ``last`` makes of ``y`` with ``more`` tensors."""
     classes = weight.shape[1]
     nodes = [node("Flatten", ["images"], ["x"]), node("Gemm", ["x", "w", "b"], ["y"])]
     nodes += list(last) or [node("Identity", ["y"], ["logits"])]
     tensors = [tensor("w", weight.astype(np.float32)), tensor("b", bias.astype(np.float32))]
-    tensors.append(tensor("never", np.array([7, classes])))
+    tensors += [tensor("never", np.array([7, classes])), *more]
     inputs, outputs = [value_info("images", ("N", *size))], [value_info("logits", ("N", classes))]
     return model(graph(nodes, tensors, inputs, outputs))
 

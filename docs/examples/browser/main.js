@@ -19,9 +19,10 @@ async function start() {
 async function show(cascade, blob) {
   picture.src = URL.createObjectURL(blob);
   const answer = await classify(cascade, prepare(await pixels(blob), cascade.input));
-  const label = answer.labels[0];
+  const [label, failed] = [answer.labels[0], answer.failedSubmodels[0]];
+  const without = failed.length ? `, without sub-models ${failed.join(", ")}` : "";
   const percent = (100 * answer.probabilities[0][label]).toFixed(1);
-  output.value = `${cascade.classes[label]}, ${percent} %, sub-models used: ${answer.submodelsUsed[0]}`;
+  output.value = `${cascade.classes[label]}, ${percent} %, sub-models used: ${answer.submodelsUsed[0]}${without}`;
 }
 
 // The decoded picture as RGBA. Browsers always turn it as EXIF says, also where preprocess.exif is false.

@@ -27,6 +27,7 @@ struct Answer {
     size_t label;
     float probability;
     int64_t submodels_used;
+    std::vector<int> failed_submodels;  // from 0; they gave no usable answer and were left out
 };
 
 class Cascade {
@@ -48,15 +49,24 @@ public:
         const auto images = Ort::Value::CreateTensor<float>(memory, values.data(), values.size(), shape.data(), 4);
         const std::string input = manifest_["input"]["name"];
         const char* inputs[] = {input.c_str()};
-        const char* outputs[] = {"probabilities", "submodels_used"};
-        const auto results = session_.Run(Ort::RunOptions{nullptr}, inputs, &images, 1, outputs, 2);
+        const char* outputs[] = {"probabilities", "submodels_used", "failed_submodels"};
+        const auto results = session_.Run(Ort::RunOptions{nullptr}, inputs, &images, 1, outputs, 3);
         const float* probabilities = results[0].GetTensorData<float>();
         if (std::isnan(probabilities[0])) throw std::runtime_error("every sub-model failed: there is no answer");
         const auto best = std::max_element(probabilities, probabilities + classes_.size());
-        return {static_cast<size_t>(best - probabilities), *best, results[1].GetTensorData<int64_t>()[0]};
+        return {static_cast<size_t>(best - probabilities), *best, results[1].GetTensorData<int64_t>()[0],
+                bits_set(results[2].GetTensorData<int64_t>()[0])};
     }
 
 private:
+    static std::vector<int> bits_set(int64_t bits) {
+        std::vector<int> places;
+        for (int t = 0; t < 64; t++) {
+            if (static_cast<uint64_t>(bits) >> t & 1) places.push_back(t);
+        }
+        return places;
+    }
+
     std::string metadata(const char* key) const {
         Ort::AllocatorWithDefaultOptions allocator;
         const auto value = session_.GetModelMetadata().LookupCustomMetadataMapAllocated(key, allocator);
@@ -113,12 +123,13 @@ int main(int count, char** arguments) {
         Cascade cascade(arguments[1]);
         for (int i = 2; i < count; i++) {
             const Answer answer = cascade(read_picture(arguments[i]));
-            std::cout << json{{"file", arguments[i]},
-                              {"label", answer.label},
-                              {"class", cascade.name_of(answer.label)},
-                              {"probability", answer.probability},
-                              {"submodels_used", answer.submodels_used}}
-                      << "\n";
+            json line{{"file", arguments[i]},
+                      {"label", answer.label},
+                      {"class", cascade.name_of(answer.label)},
+                      {"probability", answer.probability},
+                      {"submodels_used", answer.submodels_used}};
+            if (!answer.failed_submodels.empty()) line["failed_submodels"] = answer.failed_submodels;
+            std::cout << line << "\n";
         }
     } catch (const std::exception& error) {
         std::cerr << "error: " << error.what() << "\n";

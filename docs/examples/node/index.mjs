@@ -15,7 +15,7 @@ if (files.length === 0) {
 const cascade = await open(ort, readFileSync(model), { intraOpNumThreads: 1 });
 for (const file of files) {
   const answer = await classify(cascade, prepare(PNG.sync.read(readFileSync(file)), cascade.input));
-  const label = answer.labels[0];
+  const [label, failed] = [answer.labels[0], answer.failedSubmodels[0]];
   console.log(
     JSON.stringify({
       file,
@@ -23,6 +23,7 @@ for (const file of files) {
       class: cascade.classes[label],
       probability: answer.probabilities[0][label],
       submodels_used: answer.submodelsUsed[0],
+      ...(failed.length && { failed_submodels: failed }),
     }),
   );
 }
