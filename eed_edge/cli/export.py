@@ -1,5 +1,6 @@
 """``eed-edge export``: from a finished run to a bundle for the device."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -24,6 +25,16 @@ def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | Non
     show_default=True,
     help="Images that eed-edge check answers: a few of calib, or noise when those are private.",
 )
+@click.option(
+    "--rule",
+    type=click.Choice(["confidence", "agreement", "geometric"]),
+    help="Rule of the gate, also inside cascade.onnx; the recipe's unless given.",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 1),
+    help="Share of calib images that stopping early may lose; the recipe's unless given.",
+)
 @click.option("--max-submodels", type=click.IntRange(min=1), help="Default cap of sub-models per image.")
 @click.option(
     "--deadline-ms",
@@ -37,6 +48,8 @@ def command(
     with_dense: bool,
     single_file: bool,
     golden: str,
+    rule: str | None,
+    max_drop: float | None,
     max_submodels: int | None,
     deadline_ms: float | None,
 ) -> None:
@@ -49,10 +62,13 @@ def command(
     from eed_edge.export.bundle import write
     from eed_edge.train.run import open_run
 
+    opened = open_run(run)
+    own = opened.recipe.gate
+    gate = replace(own, rule=rule or own.rule, max_drop=own.max_drop if max_drop is None else max_drop)
     with shown() as progress:
         progress.say("calibrating the gate and exporting")
         made = write(
-            open_run(run),
+            replace(opened, recipe=replace(opened.recipe, gate=gate)),
             bundle,
             with_dense=with_dense,
             single_file=single_file,
@@ -60,14 +76,14 @@ def command(
             max_submodels=max_submodels,
             deadline_ms=deadline_ms,
         )
-    gate = made.gate
-    lost = getattr(made.calibration, gate.rule)
+    spec = made.gate
+    lost = getattr(made.calibration, spec.rule)
     size = sum(entry.bytes for entry in made.submodels)
     click.echo(f"{bundle}: {len(made.submodels)} sub-models, {size / 2**20:.2f} MiB")
-    capped = "" if gate.max_submodels is None else f", at most {gate.max_submodels} sub-models each,"
-    settings = ", ".join(f"{key} {value:.4g}" for key, value in gate.parameters_of(gate.rule).items())
+    capped = "" if spec.max_submodels is None else f", at most {spec.max_submodels} sub-models each,"
+    settings = ", ".join(f"{key} {value:.4g}" for key, value in spec.parameters_of(spec.rule).items())
     click.echo(
-        f"gate: {gate.rule}, {settings}; on {made.calibration.images} calib images{capped} it runs"
+        f"gate: {spec.rule}, {settings}; on {made.calibration.images} calib images{capped} it runs"
         f" {lost.submodels_used:.2f} sub-models and loses {lost.lost_clean:.2%} clean,"
         f" {lost.lost_attacked:.2%} attacked"
     )

@@ -121,3 +121,15 @@ def test_caps_given_at_export_are_the_defaults_of_the_bundle_and_the_file(flow: 
         assert set(eed_edge.load(path)(images).submodels_used) == {1}
     free = eed_edge.load(folder, max_submodels=9, deadline_ms=float("inf"), threshold=2, rule="confidence")
     assert set(free(images).submodels_used) == {len(net.submodels)}
+
+
+@pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
+def test_any_rule_and_drop_may_be_exported_from_one_run(flow: Flow, tmp_path, rule):
+    words = ("--rule", rule, "--max-drop", 0.25, "--single-file")
+    result = call("export", flow.run, tmp_path / "bundle", *words)
+    assert result.exit_code == 0, result.output
+    assert f"gate: {rule}, " in result.output
+    for path in (tmp_path / "bundle", tmp_path / "bundle" / "cascade.onnx"):
+        made = eed_edge.load(path).manifest
+        assert (made.gate.rule, made.calibration.max_drop) == (rule, 0.25)
+    assert call("check", tmp_path / "bundle").exit_code == 0
