@@ -37,3 +37,26 @@ def in_blocks(
             if turn:  # the first round warms up
                 found[name].append(float(typical(times)))
     return {name: np.array(times) for name, times in found.items()}
+
+
+def in_pairs(
+    one: Callable[[Floats], Any],
+    other: Callable[[Floats], Any],
+    parts: Sequence[Floats],
+    rounds: int,
+    clock: str = "wall",
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Seconds of every call of two programs over the same sessions, ``(rounds, parts)`` each.
+
+    They take turns call by call, and in who comes first, so that both find the same caches and the
+    same speed of the machine: for differences that are small beside the drift from block to block.
+    """
+    now, calls = CLOCKS[clock], (one, other)
+    found = np.empty((2, rounds + 1, len(parts)))
+    for turn in range(rounds + 1):
+        for i, part in enumerate(parts):
+            for which in (i % 2, 1 - i % 2):
+                started = now()
+                calls[which](part)
+                found[which, turn, i] = now() - started
+    return found[0, 1:], found[1, 1:]  # the first round warms up

@@ -79,8 +79,7 @@ def agreement(
     cast.append(probs.index(max(probs)))
     if t == 1 or len(cast) < parameters["votes"]:
         return None
-    mean = _mean(total, count)
-    return (mean, t) if cast.count(mean.index(max(mean))) >= parameters["votes"] else None
+    return (_mean(total, count), t) if cast.count(total.index(max(total))) >= parameters["votes"] else None
 
 
 def geometric(
