@@ -18,8 +18,6 @@ from eed_edge.runtime.walk import Bools, Floats, Ints, Replay, walk
 
 CHUNK = 128  # images at once: enough for full speed, and memory stays flat for a batch of any size
 
-_COUNTS = Struct("3q")
-
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -150,11 +148,10 @@ class Cascade:
         if answer is None:
             return None
         mean, used, prefix, failed = answer
-        rounded = self._float32.pack(*mean)
-        row = self._float32.unpack(rounded)
-        counts = np.frombuffer(bytearray(_COUNTS.pack(row.index(max(row)), used, prefix)), np.int64)
-        probs = np.frombuffer(bytearray(rounded), np.float32).reshape(1, -1)
-        return Prediction(probs, counts[:1], counts[1:2], counts[2:], True, tuple(failed))
+        probs = np.array([mean], np.float32)
+        return Prediction(
+            probs, probs.argmax(axis=1), np.array([used]), np.array([prefix]), True, tuple(failed)
+        )
 
     def _batch(self, images: Floats) -> Prediction:
         """The answers for any number of images, chunk by chunk, each with its share of the time."""
