@@ -5,6 +5,9 @@ from pathlib import Path
 import click
 
 RECIPE = "digits-resnet18"
+NARROW_EPOCHS = (
+    40  # the whole run's budget would buy some 300, twenty minutes; ``eed-edge narrow`` gives them
+)
 
 
 @click.command("demo")
@@ -46,8 +49,16 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
         run = pipeline.train(chosen, splits, run_path, device="cpu", watch=progress.training)
         progress.say("calibrating the gate and exporting")
         manifest = write(run, bundle, with_dense=True, single_file=True)
-        progress.say("training the baseline: one narrow network of equal latency and budget")
-        narrow.train(run, bundle, None, device="cpu", watch=progress.training, command=called())
+        progress.say(f"training the baseline: one narrow network of equal latency, {NARROW_EPOCHS} epochs")
+        narrow.train(
+            run,
+            bundle,
+            None,
+            epochs=NARROW_EPOCHS,
+            device="cpu",
+            watch=progress.training,
+            command=called(),
+        )
         evaluate(run, bundle, None, images=None, command=called(), watch=progress.counting)
         progress.say("timing, everything interleaved in this process, one thread")
         found = benchmark.real_images(bundle, npz=None, run=run_path)
