@@ -9,6 +9,7 @@ from torch import nn
 
 from eed_edge.evaluate import curves
 from eed_edge.evaluate.defences import Defences
+from eed_edge.report import wilson
 from eed_edge.runtime.gating import replay
 from eed_edge.train.batches import Images
 from eed_edge.train.ensemble import Ensemble
@@ -74,7 +75,11 @@ def test_the_deployed_setting_is_on_the_curve_and_work_rises_along_it(rule, para
     assert own["submodels_used"] == own["mean_ms"] == answer.submodels_used.mean()
     used = [row["submodels_used"] for row in rows]
     assert used == sorted(used)
-    assert len({tuple(row.values())[1:] for row in rows}) == len(rows)
+    outcomes = {(row["clean"], row["attacked"], row["submodels_used"]) for row in rows}
+    assert len(outcomes) == len(rows)
+    for row in rows:
+        for key in ("clean", "attacked"):
+            assert row["interval"][key] == list(wilson(round(120 * row[key]), 120))
     assert all(row["attacked"] <= row["clean"] for row in rows)
 
 
