@@ -64,7 +64,7 @@ def accuracy(sources: Sources) -> Section:
     says = [
         "Share of test images that are answered right, and its 95 % Wilson interval. An image counts under an"
         " attack only if it is right when clean, too. ",
-        " ".join(f"{NETWORKS[name]}: {MEANING[name]}." for name in shown),
+        " ".join(f"{NETWORKS[name]}: {_meaning(report, name)}." for name in shown),
         paper.note(recipe),
     ]
     if recipe is not None:
@@ -75,6 +75,14 @@ def accuracy(sources: Sources) -> Section:
         )
     table = Table("Right answers", columns, tuple(rows), stacked=True)
     return Section("accuracy", "Accuracy", says=tuple(says), tables=(table,))
+
+
+def _meaning(report: Mapping[str, Any], name: str) -> str:
+    """What a column stands for; the narrow network's training may have been cut."""
+    found = report.get("narrow", {})
+    if name == "narrow" and found.get("budget", {}).get("epochs_by_hand"):
+        return f"one small network of the same mean latency, trained for {found['epochs']} epochs"
+    return MEANING[name]
 
 
 def speed(sources: Sources) -> Section:

@@ -51,6 +51,13 @@ def test_accuracies_are_those_of_the_report_with_interval_and_images(page):
     assert rows["Adaptive 400 images"][4:] == ["–", "–"]
 
 
+def test_a_narrow_network_of_a_shorter_training_is_not_said_to_have_had_the_whole_budget(tmp_path):
+    report = sample.whole_report()
+    assert "same mean latency and training budget" in page_of(tmp_path, report)
+    report["narrow"]["budget"]["epochs_by_hand"] = True
+    assert "same mean latency, trained for 12 epochs" in page_of(tmp_path, report)
+
+
 def test_the_verdict_says_who_is_better_and_where_intervals_overlap(page):
     verdict = next(word for word in page.words if word.startswith("Against"))
     assert "2.40× as fast on average (1.20× when every sub-model runs)" in verdict
