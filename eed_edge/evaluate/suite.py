@@ -51,7 +51,7 @@ class Suite:
 
 SUITES = {
     "quick": Suite(
-        "quick", {"pgd20": attacks.pgd20, "apgd": attacks.short_apgd}, "apgd", attacks.short_apgd, 20, 50
+        "quick", {"pgd20": attacks.pgd20, "apgd": attacks.short_apgd}, "apgd", attacks.short_apgd, 20, 20
     ),
     "standard": Suite(
         "standard",
