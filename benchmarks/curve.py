@@ -40,7 +40,9 @@ def main(runs: tuple[Path, ...], target: Path) -> None:
     )
     click.echo(f"{'speed-up':>8}  {'budget':<34}" + "".join(f"{kind:>26}" for kind in KINDS))
     for row in budgets:
-        click.echo(f"{row['speedup']:>7.2f}x  {row['budget']:<34}" + "".join(map(cell, shown(row))))
+        click.echo(
+            f"{row['speedup']:>7.2f}x  {row['budget']:<34}" + "".join(cell(row.get(kind)) for kind in KINDS)
+        )
     click.echo(f"written: {target}")
 
 
@@ -75,11 +77,6 @@ def of_run(name: str, figures: dict[str, Any]) -> list[dict[str, Any]]:
 def of(row: dict[str, Any], key: str) -> dict[str, Any]:
     """One accuracy of a row of the report."""
     return {"share": row[key], "interval": row["interval"][key], "images": row["images"]}
-
-
-def shown(row: dict[str, Any]) -> list[dict[str, Any] | None]:
-    """What was measured of a budget, in the table's order."""
-    return [row.get(kind) for kind in KINDS]
 
 
 def cell(found: dict[str, Any] | None) -> str:

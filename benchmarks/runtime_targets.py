@@ -2,9 +2,10 @@
 
     .venv/bin/python benchmarks/runtime_targets.py
 
-Every figure is a ratio of two programs that take turns, block by block, in one process on one thread; a
-line shows its median and quartiles over the rounds. Load time and memory are of fresh processes that take
-turns. Measure on an idle machine. Writes benchmarks/results/runtime.json unless --json says otherwise.
+Every figure is a ratio of two programs that take turns in one process on one thread, block by block, and
+call by call where they share their sessions (the overhead); a line shows its median and quartiles over the
+rounds. Load time and memory are of fresh processes that take turns. Measure on an idle machine. Writes
+benchmarks/results/runtime.json unless --json says otherwise.
 """
 
 import sys

@@ -5,9 +5,8 @@ from pathlib import Path
 import click
 
 RECIPE = "digits-resnet18"
-NARROW_EPOCHS = (
-    40  # the whole run's budget would buy some 300, twenty minutes; ``eed-edge narrow`` gives them
-)
+NARROW_EPOCHS = 40
+"""The whole run's budget would buy some 300, twenty minutes; ``eed-edge narrow`` gives them."""
 
 
 @click.command("demo")
