@@ -97,6 +97,7 @@ def fit(
         momentum=cfg.momentum,
         nesterov=cfg.momentum > 0,
         weight_decay=cfg.weight_decay,
+        fused=True,
     )
     now = resume(state, net, optimiser) if state.exists() else begin(net, cfg)
     deadline, saved = deadline or Deadline(), time.monotonic()

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from eed_edge.errors import CheckpointError
 from eed_edge.recipe import Training
@@ -38,12 +39,12 @@ def move_average(now: State, net: nn.Module, decay: float) -> None:
     if not decay:
         return
     share = 1 - min(decay, (1 + now.step) / (10 + now.step))
-    with torch.no_grad():
-        for name, tensor in net.state_dict().items():
-            if tensor.is_floating_point():
-                now.average[name].lerp_(tensor, share)
-            else:
-                now.average[name].copy_(tensor)
+    weights = net.state_dict()
+    floats = [name for name, tensor in weights.items() if tensor.is_floating_point()]
+    for name in weights.keys() - floats:
+        now.average[name].copy_(weights[name])
+    move = get_ema_multi_avg_fn(1 - share)  # type: ignore[no-untyped-call]
+    move([now.average[name] for name in floats], [weights[name] for name in floats], None)
 
 
 class Weights:
