@@ -22,7 +22,7 @@ from eed_edge.errors import InputError
 from eed_edge.evaluate import beside, results
 from eed_edge.evaluate.attacks import Threat
 from eed_edge.evaluate.cost import costs
-from eed_edge.evaluate.defences import Defences, Watch
+from eed_edge.evaluate.defences import Defences, Watch, folded
 from eed_edge.evaluate.suite import Outcome, Suite, jobs, run_batch, suite
 from eed_edge.files import write_whole
 from eed_edge.runtime.bundle import load
@@ -31,9 +31,10 @@ from eed_edge.train.batches import Images, as_float
 from eed_edge.train.data import Split
 from eed_edge.train.devices import choose_device, on_device
 from eed_edge.train.distributed import Processes, joined
+from eed_edge.train.ensemble import Ensemble
 from eed_edge.train.run import Run
 
-FORMAT = 2
+FORMAT = 3
 BATCH = 100
 PARTS = (
     "suite",
@@ -170,9 +171,10 @@ def _defences(run: Run, bundle: Path, where: torch.device) -> Defences:
     singles = {"dense": run.base()}
     if narrow := run.narrow():
         singles["narrow"] = narrow
-    for net in singles.values():
-        net.to(where).eval()
-    return Defences(singles, run.ensemble().to(where), deployed)
+    ensemble = Ensemble([folded(member) for member in run.ensemble().members])
+    return Defences(
+        {name: folded(net).to(where) for name, net in singles.items()}, ensemble.to(where), deployed
+    )
 
 
 def _kept(test: Split, wanted: int | None, seed: int) -> Split:
@@ -251,7 +253,7 @@ def _figures(
         "prefixes": results.prefixes(outcomes, chosen, labels, members=members),
         "submodels_used": {"clean": float(outcomes["clean on all"].submodels_used.mean())},
         "rd": run.joint()["rd"],
-        **costs(defences.dense, defences.deployed.manifest),
+        **costs(run.base(), defences.deployed.manifest),
     }
     if "pgd20" in chosen.kinds:
         used = outcomes[f"pgd20 on mean-{members}"].submodels_used
