@@ -4,22 +4,25 @@ import hashlib
 import io
 import logging
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 import eed_edge
 from eed_edge import manifest as contract
 from eed_edge.errors import BundleError, ExportError
-from eed_edge.export.calibrate import Answers, Tried, calibrate, images_needed
+from eed_edge.export.calibrate import Answers, Tried, calibrate
 from eed_edge.export.cascade_graph import PROBABILITIES, USED, to_cascade
 from eed_edge.export.graph import INPUT, to_onnx
 from eed_edge.files import new_folder
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, GOLDEN_FILE, MANIFEST_FILE
+from eed_edge.recipe import Gate
 from eed_edge.runtime import settings
 from eed_edge.runtime.bundle import load
 from eed_edge.runtime.gating import replay
@@ -27,6 +30,7 @@ from eed_edge.runtime.session import open_session
 from eed_edge.runtime.ties import near_ties
 from eed_edge.train import attacks
 from eed_edge.train.batches import Images, as_float, in_order
+from eed_edge.train.data import Split
 from eed_edge.train.ensemble import Ensemble
 from eed_edge.train.judging import JUDGE_BATCH
 from eed_edge.train.run import WEIGHTS, Run
@@ -37,7 +41,7 @@ LARGEST_DIFFERENCE = 1e-4
 """How far logits from torch and onnxruntime may lie apart; times the largest logit where that is above 1."""
 PARITY_IMAGES = 256
 CALIB_IMAGES = 1000
-"""The gate is set on at most this many calib images; attacks on each prefix of each take the time."""
+"""The gate is set on at most this many calib images unless it has to be guaranteed: attacks take time."""
 Floats = NDArray[np.float32]
 
 
@@ -72,14 +76,8 @@ def write(
         settings.whole("max_submodels", max_submodels, advice="the first sub-model always runs")
     deadline_ms = settings.deadline(deadline_ms)
     _check_target(folder)
-    members, calib = run.members(), run.calib()
+    members, images = run.members(), calib_images(run.calib(), run.recipe.gate)
     ensemble = Ensemble([net for net, _ in members]).eval()
-    most = CALIB_IMAGES
-    if run.recipe.gate.guarantee:
-        most = max(most, images_needed(run.recipe.gate.max_drop))
-    images = Images(
-        torch.from_numpy(calib.images[:CALIB_IMAGES].copy()), torch.from_numpy(calib.labels[:CALIB_IMAGES])
-    )
     attacked = attack_prefixes(ensemble, images, run)
     answers = Answers(
         clean=member_probs(ensemble, as_float(images.images)),
@@ -89,23 +87,7 @@ def write(
     tried = calibrate(answers, run.recipe.gate, max_submodels=max_submodels)
     example = as_float(images.images[:1])
     with new_folder(folder) as target:
-        entries = []
-        for i, (net, record) in enumerate(members):
-            data = to_onnx(net, example)
-            name = f"submodel-{i}.onnx"
-            (target / name).write_bytes(data)
-            pruning = record["pruning"]
-            entries.append(
-                contract.SubmodelEntry(
-                    file=name,
-                    sha256=hashlib.sha256(data).hexdigest(),
-                    bytes=len(data),
-                    params=pruning["params"],
-                    macs=pruning["macs"],
-                    importance=pruning["importance"],
-                    subset=pruning["subset"],
-                )
-            )
+        entries = _submodels(members, example, target)
         if with_dense:
             (target / DENSE_FILE).write_bytes(to_onnx(run.base(), example))
         shown = as_float(images.images[:GOLDEN_IMAGES]).contiguous().numpy()
@@ -113,14 +95,42 @@ def write(
             shown = np.random.default_rng(run.recipe.seed).random(shown.shape, np.float32)
         gate = _gate(run.recipe.gate.rule, tried, max_submodels, deadline_ms)
         (target / GOLDEN_FILE).write_bytes(_golden(ensemble, shown, gate))
-        made = _manifest(run, tuple(entries), gate, tried, len(images), target)
+        made = _manifest(run, entries, gate, tried, len(images), target)
         if single_file:
             models = [(target / entry.file).read_bytes() for entry in entries]
             (target / CASCADE_FILE).write_bytes(to_cascade(models, made))
-            made = _manifest(run, tuple(entries), gate, tried, len(images), target)
+            made = _manifest(run, entries, gate, tried, len(images), target)
         (target / MANIFEST_FILE).write_bytes(contract.dump(made))
         check_parity(target, ensemble, [as_float(images.images), *attacked])
     return contract.parse((folder / MANIFEST_FILE).read_bytes())
+
+
+def calib_images(calib: Split, cfg: Gate) -> Images:
+    """The images the gate is set on: the first 1,000 of ``calib``, or all where more make a tighter bound."""
+    most = None if cfg.guarantee else CALIB_IMAGES
+    return Images(torch.from_numpy(calib.images[:most].copy()), torch.from_numpy(calib.labels[:most]))
+
+
+def _submodels(
+    members: Sequence[tuple[nn.Module, Mapping[str, Any]]], example: Tensor, target: Path
+) -> tuple[contract.SubmodelEntry, ...]:
+    """Write each member as an ONNX file into ``target``."""
+    entries = []
+    for i, (net, record) in enumerate(members):
+        data, pruning = to_onnx(net, example), record["pruning"]
+        (target / f"submodel-{i}.onnx").write_bytes(data)
+        entries.append(
+            contract.SubmodelEntry(
+                file=f"submodel-{i}.onnx",
+                sha256=hashlib.sha256(data).hexdigest(),
+                bytes=len(data),
+                params=pruning["params"],
+                macs=pruning["macs"],
+                importance=pruning["importance"],
+                subset=pruning["subset"],
+            )
+        )
+    return tuple(entries)
 
 
 def attack_prefixes(ensemble: Ensemble, images: Images, run: Run) -> list[Tensor]:

@@ -7,6 +7,8 @@ import torch
 import eed_edge
 from eed_edge.errors import CheckpointError, ExportError, InputError
 from eed_edge.export import bundle
+from eed_edge.recipe import Gate
+from eed_edge.train.data import Split
 from eed_edge.train.run import open_run
 from tests.conftest import Flow, call
 
@@ -133,3 +135,11 @@ def test_any_rule_and_drop_may_be_exported_from_one_run(flow: Flow, tmp_path, ru
         made = eed_edge.load(path).manifest
         assert (made.gate.rule, made.calibration.max_drop) == (rule, 0.25)
     assert call("check", tmp_path / "bundle").exit_code == 0
+
+
+@pytest.mark.parametrize(("guarantee", "wanted"), [(False, bundle.CALIB_IMAGES), (True, 1200)])
+def test_a_guarantee_is_sought_on_every_calib_image(guarantee, wanted):
+    calib = Split(np.zeros((1200, 1, 2, 2), np.uint8), np.arange(1200))
+    images = bundle.calib_images(calib, Gate(guarantee=guarantee))
+    assert images.labels.tolist() == list(range(wanted))
+    assert images.images.shape == (wanted, 1, 2, 2)
