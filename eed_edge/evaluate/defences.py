@@ -40,6 +40,12 @@ class Defences:
         """The means of the first 1, 2, … members."""
         return [self.ensemble.prefix(t + 1) for t in range(len(self.ensemble.members))]
 
+    def on_cpu(self) -> "Defences":
+        """The same networks, moved in place."""
+        return Defences(
+            {name: net.cpu() for name, net in self.singles.items()}, self.ensemble.cpu(), self.deployed
+        )
+
 
 def folded(net: nn.Module) -> nn.Module:
     """The same function in evaluation mode, batch norm folded into the convolutions as in the exported files.

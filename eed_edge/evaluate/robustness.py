@@ -107,21 +107,10 @@ def evaluate(
     figures = _figures(run, defences, chosen, outcomes, kept.labels)
     evaluated = run.judged(bundle).hexdigest()
     examples: dict[str, NDArray[Any]] = {}
-    if not chosen.whole:
-        del figures["suite"]
-    else:
+    if chosen.whole:
+        first = part[slice(0, KEPT_IMAGES)]
         parts, examples = beside.measure(
-            run,
-            Defences(
-                {name: net.cpu() for name, net in defences.singles.items()},
-                defences.ensemble.cpu(),
-                defences.deployed,
-            ),
-            part[slice(0, KEPT_IMAGES)],
-            outcomes,
-            threat=threat,
-            eps_images=chosen.eps_images,
-            watch=watch,
+            run, defences.on_cpu(), first, outcomes, threat=threat, eps_images=chosen.eps_images, watch=watch
         )
         figures |= parts
         figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]
@@ -247,7 +236,7 @@ def _figures(
         "commit": report.commit(),
         "seed": run.recipe.seed,
         "recipe": run.recipe.as_dict(),
-        "suite": chosen.name,
+        **({"suite": chosen.name} if chosen.whole else {}),
         "accuracy": results.accuracies(outcomes, chosen, singles=list(defences.singles), members=members),
         "attacks": results.attacks_told(outcomes, chosen),
         "prefixes": results.prefixes(outcomes, chosen, labels, members=members),
