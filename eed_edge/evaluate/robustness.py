@@ -26,6 +26,7 @@ from eed_edge.evaluate.defences import Defences, Watch, folded
 from eed_edge.evaluate.suite import Outcome, Suite, jobs, run_batch, suite
 from eed_edge.files import write_whole
 from eed_edge.runtime.bundle import load
+from eed_edge.runtime.cascade import Cascade
 from eed_edge.train import data
 from eed_edge.train.batches import Images, as_float
 from eed_edge.train.data import Split
@@ -50,7 +51,8 @@ PARTS = (
 )
 """Parts of the report that hold for one bundle, one narrow network and one draw of images only."""
 KEPT_IMAGES = 1000
-"""Test images kept in the run folder, for ``bench``; also how many the parts beside accuracy look at."""
+"""Test images kept in the run folder, for ``bench``, however few were attacked: how many sub-models a mean
+image takes is known the better the more there are. Also how many the parts beside accuracy look at."""
 
 
 def evaluate(
@@ -117,7 +119,8 @@ def evaluate(
     path = run.path / "report.json"
     adds = not chosen.whole and path.exists() and report.read(path).get("evaluated") == evaluated
     if not adds or not (run.path / "evaluation.npz").exists():
-        _save(run.path / "evaluation.npz", kept, outcomes["clean on all"].submodels_used, examples)
+        timed = _kept(splits.test, min(KEPT_IMAGES, len(splits.test.labels)), run.recipe.seed)
+        _save(run.path / "evaluation.npz", timed, defences.deployed, examples)
     names = [f"attack --only {kind}" for kind in chosen.kinds] if only else ["attack"]
     commands = dict.fromkeys(names, command) if command else {}
     merged = _merge(path, {**figures, "evaluated": evaluated}, commands=commands, adds=adds)
@@ -125,14 +128,14 @@ def evaluate(
     return merged
 
 
-def _save(path: Path, kept: Split, used: NDArray[np.int64], examples: Mapping[str, NDArray[Any]]) -> None:
-    """The first images that were judged, how many sub-models each took, and the strip of examples."""
+def _save(path: Path, timed: Split, deployed: Cascade, examples: Mapping[str, NDArray[Any]]) -> None:
+    """The images for ``bench``, how many sub-models each takes, and the strip of examples."""
     stream = io.BytesIO()
     np.savez_compressed(
         stream,
-        images=kept.images[:KEPT_IMAGES].transpose(0, 2, 3, 1),
-        labels=kept.labels[:KEPT_IMAGES],
-        submodels_used=used[:KEPT_IMAGES],
+        images=timed.images.transpose(0, 2, 3, 1),
+        labels=timed.labels,
+        submodels_used=deployed(timed.images.astype(np.float32) / np.float32(255)).submodels_used,
         **examples,  # type: ignore[arg-type]
     )
     write_whole(path, stream.getvalue())
