@@ -14,6 +14,7 @@ ROWS = {
     "AutoAttack": "autoattack",
     "C&W": "cw",
     "DeepFool": "deepfool",
+    "APGD": "apgd",
     "adaptive": "adaptive",
 }
 DEFENCES = ("dense", "static", "dynamic")
