@@ -130,12 +130,13 @@ def evaluate(
 
 def _save(path: Path, timed: Split, deployed: Cascade, examples: Mapping[str, NDArray[Any]]) -> None:
     """The images for ``bench``, how many sub-models each takes, and the strip of examples."""
+    images = as_float(torch.from_numpy(timed.images)).contiguous().numpy()
     stream = io.BytesIO()
     np.savez_compressed(
         stream,
         images=timed.images.transpose(0, 2, 3, 1),
         labels=timed.labels,
-        submodels_used=deployed(timed.images.astype(np.float32) / np.float32(255)).submodels_used,
+        submodels_used=deployed(images).submodels_used,
         **examples,  # type: ignore[arg-type]
     )
     write_whole(path, stream.getvalue())
