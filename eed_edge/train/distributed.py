@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, TypeVar
 
 import torch
@@ -120,6 +121,10 @@ def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
             f"expected a CUDA device for each of {here} processes, got {torch.cuda.device_count()};"
             " lower --nproc-per-node"
         )
+    # Imported later, its default arguments would hold the process group, and gloo's threads would
+    # outlive it; one that meets the interpreter's end aborts the process.
+    import_module("torch.distributed.nn")
+
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # else accelerate changes it
     state = PartialState(cpu=device.type == "cpu", timeout=PATIENCE, **_meeting_place())
     try:
