@@ -60,7 +60,7 @@ def _adaptive_rows(outcomes: Outcomes, singles: list[str]) -> dict[str, Bools]:
 def adaptive(outcomes: Outcomes, todo: list[Job]) -> dict[str, Any]:
     """The report's ``adaptive``: what each item leaves right, all of them together, dynamic against static.
 
-    An item is not tried on images that those before it have fooled, so its figures count these, too.
+    Figures count the items before, too: an extra one is not tried on images that these have fooled.
     Static and dynamic are judged on the same images. A rule that stops early and still seems harder
     to fool than the mean of all members points to an attack that does not see through it.
     """

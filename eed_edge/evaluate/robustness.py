@@ -35,7 +35,7 @@ from eed_edge.train.distributed import Processes, joined
 from eed_edge.train.ensemble import Ensemble
 from eed_edge.train.run import Run
 
-FORMAT = 3
+FORMAT = 4
 BATCH = 100
 PARTS = (
     "suite",

@@ -250,7 +250,8 @@ def _wanted(job: Job, done: Mapping[str, Outcome], defences: Defences, labels: I
     """Which images the job attacks: those still right for what is judged on them. None: all.
 
     Static and dynamic are judged on every image that is made, and each prefix mean has figures of its
-    own on the images made against itself.
+    own on the images made against itself. What other networks' images do to the team counts in the
+    adaptive list alone: a row of the team's does not depend on which of them there are.
     """
     if job.kind == "clean":
         return None
@@ -263,8 +264,9 @@ def _wanted(job: Job, done: Mapping[str, Outcome], defences: Defences, labels: I
     if job.kind == "adaptive":
         before = [outcome for name, outcome in done.items() if in_ball(name)]
     else:
-        before = [clean, *(done[name] for name in done if name.startswith("pgd20"))]
-        before += [done[name] for name in done if name.startswith(job.kind)]
+        like = job.target if job.target in defences.singles else "mean-"
+        mine = (f"pgd20 on {like}", f"{job.kind} on {like}")
+        before = [clean, *(done[name] for name in done if name.startswith(mine))]
     left = []
     for column in columns:
         seen = [outcome for outcome in before if column in outcome.right]

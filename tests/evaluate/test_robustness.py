@@ -277,6 +277,22 @@ def test_an_image_that_only_a_prefix_has_right_is_attacked_there(defences):
     assert wanted("apgd on mean-2") == [False] * 4
 
 
+@pytest.mark.parametrize("other", ["pgd20 on dense", "apgd on dense", "pgd20 on narrow", "apgd on narrow"])
+def test_what_is_attacked_on_the_team_does_not_depend_on_other_networks(defences, other):
+    labels, right = np.zeros(4, np.int64), np.ones(4, np.bool_)
+    said = np.full((2, 4, 10), 0.1, np.float32)
+    said[:, :, 0] = 0.8
+    verdicts = {"dense": right, "static": right, "dynamic": right}
+    clean = Outcome(verdicts, labels, labels, said, np.zeros(0, np.float32), 0.0)
+    fooled = dataclasses.replace(clean, right=dict.fromkeys(("dense", "static", "dynamic"), ~right))
+    by_name = {job.name: job for job in suite.jobs(defences, suite.suite("quick"))}
+    done = {"clean on all": clean, other: fooled}
+    for name in ("apgd on mean-1", "apgd on mean-2"):
+        assert suite._wanted(by_name[name], done, defences, labels).all()
+    if other == "pgd20 on dense":
+        assert not suite._wanted(by_name["apgd on dense"], done, defences, labels).any()
+
+
 def test_a_part_of_the_suite_leaves_what_the_whole_of_it_has_found(flow: Flow):
     assert call("attack", flow.run, flow.bundle, *ONE).exit_code == 0
     before = json.loads((flow.run / "report.json").read_text())
