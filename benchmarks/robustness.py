@@ -33,7 +33,13 @@ LARGEST_BUNDLE = 20_000_000
 @click.option("--model", help="A recipe's name.")
 @click.option("--data", type=click.Path(path_type=Path), help="The images of the model.")
 @click.option("--images", type=int, help="Test images of the model; default all.")
-@click.option("--pgd-images", type=int, help="Judge the model on more images, clean and under PGD-20 alone.")
+@click.option(
+    "--more",
+    type=(str, int),
+    multiple=True,
+    metavar="ATTACK N",
+    help="Judge the model on N images by it alone.",
+)
 @click.option("--suite", default="standard", show_default=True, help="Of attacks on the model.")
 @click.option("--narrow/--no-narrow", default=True, help="Train the static network of equal latency, too.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("build/robustness"), show_default=True)
@@ -44,7 +50,7 @@ def main(
     model: str | None,
     data: Path | None,
     images: int | None,
-    pgd_images: int | None,
+    more: tuple[tuple[str, int], ...],
     suite: str,
     narrow: bool,
     work: Path,
@@ -52,7 +58,7 @@ def main(
 ) -> None:
     """Run the demo for every seed, or a model once, by the commands that a user calls."""
     if model is not None:
-        one_model(model, data, images, work / model, suite=suite, narrow=narrow, pgd_images=pgd_images)
+        one_model(model, data, images, work / model, suite=suite, narrow=narrow, more=more)
     if not demo:
         if model is None:
             raise click.UsageError("expected --demo or --model NAME")
@@ -83,7 +89,7 @@ def one_model(
     *,
     suite: str,
     narrow: bool,
-    pgd_images: int | None,
+    more: tuple[tuple[str, int], ...],
 ) -> None:
     """Train, export, time and attack a recipe; put its report and bundle beside it."""
     run, bundle, where = work / "run", work / "bundle", ["--data", data] if data else []
@@ -95,8 +101,8 @@ def one_model(
     some = ["--images", images] if images else []
     eed_edge("attack", run, bundle, *where, "--suite", suite, *some)
     eed_edge("bench", bundle, "--run", run)  # on the images that attack has left
-    if pgd_images:
-        eed_edge("attack", run, bundle, *where, "--only", "pgd20", "--images", pgd_images)
+    for attack, number in more:
+        eed_edge("attack", run, bundle, *where, "--suite", suite, "--only", attack, "--images", number)
     eed_edge("report", run, bundle, "--html", work / "report.html")
     card = ROOT / "models" / name
     shutil.copy(run / "report.json", card / "report.json")
