@@ -27,10 +27,11 @@ def choose_device(name: str) -> torch.device:
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:
-    """Autocast to bfloat16 where the device computes it faster than float32: CUDA, and CPUs with AMX."""
+    """Autocast to bfloat16 where it is faster than float32: CUDA, and CPUs with AMX or AVX512-BF16."""
     fast = device.type == "cuda"
     if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # older torch does not tell
-        fast = torch.cpu.get_capabilities().get("amx_bf16", False)
+        found = torch.cpu.get_capabilities()
+        fast = found.get("amx_bf16", False) or found.get("avx512_bf16", False)
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
