@@ -74,6 +74,7 @@ def test_the_exported_cascade_answers_as_the_networks_in_torch(flow: Flow):
     import torch
 
     from eed_edge.runtime.gating import replay
+    from eed_edge.runtime.ties import near_ties
 
     run, net = open_run(flow.run), eed_edge.load(flow.bundle)
     images = torch.from_numpy(run.calib().images).float() / 255
@@ -81,8 +82,11 @@ def test_the_exported_cascade_answers_as_the_networks_in_torch(flow: Flow):
         probs = run.ensemble().each(images).softmax(2).numpy()
     wanted = replay(probs, net.rule, net.parameters)
     found = net(images.numpy())
-    np.testing.assert_array_equal(found.labels, wanted.labels)
-    np.testing.assert_array_equal(found.submodels_used, wanted.submodels_used)
+    # Two hardly trained members may both be wholly sure, of different classes: such ties are no answers.
+    decided = ~near_ties(probs, net.rule, net.parameters)
+    assert decided.any()
+    np.testing.assert_array_equal(found.labels[decided], wanted.labels[decided])
+    np.testing.assert_array_equal(found.submodels_used[decided], wanted.submodels_used[decided])
 
 
 def test_the_single_file_answers_as_the_bundle(flow: Flow):
