@@ -82,6 +82,7 @@ def test_the_exported_cascade_answers_as_the_networks_in_torch(flow: Flow):
         probs = run.ensemble().each(images).softmax(2).numpy()
     wanted = replay(probs, net.rule, net.parameters)
     found = net(images.numpy())
+    np.testing.assert_allclose(net.member_probs(images.numpy()), probs, atol=1e-5)
     # Two hardly trained members may both be wholly sure, of different classes: such ties are no answers.
     decided = ~near_ties(probs, net.rule, net.parameters)
     assert decided.any()
