@@ -86,6 +86,8 @@ class Training(Section):
     """The last epochs of these train with ``pgd``, whatever ``attack`` says."""
     eps_255: float = _number(8.0, 0, 255)
     """Radius of the l_inf ball in 1/255; pool and joint take the base's unless they say otherwise."""
+    eps_warmup: float = _number(0.0, 0, 1)
+    """Share of the training over which the radius rises linearly from 0 to ``eps_255``."""
     steps: int = _number(10, 1, 1000)
     """Steps of ``pgd`` in training."""
     step_255: float = _number(2.0, 0, 255)

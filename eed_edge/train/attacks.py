@@ -125,11 +125,17 @@ def craft(
     attack: str,
     cfg: Training,
     generator: torch.Generator,
+    progress: float = 1.0,
 ) -> Tensor:
-    """Training images for ``net`` by ``attack``, ``n-fgsm`` or ``pgd``, with the settings of ``cfg``."""
-    eps = cfg.eps_255 / 255
+    """Training images for ``net`` by ``attack``, ``n-fgsm`` or ``pgd``, with the settings of ``cfg``.
+
+    Args:
+        progress: share of the training that is done; the radius rises during ``cfg.eps_warmup``.
+    """
+    rise = min(1.0, progress / cfg.eps_warmup) if cfg.eps_warmup else 1.0
+    eps = rise * cfg.eps_255 / 255
     with frozen(net):
         if attack == "n-fgsm":
             return n_fgsm(net, images, labels, eps=eps, generator=generator)
-        step = cfg.step_255 / 255
+        step = rise * cfg.step_255 / 255
         return pgd(net, images, labels, eps=eps, step=step, steps=cfg.steps, generator=generator)

@@ -192,11 +192,14 @@ def one_epoch(
     for i, (images, labels) in enumerate(
         batches.epoch(train, batch=cfg.batch, augment=augment, generator=generator, part=processes.part)
     ):
-        rate = cfg.lr * schedule(cfg, (now.epoch + i / steps) / cfg.epochs)
+        progress = (now.epoch + i / steps) / cfg.epochs
+        rate = cfg.lr * schedule(cfg, progress)
         for group in optimiser.param_groups:
             group["lr"] = rate
         with mixed_precision(device):
-            attacked = attacks.craft(net, images, labels, attack=attack, cfg=cfg, generator=generator)
+            attacked = attacks.craft(
+                net, images, labels, attack=attack, cfg=cfg, generator=generator, progress=progress
+            )
             value = loss(net, images, attacked, labels)
         optimiser.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]

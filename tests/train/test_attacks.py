@@ -66,3 +66,22 @@ def test_crafting_changes_nothing_in_the_network(attack, images, labels, generat
     assert [module.training for module in net] == [True, False, True, True]
     assert [parameter.requires_grad for parameter in net.parameters()] == [True] * 5 + [False]
     assert all(parameter.grad is None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize(("progress", "share"), [(0.0, 0.0), (0.1, 0.4), (0.25, 1.0), (0.9, 1.0)])
+@pytest.mark.parametrize("attack", ["n-fgsm", "pgd"])
+def test_the_radius_rises_linearly_during_the_warmup(attack, progress, share, images, labels, generator):
+    settings = {"eps_255": 8.0, "step_255": 8.0, "steps": 3}
+    rising, full = (
+        attacks.craft(
+            linear(torch.Generator().manual_seed(1)),
+            images,
+            labels,
+            attack=attack,
+            cfg=cfg,
+            generator=torch.Generator().manual_seed(2),
+            progress=progress,
+        )
+        for cfg in (Base(eps_warmup=0.25, **settings), Base(**settings))
+    )
+    assert torch.allclose(rising - images, share * (full - images), atol=1e-6)
