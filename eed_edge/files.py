@@ -30,9 +30,10 @@ def write_whole(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        if temporary is not None:
+        raise storage_error(path, error) from error
+    finally:
+        if temporary is not None:  # still there after a failure or an interruption
             Path(temporary).unlink(missing_ok=True)
-        raise _storage_error(path, error) from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -50,7 +51,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
     except OSError as error:
-        raise _storage_error(path, error) from error
+        raise storage_error(path, error) from error
     try:
         yield temporary
         for file in temporary.iterdir():
@@ -66,7 +67,7 @@ def new_folder(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise _storage_error(path, error) from error
+        raise storage_error(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -87,7 +88,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _storage_error(path: Path, error: OSError) -> StorageError:
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """One line for a file that could not be written."""
     if isinstance(error, StorageError):
         return error
     reason = error.strerror or str(error)

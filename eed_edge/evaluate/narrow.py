@@ -28,6 +28,7 @@ from eed_edge.train.devices import choose_device, memory_told, on_device
 from eed_edge.train.journal import Log
 from eed_edge.train.loop import Watch
 from eed_edge.train.run import Run, read_json
+from eed_edge.train.run_lock import locked
 
 log = logging.getLogger(__name__)
 TIMED_IMAGES = 64
@@ -84,38 +85,40 @@ def train(
 
     Raises:
         Paused: the deadline is over before the end.
-        CheckpointError: a stage of the run is missing, or bundle, images or an earlier plan do not fit.
+        CheckpointError: a stage of the run is missing, bundle, images or an earlier plan do not fit, or
+            another process works on the run.
     """
-    chosen = choose_device(device)
-    splits = data.for_recipe(run.recipe, root)
-    run.check_data(splits)
-    with memory_told(f"lower base.batch (now {run.recipe.base.batch})"):
-        train_images, tune = on_device(splits.train, chosen), on_device(splits.tune, chosen)
-        image = as_float(tune.images[:1]).cpu()
-        plan = _planned(run, bundle, train_images, tune, epochs=epochs, mean_ms=mean_ms)
-        cfg = budget.longer(run.recipe.base, plan.epochs)
-        net = fresh(run.base(), plan.widths, image, seed=run.recipe.seed + SEED).to(chosen)
-        path = run.path / "narrow.safetensors"
-        if not path.exists():
-            _fit(run, net, train_images, tune, cfg=cfg, path=path, watch=watch, deadline=deadline)
-    net, record = checkpoint.load_net(path)
-    write_whole(run.path / NARROW_FILE, to_onnx(net, image))
-    figures = {
-        **size(net, image),
-        "mean_ms": plan.mean_ms,
-        "target_ms": plan.target_ms,
-        "ratio": plan.mean_ms / plan.target_ms,
-        "widths": plan.widths,
-        "epochs": plan.epochs,
-        "budget": {"counted": budget.COUNTED, "epochs_by_hand": plan.by_hand, "macs": plan.macs},
-        "training": record["training"],
-        "history": record["history"],
-    }
-    report.merge(
-        run.path / "report.json",
-        {"machine": report.machine(), "commands": {"narrow": command}, "narrow": figures},
-    )
-    return figures
+    with locked(run.path):
+        chosen = choose_device(device)
+        splits = data.for_recipe(run.recipe, root)
+        run.check_data(splits)
+        with memory_told(f"lower base.batch (now {run.recipe.base.batch})"):
+            train_images, tune = on_device(splits.train, chosen), on_device(splits.tune, chosen)
+            image = as_float(tune.images[:1]).cpu()
+            plan = _planned(run, bundle, train_images, tune, epochs=epochs, mean_ms=mean_ms)
+            cfg = budget.longer(run.recipe.base, plan.epochs)
+            net = fresh(run.base(), plan.widths, image, seed=run.recipe.seed + SEED).to(chosen)
+            path = run.path / "narrow.safetensors"
+            if not path.exists():
+                _fit(run, net, train_images, tune, cfg=cfg, path=path, watch=watch, deadline=deadline)
+        net, record = checkpoint.load_net(path)
+        write_whole(run.path / NARROW_FILE, to_onnx(net, image))
+        figures = {
+            **size(net, image),
+            "mean_ms": plan.mean_ms,
+            "target_ms": plan.target_ms,
+            "ratio": plan.mean_ms / plan.target_ms,
+            "widths": plan.widths,
+            "epochs": plan.epochs,
+            "budget": {"counted": budget.COUNTED, "epochs_by_hand": plan.by_hand, "macs": plan.macs},
+            "training": record["training"],
+            "history": record["history"],
+        }
+        report.merge(
+            run.path / "report.json",
+            {"machine": report.machine(), "commands": {"narrow": command}, "narrow": figures},
+        )
+        return figures
 
 
 def _fit(

@@ -10,6 +10,7 @@ import io
 import math
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from eed_edge.train.devices import choose_device, on_device
 from eed_edge.train.distributed import Processes, joined
 from eed_edge.train.ensemble import Ensemble
 from eed_edge.train.run import Run
+from eed_edge.train.run_lock import locked
 
 FORMAT = 4
 BATCH = 100
@@ -86,46 +88,61 @@ def evaluate(
         InputError: more images than test has, no such suite or attack.
     """
     chosen = suite(suite_name, only)
-    with joined(choose_device(device)) as (processes, where):
-        defences = _defences(run, bundle, where)
-        splits = data.for_recipe(run.recipe, root)
-        run.check_data(splits)
-        kept = _kept(splits.test, images, run.recipe.seed)
-        part = on_device(kept, torch.device("cpu"))
-        threat = Threat(run.recipe.base.eps_255 / 255, run.recipe.seed)
-        folder = run.path / f"attack-{_key(run, bundle, kept, chosen)[:12]}"
-        outcomes = _attacked(
-            defences,
-            chosen,
-            part,
-            threat=threat,
-            folder=folder,
-            where=where,
-            processes=processes,
-            watch=watch,
-        )
-    if not processes.first:
-        return {}
-    figures = _figures(run, defences, chosen, outcomes, kept.labels)
-    evaluated = run.judged(bundle).hexdigest()
-    examples: dict[str, NDArray[Any]] = {}
-    if chosen.whole:
-        first = part[slice(0, KEPT_IMAGES)]
-        parts, examples = beside.measure(
-            run, defences.on_cpu(), first, outcomes, threat=threat, eps_images=chosen.eps_images, watch=watch
-        )
-        figures |= parts
-        figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]
-    path = run.path / "report.json"
+    with ExitStack() as lock:
+        with joined(choose_device(device)) as (processes, where):
+            if processes.first:
+                lock.enter_context(locked(run.path))
+            defences = _defences(run, bundle, where)
+            splits = data.for_recipe(run.recipe, root)
+            run.check_data(splits)
+            kept = _kept(splits.test, images, run.recipe.seed)
+            part = on_device(kept, torch.device("cpu"))
+            threat = Threat(run.recipe.base.eps_255 / 255, run.recipe.seed)
+            folder = run.path / f"attack-{_key(run, bundle, kept, chosen)[:12]}"
+            outcomes = _attacked(
+                defences, chosen, part, threat=threat, folder=folder, where=where, processes=processes,
+                watch=watch,
+            )  # fmt: skip
+        if not processes.first:
+            return {}
+        figures = _figures(run, defences, chosen, outcomes, kept.labels)
+        examples: dict[str, NDArray[Any]] = {}
+        if chosen.whole:
+            parts, examples = beside.measure(
+                run, defences.on_cpu(), part[slice(0, KEPT_IMAGES)], outcomes, threat=threat,
+                eps_images=chosen.eps_images, watch=watch,
+            )  # fmt: skip
+            figures |= parts
+            figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]
+        merged = _kept_in_run(
+            run, bundle, chosen, figures, examples, test=splits.test, deployed=defences.deployed, only=only,
+            command=command,
+        )  # fmt: skip
+        shutil.rmtree(folder, ignore_errors=True)
+        return merged
+
+
+def _kept_in_run(
+    run: Run,
+    bundle: Path,
+    chosen: Suite,
+    figures: dict[str, Any],
+    examples: Mapping[str, NDArray[Any]],
+    *,
+    test: Split,
+    deployed: Cascade,
+    only: Sequence[str],
+    command: str,
+) -> dict[str, Any]:
+    """Write the figures into ``report.json`` and the images for ``bench`` into ``evaluation.npz``."""
+    path, evaluated = run.path / "report.json", run.judged(bundle).hexdigest()
     adds = not chosen.whole and path.exists() and report.read(path).get("evaluated") == evaluated
     if not adds or not (run.path / "evaluation.npz").exists():
-        timed = _kept(splits.test, min(KEPT_IMAGES, len(splits.test.labels)), run.recipe.seed)
-        _save(run.path / "evaluation.npz", timed, defences.deployed, examples)
+        timed = _kept(test, min(KEPT_IMAGES, len(test.labels)), run.recipe.seed)
+        _save(run.path / "evaluation.npz", timed, deployed, examples)
     names = [f"attack --only {kind}" for kind in chosen.kinds] if only else ["attack"]
     commands = dict.fromkeys(names, command) if command else {}
-    merged = _merge(path, {**figures, "evaluated": evaluated}, commands=commands, adds=adds)
-    shutil.rmtree(folder, ignore_errors=True)
-    return merged
+    return _merge(path, {**figures, "evaluated": evaluated}, commands=commands, adds=adds)
 
 
 def _save(path: Path, timed: Split, deployed: Cascade, examples: Mapping[str, NDArray[Any]]) -> None:

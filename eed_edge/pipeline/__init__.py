@@ -1,6 +1,7 @@
 """The training flow on one page: base → pool → select → joint; what is there already is not done again."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from eed_edge.train.distributed import Processes, joined
 from eed_edge.train.journal import Log
 from eed_edge.train.loop import Watch
 from eed_edge.train.run import Run, difference, digest, open_run, save_images, start
+from eed_edge.train.run_lock import locked
 
 __all__ = ["STAGES", "attacked_probs", "choose_device", "train"]
 Told = Callable[[str, Run], None]
@@ -85,12 +87,15 @@ def train(
         deadline: when to stop at a checkpoint; None never does.
 
     Raises:
-        CheckpointError: the folder holds another run, or a damaged one.
+        CheckpointError: the folder holds another run, or a damaged one, or another process works on it.
         DeviceError: the device is not there, or its memory is too small.
         Paused: the deadline is over before the end.
         RecipeError: the processes do not agree on what to do.
     """
-    with joined(choose_device(device)) as (processes, chosen):
+    with (
+        joined(choose_device(device)) as (processes, chosen),
+        locked(path) if processes.first else nullcontext(),
+    ):
         _agree(processes, recipe, splits, until)
         with memory_told("lower data.limit, or take a larger one"):
             train_images, tune = on_device(splits.train, chosen), on_device(splits.tune, chosen)

@@ -194,8 +194,6 @@ def start(path: Path, recipe: Recipe, splits: Splits) -> Run:
         CheckpointError: the folder holds a run of another recipe, other data or another version.
     """
     run = Run(path, recipe, splits.classes, splits.input, digest(splits))
-    if path.exists() and not path.is_dir():
-        raise CheckpointError(f"{path}: expected a folder for the run, got a file; choose another --run")
     if (path / "run.json").exists():
         old = open_run(path)
         there, here = old.recipe.as_dict(), recipe.as_dict()
