@@ -1,10 +1,13 @@
 """One small real run of the whole flow, shared by the tests that need a run or a bundle."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import pytest
 from click.testing import CliRunner, Result
+
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command sets it: else tests crawl beside other work
 
 TINY = Path(__file__).parent / "tiny.toml"
 

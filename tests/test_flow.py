@@ -166,7 +166,10 @@ def test_a_run_killed_at_any_stage_ends_as_an_unbroken_one(flow: Flow, tmp_path:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "eed_edge", "train", str(TINY), "--run", str(run)]
     # Checkpoint after every epoch, so that there is something half done to be killed at.
-    hurry = "import eed_edge.train.loop as l; l.SAVE_EVERY_S = -1; from eed_edge.cli import main; main()"
+    hurry = (
+        "from eed_edge.train import checkpointing; checkpointing.AFTER_EPOCH_S = -1;"
+        " from eed_edge.cli import main; main()"
+    )
     process = subprocess.Popen([sys.executable, "-c", hurry, *command[3:]], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not (run / moment).exists() and time.monotonic() < deadline:

@@ -31,7 +31,7 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
     """
     from eed_edge import html, pipeline, report
     from eed_edge import recipe as recipes
-    from eed_edge.cli.progress import shown
+    from eed_edge.cli.resumable import resumable
     from eed_edge.cli.tables import called, whole_table
     from eed_edge.evaluate import narrow
     from eed_edge.evaluate.robustness import evaluate
@@ -43,7 +43,7 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
     run_path, bundle = out / "run", out / "bundle"
     chosen = recipes.load(RECIPE, overrides)
     splits = data.for_recipe(chosen, None)
-    with shown() as progress:
+    with resumable(out) as progress:
         progress.say(f"training {chosen.name} on {len(splits.train.labels)} real images")
         run = pipeline.train(chosen, splits, run_path, device="cpu", watch=progress.training)
         progress.say("calibrating the gate and exporting")

@@ -21,7 +21,7 @@ import click
 @click.option(
     "--max-minutes",
     type=click.FloatRange(min=0),
-    help="Stop at the first checkpoint after so many minutes; one epoch is always finished.",
+    help="Pause at a checkpoint after so many minutes of work.",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 def command(
@@ -39,10 +39,10 @@ def command(
     base, score searches, pool and joint stage together. Leaves RUN/narrow.onnx and
     RUN/narrow.safetensors; figures go into RUN/report.json. Stopped at any moment, it goes on.
     """
-    from eed_edge.cli.progress import shown
+    from eed_edge.cli.resumable import resumable
     from eed_edge.cli.stages import stage_table
     from eed_edge.evaluate import narrow
-    from eed_edge.train.deadline import Deadline, Paused
+    from eed_edge.train.deadline import Deadline
     from eed_edge.train.run import open_run
 
     if bundle is None and mean_ms is None:
@@ -50,22 +50,18 @@ def command(
     words = ["eed-edge", "narrow", str(run), *([str(bundle)] if bundle else [])]
     options = {"--data": root, "--epochs": epochs, "--mean-ms": mean_ms}
     words += [str(word) for pair in options.items() if pair[1] is not None for word in pair]
-    with shown() as progress:
-        try:
-            made = narrow.train(
-                open_run(run),
-                bundle,
-                root,
-                epochs=epochs,
-                mean_ms=mean_ms,
-                device=device,
-                watch=progress.training,
-                deadline=Deadline(max_minutes),
-                command=shlex.join(words),
-            )
-        except Paused as stop:
-            progress.say(f"stopped, {stop}; the same command goes on from {run}")
-            return
+    with resumable(run) as progress:
+        made = narrow.train(
+            open_run(run),
+            bundle,
+            root,
+            epochs=epochs,
+            mean_ms=mean_ms,
+            device=device,
+            watch=progress.training,
+            deadline=Deadline(max_minutes),
+            command=shlex.join(words),
+        )
         progress.say(stage_table("narrow", run))
     click.echo(
         f"narrow: {made['params']:,} parameters, {made['macs']:,} MACs, {made['mean_ms']:.3f} ms"

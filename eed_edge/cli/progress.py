@@ -7,9 +7,11 @@ import logging
 import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -24,17 +26,17 @@ class Progress:
         self.silent = os.environ.get("RANK", "0") != "0"
         self._bar: Any = None
         self._task: Any = None
-        self._title = ""
-        self._counted = ""
-        self._since = self._told = 0.0
-        self._from = 0
+        self._work: _Work | None = None
+        self._lock = threading.RLock()
 
     def training(self, row: dict[str, Any]) -> None:
         """Show a record of ``loop.fit``: a batch moves the bar, an epoch leaves a line."""
-        title = " ".join(filter(None, (row["stage"], row.get("part"))))
+        title = " ".join(filter(None, (row["stage"], row.get("part"), row.get("phase"))))
         if "batch" in row:
             done = row["epoch"] * row["batches"] + row["batch"]
-            self._move(title, done, row["epochs"] * row["batches"])
+            self._move(
+                title, done, row["epochs"] * row["batches"], f"epoch {row['epoch'] + 1}/{row['epochs']}"
+            )
             return
         last = row["epoch"] + 1 == row["epochs"]
         if row["stage"] == "pool" and not last:
@@ -47,17 +49,19 @@ class Progress:
             self.say(f"{title}: {row['guard']}")
 
     def counting(self, what: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` are done; without a bar, a line a minute with the time left."""
-        now = time.monotonic()
-        if what != self._counted:
-            self._counted, self._since, self._told, self._from = what, now, now, done - 1
+        """Show that ``done`` of ``total`` are done."""
         self._move(what, done, total)
         if done >= total:
             self.say(f"{what}: done")
-        elif self._bar is None and now - self._told >= LINE_EVERY_S:
-            self._told = now
-            left = (now - self._since) * (total - done) / max(1, done - self._from)
-            self.say(f"{what}: {done} of {total}, about {math.ceil(left / 60)} min left")
+            self._work = None
+
+    def remind(self) -> None:
+        """Without a bar: a line a minute with the time left, also while no record comes."""
+        with self._lock:
+            work = self._work
+            if work is not None and self._bar is None and time.monotonic() - work.shown >= LINE_EVERY_S:
+                work.shown = time.monotonic()
+                self.say(work.line())
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
@@ -68,20 +72,55 @@ class Progress:
         else:
             click.echo(text)
 
-    def _move(self, title: str, done: int, total: int) -> None:
-        if self._bar is None:
-            return
-        if title != self._title:
-            if self._task is not None:
-                self._bar.remove_task(self._task)
-            self._title, self._task = title, self._bar.add_task(title, total=total)
-        self._bar.update(self._task, completed=done)
+    def _move(self, title: str, done: int, total: int, detail: str = "") -> None:
+        with self._lock:
+            now = time.monotonic()
+            if self._work is None or self._work.title != title:
+                self._work = _Work(title, total, first=done - 1, since=now, shown=now)
+                if self._bar is not None:
+                    if self._task is not None:
+                        self._bar.remove_task(self._task)
+                    self._task = self._bar.add_task(title, total=total)
+            self._work.done, self._work.detail = done, detail
+            if self._bar is not None:
+                self._bar.update(self._task, completed=done)
+            else:
+                self.remind()
+
+
+@dataclass
+class _Work:
+    """Something long under way.
+
+    first: steps that were done when it began in this process.
+    since, shown: when it began, and when its last line was printed.
+    """
+
+    title: str
+    total: int
+    first: int
+    since: float
+    shown: float
+    done: int = 0
+    detail: str = ""
+
+    def line(self) -> str:
+        """How far it is, and how long it still takes at the speed so far."""
+        left = (time.monotonic() - self.since) * (self.total - self.done) / max(1, self.done - self.first)
+        where = f"{self.title}: {', '.join(filter(None, (self.detail, f'{self.done} of {self.total}')))}"
+        return f"{where}, " + (f"about {math.ceil(left / 60)} min left" if left else "finishing")
+
+
+def _remind_until(progress: Progress, ended: threading.Event) -> None:
+    while not ended.wait(1.0):
+        progress.remind()
 
 
 @contextmanager
 def shown() -> Iterator[Progress]:
     """A progress display; log messages of the library appear as lines in it."""
-    progress = Progress()
+    progress, ended = Progress(), threading.Event()
+    reminder = threading.Thread(target=_remind_until, args=(progress, ended), daemon=True)
     handler = _Lines(progress)
     log = logging.getLogger("eed_edge")
     log.addHandler(handler)
@@ -95,8 +134,12 @@ def shown() -> Iterator[Progress]:
                 progress._bar = bar
                 yield progress
         else:
+            reminder.start()
             yield progress
     finally:
+        ended.set()
+        if reminder.is_alive():
+            reminder.join()
         log.removeHandler(handler)
         log.setLevel(before)
 

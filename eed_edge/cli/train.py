@@ -27,7 +27,7 @@ STAGES = ("base", "pool", "select", "joint")
 @click.option(
     "--max-minutes",
     type=click.FloatRange(min=0),
-    help="Stop at the first checkpoint after so many minutes; one epoch is always finished.",
+    help="Pause at a checkpoint after so many minutes of work.",
 )
 @click.option(
     "--compact",
@@ -57,41 +57,40 @@ def command(
 ) -> None:
     """Train RECIPE: base, pool of pruned candidates, selection, joint training.
 
-    RECIPE is a name under models/ or the path of a TOML file. Called again with the same words,
-    a run that was stopped at any moment goes on and ends as if it had not been. Under torchrun,
-    several processes train base and team together and share the candidates out.
+    RECIPE is a name under models/ or the path of a TOML file. Run the same command again to resume
+    a run that was stopped; the result is the same. SIGTERM and Ctrl-C write a checkpoint first. Under
+    torchrun, several processes train base and team together and share the candidates out.
     """
     from eed_edge import pipeline
     from eed_edge import recipe as recipes
-    from eed_edge.cli.progress import shown
+    from eed_edge.cli.resumable import resumable
     from eed_edge.cli.stages import stage_table
     from eed_edge.train import data
-    from eed_edge.train.deadline import Deadline, Paused
+    from eed_edge.train.deadline import Deadline
     from eed_edge.train.tensorboard import curves
 
     deadline = Deadline(max_minutes)
     chosen = recipes.load(recipe, overrides)
-    splits = data.for_recipe(chosen, root)
-    with shown() as progress, curves(None if progress.silent else tensorboard, progress.training) as watch:
+    with (
+        resumable(path) as progress,
+        curves(None if progress.silent else tensorboard, progress.training) as watch,
+    ):
+        splits = data.for_recipe(chosen, root)
         progress.say(
             f"{chosen.name}: {len(splits.train)} training images {splits.input.size},"
             f" {len(splits.classes)} classes, tune {len(splits.tune)}, calib {len(splits.calib)}"
         )
-        try:
-            run = pipeline.train(
-                chosen,
-                splits,
-                path,
-                until=until,
-                device=device,
-                watch=watch,
-                told=lambda stage, run: progress.say(stage_table(stage, run.path)),
-                compact=compact,
-                deadline=deadline,
-            )
-        except Paused as stop:
-            progress.say(f"stopped, {stop}; the same command goes on from {path}")
-            return
+        run = pipeline.train(
+            chosen,
+            splits,
+            path,
+            until=until,
+            device=device,
+            watch=watch,
+            told=lambda stage, run: progress.say(stage_table(stage, run.path)),
+            compact=compact,
+            deadline=deadline,
+        )
         if until == "joint":
             joint = run.joint()
             progress.say(f"team: {', '.join(joint['members'])}; robust diversity {joint['rd']:.3f}")

@@ -196,8 +196,12 @@ def _make(
         net, record = checkpoint.load_net(pruned)
         net.to(own.images.device)
     else:
-        net, record = _prune(base, own, candidate, recipe=recipe, seed=seed)
+        search = path.with_suffix(".search")
+        net, record = _prune(
+            base, own, candidate, recipe=recipe, seed=seed, state=search, watch=watch, deadline=deadline
+        )
         checkpoint.save_net(pruned, net, record)
+        search.unlink(missing_ok=True)
         deadline.progress()
         deadline.check(f"fine-tuning {candidate.name}")
 
@@ -226,7 +230,15 @@ def _make(
 
 
 def _prune(
-    base: Classifier, own: Images, candidate: Candidate, *, recipe: Recipe, seed: int
+    base: Classifier,
+    own: Images,
+    candidate: Candidate,
+    *,
+    recipe: Recipe,
+    seed: int,
+    state: Path,
+    watch: Watch,
+    deadline: Deadline,
 ) -> tuple[Classifier, dict[str, Any]]:
     """The pruned, not yet fine-tuned network of a candidate, and its record."""
     generator = torch.Generator(own.images.device).manual_seed(seed)
@@ -252,6 +264,9 @@ def _prune(
             augment=recipe.data,
             member_share=recipe.prune.member_share,
             seed=seed,
+            state=state,
+            watch=watch,
+            deadline=deadline,
         )
     budget = _budget(base, image, recipe)
     chosen = widths(

@@ -5,9 +5,10 @@ its score is above the threshold; gradients pass as if the step were a sigmoid. 
 attacked cross-entropy of the masked network plus phi times how far its cost is from the target.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,10 +17,15 @@ from torch.nn import functional as F
 
 from eed_edge.errors import NetworkError
 from eed_edge.prune.groups import Structure
+from eed_edge.prune.search_state import SearchState
 from eed_edge.recipe import Data, Pool, Scores
 from eed_edge.train import attacks, batches
 from eed_edge.train.batches import Images
+from eed_edge.train.checkpointing import Checkpointing
+from eed_edge.train.deadline import Deadline
 from eed_edge.train.devices import mixed_precision
+from eed_edge.train.interruption import Interrupted, deferred
+from eed_edge.train.state import random_state, set_random_state
 
 TEMPERATURE = 0.1
 """Width of the sigmoid through which gradients pass, in units of scores that lie in [0, 1]."""
@@ -63,6 +69,9 @@ def optimise(
     augment: Data,
     member_share: float,
     seed: int,
+    state: Path | None = None,
+    watch: Callable[[dict[str, Any]], None] = lambda _: None,
+    deadline: Deadline | None = None,
 ) -> Choice:
     """Learned scores and per-layer rates, from the initial ones.
 
@@ -70,45 +79,64 @@ def optimise(
         net: the base, in a copy: its batch-norm statistics adapt to the masks, nothing else changes.
         member_share: target for parameters and MACs as a share of the whole network's.
         attack: how training images are attacked, and the batch size.
+        state: where the checkpoint of a search under way is kept; an existing one is continued.
+        watch: called with a record after each batch.
+        deadline: when to stop at a checkpoint; None never does.
+
+    Raises:
+        Interrupted: a signal has come; the checkpoint is written.
+        Paused: the deadline is over; the checkpoint is written.
 
     Source:
         HARP (Zhao and Wressnegger, ICLR 2023), with masks over coupled channels instead of weights.
     """
-    scores = {root: score.clone().requires_grad_(True) for root, score in start.scores.items()}
-    thresholds = {
-        root: torch.tensor(1 - kept, device=scores[root].device, requires_grad=True)
-        for root, kept in start.kept.items()
-    }
+    search = SearchState.begin(net, start.scores, start.kept, lr=cfg.lr)
+    if state is not None and state.exists():
+        search.resume(state)
     whole = structure.cost({group.root: 1.0 for group in structure.groups})
-    optimiser = torch.optim.Adam([*scores.values(), *thresholds.values()], lr=cfg.lr)
     masks: dict[str, Tensor] = {}
     device = train.images.device
-    steps = cfg.epochs * max(1, len(train) // attack.batch)
-    falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
-    with masked(net, structure, masks), _still(net):
-        for epoch in range(cfg.epochs):
-            generator = torch.Generator(device).manual_seed(seed * 1_000_003 + epoch)
-            for images, labels in batches.epoch(
-                train, batch=attack.batch, augment=augment, generator=generator
-            ):
-                live = _masks(scores, thresholds)
-                with mixed_precision(device):
-                    masks.update({root: mask.detach() for root, mask in live.items()})
-                    attacked = attacks.craft(
-                        net, images, labels, attack=attack.attack, cfg=attack, generator=generator
-                    )
-                    masks.update(live)
-                    net.train()
-                    loss = F.cross_entropy(net(attacked).float(), labels)
-                price = _price(structure, scores, thresholds, whole, member_share=member_share)
-                loss = loss + cfg.phi * price
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                falling.step()
-    masks = {root: mask.detach() for root, mask in _masks(scores, thresholds).items()}
+    batches_each = max(1, len(train) // attack.batch)
+    checkpoints = Checkpointing(
+        lambda: search.save(state) if state else None, deadline=deadline or Deadline()
+    )
+
+    def step(images: Tensor, labels: Tensor, generator: torch.Generator) -> None:
+        live = _masks(search.scores, search.thresholds)
+        with mixed_precision(device):
+            masks.update({root: mask.detach() for root, mask in live.items()})
+            attacked = attacks.craft(
+                net, images, labels, attack=attack.attack, cfg=attack, generator=generator
+            )
+            masks.update(live)
+            net.train()
+            loss = F.cross_entropy(net(attacked).float(), labels)
+        price = _price(structure, search.scores, search.thresholds, whole, member_share=member_share)
+        search.step(loss + cfg.phi * price, rate=1 - search.steps / (cfg.epochs * batches_each))
+
+    with masked(net, structure, masks), _still(net), deferred():
+        try:
+            while search.epoch < cfg.epochs:
+                generator = torch.Generator(device).manual_seed(seed * 1_000_003 + search.epoch)
+                if search.random:
+                    set_random_state(device, search.random)
+                for images, labels in batches.epoch(
+                    train, batch=attack.batch, augment=augment, generator=generator,
+                    first=search.batch, noise=search.random.get("noise"),
+                ):  # fmt: skip
+                    step(images, labels, generator)
+                    search.random = random_state(device, generator)
+                    watch({"phase": "score search", "epoch": search.epoch, "epochs": cfg.epochs,
+                           "batch": search.batch, "batches": batches_each})  # fmt: skip
+                    where = f"in the score search, epoch {search.epoch + 1} of {cfg.epochs}"
+                    checkpoints.after_batch(search.batch, where=where)
+                search.next_epoch()
+        except Interrupted:
+            checkpoints.write()
+            raise
+    masks = {root: mask.detach() for root, mask in _masks(search.scores, search.thresholds).items()}
     return Choice(
-        {root: score.detach() for root, score in scores.items()},
+        {root: score.detach() for root, score in search.scores.items()},
         {root: (mask > 0.5).float().mean().item() for root, mask in masks.items()},
     )
 

@@ -29,7 +29,14 @@ def as_float(images: Tensor) -> Tensor:
 
 
 def epoch(
-    data: Images, *, batch: int, augment: Data, generator: torch.Generator, part: slice = slice(None)
+    data: Images,
+    *,
+    batch: int,
+    augment: Data,
+    generator: torch.Generator,
+    part: slice = slice(None),
+    first: int = 0,
+    noise: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Every image once in random order, augmented: float images ``(b, c, h, w)`` and labels ``(b,)``.
 
@@ -37,13 +44,18 @@ def epoch(
     a full batch.
 
     Args:
+        generator: as seeded for the epoch; it draws the order first.
         part: which images of each batch to give; processes that share the batches name different ones.
+        first: the batch to begin with; an epoch that was interrupted goes on there.
+        noise: state of ``generator`` when the batch before ``first`` was done.
     """
     order = torch.randperm(len(data), generator=generator, device=generator.device)
     batches = max(1, len(data) // batch)
     if part.start:  # else every process would draw the same noise for its part
         generator.manual_seed(generator.initial_seed() + 15_485_863 * part.start)
-    for i in range(batches):
+    if noise is not None:
+        generator.set_state(noise)
+    for i in range(first, batches):
         index = order[i * batch : (i + 1) * batch][part]
         yield as_float(_augmented(data.images[index], augment, generator)), data.labels[index]
 

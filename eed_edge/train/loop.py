@@ -1,13 +1,14 @@
 """The adversarial training loop that the base, every candidate and the joint stage share.
 
-One epoch is a pure function of the weights before it, the seed and the epoch's number, so a run
-that is killed goes on from its last checkpoint as if nothing had happened.
+A batch depends on the state before it and on nothing else, so a run that is killed goes on from its
+last checkpoint, also inside an epoch, as if nothing had happened.
 """
 
 import bisect
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,28 @@ from eed_edge.errors import TrainingError
 from eed_edge.recipe import Data, Training
 from eed_edge.train import attacks, batches
 from eed_edge.train.batches import Images
-from eed_edge.train.deadline import Deadline, Paused
+from eed_edge.train.checkpointing import Checkpointing
+from eed_edge.train.deadline import Deadline
 from eed_edge.train.devices import mixed_precision
 from eed_edge.train.distributed import ALONE, Processes
+from eed_edge.train.interruption import Interrupted, deferred, let_through
 from eed_edge.train.judging import collapsed, judge, merit, out_of_patience
-from eed_edge.train.state import State, Weights, begin, copied, move_average, resume, save
+from eed_edge.train.state import (
+    State,
+    begin,
+    copied,
+    move_average,
+    random_state,
+    resume,
+    save,
+    set_random_state,
+    temporary_weights,
+)
 
 Loss = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
 """``loss(net, clean, attacked, labels)``: a scalar."""
 Watch = Callable[[dict[str, Any]], None]
 """Called with a record after each batch (``batch``, ``batches``) and each epoch (``attacked``, …)."""
-SAVE_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,8 @@ def fit(
         processes: those that train this network together, each on its part of every batch.
 
     Raises:
-        Paused: the deadline is over and epochs are left.
+        Interrupted: a signal has come; the checkpoint is written.
+        Paused: the deadline is over and training is left; the checkpoint is written.
         TrainingError: the loss is not finite, or there are fewer images than one batch needs.
     """
     _check_parts(len(train), cfg, processes)
@@ -99,32 +112,46 @@ def fit(
         weight_decay=cfg.weight_decay,
         fused=True,
     )
-    now = resume(state, net, optimiser) if state.exists() else begin(net, cfg)
-    deadline, saved = deadline or Deadline(), time.monotonic()
-    chance = 1 / max(2, len(set(tune.labels.tolist())))
-    while now.epoch < cfg.epochs and not out_of_patience(now.history, cfg):
-        started = time.monotonic()
-        row = one_epoch(
-            net, train, optimiser, now, cfg=cfg, augment=augment, loss=loss, seed=seed, watch=watch,
-            processes=processes,
-        )  # fmt: skip
-        trained_s = time.monotonic() - started
-        with Weights(net, now.judged(net)):
-            row |= judge(net, tune, cfg=cfg, seed=seed, processes=processes)._asdict()
-        _settle(net, optimiser, now, row, cfg, chance=chance)
-        speed = {"images_s": round(row["images"] / trained_s, 1)}
-        watch({**row, **speed, "seconds": round(time.monotonic() - started, 3)})
-        deadline.progress()
-        paused = processes.any(deadline.over()) and now.epoch < cfg.epochs
-        if processes.first and (paused or time.monotonic() - saved > SAVE_EVERY_S):
-            save(state, net, optimiser, now)
-            saved = time.monotonic()
-        if paused:
-            raise Paused(f"time is up after epoch {now.epoch} of {cfg.epochs}")
+    now = resume(state, net, optimiser, processes=processes) if state.exists() else begin(net, cfg)
+    checkpoints = Checkpointing(
+        lambda: save(state, net, optimiser, now, processes=processes),
+        deadline=deadline or Deadline(),
+        processes=processes,
+    )
+    with deferred():
+        try:
+            while now.epoch < cfg.epochs and not out_of_patience(now.history, cfg):
+                row = one_epoch(
+                    net, train, optimiser, now, cfg=cfg, augment=augment, loss=loss, seed=seed, watch=watch,
+                    checkpoints=checkpoints, processes=processes,
+                )  # fmt: skip
+                trained_s, started = now.trained_s, time.monotonic()
+                checkpoints.before_validation()
+                row |= _validated(net, tune, now, cfg=cfg, seed=seed, processes=processes)
+                _settle(net, optimiser, now, row, cfg, chance=_chance(tune))
+                seconds = trained_s + time.monotonic() - started
+                watch({**row, "images_s": round(row["images"] / trained_s, 1), "seconds": round(seconds, 3)})
+                checkpoints.after_epoch(now.epoch, epochs=cfg.epochs)
+        except Interrupted:
+            checkpoints.write()
+            raise
     fitted = Fitted(best=now.best, last=copied(now.judged(net)), history=now.history)
     net.load_state_dict(fitted.best)
     net.eval()
     return fitted
+
+
+def _validated(
+    net: nn.Module, tune: Images, now: State, *, cfg: Training, seed: int, processes: Processes
+) -> dict[str, float]:
+    """Accuracies on tune of the weights that are kept; alone, a process can be interrupted meanwhile."""
+    with temporary_weights(net, now.judged(net)), let_through() if processes.size == 1 else nullcontext():
+        return judge(net, tune, cfg=cfg, seed=seed, processes=processes)._asdict()
+
+
+def _chance(images: Images) -> float:
+    """Accuracy of a guess."""
+    return 1 / max(2, len(set(images.labels.tolist())))
 
 
 def _check_parts(images: int, cfg: Training, processes: Processes) -> None:
@@ -159,6 +186,7 @@ def _settle(
         now.best = copied(now.judged(net))
     now.history.append(row)
     now.epoch += 1
+    now.batch, now.trained_s, now.local = 0, 0.0, {}
 
 
 def one_epoch(
@@ -172,30 +200,36 @@ def one_epoch(
     loss: Loss,
     seed: int,
     watch: Watch,
+    checkpoints: Checkpointing,
     processes: Processes = ALONE,
 ) -> dict[str, Any]:
-    """Train on every image once, in place; arguments as in ``fit``.
+    """Train on every image once, or on those left of an interrupted epoch, in place; see ``fit``.
 
     Returns:
         The epoch's record, without accuracies.
 
     Raises:
+        Interrupted: a signal has come; ``now`` is as after the last batch.
+        Paused: the deadline is over.
         TrainingError: the loss is not finite.
     """
     attack = "pgd" if now.epoch >= cfg.epochs - cfg.finish_epochs else now.attack
     device = train.images.device
     generator = torch.Generator(device).manual_seed(seed * 1_000_003 + now.epoch)
     torch.manual_seed(seed * 1_000_003 + now.epoch)  # for layers that draw their own, such as dropout
+    if now.local:
+        set_random_state(device, now.local)
     steps = max(1, len(train) // cfg.batch)
-    total = torch.zeros((), device=device)
+    total = now.local.get("loss", torch.zeros(())).to(device)
+    started = time.monotonic() - now.trained_s
     net.train()
-    for i, (images, labels) in enumerate(
-        batches.epoch(train, batch=cfg.batch, augment=augment, generator=generator, part=processes.part)
-    ):
-        progress = (now.epoch + i / steps) / cfg.epochs
-        rate = cfg.lr * schedule(cfg, progress)
+    for images, labels in batches.epoch(
+        train, batch=cfg.batch, augment=augment, generator=generator, part=processes.part,
+        first=now.batch, noise=now.local.get("noise"),
+    ):  # fmt: skip
+        progress = (now.epoch + now.batch / steps) / cfg.epochs
         for group in optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = cfg.lr * schedule(cfg, progress)
         with mixed_precision(device):
             attacked = attacks.craft(
                 net, images, labels, attack=attack, cfg=cfg, generator=generator, progress=progress
@@ -207,10 +241,16 @@ def one_epoch(
         if cfg.clip:
             nn.utils.clip_grad_norm_(net.parameters(), cfg.clip)
         optimiser.step()
-        total += value.detach()
+        total = total + value.detach()
         now.step += 1
+        now.batch += 1
+        now.trained_s = time.monotonic() - started
+        now.local = {**random_state(device, generator), "loss": total}
         move_average(now, net, cfg.averaging)
-        watch({"epoch": now.epoch, "epochs": cfg.epochs, "batch": i + 1, "batches": steps})
+        watch({"epoch": now.epoch, "epochs": cfg.epochs, "batch": now.batch, "batches": steps})
+        checkpoints.after_batch(
+            now.batch, where=f"in epoch {now.epoch + 1} after batch {now.batch} of {steps}"
+        )
     _average_norms(net, now, processes)
     mean = processes.total(total).item() / steps / processes.size
     if not math.isfinite(mean):
@@ -222,7 +262,7 @@ def one_epoch(
         "epochs": cfg.epochs,
         "attack": attack,
         "loss": round(mean, 6),
-        "lr": rate,
+        "lr": cfg.lr * schedule(cfg, (now.epoch + (steps - 1) / steps) / cfg.epochs),
         "images": steps * min(cfg.batch, len(train)),
     }
 

@@ -18,8 +18,10 @@ from eed_edge.errors import CheckpointError, InputError
 from eed_edge.evaluate import budget, equal_latency, narrow
 from eed_edge.prune.groups import analyse, count
 from eed_edge.recipe import Base, Data
-from eed_edge.train import checkpoint, data, loop, nets
+from eed_edge.train import checkpoint, checkpointing, data, loop, nets
 from eed_edge.train.batches import Images
+from eed_edge.train.checkpointing import Checkpointing
+from eed_edge.train.deadline import Deadline
 from eed_edge.train.run import open_run
 from eed_edge.train.state import begin
 from tests.conftest import Flow, call
@@ -118,8 +120,9 @@ def test_counted_passes_are_the_work_that_torch_counts(attack):
 
     with Flops() as flops:
         loop.one_epoch(
-            net, images, optimiser, state, cfg=cfg, augment=Data(), loss=loss, seed=0, watch=lambda _: None
-        )
+            net, images, optimiser, state, cfg=cfg, augment=Data(), loss=loss, seed=0, watch=lambda _: None,
+            checkpoints=Checkpointing(lambda: None, deadline=Deadline()),
+        )  # fmt: skip
     cost = count(net, torch.rand(1, 3, 32, 32))[1]
     counted = budget.price(cfg, cost=cost, images=len(images))
     assert flops.total / 2 == pytest.approx(counted, rel=0.05)
@@ -194,7 +197,7 @@ def test_narrow_reads_train_and_tune_only_and_goes_on_where_it_was_killed(
     whole, _ = made
     run = shutil.copytree(flow.run, tmp_path / "run")
     shutil.copy(whole / "narrow.json", run)  # the same widths, whatever the clock says now
-    monkeypatch.setattr(loop, "SAVE_EVERY_S", -1)
+    monkeypatch.setattr(checkpointing, "AFTER_EPOCH_S", -1)
     real = data.for_recipe
 
     def without_test(recipe, root):

@@ -1,6 +1,8 @@
 """Pruning: the smaller network answers as the masked one, meets its budget, and keeps round widths."""
 
 import copy
+import os
+import signal
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from eed_edge.errors import NetworkError
+from eed_edge.errors import CheckpointError, NetworkError
 from eed_edge.prune import pruning, scores
 from eed_edge.prune.groups import analyse, count
 from eed_edge.prune.pruning import Budget
@@ -16,6 +18,7 @@ from eed_edge.prune.scores import Choice
 from eed_edge.recipe import Data, Pool, Scores
 from eed_edge.train import checkpoint, nets
 from eed_edge.train.batches import Images
+from eed_edge.train.interruption import Interrupted, handled
 
 IMAGE = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 ARCHITECTURES = ["resnet18", "vgg16"]
@@ -178,12 +181,12 @@ def test_recalibration_gives_the_statistics_of_the_images():
     assert net[1].momentum == 0.1
 
 
-def search(net, structure, train: Images, start: Choice, **changes) -> Choice:
+def search(net, structure, train: Images, start: Choice, rest=None, **changes) -> Choice:
     cfg = Scores(**{"epochs": 6, "lr": 0.05, "phi": 2.0, **changes})
     attack = Pool(batch=16, eps_255=8.0)
     return scores.optimise(
         net, structure, start, train,
-        cfg=cfg, attack=attack, augment=Data(flip=False, crop=0), member_share=0.2, seed=0,
+        cfg=cfg, attack=attack, augment=Data(flip=False, crop=0), member_share=0.2, seed=0, **(rest or {}),
     )  # fmt: skip
 
 
@@ -212,6 +215,46 @@ def test_the_search_finds_the_channels_that_matter_from_scores_that_are_wrong():
     found = search(net, structure, train, Choice({group.root: wrong}, {group.root: 0.45}), epochs=30)
     gain = (found.scores[group.root] - wrong).tolist()
     assert min(gain[:2]) > max(gain[2:])
+
+
+@pytest.mark.parametrize("stopped_after", [1, 3, 4, 5, 11])
+def test_a_search_that_was_interrupted_ends_bitwise_as_an_unbroken_one(tmp_path, stopped_after):
+    def begin():
+        net, train = network("resnet18", 8), toy()[1]
+        colour = Images(train.images.expand(-1, 3, -1, -1).contiguous(), train.labels)
+        structure, _ = analyse(net, torch.rand(1, 3, 4, 4))
+        scored = {group.root: scores.ranks(torch.rand(group.channels)) for group in structure.groups}
+        return net, structure, colour, Choice(scored, dict.fromkeys(scored, 0.45))
+
+    torch.manual_seed(0)
+    unbroken = search(*begin(), epochs=3)
+    seen = []
+
+    def stop(row):
+        seen.append((row["epoch"], row["batch"]))
+        if len(seen) == stopped_after:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    state = tmp_path / "search"
+    torch.manual_seed(0)
+    with pytest.raises(Interrupted), handled():
+        search(*begin(), {"state": state, "watch": stop}, epochs=3)
+    torch.manual_seed(0)
+    resumed = search(*begin(), {"state": state, "watch": lambda row: seen.append(row)}, epochs=3)
+    assert len(seen) == 3 * 4  # no batch twice
+    assert resumed.kept == unbroken.kept
+    for root, score in unbroken.scores.items():
+        assert torch.equal(resumed.scores[root], score)
+
+
+def test_a_search_checkpoint_of_another_network_is_refused(tmp_path):
+    net, train = toy()
+    structure, _ = analyse(net, torch.rand(1, 1, 4, 4))
+    (group,) = structure.groups
+    checkpoint.save(tmp_path / "search", {"scores/other": torch.ones(8)}, {})
+    start = Choice({group.root: torch.arange(1, 9) / 8}, {group.root: 0.45})
+    with pytest.raises(CheckpointError, match=r"search: it does not fit the network; delete it"):
+        search(net, structure, train, start, {"state": tmp_path / "search"})
 
 
 def test_the_search_does_not_fall_through_the_target_on_a_deep_network():

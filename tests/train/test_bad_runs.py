@@ -11,7 +11,7 @@ import torch
 from eed_edge import recipe
 from eed_edge.pipeline import team
 from eed_edge.prune import pool
-from eed_edge.train import checkpoint, loop, nets
+from eed_edge.train import checkpoint, checkpointing, nets
 from eed_edge.train.batches import Images
 from eed_edge.train.run import open_run
 from tests.conftest import TINY, Flow, call
@@ -113,7 +113,7 @@ def test_a_run_begun_before_a_field_of_the_recipe_existed_goes_on(run):
 
 
 def test_layers_without_batch_norm_are_told_once_for_the_whole_pool(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(loop, "SAVE_EVERY_S", 1e9)
+    monkeypatch.setattr(checkpointing, "AFTER_EPOCH_S", 1e9)
     net = nets.build("resnet18", classes=2, channels=1, width=8)
     net.body.stem[1] = torch.nn.Identity()
     data = Images(torch.randint(0, 256, (16, 1, 8, 8), dtype=torch.uint8), torch.arange(16) % 2)

@@ -105,8 +105,8 @@ def test_processes_that_do_not_agree_are_told_by_the_first_one(monkeypatch, othe
 SCRIPT = """
 import os
 from eed_edge.prune import pool
-from eed_edge.train import loop
-loop.SAVE_EVERY_S = -1
+from eed_edge.train import checkpointing
+checkpointing.AFTER_EPOCH_S = -1
 real = pool._make
 def make(base, train, tune, candidate, **rest):
     restarts = os.environ["TORCHELASTIC_RESTART_COUNT"]

@@ -1,6 +1,9 @@
 """The training loop: resuming, choosing the best epoch, the guard, the weight average."""
 
 import copy
+import itertools
+import os
+import signal
 
 import pytest
 import torch
@@ -9,8 +12,10 @@ from torch.nn import functional as F
 
 from eed_edge.errors import CheckpointError, TrainingError
 from eed_edge.recipe import Base, Data
-from eed_edge.train import loop
+from eed_edge.train import checkpoint, checkpointing, loop
 from eed_edge.train.batches import Images
+from eed_edge.train.deadline import Deadline, Paused
+from eed_edge.train.interruption import Interrupted, handled
 from eed_edge.train.judging import Judgement
 
 AUGMENT = Data(flip=True, crop=1)
@@ -48,15 +53,17 @@ def config(**changes) -> Base:
     return Base(**{**standard, **changes})
 
 
-def fit(net, data, cfg, state, watch=lambda row: None, loss=None):
+def fit(net, data, cfg, state, watch=lambda row: None, loss=None, **rest):
     plain = loss or (lambda network, clean, attacked, labels: F.cross_entropy(network(attacked), labels))
-    return loop.fit(net, data, data, cfg=cfg, augment=AUGMENT, loss=plain, seed=1, state=state, watch=watch)
+    return loop.fit(
+        net, data, data, cfg=cfg, augment=AUGMENT, loss=plain, seed=1, state=state, watch=watch, **rest
+    )
 
 
 @pytest.mark.parametrize("killed_after", [0, 1, 2])
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
 def test_a_killed_run_ends_bitwise_as_an_unbroken_one(data, tmp_path, monkeypatch, killed_after, averaging):
-    monkeypatch.setattr(loop, "SAVE_EVERY_S", -1)
+    monkeypatch.setattr(checkpointing, "AFTER_EPOCH_S", -1)
     whole = fit(small_net(), data, config(averaging=averaging), tmp_path / "whole")
 
     def kill(row):
@@ -69,6 +76,86 @@ def test_a_killed_run_ends_bitwise_as_an_unbroken_one(data, tmp_path, monkeypatc
     for name in whole.best:
         assert torch.equal(whole.best[name], resumed.best[name]), name
         assert torch.equal(whole.last[name], resumed.last[name]), name
+
+
+@pytest.mark.parametrize("killed_at", range(0, 17, 3))
+@pytest.mark.parametrize("averaging", [0.0, 0.9])
+def test_a_run_killed_inside_an_epoch_ends_bitwise_as_an_unbroken_one(
+    data, tmp_path, monkeypatch, killed_at, averaging
+):
+    cfg = config(averaging=averaging, finish_epochs=1, clip=1.0)
+    whole_rows, rows = [], []
+    whole = fit(small_net(), data, cfg, tmp_path / "whole", whole_rows.append)
+    monkeypatch.setattr(checkpointing, "EVERY_S", -1)
+    monkeypatch.setattr(checkpointing, "AFTER_EPOCH_S", 1e9)
+    batches_seen = itertools.count()
+
+    def kill(row):
+        if "batch" in row and next(batches_seen) == killed_at:
+            raise KilledError
+
+    if killed_at < 16:
+        with pytest.raises(KilledError):
+            fit(small_net(), data, cfg, tmp_path / "broken", kill)
+    resumed = fit(small_net(), data, cfg, tmp_path / "broken", rows.append)
+    for name in whole.best:
+        assert torch.equal(whole.best[name], resumed.best[name]), name
+        assert torch.equal(whole.last[name], resumed.last[name]), name
+    assert resumed.history == whole.history
+    if 0 < killed_at < 16:  # it did go on inside: the batch under way when it was killed is done again
+        assert sum("batch" in row for row in rows) == 16 - killed_at
+
+
+@pytest.mark.parametrize("moment", ["training", "validation"])
+def test_a_signal_leaves_a_checkpoint_of_the_last_batch(data, tmp_path, monkeypatch, moment):
+    whole = fit(small_net(), data, config(), tmp_path / "whole")
+    judge, calls = loop.judge, itertools.count()
+
+    def interrupted_judge(*args, **rest):
+        if moment == "validation" and next(calls) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return judge(*args, **rest)
+
+    def watch(row):
+        if moment == "training" and row.get("batch") == 3 and row["epoch"] == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop, "judge", interrupted_judge)
+    with pytest.raises(Interrupted), handled():
+        fit(small_net(), data, config(), tmp_path / "broken", watch)
+    _, record = checkpoint.load(tmp_path / "broken")
+    assert (record["epoch"], record["batch"]) == (1, 3 if moment == "training" else 4)
+    resumed = fit(small_net(), data, config(), tmp_path / "broken")
+    for name in whole.best:
+        assert torch.equal(whole.best[name], resumed.best[name]), name
+
+
+def test_the_time_limit_pauses_inside_an_epoch_once_a_checkpoint_is_due(data, tmp_path, monkeypatch):
+    whole = fit(small_net(), data, config(), tmp_path / "whole")
+    monkeypatch.setattr(checkpointing, "EVERY_S", -1)
+    pauses = []
+    for _ in range(30):
+        try:
+            resumed = fit(small_net(), data, config(), tmp_path / "slices", deadline=Deadline(0))
+            break
+        except Paused as stop:
+            pauses.append(str(stop))
+    assert len(pauses) > 8
+    assert "time is up in epoch 2 after batch 2 of 4" in pauses
+    for name in whole.best:
+        assert torch.equal(whole.best[name], resumed.best[name]), name
+
+
+def test_a_checkpoint_before_a_long_validation_is_not_trained_again(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpointing, "BEFORE_VALIDATION_S", -1)
+    monkeypatch.setattr(loop, "judge", lambda *_, **__: (_ for _ in ()).throw(KilledError))
+    with pytest.raises(KilledError):
+        fit(small_net(), data, config(epochs=1), tmp_path / "state")
+    monkeypatch.undo()
+    rows = []
+    fitted = fit(small_net(), data, config(epochs=1), tmp_path / "state", rows.append)
+    assert ["batch" in row for row in rows] == [False]
+    assert fitted.history[0]["loss"] > 0
 
 
 def test_training_learns_and_the_best_epoch_is_kept(data, tmp_path):
@@ -156,7 +243,7 @@ def test_a_loss_that_is_not_finite_is_told(data, tmp_path):
 
 
 def test_a_checkpoint_of_another_network_is_refused(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "SAVE_EVERY_S", -1)
+    monkeypatch.setattr(checkpointing, "AFTER_EPOCH_S", -1)
     fit(small_net(), data, config(epochs=1), tmp_path / "state")
     other = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
     with pytest.raises(CheckpointError, match="do not fit the network"):

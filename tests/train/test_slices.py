@@ -42,12 +42,12 @@ def test_a_run_in_slices_on_ever_other_machines_ends_as_one_in_one_go(flow: Flow
         lines.append(result.output.splitlines()[-1])
         if lines[-1].startswith("next:"):
             break
-        assert lines[-1].startswith("stopped, time is up")
-        assert lines[-1].endswith(f"the same command goes on from {here}")
+        assert lines[-1].startswith("paused, time is up")
+        assert lines[-1].endswith(f"run the same command again to resume from {here}")
         here = shutil.move(here, tmp_path / f"machine-{sitting + 1}")
     # Two epochs of base and of joint, and search and one epoch for each of four candidates.
     assert len(lines) == 2 + 2 * 4 + 2
-    assert "stopped, time is up after epoch 1 of 2" in lines[0]
+    assert "paused, time is up after epoch 1 of 2" in lines[0]
     assert networks(here) == networks(flow.run)
 
 
@@ -61,7 +61,7 @@ def test_narrow_stops_and_goes_on_in_slices(flow: Flow, tmp_path: Path, monkeypa
     words = ("narrow", run, "--mean-ms", 1000, "--epochs", 2, "--max-minutes", 0)
     first = call(*words)
     assert (first.exit_code, (run / "narrow.safetensors").exists()) == (0, False)
-    assert "stopped, time is up after epoch 1 of 2; the same command goes on" in first.output
+    assert "paused, time is up after epoch 1 of 2; run the same command again to resume" in first.output
     second = call(*words)
     assert second.exit_code == 0, second.output
     assert len(json.loads((run / "report.json").read_text())["narrow"]["history"]) == 2

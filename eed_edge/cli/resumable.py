@@ -1,0 +1,35 @@
+"""Commands that work for long: progress, signals, and what to do to go on after a stop."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from eed_edge.cli.progress import Progress, shown
+
+
+@contextmanager
+def resumable(folder: Path) -> Iterator[Progress]:
+    """Show progress; when the time limit or a signal ends the work, say how to resume it.
+
+    Args:
+        folder: where the checkpoint lies.
+
+    Raises:
+        SystemExit: 0 after the time limit, 128 plus its number after a signal.
+    """
+    from eed_edge.train.deadline import Paused
+    from eed_edge.train.interruption import Interrupted, handled
+
+    with handled(), shown() as progress:
+        try:
+            yield progress
+        except Paused as stop:
+            progress.say(f"paused, {stop}; run the same command again to resume from {folder}")
+            sys.exit(0)
+        except Interrupted as stop:
+            if not progress.silent:
+                click.echo(f"{stop}; run the same command again to resume from {folder}", err=True)
+            sys.exit(stop.exit_code)
