@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.formats import make_answers
+
 HERE = Path(__file__).resolve().parent
 CLASSES = 5
 TRAIN, TEST = 200, 40
@@ -72,7 +74,7 @@ def make_networks(folder: Path) -> None:
     from eed_edge.train.checkpoint import load_net
 
     folder.mkdir()
-    images = shown()[:4]
+    images = make_answers.shown()[:4]
     answers = {"images": images}
     for arch, size in (("resnet18", 8), ("vgg16", 32)):
         changes = (
@@ -88,42 +90,10 @@ def make_networks(folder: Path) -> None:
         call("train", "recipe.toml", "--data", "data", "--run", run, "--until", "pool", *words)
         shutil.copy(run / "pool" / "erm-0.safetensors", folder / f"{arch}.safetensors")
         shutil.rmtree(run)
-        answers[arch] = logits(load_net(folder / f"{arch}.safetensors")[0], scaled(images, size))
+        answers[arch] = make_answers.logits(
+            load_net(folder / f"{arch}.safetensors")[0], make_answers.scaled(images, size)
+        )
     np.savez_compressed(folder / "answers.npz", **answers)
-
-
-def make_answers(run: Path, bundle: Path, path: Path) -> None:
-    """What every network and the bundle say of the test images."""
-    import eed_edge
-    from eed_edge.train.run import open_run
-
-    images, opened = shown(), open_run(run)
-    answer = eed_edge.load(bundle)(images)
-    nets = {"dense": opened.base(), "narrow": opened.narrow()}
-    nets |= {f"submodel-{i}": net for i, (net, _) in enumerate(opened.members())}
-    said = {name: logits(net, images) for name, net in nets.items()}
-    said |= {"probs": answer.probs, "labels": answer.labels, "submodels_used": answer.submodels_used}
-    np.savez_compressed(path, images=images, **said)
-
-
-def shown() -> np.ndarray:
-    """The test images as networks take them."""
-    pixels = np.load("data/test.npz")["images"]
-    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
-
-
-def scaled(images: np.ndarray, size: int) -> np.ndarray:
-    """Each pixel repeated."""
-    factor = size // images.shape[2]
-    return images.repeat(factor, 2).repeat(factor, 3)
-
-
-def logits(net: object, images: np.ndarray) -> np.ndarray:
-    """Of a torch network in evaluation mode."""
-    import torch
-
-    with torch.no_grad():
-        return net(torch.from_numpy(images)).numpy()
 
 
 def main(folder: Path) -> None:
@@ -150,7 +120,7 @@ def main(folder: Path) -> None:
     call("bench", bundle, "--run", run, "--repeats", 1, "--tune", "--json", cli / "tune.json")
     (cli / "run.jsonl").write_text(call("run", bundle, "data/test.npz", "--json"))
     (cli / "surface.json").write_text(json.dumps(surface(), indent=1) + "\n")
-    make_answers(run, bundle, Path("answers.npz"))
+    make_answers.of_run(run, bundle, Path("answers.npz"))
     make_networks(Path("networks"))
 
 
