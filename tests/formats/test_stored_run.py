@@ -92,6 +92,14 @@ def test_a_stored_training_under_way_ends_with_the_stored_weights_and_log(run, s
         assert content(run / name) == content(STORED / "run" / name)
 
 
+def test_a_training_that_is_stopped_leaves_the_stored_names(tmp_path):
+    words = ("--data", DATA, "--run", tmp_path / "run", "--max-minutes", 0)
+    assert call("train", STORED / "recipe.toml", *words).exit_code == 0
+    found, stored = tmp_path / "run" / "base.state", STORED / "under-way" / "base" / "base.state"
+    assert keys(record(found)) == UNDER_WAY
+    assert_same_tensors(found, stored)
+
+
 def test_selection_and_joint_json_have_these_keys():
     by_size = {f"rd_by_size[].{name}" for name in ("size", "teams", "min", "mean", "max")}
     alone = {"attacked_alone.erm-0", "attacked_alone.ase-0"}
