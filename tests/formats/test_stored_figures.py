@@ -1,0 +1,122 @@
+"""The figures of version 0.1 are read, and today's commands write them under the same names."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from tests.conftest import call
+from tests.formats.stored import DATA, STORED, content, keys, listed
+
+BUNDLE = STORED / "bundle"
+REPORT = listed("""
+    accuracy adaptive attacks commands commit cost curves evaluated latency machine narrow prefixes rd
+    recipe replay seed shift slowdown sparsity submodels_used suite""")
+PERCENTILES = ("p50_ms", "p90_ms", "p99_ms", "mean_ms")
+NETWORKS = ("dense", "narrow", "static", "dynamic", "single_file")
+PROGRAMS = ("dense", "narrow", "ensemble", "single_file")
+LATENCY = {"threads", "spinning", "arena", "repeats", "batch", "images", "submodels[]"}
+LATENCY |= {"speedup_mean", "speedup_worst", "overhead_ratio", "overhead_us_per_submodel"}
+LATENCY |= {f"{name}.{key}" for name in (*NETWORKS, "submodels[]") for key in PERCENTILES}
+LATENCY |= {f"{key}.{name}" for key in ("load_ms", "first_ms", "peak_rss_mib") for name in PROGRAMS}
+NARROW = listed("params macs mean_ms target_ms ratio epochs history[]")
+NARROW |= {"budget.counted", "budget.epochs_by_hand", "budget.macs.narrow", "training.gap"}
+PLAN = listed("mean_ms target_ms epochs by_hand macs.narrow team widths.body.0 widths.body.3 widths.body.6")
+TUNED = ("threads", "spinning", "arena", "typical_ms", *PERCENTILES)
+ROW = {"dense", "narrow", "static", "dynamic", "images"}
+ROW |= {f"interval.{name}[]" for name in ("dense", "narrow", "static", "dynamic")}
+
+
+def names(report: dict) -> set[str]:
+    """All keys but the versions of packages, of which each machine has its own."""
+    return {key for key in keys(report) if not key.startswith("machine.versions.")}
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """The stored run after everything that can be measured has been measured again."""
+    folder, started = tmp_path_factory.mktemp("measured"), {}
+    run = shutil.copytree(STORED / "run", folder / "run")
+    for name in ("report.json", "evaluation.npz", "narrow.onnx"):
+        (run / name).unlink()
+    start = subprocess.run
+
+    def once(command, **settings):
+        """Each program by itself is started once instead of three times."""
+        if (key := tuple(command)) not in started:
+            started[key] = start(command, **settings)
+        return started[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("subprocess.run", once)
+        for words in (
+            ("narrow", run, BUNDLE, "--data", DATA),
+            ("attack", run, BUNDLE, "--data", DATA, "--json", folder / "attack.json"),
+            ("bench", BUNDLE, "--run", run, "--repeats", 1, "--json", folder / "bench.json"),
+        ):
+            result = call(*words)
+            assert result.exit_code == 0, result.stderr
+    return folder
+
+
+def test_the_stored_report_has_these_parts():
+    report = content(STORED / "run" / "report.json")
+    assert report.keys() == REPORT
+    assert sorted(report["accuracy"]) == ["adaptive", "apgd", "clean", "pgd20"]
+    assert all(keys(row) == ROW for row in report["accuracy"].values())
+    assert keys(report["latency"]) == LATENCY
+    assert keys(report["narrow"]) >= NARROW
+    assert sorted(report["commands"]) == ["attack", "bench", "narrow"]
+    assert report["accuracy"]["clean"]["dynamic"] == pytest.approx(0.775)
+
+
+def test_narrow_attack_and_bench_write_the_report_under_its_stored_names(measured):
+    assert names(content(measured / "run" / "report.json")) == names(content(STORED / "run" / "report.json"))
+
+
+@pytest.mark.parametrize("command", ["attack", "bench"])
+def test_json_files_of_attack_and_bench_have_their_stored_names(measured, command):
+    found, stored = content(measured / f"{command}.json"), content(STORED / "cli" / f"{command}.json")
+    assert names(found) == names(stored)
+    if command == "bench":
+        assert list(found) == ["machine", "commit", "commands", "latency", "submodels_used"]
+        assert keys(found["latency"]) == LATENCY
+
+
+def test_clean_accuracy_and_cost_are_as_they_were(measured):
+    found, stored = content(measured / "run" / "report.json"), content(STORED / "run" / "report.json")
+    for key in ("cost", "sparsity", "rd", "seed", "recipe", "suite", "evaluated"):
+        assert found[key] == stored[key], key
+    assert found["accuracy"]["clean"] == stored["accuracy"]["clean"]
+    for key in ("params", "macs", "widths", "epochs", "training", "target_ms"):
+        assert found["narrow"][key] == stored["narrow"][key], key
+
+
+def test_tune_writes_its_stored_names(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    result = call("bench", BUNDLE, "--tune", "--repeats", 1, "--json", tmp_path / "tune.json")
+    assert result.exit_code == 0, result.stderr
+    for tuned in (content(tmp_path / "tune.json"), content(STORED / "cli" / "tune.json")):
+        assert list(tuned) == ["machine", "commit", "batch", "tuned"]
+        assert all(tuple(row) == TUNED for row in tuned["tuned"])
+
+
+def test_narrow_json_has_these_keys_and_narrow_refuses_a_plan_of_other_ones(run):
+    plan = content(run / "narrow.json")
+    assert keys(plan) == PLAN
+    assert plan["widths"] == {"body.0": 4, "body.3": 4, "body.6": 4}
+    (run / "narrow.json").write_text(json.dumps({**plan, "more": 1}))
+    result = call("narrow", run, BUNDLE, "--data", DATA)
+    assert result.exit_code == 1
+    assert "narrow.json is damaged" in result.stderr
+
+
+def test_report_shows_the_stored_figures(run, tmp_path):
+    told = call("report", run, BUNDLE)
+    assert told.exit_code == 0, told.stderr
+    clean = next(line.split() for line in told.stdout.splitlines() if line.startswith("clean"))
+    assert clean[1::2] == ["82.50", "12.50", "77.50", "77.50", "40"]
+    page = call("report", run, BUNDLE, "--html", tmp_path / "report.html")
+    assert page.exit_code == 0, page.stderr
+    assert "Not measured" not in (tmp_path / "report.html").read_text()
