@@ -10,7 +10,7 @@ import numpy as np
 
 from eed_edge.errors import BundleError, InferenceError
 from eed_edge.manifest import Manifest, parse
-from eed_edge.runtime import onnx_wire, settings, stream
+from eed_edge.runtime import onnx_scan, settings, stream
 from eed_edge.runtime.cascade import CHUNK, Prediction
 from eed_edge.runtime.inputs import check_images
 from eed_edge.runtime.lane import Unusable
@@ -125,7 +125,7 @@ def load_file(
         model = path.read_bytes()
     except OSError as error:
         raise BundleError(f"cannot open {path}: {error.strerror}; check the path") from error
-    onnx_wire.inspect(model, path.name)
+    onnx_scan.inspect(model, path.name)
     session: Any = open_session(
         model, path.name, threads=threads, spinning=spinning, arena=arena, providers=providers
     )

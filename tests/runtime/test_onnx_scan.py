@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eed_edge.errors import BundleError
-from eed_edge.runtime.onnx_wire import DEEPEST, inspect
+from eed_edge.runtime.onnx_scan import DEEPEST, inspect
 from tests.runtime.tiny_onnx import field, graph, linear, model, node, tensor, value_info, varint
 
 SOUND = linear(np.eye(48, 3), np.zeros(3))
