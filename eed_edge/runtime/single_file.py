@@ -149,12 +149,7 @@ def load_file(
 
 def _metadata(session: Any, name: str) -> Mapping[str, str]:
     """The texts that the exporter puts into every file, by their keys."""
-    try:
-        texts: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
-    except UnicodeDecodeError as error:
-        raise BundleError(
-            f"{name}: expected metadata in UTF-8, got {error.object[:40]!r}; export it again"
-        ) from error
+    texts: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
     for key in (MANIFEST_KEY, CLASSES_KEY):
         if key not in texts:
             raise BundleError(f"{name}: expected the metadata {key}, got none; export --single-file")
