@@ -123,6 +123,8 @@ class _Scanner:
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
         """An unsigned number of up to 64 bits in its shortest form, and where it ends."""
+        if at < end and self.data[at] < 0x80:  # most numbers by far
+            return self.data[at], at + 1
         value = 0
         for after in range(at, min(at + 10, end)):
             byte = self.data[after]
