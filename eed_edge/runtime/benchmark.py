@@ -11,7 +11,7 @@ import numpy as np
 
 from eed_edge.errors import BundleError, InputError
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, Manifest
-from eed_edge.runtime import onnx_wire
+from eed_edge.runtime import onnx_scan
 from eed_edge.runtime.bundle import load, open_bundle
 from eed_edge.runtime.cascade import Cascade
 from eed_edge.runtime.golden import golden
@@ -168,7 +168,7 @@ def _network(path: Path, manifest: Manifest, parts: list[Floats], setting: Setti
         model = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror}; make it again") from error
-    onnx_wire.inspect(model, path.name)
+    onnx_scan.inspect(model, path.name)
     session = open_session(
         model, path.name, threads=setting.threads, spinning=setting.spinning, arena=setting.arena
     )

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from eed_edge.errors import BundleError, InputError
 from eed_edge.manifest import CASCADE_FILE, MANIFEST_FILE, FileEntry, Manifest, SubmodelEntry, parse
-from eed_edge.runtime import onnx_wire, settings
+from eed_edge.runtime import onnx_scan, settings
 from eed_edge.runtime.cascade import Cascade
 from eed_edge.runtime.gating import RULES
 from eed_edge.runtime.lane import Submodel
@@ -56,7 +56,7 @@ def load(
     for name in manifest.files:
         bundle.verify(name)
     for entry, model in zip(manifest.submodels, models, strict=True):
-        onnx_wire.inspect(model, entry.file)
+        onnx_scan.inspect(model, entry.file)
     submodels = []
     for entry in manifest.submodels:
         model = models.pop(0)  # each model's bytes go as soon as its session stands

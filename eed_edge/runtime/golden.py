@@ -10,7 +10,7 @@ import numpy as np
 
 from eed_edge.errors import BundleError
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, GOLDEN_FILE
-from eed_edge.runtime import onnx_wire
+from eed_edge.runtime import onnx_scan
 from eed_edge.runtime.bundle import Bundle, load, open_bundle
 from eed_edge.runtime.cascade import Cascade
 from eed_edge.runtime.ties import near_ties
@@ -66,7 +66,7 @@ def check(folder: str | os.PathLike[str]) -> CheckResult:
     cascade = load(folder, deadline_ms=math.inf)
     for name in (DENSE_FILE, CASCADE_FILE):
         if name in manifest.files:
-            onnx_wire.inspect(bundle.read(name), name)
+            onnx_scan.inspect(bundle.read(name), name)
     expected = golden(bundle)
     ties, largest_difference = _compare(cascade, expected)
     sizes = [entry.bytes for entry in manifest.submodels]

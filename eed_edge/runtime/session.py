@@ -97,6 +97,8 @@ def open_session(
     options.enable_cpu_mem_arena = arena
     options.enable_mem_pattern = arena  # a plan of memory is kept for every batch size that has come
     options.log_severity_level = 4  # errors come as exceptions
+    # Left to guess, onnxruntime takes bytes 4-7 "ORTM" for its own format, which onnx_scan has not read.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     for pool in ("intra", "inter"):
         options.add_session_config_entry(f"session.{pool}_op.allow_spinning", str(int(spinning)))
     try:

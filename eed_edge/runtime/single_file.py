@@ -10,7 +10,7 @@ import numpy as np
 
 from eed_edge.errors import BundleError, InferenceError
 from eed_edge.manifest import Manifest, parse
-from eed_edge.runtime import onnx_wire, settings, stream
+from eed_edge.runtime import onnx_scan, settings, stream
 from eed_edge.runtime.cascade import CHUNK, Prediction
 from eed_edge.runtime.inputs import check_images
 from eed_edge.runtime.lane import Unusable
@@ -125,7 +125,7 @@ def load_file(
         model = path.read_bytes()
     except OSError as error:
         raise BundleError(f"cannot open {path}: {error.strerror}; check the path") from error
-    onnx_wire.inspect(model, path.name)
+    onnx_scan.inspect(model, path.name)
     session: Any = open_session(
         model, path.name, threads=threads, spinning=spinning, arena=arena, providers=providers
     )
@@ -149,12 +149,7 @@ def load_file(
 
 def _metadata(session: Any, name: str) -> Mapping[str, str]:
     """The texts that the exporter puts into every file, by their keys."""
-    try:
-        texts: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
-    except UnicodeDecodeError as error:
-        raise BundleError(
-            f"{name}: expected metadata in UTF-8, got {error.object[:40]!r}; export it again"
-        ) from error
+    texts: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
     for key in (MANIFEST_KEY, CLASSES_KEY):
         if key not in texts:
             raise BundleError(f"{name}: expected the metadata {key}, got none; export --single-file")

@@ -200,7 +200,10 @@ def test_the_folder_may_be_reached_by_a_link_and_files_may_have_hard_links(tiny,
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nowhere", "expected a bundle folder, cannot open .*; check the path"), ("file", "not an ONNX model")],
+    [
+        ("nowhere", "expected a bundle folder, cannot open .*; check the path"),
+        ("file", "expected a plain ONNX model"),
+    ],
 )
 def test_what_is_no_folder_is_no_bundle(tmp_path, name, message):
     (tmp_path / "file").write_text("hello")

@@ -51,6 +51,20 @@ def test_a_model_that_onnxruntime_refuses_is_named_in_one_line(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_model_in_onnxruntimes_own_format_is_refused(tmp_path):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(tmp_path / "a.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    cpu = ["CPUExecutionProvider"]
+    onnxruntime.InferenceSession(SOUND, options, providers=cpu)
+    raw = (tmp_path / "a.ort").read_bytes()
+    assert raw[4:8] == b"ORTM"
+    assert onnxruntime.InferenceSession(raw, providers=cpu).get_outputs()[0].name == "logits"
+    with pytest.raises(BundleError, match=r"a\.onnx: onnxruntime cannot use it: .*protobuf.*; export"):
+        open_session(raw, "a.onnx")
+
+
 @pytest.mark.parametrize("providers", [["NoSuchProvider"], ["NoSuchProvider", "CPUExecutionProvider"], []])
 def test_a_provider_that_is_not_there_is_an_error_that_lists_those_that_are(providers):
     with pytest.raises(DeviceError, match=r"expected a provider out of .*CPUExecutionProvider.*, got '"):

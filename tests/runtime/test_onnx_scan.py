@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from eed_edge.errors import BundleError
-from eed_edge.runtime.onnx_wire import DEEPEST, inspect
+from eed_edge.runtime import onnx_scan
+from eed_edge.runtime.onnx_scan import DEEPEST, inspect
 from tests.runtime.tiny_onnx import field, graph, linear, model, node, tensor, value_info, varint
 
 SOUND = linear(np.eye(48, 3), np.zeros(3))
@@ -93,16 +94,20 @@ REFUSED = {
     "endless nesting": (nested(2000), f"nested at most {DEEPEST} deep"),
     "empty": (b"", "no operators or no opset"),
     "no opset": (field(7, graph([node("Relu", ["x"], ["y"])], [], [], [])), "no operators or no opset"),
-    "group": (varint(7 << 3 | 3) + SOUND, "wire type 3 at byte 1"),
-    "endless number": (b"\x08" + b"\xff" * 20, "a number of more than 10 bytes"),
-    "number for a message": (field(7, 5), "a number where a message was expected"),
-    "message for a number": (SOUND + field(8, field(2, b"18")), "a message where a number was expected"),
-    "fixed numbers cut short": (
-        SOUND + varint(99 << 3 | 1) + b"1234",
-        "cut short or not an ONNX model: 8 bytes",
+    "group": (varint(7 << 3 | 3) + SOUND, "wire type 3 for ModelProto.graph at byte 0"),
+    "endless number": (b"\x08" + b"\xff" * 20, "a number of more than 64 bits at byte 1"),
+    "number for a message": (field(7, 5), "wire type 0 for ModelProto.graph at byte 0"),
+    "message for a number": (SOUND + field(8, field(2, b"18")), "wire type 2 for OperatorSetIdProto.version"),
+    "fixed number cut short": (
+        with_node(field(5, varint(2 << 3 | 5) + b"123")),
+        "AttributeProto.f cut short, 4 bytes where 3 are left, at byte",
     ),
-    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not an ONNX model"),
-    "text that is no text": (with_node(field(4, b"\xff\xfe")), "can't decode"),
+    "unknown field": (SOUND + field(97, "hello"), "the unknown field 97 of ModelProto"),
+    "unknown fixed number": (SOUND + varint(99 << 3 | 1) + bytes(8), "the unknown field 99 of ModelProto"),
+    "tag of five bytes": (SOUND + varint(20 << 3 | 2 | 1 << 32) + b"\0", "a tag of more than 32 bits"),
+    "second graph": (SOUND + field(7, LOOP), "a second ModelProto.graph"),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "expected a plain ONNX model"),
+    "text that is no text": (with_node(field(4, b"\xff\xfe")), "NodeProto.op_type that is not UTF-8"),
 }
 
 
@@ -135,13 +140,36 @@ def test_random_bytes_never_raise_anything_else():
             continue
 
 
-def test_fixed_width_numbers_and_unknown_fields_are_passed_over():
-    extra = varint(99 << 3 | 1) + bytes(8) + varint(98 << 3 | 5) + bytes(4) + field(97, "hello")
-    assert inspect(SOUND + extra, "a") == inspect(SOUND, "a")
+def test_repeated_numbers_may_be_packed_or_not():
+    numbers = (1, 300, (1 << 64) - 1)
+    packed = field(7, b"".join(map(varint, numbers)))
+    one_by_one = b"".join(field(7, number) for number in numbers)
+    floats = field(4, bytes(8)) + varint(4 << 3 | 5) + bytes(4)
+    assert inspect(with_tensor(packed + one_by_one + floats), "a").operators == {"Relu"}
 
 
-def test_large_weights_cost_no_time():
-    heavy = tensor("w", np.zeros((3000, 3000), np.float32))
+def test_work_is_bounded_by_a_number_of_fields_and_packed_numbers(monkeypatch):
+    raw = with_tensor(field(7, bytes(1000)))
+    inspect(raw, "a")
+    monkeypatch.setattr(onnx_scan, "MOST_VALUES", 1000)
+    with pytest.raises(
+        BundleError, match="expected at most 1,000 fields and packed numbers, got more; export"
+    ):
+        inspect(raw, "a")
+
+
+def test_a_file_of_2_gib_is_refused_as_protobuf_does():
+    class Huge(bytes):
+        def __len__(self):
+            return 1 << 31
+
+    with pytest.raises(BundleError, match=r"a: expected less than 2 GiB, .*, got 2147483648 bytes; export"):
+        inspect(Huge(SOUND), "a")
+
+
+@pytest.mark.parametrize("number", [9, 4], ids=["raw_data", "packed float_data"])
+def test_large_weights_cost_no_time(number):
+    heavy = field(1, 9_000_000) + field(2, 1) + field(8, "w") + field(number, bytes(36_000_000))
     raw = model(graph([node("Relu", ["x"], ["y"])], [heavy], [value_info("x", ("N", 3))], []))
     started = time.perf_counter()
     inspect(raw, "a")
