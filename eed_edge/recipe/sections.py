@@ -73,6 +73,24 @@ class Net(Section):
     """``resnet18``, ``vgg16``, or ``package.module:function``."""
     width: int = _number(64, 1, 4096)
     """Channels of the first stage."""
+    mean: tuple[float, ...] = ()
+    """Normalisation that the weights were trained with, of images in [0, 1]: one number or one per channel;
+    empty takes that of the weights in ``base.init``, or the statistics of the training images without any."""
+    std: tuple[float, ...] = ()
+    """What images are divided by after ``mean`` has been subtracted; as many numbers as ``mean`` has."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.mean) != len(self.std):
+            raise ValueError(
+                f"mean and std: expected as many numbers for each, got {len(self.mean)} and {len(self.std)}"
+            )
+        if not all(0 <= value <= 1 for value in self.mean):
+            raise ValueError(
+                f"mean: expected means of images in [0, 1], got {list(self.mean)}; divide by 255"
+            )
+        if not all(0 < value < float("inf") for value in self.std):
+            raise ValueError(f"std: expected positive numbers, got {list(self.std)}")
 
 
 @dataclass(frozen=True, kw_only=True)
