@@ -144,7 +144,7 @@ class Training(Section):
             )
         if list(self.drops) != sorted(set(self.drops)) or not all(0 < at < 1 for at in self.drops):
             raise ValueError(f"drops: expected rising shares between 0 and 1, got {list(self.drops)}")
-        if self.finish_epochs > self.epochs:
+        if 0 < self.epochs < self.finish_epochs:
             raise ValueError(
                 f"finish_epochs: expected at most the {self.epochs} epochs, got {self.finish_epochs}"
             )
@@ -154,8 +154,16 @@ class Training(Section):
 class Base(Training):
     """Training of the base network."""
 
+    epochs: int = _number(10, 0, 10_000)
+    """0 takes the weights of ``init`` as the base, untrained; ``finish_epochs`` is not used then."""
     init: str = ""
-    """A checkpoint to start from; empty starts from fresh weights."""
+    """Pretrained weights to start from: a checkpoint of this project, or a state dict in a ``.pt``,
+    ``.pth`` or ``.safetensors`` file; empty starts from fresh weights."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.epochs and not self.init:
+            raise ValueError("epochs: expected at least 1 without base.init, got 0; set base.init to weights")
 
 
 @dataclass(frozen=True, kw_only=True)
