@@ -59,7 +59,10 @@ def test_pool_and_joint_take_the_radius_of_the_base_unless_they_name_their_own()
     [
         ("base.epoch=2", "unknown key 'epoch'"),
         ("bases.epochs=2", "unknown key 'bases'"),
-        ("base.epochs=0", "expected a number from 1 to 10000, got 0"),
+        ("pool.epochs=0", "expected a number from 1 to 10000, got 0"),
+        ("base.epochs=0", "epochs: expected at least 1 without base.init, got 0; set base.init"),
+        ("net.mean=0.5", "expected a list, got 0.5"),
+        ("net.mean=[0.5, 0.4]", "mean and std: expected as many numbers for each, got 2 and 0"),
         ("base.lr=nan", "finite number"),
         ("base.epochs=1.5", "expected a whole number"),
         ("data.flip=1", "expected true or false"),
@@ -81,6 +84,26 @@ def test_pool_and_joint_take_the_radius_of_the_base_unless_they_name_their_own()
 def test_a_bad_override_is_refused(override, message):
     with pytest.raises(RecipeError, match=message):
         recipe.load("digits-resnet18", [override, "data.calib=0.4"])
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        ([123.7], [58.4], r"mean: expected means of images in \[0, 1\], got \[123.7\]; divide by 255"),
+        ([0.5], [0.0], r"std: expected positive numbers, got \[0.0\]"),
+        ([0.5, 0.5], [0.2, -0.2], "std: expected positive numbers"),
+        ([float("nan")], [0.5], "finite number"),
+    ],
+)
+def test_a_normalisation_that_no_network_has_is_refused(mean, std, message):
+    with pytest.raises(RecipeError, match=message) as caught:
+        recipe.from_dict({"net": {"mean": mean, "std": std}})
+    assert "\n" not in str(caught.value)
+
+
+def test_without_epochs_of_the_base_its_finishing_epochs_do_not_count():
+    loaded = recipe.load("cifar10-resnet18", ["base.init=weights.pt", "base.epochs=0"])
+    assert (loaded.base.epochs, loaded.base.finish_epochs) == (0, 2)
 
 
 def test_a_file_that_is_no_recipe_is_refused(tmp_path):

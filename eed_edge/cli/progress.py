@@ -41,8 +41,9 @@ class Progress:
         last = row["epoch"] + 1 == row["epochs"]
         if row["stage"] == "pool" and not last:
             return  # a line a candidate is enough; log.jsonl has every epoch
+        loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""  # none without training
         self.say(
-            f"{title:<12} epoch {row['epoch'] + 1}/{row['epochs']}  loss {row['loss']:.3f}"
+            f"{title:<12} epoch {row['epoch'] + 1}/{row['epochs']}{loss}"
             f"  tune clean {row['clean']:.3f} attacked {row['attacked']:.3f}  {row['seconds']:.1f} s"
         )
         if "guard" in row:

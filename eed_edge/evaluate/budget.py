@@ -10,7 +10,7 @@ import torch
 from eed_edge.errors import CheckpointError
 from eed_edge.prune import pool
 from eed_edge.prune.groups import count
-from eed_edge.recipe import Base, Training
+from eed_edge.recipe import Base, Recipe, Training
 from eed_edge.train import checkpoint
 from eed_edge.train.run import Run
 
@@ -27,6 +27,12 @@ SEARCHED = 2
 def attack_passes(attack: str, cfg: Training) -> int:
     """Passes that attacking one training image takes: forward and backward for each step."""
     return 2 * cfg.steps if attack == "pgd" else 2
+
+
+def counted(recipe: Recipe) -> str:
+    """What the budget is made up of, in words."""
+    given = "; what the pretrained weights of base.init have cost is not known and not counted"
+    return COUNTED + (given if recipe.base.init else "")
 
 
 def spent(run: Run) -> dict[str, float]:
@@ -75,7 +81,7 @@ def bought(macs: float, cfg: Base, *, cost: float, images: int) -> Base:
 
 def longer(cfg: Base, epochs: int) -> Base:
     """The base's training with that many epochs; the same share of them finishes with ``pgd``."""
-    finish = round(cfg.finish_epochs * epochs / cfg.epochs)
+    finish = round(cfg.finish_epochs * epochs / cfg.epochs) if cfg.epochs else 0
     return dataclasses.replace(cfg, epochs=epochs, finish_epochs=finish)
 
 

@@ -110,7 +110,11 @@ def train(
             "ratio": plan.mean_ms / plan.target_ms,
             "widths": plan.widths,
             "epochs": plan.epochs,
-            "budget": {"counted": budget.COUNTED, "epochs_by_hand": plan.by_hand, "macs": plan.macs},
+            "budget": {
+                "counted": budget.counted(run.recipe),
+                "epochs_by_hand": plan.by_hand,
+                "macs": plan.macs,
+            },
             "training": record["training"],
             "history": record["history"],
         }

@@ -32,6 +32,8 @@ def _chart(title: str, rows: Rows) -> Chart:
     says = (
         f"{f'{len(parts)} candidates; best' if many else 'Best'} attacked accuracy {formats.percent(best)}."
     )
+    if rows[0].get("epochs") == 0:
+        says = f"Pretrained weights, not trained further: attacked accuracy {formats.percent(best)}."
     with drawing(title, says) as drawn:
         axes = drawn.only
         for i, own in enumerate(parts.values()):

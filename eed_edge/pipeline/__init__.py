@@ -136,7 +136,8 @@ def _started(processes: Processes, recipe: Recipe, splits: Splits, path: Path, t
     if processes.first:
         if not (path / "base.safetensors").exists():  # what cannot work fails before all else
             few = train_images[slice(0, 2)]
-            pool.check_prunable(learning.new_base(recipe, len(splits.classes), train_images), few, recipe)
+            net, _ = learning.new_base(recipe, len(splits.classes), train_images, path / "base.state")
+            pool.check_prunable(net, few, recipe)
         start(path, recipe, splits)
         Log(path / "log.jsonl").absorb(path.glob("log-*.jsonl"))
     processes.wait()

@@ -3,7 +3,8 @@
 import logging
 from pathlib import Path
 
-from eed_edge.errors import CheckpointError
+from eed_edge.errors import RecipeError
+from eed_edge.files import write_json
 from eed_edge.pipeline.sitting import Sitting
 from eed_edge.prune import pool as candidates
 from eed_edge.recipe import Recipe
@@ -11,49 +12,108 @@ from eed_edge.train import base as training
 from eed_edge.train import checkpoint, nets
 from eed_edge.train.batches import Images, as_float
 from eed_edge.train.nets import Classifier
+from eed_edge.train.pretrained import Pretrained, load
+from eed_edge.train.run import read_json
 
 log = logging.getLogger(__name__)
+NEAR_CHANCE = 0.1
+"""Pretrained weights this little above chance, as a share of what is left, are warned of."""
 
 
 def base(sitting: Sitting) -> None:
     """Train the base; its best and its last weights stay."""
     run, cfg = sitting.run, sitting.run.recipe.base
-    net, state = new_base(run.recipe, len(run.classes), sitting.train), run.path / "base.state"
-    fitted = training.fit(
-        net, sitting.train, sitting.tune, cfg=cfg, augment=run.recipe.data, seed=run.recipe.seed, state=state,
-        watch=sitting.epochs("base"), deadline=sitting.deadline, processes=sitting.processes,
-    )  # fmt: skip
-    log.info("%s", fitted.told("base"))
+    state, source = run.path / "base.state", run.path / "base-init.json"
+    net, pretrained = new_base(run.recipe, len(run.classes), sitting.train, state)
+    if pretrained:
+        _log_pretrained(pretrained, sitting)
+        if sitting.processes.first:
+            write_json(source, {"file": Path(cfg.init).name, "sha256": pretrained.sha256})
+    if cfg.epochs:
+        fitted = training.fit(
+            net, sitting.train, sitting.tune, cfg=cfg, augment=run.recipe.data, seed=run.recipe.seed,
+            state=state, watch=sitting.epochs("base"), deadline=sitting.deadline, processes=sitting.processes,
+        )  # fmt: skip
+        log.info("%s", fitted.told("base"))
+    else:
+        fitted = training.validate_untrained(
+            net, sitting.tune, cfg=cfg, seed=run.recipe.seed, watch=sitting.epochs("base"),
+            processes=sitting.processes,
+        )  # fmt: skip
+        sitting.deadline.progress()
     sitting.processes.wait()
     if not sitting.processes.first:
         return
     record = {"training": fitted.summary, "history": fitted.history}
+    if cfg.init:  # a run begun by an older version has no record of its file
+        record["init"] = read_json(source) if source.exists() else {"file": Path(cfg.init).name}
     net.load_state_dict(fitted.last)
     checkpoint.save_net(run.path / "base-last.safetensors", net, record, compact=sitting.compact)
     net.load_state_dict(fitted.best)
     checkpoint.save_net(run.path / "base.safetensors", net, record, compact=sitting.compact)
     state.unlink(missing_ok=True)
+    source.unlink(missing_ok=True)
 
 
-def new_base(recipe: Recipe, classes: int, train_images: Images) -> Classifier:
-    """The base before training, found to answer as a classifier does.
+def new_base(
+    recipe: Recipe, classes: int, train_images: Images, state: Path
+) -> tuple[Classifier, Pretrained | None]:
+    """The base before training, found to answer as a classifier does, and what was read from ``base.init``.
+
+    Args:
+        state: checkpoint of a training under way; with one, ``base.init`` is not read any more.
 
     Raises:
-        CheckpointError: ``base.init`` is not of this recipe.
+        CheckpointError: the weights of ``base.init`` do not fit the recipe.
         NetworkError: the network cannot be built or run.
+        RecipeError: ``net.mean`` has another number of channels than the images.
     """
-    channels, net_cfg = train_images.images.shape[1], recipe.net
-    if recipe.base.init:
-        net, _ = checkpoint.load_net(Path(recipe.base.init))
-        _check_init(net, recipe, classes, channels)
-    else:
-        net = nets.build(
-            net_cfg.arch, classes=classes, channels=channels, width=net_cfg.width, seed=recipe.seed
+    channels, cfg = train_images.images.shape[1], recipe.net
+    if len(cfg.mean) not in (0, 1, channels):
+        raise RecipeError(
+            f"net.mean and net.std: expected one number or {channels}, one per channel, got {len(cfg.mean)};"
+            " change the recipe"
         )
-        training.set_normalisation(net, train_images)
+    pretrained = None
+    if recipe.base.init and not state.exists():
+        pretrained = load(Path(recipe.base.init), cfg, classes=classes, channels=channels)
+        net = pretrained.net
+    else:
+        net = nets.build(cfg.arch, classes=classes, channels=channels, width=cfg.width, seed=recipe.seed)
+        if recipe.base.init:
+            _load_state(net, state)
+        elif cfg.mean:
+            net.normalise.set(cfg.mean, cfg.std)
+        else:
+            training.set_normalisation(net, train_images)
     net.to(train_images.images.device)
     nets.check_logits(net, as_float(train_images.images[:2]), classes)
-    return net
+    return net, pretrained
+
+
+def _load_state(net: Classifier, state: Path) -> None:
+    """The weights of the checkpoint under way, in place; its widths are those that ``base.init`` had."""
+    tensors, _ = checkpoint.load(state)
+    weights = {name.removeprefix("net/"): t for name, t in tensors.items() if name.startswith("net/")}
+    nets.fit_shapes(net, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+    net.load_state_dict(weights)
+
+
+def _log_pretrained(pretrained: Pretrained, sitting: Sitting) -> None:
+    """What was loaded, and how it does before training."""
+    for note in pretrained.notes:
+        log.info("%s", note)
+    accuracy = training.clean_accuracy(pretrained.net, sitting.tune, processes=sitting.processes)
+    chance = 1 / len(sitting.run.classes)
+    log.info(
+        "base.init %s: clean accuracy on tune before training %.3f (%d images)",
+        Path(sitting.run.recipe.base.init).name, accuracy, len(sitting.tune),
+    )  # fmt: skip
+    if accuracy < chance + NEAR_CHANCE * (1 - chance):
+        log.warning(
+            "base.init: that is near chance (%.3f); check net.mean, net.std and the order of the classes",
+            chance,
+        )
 
 
 def pool(sitting: Sitting) -> None:
@@ -73,12 +133,3 @@ def pool(sitting: Sitting) -> None:
     )
     if sitting.processes.first:
         journal.absorb(run.path.glob("log-*.jsonl"))
-
-
-def _check_init(net: Classifier, recipe: Recipe, classes: int, channels: int) -> None:
-    wanted = {"arch": recipe.net.arch, "width": recipe.net.width, "classes": classes, "channels": channels}
-    for key, value in wanted.items():
-        if net.architecture[key] != value:
-            raise CheckpointError(
-                f"base.init: expected a network with {key} {value!r}, got {net.architecture[key]!r}"
-            )

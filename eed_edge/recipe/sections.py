@@ -73,6 +73,24 @@ class Net(Section):
     """``resnet18``, ``vgg16``, or ``package.module:function``."""
     width: int = _number(64, 1, 4096)
     """Channels of the first stage."""
+    mean: tuple[float, ...] = ()
+    """Normalisation that the weights were trained with, of images in [0, 1]: one number or one per channel;
+    empty takes that of the weights in ``base.init``, or the statistics of the training images without any."""
+    std: tuple[float, ...] = ()
+    """What images are divided by after ``mean`` has been subtracted; as many numbers as ``mean`` has."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.mean) != len(self.std):
+            raise ValueError(
+                f"mean and std: expected as many numbers for each, got {len(self.mean)} and {len(self.std)}"
+            )
+        if not all(0 <= value <= 1 for value in self.mean):
+            raise ValueError(
+                f"mean: expected means of images in [0, 1], got {list(self.mean)}; divide by 255"
+            )
+        if not all(0 < value < float("inf") for value in self.std):
+            raise ValueError(f"std: expected positive numbers, got {list(self.std)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +144,7 @@ class Training(Section):
             )
         if list(self.drops) != sorted(set(self.drops)) or not all(0 < at < 1 for at in self.drops):
             raise ValueError(f"drops: expected rising shares between 0 and 1, got {list(self.drops)}")
-        if self.finish_epochs > self.epochs:
+        if 0 < self.epochs < self.finish_epochs:
             raise ValueError(
                 f"finish_epochs: expected at most the {self.epochs} epochs, got {self.finish_epochs}"
             )
@@ -136,8 +154,16 @@ class Training(Section):
 class Base(Training):
     """Training of the base network."""
 
+    epochs: int = _number(10, 0, 10_000)
+    """0 takes the weights of ``init`` as the base, untrained; ``finish_epochs`` is not used then."""
     init: str = ""
-    """A checkpoint to start from; empty starts from fresh weights."""
+    """Pretrained weights to start from: a checkpoint of this project, or a state dict in a ``.pt``,
+    ``.pth`` or ``.safetensors`` file; empty starts from fresh weights."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.epochs and not self.init:
+            raise ValueError("epochs: expected at least 1 without base.init, got 0; set base.init to weights")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """The base: one network trained under attack (Madry et al., or N-FGSM)."""
 
+import time
 from pathlib import Path
 
 import torch
@@ -7,12 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eed_edge.recipe import Base, Data
-from eed_edge.train import loop
+from eed_edge.train import batches, loop
 from eed_edge.train.batches import Images
 from eed_edge.train.deadline import Deadline
 from eed_edge.train.distributed import ALONE, Processes
+from eed_edge.train.judging import JUDGE_BATCH, judge
 from eed_edge.train.loop import Fitted, Watch
 from eed_edge.train.nets import Classifier
+from eed_edge.train.state import copied
 
 
 def fit(
@@ -37,6 +40,34 @@ def fit(
         net, train, tune, cfg=cfg, augment=augment, loss=loss, seed=seed, state=state, watch=watch,
         deadline=deadline, processes=processes,
     )  # fmt: skip
+
+
+def validate_untrained(
+    net: nn.Module,
+    tune: Images,
+    *,
+    cfg: Base,
+    seed: int,
+    watch: Watch,
+    processes: Processes = ALONE,
+) -> Fitted:
+    """Pretrained weights as they are, judged once on tune; the record counts as epoch 0 of 0."""
+    started = time.monotonic()
+    row = {"epoch": -1, "epochs": 0, "attack": "none", "images": 0}
+    row |= judge(net, tune, cfg=cfg, seed=seed, processes=processes)._asdict()
+    watch({**row, "seconds": round(time.monotonic() - started, 3)})
+    weights = copied(net.state_dict())
+    return Fitted(best=weights, last=weights, history=[row])
+
+
+def clean_accuracy(net: nn.Module, tune: Images, *, processes: Processes = ALONE) -> float:
+    """Share of all tune images that ``net`` classifies correctly, in evaluation mode."""
+    net.eval()
+    correct = torch.zeros((), device=tune.images.device)
+    with torch.no_grad():
+        for images, labels in batches.in_order(tune[processes.part], JUDGE_BATCH):
+            correct += (net(images).argmax(1) == labels).sum()
+    return float(processes.total(correct).item() / len(tune))
 
 
 def set_normalisation(net: Classifier, train: Images) -> None:

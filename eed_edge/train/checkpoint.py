@@ -50,6 +50,15 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, record
 
 
+def is_own(path: Path) -> bool:
+    """Whether it is a safetensors file of ``save``."""
+    try:
+        with safe_open(path, "pt") as stream:
+            return "eed_edge" in (stream.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def save_net(path: Path, net: Classifier, record: dict[str, Any], *, compact: bool = False) -> None:
     """Write the weights of one network with its architecture and what ``record`` says of it.
 

@@ -40,6 +40,11 @@ class Normalise(nn.Module):
         self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
         self.register_buffer("std", torch.ones(1, channels, 1, 1))
 
+    def set(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Take these numbers, one for all channels or one for each."""
+        for buffer, values in ((self.mean, mean), (self.std, std)):
+            buffer.copy_(torch.tensor(values, dtype=buffer.dtype).view(1, -1, 1, 1))
+
     def forward(self, images: Tensor) -> Tensor:
         return (images - self.mean) / self.std
 
