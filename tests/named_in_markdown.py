@@ -49,7 +49,7 @@ def paths_of(text: str) -> set[str]:
         for word in NAME_LIST.sub(r"\1", code).split():
             word = word.rpartition("=")[2].strip("\"'()…,;").rstrip(":.")
             slash = re.fullmatch(r"[.~]{0,2}/?[A-Za-z_.<][\w.<>*-]+(/[\w.<>*-]+)*/?", word) and "/" in word
-            if slash or re.search(rf"{ENDINGS}(\[\w\])?$", word):
+            if slash or re.search(rf"[\w>*]{ENDINGS}(\[\w\])?$", word):
                 found.add(word)
     return found
 
