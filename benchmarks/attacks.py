@@ -23,13 +23,14 @@ import torch
 from torch import Tensor, nn
 
 from eed_edge import report
-from eed_edge.evaluate import slowdown
-from eed_edge.files import write_json
-from eed_edge.runtime.bundle import load
-from eed_edge.train import attacks, data
-from eed_edge.train.batches import as_float
-from eed_edge.train.devices import choose_device
-from eed_edge.train.run import open_run
+from eed_edge.atomic_files import write_json
+from eed_edge.attacks import l_inf
+from eed_edge.evaluate.adaptive import slowdown
+from eed_edge.runtime.bundle.folder import load
+from eed_edge.train.data import splits
+from eed_edge.train.data.batches import as_float
+from eed_edge.train.run_folder import open_run
+from eed_edge.train.system.devices import choose_device
 
 RESULTS = Path(__file__).parent / "results"
 STEPS = 20
@@ -58,14 +59,14 @@ def main(
     """Measure every network in turn and write the figures."""
     torch.set_num_threads(threads)
     device, run = choose_device(wanted), open_run(run_folder)
-    test = data.for_recipe(run.recipe, root).test
+    test = splits.for_recipe(run.recipe, root).test
     images = as_float(torch.from_numpy(test.images[:count].copy()).to(device))
     labels = torch.from_numpy(test.labels[:count].copy()).to(device)
     eps, ensemble = run.recipe.base.eps_255 / 255, run.ensemble().to(device)
     networks: dict[str, Any] = {}
     for name, net in (("dense", run.base().to(device)), ("static", ensemble)):
         pair = {"ours": ours(net, images, labels, eps), "foolbox": theirs(net, images, labels, eps)}
-        with attacks.frozen(net):
+        with l_inf.frozen(net):
             networks[name] = compared(pair, net, images, labels, rounds)
         click.echo(told(name, networks[name]))
     figures = {
@@ -102,7 +103,7 @@ def ours(net: nn.Module, images: Tensor, labels: Tensor, eps: float) -> Attack:
 
     def attack(seed: int) -> Tensor:
         generator = torch.Generator(images.device).manual_seed(seed)
-        return attacks.pgd(net, images, labels, eps=eps, step=eps / 4, steps=STEPS, generator=generator)
+        return l_inf.pgd(net, images, labels, eps=eps, step=eps / 4, steps=STEPS, generator=generator)
 
     return attack
 

@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from eed_edge import report
+from eed_edge.atomic_files import write_json
 from eed_edge.errors import InputError
-from eed_edge.files import write_json
 
 KINDS = ("clean", "pgd20", "autoattack")
 

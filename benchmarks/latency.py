@@ -16,12 +16,12 @@ from typing import Any
 import click
 
 from eed_edge import report
+from eed_edge.atomic_files import write_json
 from eed_edge.cli.bench import table
-from eed_edge.files import write_json
-from eed_edge.runtime import benchmark
-from eed_edge.runtime.belonging import check_belongs
-from eed_edge.runtime.bundle import open_bundle
-from eed_edge.runtime.session import Setting
+from eed_edge.runtime.bundle.folder import open_bundle
+from eed_edge.runtime.bundle.provenance import check_belongs
+from eed_edge.runtime.engine.session import Setting
+from eed_edge.runtime.measure import benchmark
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -28,9 +28,9 @@ from torch import nn
 
 import eed_edge
 from eed_edge import report
-from eed_edge.files import write_json
+from eed_edge.atomic_files import write_json
 from eed_edge.manifest import CASCADE_FILE
-from eed_edge.runtime.session import open_session
+from eed_edge.runtime.engine.session import open_session
 
 RESULTS = Path(__file__).parent / "results"
 Answer = Callable[[Floats], Any]

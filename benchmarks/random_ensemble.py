@@ -20,13 +20,13 @@ from torch import Tensor
 import eed_edge
 from eed_edge import manifest as contract
 from eed_edge.export.cascade_graph import to_cascade
-from eed_edge.export.graph import to_onnx
-from eed_edge.prune import groups, pruning, scores
+from eed_edge.export.network_graph import to_onnx
+from eed_edge.images.npz import read_npz
+from eed_edge.prune import groups, removal, score_search
 from eed_edge.prune.importance import SCORES
-from eed_edge.runtime.npz import read_npz
-from eed_edge.train import nets
-from eed_edge.train.batches import Images
-from eed_edge.train.nets import Classifier
+from eed_edge.train.data.batches import Images
+from eed_edge.train.networks import build as nets
+from eed_edge.train.networks.build import Classifier
 
 Floats = NDArray[np.float32]
 SIZE, CLASSES, WIDTH, MEMBER_SHARE, ROUND_TO, MEMBERS = (3, 32, 32), 10, 64, 0.05, 8, 4
@@ -55,7 +55,7 @@ def pictures(npz: Path | None, count: int) -> Floats:
 def base(images: Floats, *, seed: int) -> Classifier:
     """The dense network; the same for the same images and seed."""
     net = nets.build("resnet18", classes=CLASSES, channels=3, width=WIDTH, seed=seed)
-    pruning.recalibrate(net, _data(images), batch=64)
+    removal.recalibrate(net, _data(images), batch=64)
     return net
 
 
@@ -121,14 +121,14 @@ def _members(dense: Classifier, data: Images) -> tuple[list[Classifier], list[li
     example = data.images[:1].float() / 255
     structure, _ = groups.analyse(dense, example)
     params, macs = groups.count(dense, example)
-    budget = pruning.Budget(MEMBER_SHARE * params, MEMBER_SHARE * macs)
+    budget = removal.Budget(MEMBER_SHARE * params, MEMBER_SHARE * macs)
     members, widths = [], []
     for score in list(SCORES)[:MEMBERS]:
         importance = SCORES[score](dense, structure, data.images[:64].float() / 255, data.labels[:64])
-        choice = scores.uniform(structure, importance, member_share=MEMBER_SHARE)
-        chosen = pruning.widths(structure, choice.kept, budget, round_to=ROUND_TO)
-        member = pruning.prune(dense, choice, example, chosen)
-        pruning.recalibrate(member, data, batch=64)
+        choice = score_search.uniform(structure, importance, member_share=MEMBER_SHARE)
+        chosen = removal.widths(structure, choice.kept, budget, round_to=ROUND_TO)
+        member = removal.prune(dense, choice, example, chosen)
+        removal.recalibrate(member, data, batch=64)
         members.append(member)
         widths.append(list(chosen.values()))
     return members, widths

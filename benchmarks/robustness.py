@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 from eed_edge import report
-from eed_edge.files import write_json
+from eed_edge.atomic_files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 import eed_edge
 from eed_edge import report
-from eed_edge.files import write_json
+from eed_edge.atomic_files import write_json
 from eed_edge.manifest import CASCADE_FILE
-from eed_edge.runtime.cascade import Cascade
-from eed_edge.runtime.session import Session, open_session
-from eed_edge.runtime.single_file import SingleFile
-from eed_edge.runtime.ties import near_ties
-from eed_edge.runtime.timing import fresh_start
+from eed_edge.runtime.bundle.single_file import SingleFile
+from eed_edge.runtime.engine.cascade import Cascade
+from eed_edge.runtime.engine.session import Session, open_session
+from eed_edge.runtime.gates.margins import near_ties
+from eed_edge.runtime.measure.timing import fresh_start
 
 Answer = Callable[[Floats], Any]
 RESULTS = Path(__file__).parent / "results"

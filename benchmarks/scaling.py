@@ -22,13 +22,15 @@ import torch
 
 from eed_edge import recipe as recipes
 from eed_edge import report
-from eed_edge.files import write_json
+from eed_edge.atomic_files import write_json
 from eed_edge.prune import pool
 from eed_edge.recipe import Recipe
-from eed_edge.runtime.timing import peak_rss_mib
-from eed_edge.train import data, joint, nets
-from eed_edge.train.batches import Images
-from eed_edge.train.ensemble import Ensemble
+from eed_edge.runtime.measure.timing import peak_rss_mib
+from eed_edge.train import joint
+from eed_edge.train.data import splits as data
+from eed_edge.train.data.batches import Images
+from eed_edge.train.networks import build
+from eed_edge.train.networks.ensemble import Ensemble
 
 RESULTS = Path(__file__).parent / "results"
 SIZES, MEMBERS = (2, 4, 8), (1, 2, 4, 8)
@@ -50,7 +52,7 @@ def digits(*settings: str) -> tuple[Recipe, Images, Images]:
 def pool_seconds(rounds: int) -> dict[int, list[float]]:
     """Seconds to make a pool of each size; the rounds go through the sizes in turn."""
     recipe, train, tune = digits("pool.subsets=2")
-    base = nets.build(
+    base = build.build(
         recipe.net.arch, classes=10, channels=train.images.shape[1], width=recipe.net.width, seed=0
     )
     found: dict[int, list[float]] = {size: [] for size in SIZES}
@@ -73,7 +75,7 @@ def joint_peak_mib(members: int) -> float:
     recipe, train, tune = digits("net.width=24")
     cfg = dataclasses.replace(recipe.joint, epochs=1, judge_steps=1, judge_images=64)
     shape = {"classes": 10, "channels": train.images.shape[1], "width": recipe.net.width}
-    team = [nets.build(recipe.net.arch, **shape, seed=i) for i in range(members)]
+    team = [build.build(recipe.net.arch, **shape, seed=i) for i in range(members)]
     with tempfile.TemporaryDirectory() as folder:
         joint.fit(
             Ensemble(team), train, tune, base=team[0], cfg=cfg, augment=recipe.data, seed=0,

@@ -20,12 +20,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from eed_edge import report
-from eed_edge.files import write_json
+from eed_edge.atomic_files import write_json
 from eed_edge.recipe import Base, Data
-from eed_edge.train import loop, nets
-from eed_edge.train.batches import Images
-from eed_edge.train.devices import choose_device
+from eed_edge.train import loop
+from eed_edge.train.data.batches import Images
+from eed_edge.train.networks import build
 from eed_edge.train.state import begin
+from eed_edge.train.system.devices import choose_device
 
 RESULTS = Path(__file__).parent / "results"
 EPS = 8 / 255
@@ -80,7 +81,7 @@ def main(arch: str, width: int, count: int, rounds: int, wanted: str, target: Pa
     labels = torch.randint(0, 10, (count,), generator=generator)
     ours_data, plain_data = Images(pixels.to(device), labels.to(device)), Images(pixels, labels)
     cfg = Base(epochs=10_000, batch=128, lr=1e-3, averaging=0.995)
-    ours, plain = (nets.build(arch, classes=10, channels=3, width=width).to(device) for _ in range(2))
+    ours, plain = (build.build(arch, classes=10, channels=3, width=width).to(device) for _ in range(2))
     ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.SGD(ours.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
     state = begin(ours, cfg)

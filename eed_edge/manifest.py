@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from eed_edge import sealed_json, typed
+from eed_edge import digest_json
+from eed_edge import schema as typed
+from eed_edge.digest_json import HEX64
 from eed_edge.errors import BundleError
-from eed_edge.sealed_json import HEX64
 
 SCHEMA = 1
 FILE_NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -244,7 +245,7 @@ def parse(raw: bytes) -> Manifest:
             range, a schema newer than this program reads, or a digest that does not match.
     """
     try:
-        content = sealed_json.decode(raw)
+        content = digest_json.decode(raw)
         schema = content.pop("schema", None)
         if type(schema) is int and schema > SCHEMA:
             raise BundleError(
@@ -252,7 +253,7 @@ def parse(raw: bytes) -> Manifest:
             )
         if type(schema) is not int or schema != SCHEMA:
             raise ValueError(f"schema: expected {SCHEMA}, got {schema!r:.60}")
-        sealed_json.check_seal(raw, content)
+        digest_json.check_seal(raw, content)
         return typed.read(Manifest, content, "content")
     except BundleError:
         raise
@@ -274,7 +275,7 @@ def dump(manifest: Manifest) -> bytes:
         content = dataclasses.asdict(typed.read(Manifest, plain, "manifest"))
         if content["metrics"] is None:
             del content["metrics"]
-        return sealed_json.seal({"schema": SCHEMA, **content})
+        return digest_json.seal({"schema": SCHEMA, **content})
     except (TypeError, ValueError) as error:
         raise BundleError(f"cannot write {MANIFEST_FILE}: {error}; correct the value") from error
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eed_edge.atomic_files import write_json
 from eed_edge.errors import InputError
-from eed_edge.files import write_json
 
 _PACKAGES = (
     "eed-edge",

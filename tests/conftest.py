@@ -27,7 +27,7 @@ def call(*words: object) -> Result:
 @pytest.fixture(scope="session")
 def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
     """Made without a look at the test part: training and export stop where they ask for it."""
-    from eed_edge.train.data import Splits
+    from eed_edge.train.data.splits import Splits
 
     def trap(*_: object) -> NoReturn:
         raise AssertionError("test was read")

@@ -24,7 +24,8 @@ FILES = [
 FILES = sorted(path for path in FILES if "node_modules" not in path.parts)
 MAKEFILE = (ROOT / "Makefile").read_text()
 SAMPLE = """
-The search is in `prune/scores.py: optimise, optimize`; [a page](docs/NOWHERE.md#top), `eed_edge/none.py`,
+The search is in `prune/score_search.py: optimise, optimize`; [a page](docs/NOWHERE.md#top),
+`eed_edge/none.py`,
 `train/nothing.py`, `models/NAME/no.json`, `RUN/none.json` and `bundle/none.onnx`; `eed_edge.load`,
 `eed_edge.errors.NoError`, and [one that is there](README.md) beside `models/NAME/recipe.toml`.
 
@@ -96,7 +97,7 @@ def test_what_is_not_there_is_found():
         "benchmarks/none.py",
     }
     undefined = {pair for pair in definitions_of(SAMPLE) if not is_defined(*pair)}
-    assert undefined == {("prune/scores.py", "optimize"), ("eed_edge/errors.py", "NoError")}
+    assert undefined == {("prune/score_search.py", "optimize"), ("eed_edge/errors.py", "NoError")}
     assert [name for name in targets_of(SAMPLE) if not is_target(name)] == ["nothing"]
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 import eed_edge
 from eed_edge import manifest
-from eed_edge.train.run import open_run
+from eed_edge.train.run_folder import open_run
 from tests.conftest import TINY, Flow, call
 
 
@@ -51,7 +51,7 @@ def test_every_width_of_every_member_is_a_multiple_of_eight(flow: Flow):
 
 
 def test_the_team_keeps_its_budget_of_parameters_and_macs(flow: Flow):
-    from eed_edge.evaluate.cost import costs
+    from eed_edge.evaluate.metrics.model_cost import costs
 
     run = open_run(flow.run)
     found = costs(run.base(), manifest.parse((flow.bundle / "manifest.json").read_bytes()))
@@ -73,8 +73,8 @@ def test_the_bundle_checks_and_answers_a_picture(flow: Flow, tmp_path: Path):
 def test_the_exported_cascade_answers_as_the_networks_in_torch(flow: Flow):
     import torch
 
-    from eed_edge.runtime.gating import replay
-    from eed_edge.runtime.ties import near_ties
+    from eed_edge.runtime.gates.batch_rules import replay
+    from eed_edge.runtime.gates.margins import near_ties
 
     run, net = open_run(flow.run), eed_edge.load(flow.bundle)
     images = torch.from_numpy(run.calib().images).float() / 255

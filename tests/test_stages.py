@@ -5,8 +5,8 @@ import json
 import pytest
 
 from eed_edge.cli.progress import shown
-from eed_edge.cli.stages import stage_table
-from eed_edge.train import checkpoint
+from eed_edge.cli.stage_tables import stage_table
+from eed_edge.train.networks import checkpoint
 from tests.conftest import Flow
 
 

@@ -23,11 +23,11 @@ import eed_edge
 from eed_edge import report
 from eed_edge.errors import EedError, InputError
 from eed_edge.export.cascade_graph import to_cascade
+from eed_edge.images.npz import read_npz
+from eed_edge.images.preprocess import prepare, prepare_uint8
 from eed_edge.manifest import CASCADE_FILE, InputSpec, Manifest, Preprocess
-from eed_edge.runtime.gating import RULES
-from eed_edge.runtime.npz import read_npz
-from eed_edge.runtime.preprocess import prepare, prepare_uint8
-from eed_edge.runtime.ties import TOLERANCE, near_ties
+from eed_edge.runtime.gates.batch_rules import RULES
+from eed_edge.runtime.gates.margins import TOLERANCE, near_ties
 
 Uint8 = NDArray[np.uint8]
 RESULTS = Path(__file__).parents[1] / "results" / "portability.json"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import eed_edge
-from eed_edge.runtime.preprocess import prepare
+from eed_edge.images.preprocess import prepare
 
 
 def main(bundle: Path, folder: Path, target: Path) -> None:

@@ -59,11 +59,11 @@ def command(
     a smooth gate. Figures go into RUN/report.json. A call that was stopped goes on where it was;
     torchrun shares the images out over its processes.
     """
+    from eed_edge.atomic_files import write_json
     from eed_edge.cli.progress import shown
     from eed_edge.cli.tables import accuracy_table, beside_lines
-    from eed_edge.evaluate.robustness import evaluate
-    from eed_edge.files import write_json
-    from eed_edge.train.run import open_run
+    from eed_edge.evaluate.evaluate import evaluate
+    from eed_edge.train.run_folder import open_run
 
     with shown() as progress:
         figures = evaluate(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from eed_edge.runtime.benchmark import Images
-    from eed_edge.runtime.session import Setting
-    from eed_edge.runtime.tune import Tried
+    from eed_edge.runtime.engine.session import Setting
+    from eed_edge.runtime.measure.benchmark import Images
+    from eed_edge.runtime.measure.session_tuning import Tried
 
 NETWORKS = ("dense", "narrow", "static", "dynamic", "single_file")
 PERCENTILES = ("p50_ms", "p90_ms", "p99_ms", "mean_ms")
@@ -45,10 +45,10 @@ def command(
 
     With --run, the run that BUNDLE was exported from, the figures go into RUN/report.json too.
     """
-    from eed_edge.runtime import benchmark
-    from eed_edge.runtime.belonging import check_belongs
-    from eed_edge.runtime.bundle import open_bundle
-    from eed_edge.runtime.session import Setting
+    from eed_edge.runtime.bundle.folder import open_bundle
+    from eed_edge.runtime.bundle.provenance import check_belongs
+    from eed_edge.runtime.engine.session import Setting
+    from eed_edge.runtime.measure import benchmark
 
     if run is not None and not run.is_dir():
         raise click.BadParameter(f"{run} is not a folder", param_hint="--run")
@@ -74,9 +74,9 @@ def _measure(
     json_file: Path | None,
 ) -> None:
     from eed_edge import report
+    from eed_edge.atomic_files import write_json
     from eed_edge.cli.tables import called
-    from eed_edge.files import write_json
-    from eed_edge.runtime import benchmark
+    from eed_edge.runtime.measure import benchmark
 
     networks = benchmark.find_networks(bundle, run)
     click.echo(f"timing on {found.source}, {batch} a call, threads {setting.threads}, repeats {repeats}")
@@ -127,8 +127,8 @@ def _tune(bundle: Path, found: "Images", batch: int, rounds: int, json_file: Pat
     from dataclasses import asdict
 
     from eed_edge import report
-    from eed_edge.files import write_json
-    from eed_edge.runtime.tune import tune
+    from eed_edge.atomic_files import write_json
+    from eed_edge.runtime.measure.session_tuning import tune
 
     click.echo(f"tuning on {found.source}, {batch} a call, {rounds} rounds; nothing else should be running")
     tried = tune(bundle, found.images, cores=os.cpu_count() or 1, batch=batch, rounds=rounds)

@@ -9,7 +9,7 @@ import click
 @click.argument("bundle", type=click.Path(path_type=Path))
 def command(bundle: Path) -> None:
     """Verify a BUNDLE: manifest, hashes, models, and its golden answers on this machine."""
-    from eed_edge.runtime.golden import check
+    from eed_edge.runtime.bundle.golden_answers import check
 
     found = check(bundle)
     click.echo(

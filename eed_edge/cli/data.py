@@ -17,7 +17,7 @@ def command(name: str, root: Path) -> None:
 
     Files with the right checksum are kept, and no network is used when all have it.
     """
-    from eed_edge.train.fetch import fetch
+    from eed_edge.train.data.download import fetch
 
     click.echo(fetch(name, root, progress=_progress(every=1 if sys.stderr.isatty() else 25)))
 

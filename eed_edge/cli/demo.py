@@ -31,14 +31,14 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
     """
     from eed_edge import html, pipeline, report
     from eed_edge import recipe as recipes
+    from eed_edge.atomic_files import write_json
     from eed_edge.cli.resumable import resumable
     from eed_edge.cli.tables import called, whole_table
-    from eed_edge.evaluate import narrow
-    from eed_edge.evaluate.robustness import evaluate
-    from eed_edge.export.bundle import write
-    from eed_edge.files import write_json
-    from eed_edge.runtime import benchmark
-    from eed_edge.train import data
+    from eed_edge.evaluate.baselines import narrow_network
+    from eed_edge.evaluate.evaluate import evaluate
+    from eed_edge.export.write_bundle import write
+    from eed_edge.runtime.measure import benchmark
+    from eed_edge.train.data import splits as data
 
     run_path, bundle = out / "run", out / "bundle"
     chosen = recipes.load(RECIPE, overrides)
@@ -49,7 +49,7 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
         progress.say("calibrating the gate and exporting")
         manifest = write(run, bundle, with_dense=True, single_file=True)
         progress.say(f"training the baseline: one narrow network of equal latency, {NARROW_EPOCHS} epochs")
-        narrow.train(
+        narrow_network.train(
             run,
             bundle,
             None,

@@ -8,7 +8,7 @@ import click
 
 def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
     """Refuse NaN at once, which ``FloatRange`` takes; infinity means none."""
-    from eed_edge.runtime.settings import deadline
+    from eed_edge.runtime.arguments import deadline
 
     return deadline(value)
 
@@ -59,8 +59,8 @@ def command(
     torch does.
     """
     from eed_edge.cli.progress import shown
-    from eed_edge.export.bundle import write
-    from eed_edge.train.run import open_run
+    from eed_edge.export.write_bundle import write
+    from eed_edge.train.run_folder import open_run
 
     opened = open_run(run)
     own = opened.recipe.gate

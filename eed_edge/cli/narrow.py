@@ -40,10 +40,10 @@ def command(
     RUN/narrow.safetensors; figures go into RUN/report.json. Stopped at any moment, it goes on.
     """
     from eed_edge.cli.resumable import resumable
-    from eed_edge.cli.stages import stage_table
-    from eed_edge.evaluate import narrow
-    from eed_edge.train.deadline import Deadline
-    from eed_edge.train.run import open_run
+    from eed_edge.cli.stage_tables import stage_table
+    from eed_edge.evaluate.baselines import narrow_network
+    from eed_edge.train.run_folder import open_run
+    from eed_edge.train.system.time_limit import Deadline
 
     if bundle is None and mean_ms is None:
         raise click.UsageError("BUNDLE is missing; only with --mean-ms it may be left out")
@@ -51,7 +51,7 @@ def command(
     options = {"--data": root, "--epochs": epochs, "--mean-ms": mean_ms}
     words += [str(word) for pair in options.items() if pair[1] is not None for word in pair]
     with resumable(run) as progress:
-        made = narrow.train(
+        made = narrow_network.train(
             open_run(run),
             bundle,
             root,

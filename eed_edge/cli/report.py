@@ -22,8 +22,8 @@ def command(run: Path, bundle: Path, html_file: Path | None) -> None:
     from eed_edge import html
     from eed_edge.cli.tables import whole_table
     from eed_edge.report import read
-    from eed_edge.runtime.bundle import open_bundle
-    from eed_edge.train.run import open_run
+    from eed_edge.runtime.bundle.folder import open_bundle
+    from eed_edge.train.run_folder import open_run
 
     opened, manifest = open_run(run), open_bundle(bundle).manifest
     opened.check_belongs(manifest)

@@ -20,8 +20,8 @@ def resumable(folder: Path) -> Iterator[Progress]:
     Raises:
         SystemExit: 0 after the time limit, 128 plus its number after a signal.
     """
-    from eed_edge.train.deadline import Paused
-    from eed_edge.train.interruption import Interrupted, handled
+    from eed_edge.train.system.interruption import Interrupted, handled
+    from eed_edge.train.system.time_limit import Paused
 
     with handled(), shown() as progress:
         try:

@@ -12,9 +12,9 @@ import click
 from eed_edge.errors import EedError
 
 if TYPE_CHECKING:
+    from eed_edge.arrays import Floats
     from eed_edge.manifest import InputSpec, Manifest
-    from eed_edge.runtime.cascade import Prediction
-    from eed_edge.runtime.walk import Floats
+    from eed_edge.runtime.engine.cascade import Prediction
 
 BATCH = 32  # pictures in memory at once
 
@@ -61,8 +61,8 @@ def command(
 
     An unreadable file is named on stderr, the others are answered all the same; the exit code is then 1.
     """
-    from eed_edge.runtime.bundle import open_bundle
-    from eed_edge.runtime.door import load
+    from eed_edge.runtime.bundle.folder import open_bundle
+    from eed_edge.runtime.load import load
 
     if not bundle.is_file():  # which has its settings inside and takes no others
         _check_threshold(threshold, rule, open_bundle(bundle).manifest)
@@ -117,14 +117,14 @@ def _pictures(files: tuple[Path, ...], spec: "InputSpec", unreadable: list[Path]
 
 
 def _one_picture(path: Path, spec: "InputSpec") -> Iterator[Picture]:
-    from eed_edge.runtime.preprocess import open_picture
+    from eed_edge.images.preprocess import open_picture
 
     yield Picture(str(path), open_picture(path, spec))
 
 
 def _npz_pictures(path: Path, spec: "InputSpec") -> Iterator[Picture]:
-    from eed_edge.runtime.npz import read_npz
-    from eed_edge.runtime.preprocess import prepare
+    from eed_edge.images.npz import read_npz
+    from eed_edge.images.preprocess import prepare
 
     images, labels = read_npz(path)
     for i, image in enumerate(images):

@@ -64,10 +64,10 @@ def command(
     from eed_edge import pipeline
     from eed_edge import recipe as recipes
     from eed_edge.cli.resumable import resumable
-    from eed_edge.cli.stages import stage_table
-    from eed_edge.train import data
-    from eed_edge.train.deadline import Deadline
-    from eed_edge.train.tensorboard import curves
+    from eed_edge.cli.stage_tables import stage_table
+    from eed_edge.train.data import splits as data
+    from eed_edge.train.system.tensorboard import curves
+    from eed_edge.train.system.time_limit import Deadline
 
     deadline = Deadline(max_minutes)
     chosen = recipes.load(recipe, overrides)

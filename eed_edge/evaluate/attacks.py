@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from eed_edge.attacks import l_inf
 from eed_edge.errors import DeviceError
-from eed_edge.train import attacks
 
 AUTOATTACK_STEPS = 100
 PGD_STEPS = 20
@@ -59,7 +59,7 @@ def cw(net: nn.Module, images: Tensor, labels: Tensor, threat: Threat) -> Tensor
     Source:
         Carlini and Wagner, 2017, for the loss; Madry et al., 2018, for its use inside PGD.
     """
-    return _pgd(net, images, labels, threat, step=threat.eps / 10, steps=CW_STEPS, loss=attacks.margin)
+    return _pgd(net, images, labels, threat, step=threat.eps / 10, steps=CW_STEPS, loss=l_inf.margin)
 
 
 def _pgd(
@@ -70,11 +70,11 @@ def _pgd(
     *,
     step: float,
     steps: int,
-    loss: attacks.Loss = attacks.cross_entropy,
+    loss: l_inf.Loss = l_inf.cross_entropy,
 ) -> Tensor:
     generator = torch.Generator(images.device).manual_seed(threat.seed)
-    with attacks.frozen(net):
-        return attacks.pgd(
+    with l_inf.frozen(net):
+        return l_inf.pgd(
             net, images, labels, eps=threat.eps, step=step, steps=steps, generator=generator, loss=loss
         )
 
@@ -112,7 +112,7 @@ def _official(
             "AutoAttack needs pyautoattack, which is not installed; pip install 'eed-edge[attack]'"
         ) from error
     images = images.contiguous()  # AutoAttack takes views that channels-last images do not have
-    with torch.random.fork_rng(devices=[]), attacks.frozen(net), _trace_kept():
+    with torch.random.fork_rng(devices=[]), l_inf.frozen(net), _trace_kept():
         with torch.no_grad():
             classes = net(images[:1]).shape[1]
         chosen = _applicable(names, classes)
@@ -172,7 +172,7 @@ def deepfool(net: nn.Module, images: Tensor, labels: Tensor, threat: Threat) -> 
             "DeepFool needs foolbox, which is not installed; pip install 'eed-edge[attack]'"
         ) from error
     images = images.contiguous()
-    with attacks.frozen(net):
+    with l_inf.frozen(net):
         with torch.no_grad():
             classes = net(images[:1]).shape[1]
         model = PyTorchModel(net, bounds=(0, 1), device=images.device)

@@ -16,10 +16,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from eed_edge.errors import ExportError
-from eed_edge.export.graph import INPUT, OPSET, OUTPUT
+from eed_edge.export.network_graph import INPUT, OPSET, OUTPUT
 from eed_edge.manifest import Manifest, dump
-from eed_edge.runtime.gating import TINY
-from eed_edge.runtime.single_file import CLASSES_KEY, MANIFEST_KEY, OUTPUTS
+from eed_edge.runtime.bundle.single_file import CLASSES_KEY, MANIFEST_KEY, OUTPUTS
+from eed_edge.runtime.gates.batch_rules import TINY
 
 PROBABILITIES, USED, FAILED = OUTPUTS
 State = dict[str, str]

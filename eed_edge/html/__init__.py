@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from eed_edge.atomic_files import write_whole
 from eed_edge.errors import DeviceError
-from eed_edge.files import write_whole
 from eed_edge.manifest import Manifest
 
 _PACKAGES = ("jinja2", "matplotlib", "PIL")
@@ -18,8 +18,8 @@ def write(run: Path, manifest: Manifest, path: Path) -> None:
         StorageError: the file cannot be written.
     """
     try:
+        from eed_edge.html.inputs import gather
         from eed_edge.html.page import render
-        from eed_edge.html.sources import gather
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
         if name not in _PACKAGES:

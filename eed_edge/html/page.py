@@ -9,9 +9,27 @@ import jinja2
 
 import eed_edge
 from eed_edge.errors import InputError
-from eed_edge.html import attacked, curves, formats, headline, learning, strip, verdict
-from eed_edge.html.section import ATTACK, BENCH, NARROW, TRAIN, Cell, Fold, Row, Section, Table
-from eed_edge.html.sources import IMAGES, STRIP, Sources
+from eed_edge.html import formats
+from eed_edge.html.components import (
+    ATTACK,
+    BENCH,
+    NARROW,
+    TRAIN,
+    Cell,
+    Fold,
+    Row,
+    Section,
+    Table,
+)
+from eed_edge.html.inputs import IMAGES, STRIP, Sources
+from eed_edge.html.sections import (
+    attacked,
+    curves,
+    example_strip,
+    headline,
+    learning_curves,
+    verdict,
+)
 
 T = TypeVar("T")
 
@@ -31,16 +49,16 @@ PARTS = {
     "latency": Part("Speed", BENCH, headline.speed),
     "prefixes": Part("Fewer sub-models", ATTACK, headline.prefixes),
     "cost": Part("Size", ATTACK, headline.size),
-    "examples": Part("Examples", ATTACK, strip.examples),
+    "examples": Part("Examples", ATTACK, example_strip.examples),
     "adaptive": Part("Adaptive evaluation", ATTACK, attacked.adaptive),
     "slowdown": Part("Slowdown attack", ATTACK, attacked.slowdown),
     "curves": Part("Curves", ATTACK, curves.curves),
-    "undecided": Part("Images that need more than one", ATTACK, strip.undecided),
+    "undecided": Part("Images that need more than one", ATTACK, example_strip.undecided),
     "attacks": Part("Attacks", ATTACK, attacked.attacks),
     "replay": Part("Replay on the exported files", ATTACK, attacked.replay),
     "shift": Part("Away from the calibration data", ATTACK, attacked.shift),
     "narrow": Part("The narrow baseline", NARROW, attacked.narrow),
-    "learning": Part("Learning curves", TRAIN, learning.learning),
+    "learning": Part("Learning curves", TRAIN, learning_curves.learning),
 }
 
 

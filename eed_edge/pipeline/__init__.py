@@ -7,19 +7,25 @@ from pathlib import Path
 
 from eed_edge.errors import RecipeError
 from eed_edge.pipeline import learning, team
-from eed_edge.pipeline.sitting import Sitting
 from eed_edge.pipeline.team import attacked_probs
 from eed_edge.prune import pool
 from eed_edge.recipe import Recipe
-from eed_edge.train.batches import Images
-from eed_edge.train.data import Splits
-from eed_edge.train.deadline import Deadline
-from eed_edge.train.devices import choose_device, memory_told, on_device
-from eed_edge.train.distributed import Processes, joined
-from eed_edge.train.journal import Log
-from eed_edge.train.loop import Watch
-from eed_edge.train.run import Run, difference, digest, open_run, save_images, start
-from eed_edge.train.run_lock import locked
+from eed_edge.train.context import Sitting
+from eed_edge.train.data.batches import Images, on_device
+from eed_edge.train.data.splits import Splits
+from eed_edge.train.run_folder import (
+    Run,
+    difference,
+    digest,
+    open_run,
+    save_images,
+    start,
+)
+from eed_edge.train.system.devices import choose_device, memory_told
+from eed_edge.train.system.distributed import Processes, joined
+from eed_edge.train.system.epoch_log import Log, Watch
+from eed_edge.train.system.run_lock import locked
+from eed_edge.train.system.time_limit import Deadline
 
 __all__ = ["STAGES", "attacked_probs", "choose_device", "train"]
 Told = Callable[[str, Run], None]

@@ -3,17 +3,17 @@
 import logging
 from pathlib import Path
 
+from eed_edge.atomic_files import write_json
 from eed_edge.errors import RecipeError
-from eed_edge.files import write_json
-from eed_edge.pipeline.sitting import Sitting
 from eed_edge.prune import pool as candidates
 from eed_edge.recipe import Recipe
 from eed_edge.train import base as training
-from eed_edge.train import checkpoint, nets
-from eed_edge.train.batches import Images, as_float
-from eed_edge.train.nets import Classifier
-from eed_edge.train.pretrained import Pretrained, load
-from eed_edge.train.run import read_json
+from eed_edge.train.context import Sitting
+from eed_edge.train.data.batches import Images, as_float
+from eed_edge.train.networks import build, checkpoint
+from eed_edge.train.networks.build import Classifier
+from eed_edge.train.networks.pretrained import Pretrained, load
+from eed_edge.train.run_folder import read_json
 
 log = logging.getLogger(__name__)
 NEAR_CHANCE = 0.1
@@ -79,7 +79,7 @@ def new_base(
         pretrained = load(Path(recipe.base.init), cfg, classes=classes, channels=channels)
         net = pretrained.net
     else:
-        net = nets.build(cfg.arch, classes=classes, channels=channels, width=cfg.width, seed=recipe.seed)
+        net = build.build(cfg.arch, classes=classes, channels=channels, width=cfg.width, seed=recipe.seed)
         if recipe.base.init:
             _load_state(net, state)
         elif cfg.mean:
@@ -87,7 +87,7 @@ def new_base(
         else:
             training.set_normalisation(net, train_images)
     net.to(train_images.images.device)
-    nets.check_logits(net, as_float(train_images.images[:2]), classes)
+    build.check_logits(net, as_float(train_images.images[:2]), classes)
     return net, pretrained
 
 
@@ -95,7 +95,7 @@ def _load_state(net: Classifier, state: Path) -> None:
     """The weights of the checkpoint under way, in place; its widths are those that ``base.init`` had."""
     tensors, _ = checkpoint.load(state)
     weights = {name.removeprefix("net/"): t for name, t in tensors.items() if name.startswith("net/")}
-    nets.fit_shapes(net, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+    build.fit_shapes(net, {name: tuple(tensor.shape) for name, tensor in weights.items()})
     net.load_state_dict(weights)
 
 

@@ -6,20 +6,21 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from eed_edge.files import write_json
-from eed_edge.pipeline.sitting import Sitting
+from eed_edge.atomic_files import write_json
+from eed_edge.attacks import l_inf
 from eed_edge.prune import pool
 from eed_edge.prune.groups import count
 from eed_edge.recipe import Recipe
 from eed_edge.select import selection
 from eed_edge.select.diversity import diversity_by_size, robust_diversity
 from eed_edge.select.selection import MOST_CONSIDERED, running_order
-from eed_edge.train import attacks, checkpoint
 from eed_edge.train import joint as training
-from eed_edge.train.batches import Images, as_float, in_order
-from eed_edge.train.ensemble import Ensemble
-from eed_edge.train.judging import JUDGE_BATCH
-from eed_edge.train.run import read_json
+from eed_edge.train.context import Sitting
+from eed_edge.train.data.batches import Images, as_float, in_order
+from eed_edge.train.networks import checkpoint
+from eed_edge.train.networks.ensemble import Ensemble
+from eed_edge.train.run_folder import read_json
+from eed_edge.train.validation import JUDGE_BATCH
 
 log = logging.getLogger(__name__)
 
@@ -120,9 +121,9 @@ def attacked_probs(ensemble: Ensemble, images: Images, *, recipe: Recipe) -> tup
     generator = torch.Generator(images.images.device).manual_seed(recipe.seed)
     eps = recipe.pool.eps_255 / 255
     parts = []
-    with attacks.frozen(ensemble):
+    with l_inf.frozen(ensemble):
         for batch, labels in in_order(images, JUDGE_BATCH):
-            attacked = attacks.pgd(
+            attacked = l_inf.pgd(
                 ensemble,
                 batch,
                 labels,

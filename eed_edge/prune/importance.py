@@ -14,8 +14,8 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from eed_edge.attacks.l_inf import frozen
 from eed_edge.prune.groups import CONVOLUTIONS, NORMS, Structure
-from eed_edge.train.attacks import frozen
 
 LAYERS = (*CONVOLUTIONS, nn.Linear)
 

@@ -11,19 +11,26 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from eed_edge.attacks import l_inf
 from eed_edge.errors import EedError, NetworkError
-from eed_edge.prune import scores
+from eed_edge.prune import score_search
 from eed_edge.prune.groups import analyse, count
 from eed_edge.prune.importance import SCORES, without_norm
-from eed_edge.prune.pruning import Budget, prune, recalibrate, widths
+from eed_edge.prune.removal import (
+    Budget,
+    prune,
+    recalibrate,
+    widths,
+)
 from eed_edge.recipe import Pool, Recipe
-from eed_edge.train import attacks, checkpoint, loop, losses
-from eed_edge.train.batches import Images, as_float
-from eed_edge.train.deadline import Deadline, Paused
-from eed_edge.train.distributed import ALONE, Processes
-from eed_edge.train.loop import Watch
-from eed_edge.train.nets import Classifier, fit_shapes
-from eed_edge.train.nets import build as build_net
+from eed_edge.train import loop, losses
+from eed_edge.train.data.batches import Images, as_float
+from eed_edge.train.networks import checkpoint
+from eed_edge.train.networks.build import Classifier, fit_shapes
+from eed_edge.train.networks.build import build as build_net
+from eed_edge.train.system.distributed import ALONE, Processes
+from eed_edge.train.system.epoch_log import Watch
+from eed_edge.train.system.time_limit import Deadline, Paused
 
 log = logging.getLogger(__name__)
 SCORE_STEPS = 10
@@ -95,13 +102,15 @@ def _dry_run(base: Classifier, images: Tensor, labels: Tensor, recipe: Recipe) -
     image, share = images[:1], recipe.prune.member_share
     structure, _ = analyse(base, image)
     for name in recipe.scores.names:
-        choice = scores.uniform(structure, SCORES[name](base, structure, images, labels), member_share=share)
+        choice = score_search.uniform(
+            structure, SCORES[name](base, structure, images, labels), member_share=share
+        )
     budget = _budget(base, image, recipe)
     chosen = widths(
         structure, choice.kept, budget, round_to=recipe.prune.round_to, branches=recipe.prune.branches
     )
     masks = {root: torch.ones_like(score) for root, score in choice.scores.items()}
-    with torch.no_grad(), scores.masked(base, structure, masks):
+    with torch.no_grad(), score_search.masked(base, structure, masks):
         base.eval()(images)
     small = prune(base, choice, image, chosen).eval()
     rebuilt = build_net(**base.architecture).to(images.device)
@@ -247,14 +256,14 @@ def _prune(
     images, image = as_float(few.images), as_float(own.images[:1])
     structure, _ = analyse(base, image)
     eps = recipe.pool.eps_255 / 255
-    with attacks.frozen(base):
-        attacked = attacks.pgd(
+    with l_inf.frozen(base):
+        attacked = l_inf.pgd(
             base, images, few.labels, eps=eps, step=eps / 4, steps=SCORE_STEPS, generator=generator
         )
     importance = SCORES[candidate.score](base, structure, attacked, few.labels)
-    choice = scores.uniform(structure, importance, member_share=recipe.prune.member_share)
+    choice = score_search.uniform(structure, importance, member_share=recipe.prune.member_share)
     if recipe.scores.search:
-        choice = scores.optimise(
+        choice = score_search.optimise(
             copy.deepcopy(base),
             structure,
             choice,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from eed_edge.errors import CheckpointError
-from eed_edge.train import checkpoint
+from eed_edge.train.networks import checkpoint
 
 
 @dataclass

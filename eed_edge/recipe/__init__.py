@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from eed_edge import typed
+from eed_edge import schema
 from eed_edge.errors import RecipeError
-from eed_edge.recipe.files import names, read
 from eed_edge.recipe.sections import (
     SCORES,
     SETS,
@@ -22,6 +21,7 @@ from eed_edge.recipe.sections import (
     Select,
     Training,
 )
+from eed_edge.recipe.toml_file import names, read
 
 __all__ = [
     "SCORES",
@@ -67,6 +67,6 @@ def from_dict(table: dict[str, Any]) -> Recipe:
             if isinstance(section, dict):
                 table[stage] = {"eps_255": base["eps_255"], **section}
     try:
-        return typed.read(Recipe, table, "recipe")
+        return schema.read(Recipe, table, "recipe")
     except ValueError as error:
         raise RecipeError(f"{error}; mend the recipe or the --set") from error

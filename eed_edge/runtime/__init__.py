@@ -3,19 +3,19 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eed_edge.runtime.cascade import Prediction
-    from eed_edge.runtime.door import load
+    from eed_edge.runtime.engine.cascade import Prediction
+    from eed_edge.runtime.load import load
 
 __all__ = ["Prediction", "load"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from eed_edge.runtime.door import load
+        from eed_edge.runtime.load import load
 
         return load
     if name == "Prediction":
-        from eed_edge.runtime.cascade import Prediction
+        from eed_edge.runtime.engine.cascade import Prediction
 
         return Prediction
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

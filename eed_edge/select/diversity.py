@@ -3,9 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from eed_edge.arrays import Bools
 from eed_edge.errors import InputError
-
-Bools = NDArray[np.bool_]
 
 
 def robust_diversity(failed: Bools) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from eed_edge.arrays import Bools, Floats, Ints
 from eed_edge.errors import InputError, RecipeError, TrainingError
 from eed_edge.select.diversity import all_teams, team_diversities
 
@@ -19,10 +20,6 @@ MOST_CONSIDERED = 16
 """Teams double with every candidate: 65,519 of 16."""
 CHUNK = 2**23
 """Numbers held at once while team means are judged: 32 MiB of float32."""
-
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float32]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class _Field:
     teams: Bools  # (t, members)
     diversity: NDArray[np.float64]  # (t,)
     probs: Floats  # (members, n, k)
-    labels: Integers  # (n,)
+    labels: Ints  # (n,)
 
     def accuracy(self, among: NDArray[np.intp]) -> NDArray[np.float64]:
         return team_accuracies(self.probs, self.labels, self.teams[among])
@@ -60,9 +57,9 @@ def select(
     failed: Bools,
     *,
     probs: Floats,
-    labels: Integers,
-    params: Integers,
-    macs: Integers,
+    labels: Ints,
+    params: Ints,
+    macs: Ints,
     budget_params: float,
     budget_macs: float,
     rule: str,
@@ -108,7 +105,7 @@ def select(
     )
 
 
-def team_accuracies(probs: Floats, labels: Integers, teams: Bools) -> NDArray[np.float64]:
+def team_accuracies(probs: Floats, labels: Ints, teams: Bools) -> NDArray[np.float64]:
     """Share of images that the mean of each team gets right.
 
     Args:
@@ -147,7 +144,7 @@ def _considered(failed: Bools, member_gap: float) -> NDArray[np.intp]:
     return np.sort(good)
 
 
-def _affordable(params: Integers, macs: Integers, budget_params: float, budget_macs: float) -> Bools:
+def _affordable(params: Ints, macs: Ints, budget_params: float, budget_macs: float) -> Bools:
     """The teams that keep both budgets."""
     teams = all_teams(len(params))
     teams = teams[(teams @ params <= budget_params) & (teams @ macs <= budget_macs)]
@@ -195,7 +192,7 @@ def _best(field: _Field, among: NDArray[np.intp]) -> int:
     return int(among[field.accuracy(among).argmax()])
 
 
-def running_order(probs: Floats, labels: Integers) -> list[int]:
+def running_order(probs: Floats, labels: Ints) -> list[int]:
     """Greedy: each prefix is the one whose mean is most accurate; ties go to the better one alone.
 
     Args:
@@ -215,11 +212,11 @@ def running_order(probs: Floats, labels: Integers) -> list[int]:
     return prefix
 
 
-def _two(costs: Integers) -> str:
+def _two(costs: Ints) -> str:
     return f"{np.sort(costs)[:2].sum():,}"
 
 
-def _check(failed: Bools, probs: Floats, labels: Integers, params: Integers, macs: Integers) -> None:
+def _check(failed: Bools, probs: Floats, labels: Ints, params: Ints, macs: Ints) -> None:
     members, n = failed.shape if failed.ndim == 2 else (0, 0)
     expected = {"labels": (n,), "params": (members,), "macs": (members,)}
     for name, array in (("labels", labels), ("params", params), ("macs", macs)):

@@ -8,14 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eed_edge.recipe import Base, Data
-from eed_edge.train import batches, loop
-from eed_edge.train.batches import Images
-from eed_edge.train.deadline import Deadline
-from eed_edge.train.distributed import ALONE, Processes
-from eed_edge.train.judging import JUDGE_BATCH, judge
-from eed_edge.train.loop import Fitted, Watch
-from eed_edge.train.nets import Classifier
+from eed_edge.train import loop
+from eed_edge.train.data import batches
+from eed_edge.train.data.batches import Images
+from eed_edge.train.loop import Fitted
+from eed_edge.train.networks.build import Classifier
 from eed_edge.train.state import copied
+from eed_edge.train.system.distributed import ALONE, Processes
+from eed_edge.train.system.epoch_log import Watch
+from eed_edge.train.system.time_limit import Deadline
+from eed_edge.train.validation import JUDGE_BATCH, judge
 
 
 def fit(

@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable
 
-from eed_edge.train import interruption
-from eed_edge.train.deadline import Deadline, Paused
-from eed_edge.train.distributed import ALONE, Processes
-from eed_edge.train.interruption import Interrupted
+from eed_edge.train.system import interruption
+from eed_edge.train.system.distributed import ALONE, Processes
+from eed_edge.train.system.interruption import Interrupted
+from eed_edge.train.system.time_limit import Deadline, Paused
 
 EVERY_S = 300.0
 """Inside an epoch."""

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from eed_edge.recipe import Data, Joint
 from eed_edge.train import loop, losses
-from eed_edge.train.batches import Images
-from eed_edge.train.deadline import Deadline
-from eed_edge.train.distributed import ALONE, Processes
-from eed_edge.train.ensemble import ACTIVATIONS, Ensemble, recorded_activations
-from eed_edge.train.loop import Fitted, Watch
+from eed_edge.train.data.batches import Images
+from eed_edge.train.loop import Fitted
+from eed_edge.train.networks.ensemble import ACTIVATIONS, Ensemble, recorded_activations
+from eed_edge.train.system.distributed import ALONE, Processes
+from eed_edge.train.system.epoch_log import Watch
+from eed_edge.train.system.time_limit import Deadline
 
 log = logging.getLogger(__name__)
 

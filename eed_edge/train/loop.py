@@ -16,16 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eed_edge.attacks import l_inf
 from eed_edge.errors import TrainingError
 from eed_edge.recipe import Data, Training
-from eed_edge.train import attacks, batches
-from eed_edge.train.batches import Images
 from eed_edge.train.checkpointing import Checkpointing
-from eed_edge.train.deadline import Deadline
-from eed_edge.train.devices import mixed_precision
-from eed_edge.train.distributed import ALONE, Processes
-from eed_edge.train.interruption import Interrupted, deferred, let_through
-from eed_edge.train.judging import collapsed, judge, merit, out_of_patience
+from eed_edge.train.data import batches
+from eed_edge.train.data.batches import Images
 from eed_edge.train.state import (
     State,
     begin,
@@ -37,11 +33,20 @@ from eed_edge.train.state import (
     set_random_state,
     temporary_weights,
 )
+from eed_edge.train.system.devices import mixed_precision
+from eed_edge.train.system.distributed import ALONE, Processes
+from eed_edge.train.system.epoch_log import Watch
+from eed_edge.train.system.interruption import Interrupted, deferred, let_through
+from eed_edge.train.system.time_limit import Deadline
+from eed_edge.train.validation import (
+    collapsed,
+    judge,
+    merit,
+    out_of_patience,
+)
 
 Loss = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
 """``loss(net, clean, attacked, labels)``: a scalar."""
-Watch = Callable[[dict[str, Any]], None]
-"""Called with a record after each batch (``batch``, ``batches``) and each epoch (``attacked``, …)."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +236,7 @@ def one_epoch(
         for group in optimiser.param_groups:
             group["lr"] = cfg.lr * schedule(cfg, progress)
         with mixed_precision(device):
-            attacked = attacks.craft(
+            attacked = l_inf.craft(
                 net, images, labels, attack=attack, cfg=cfg, generator=generator, progress=progress
             )
             value = loss(net, images, attacked, labels)

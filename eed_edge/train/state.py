@@ -12,8 +12,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from eed_edge.errors import CheckpointError
 from eed_edge.recipe import Training
-from eed_edge.train import checkpoint
-from eed_edge.train.distributed import ALONE, Processes
+from eed_edge.train.networks import checkpoint
+from eed_edge.train.system.distributed import ALONE, Processes
 
 RECORDED = ("epoch", "batch", "step", "attack", "history", "trained_s")
 """Fields of ``State`` that a checkpoint keeps as JSON; the others are tensors."""

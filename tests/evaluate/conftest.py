@@ -7,16 +7,16 @@ import pytest
 import torch
 
 import eed_edge
-from eed_edge.evaluate.defences import Defences
-from eed_edge.train import data
-from eed_edge.train.batches import Images
-from eed_edge.train.run import open_run
+from eed_edge.evaluate.models_compared import Defences
+from eed_edge.train.data import splits
+from eed_edge.train.data.batches import Images
+from eed_edge.train.run_folder import open_run
 from tests.conftest import Flow
 
 
 @pytest.fixture(scope="session")
 def images_of_test(flow: Flow) -> Images:
-    test = data.for_recipe(open_run(flow.run).recipe, None).test
+    test = splits.for_recipe(open_run(flow.run).recipe, None).test
     return Images(torch.from_numpy(test.images[:80].copy()), torch.from_numpy(test.labels[:80].copy()))
 
 

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from eed_edge.evaluate import adaptive, attacks, results
+from eed_edge.evaluate import accuracy, attacks
+from eed_edge.evaluate.adaptive import soft_gates
 from eed_edge.evaluate.attacks import Threat
-from eed_edge.evaluate.defences import Defences
-from eed_edge.evaluate.suite import jobs, run_batch, suite
+from eed_edge.evaluate.models_compared import Defences
+from eed_edge.evaluate.suites import jobs, run_batch, suite
 from eed_edge.manifest import Agreement, Confidence, GateParameters, GateSpec, Geometric
-from eed_edge.runtime import gating
-from eed_edge.train.ensemble import Ensemble
+from eed_edge.runtime.gates import batch_rules
+from eed_edge.train.networks.ensemble import Ensemble
 from tests.evaluate.linear import classifier, exact_linf
 
 SIZE = (1, 12, 12)
@@ -39,7 +40,7 @@ class Rule:
         with torch.no_grad():
             probs = self.members.each(torch.from_numpy(images)).softmax(2).numpy()
         gate = self.manifest.gate
-        return gating.replay(
+        return batch_rules.replay(
             probs, gate.rule, gate.parameters_of(gate.rule), max_submodels=gate.max_submodels
         )
 
@@ -48,10 +49,10 @@ class Rule:
 @pytest.mark.parametrize("cap", [None, 2])
 def test_a_very_sharp_smooth_gate_is_the_rule_itself(rule, cap, monkeypatch):
     for name in ("SHARPNESS", "VOTE_SHARPNESS"):
-        monkeypatch.setattr(adaptive, name, 1e5)
+        monkeypatch.setattr(soft_gates, name, 1e5)
     team, gate, images = ensemble(4), replace(GATE, rule=rule, max_submodels=cap), pictures(60)
     with torch.no_grad():
-        smooth = adaptive.SmoothGate(team, gate)(images).exp().numpy()
+        smooth = soft_gates.SmoothGate(team, gate)(images).exp().numpy()
     hard = Rule(team, gate)(images.numpy())
     if (rule, cap) != ("agreement", 2):  # which is asked from the second on
         assert len(set(hard.submodels_used.tolist())) > 1
@@ -62,7 +63,7 @@ def test_a_very_sharp_smooth_gate_is_the_rule_itself(rule, cap, monkeypatch):
 def test_the_smooth_gate_gives_probabilities_and_gradients_of_every_member(rule):
     images = pictures(5).requires_grad_(True)
     team = ensemble(3)
-    log_probs = adaptive.SmoothGate(team, replace(GATE, rule=rule))(images)
+    log_probs = soft_gates.SmoothGate(team, replace(GATE, rule=rule))(images)
     torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(5))
     log_probs[:, 0].sum().backward()
     assert all(member[1].weight.grad.abs().sum() > 0 for member in team.members)
@@ -76,7 +77,7 @@ def test_reweighting_fools_the_mean_where_the_ball_reaches_over_the_tie():
     distance = exact_linf(team.members[0], images, labels)
     eps = distance.quantile(0.6).item()
     attacked, again = (
-        adaptive.reweighted(
+        soft_gates.reweighted(
             team, images, labels, eps=eps, steps=50, generator=torch.Generator().manual_seed(0)
         )
         for _ in range(2)
@@ -92,7 +93,7 @@ def test_a_member_far_beyond_the_tie_has_next_to_no_weight():
     sure, near = classifier(2, SIZE, seed=0), classifier(2, SIZE, seed=1)
     sure[1].bias.data += torch.tensor([100.0, 0.0])
     given = pictures(60)[near(pictures(60)).argmax(1) == 0]
-    attacked = adaptive.reweighted(
+    attacked = soft_gates.reweighted(
         Ensemble([sure, near]).eval(),
         given,
         torch.zeros(len(given), dtype=torch.long),
@@ -136,6 +137,6 @@ def test_a_gate_that_hides_its_gradients_fools_autoattack_but_not_the_adaptive_e
     outcomes = run_batch(
         todo, defences, images, labels, threat=Threat(eps, 0), folder=tmp_path, step=lambda name: None
     )
-    ours = results.adaptive(outcomes, todo)
+    ours = accuracy.adaptive(outcomes, todo)
     assert by_autoattack > ours["dynamic"]
     assert ours["dynamic"] == pytest.approx((distance >= eps).float().mean().item())

@@ -5,7 +5,7 @@ import torch
 
 from eed_edge.evaluate import attacks
 from eed_edge.evaluate.attacks import Threat
-from eed_edge.train import nets
+from eed_edge.train.networks import build
 from tests.evaluate.linear import classifier, exact_l2, exact_linf
 
 SIZE = (1, 6, 6)
@@ -72,7 +72,7 @@ def test_deepfool_fools_a_linear_classifier_just_where_its_l2_ball_reaches(class
 )
 def test_channels_last_colour_images_through_convolutions_are_attacked_as_any(attack, monkeypatch):
     monkeypatch.setattr(attacks, "AUTOATTACK_STEPS", 4)
-    net = nets.build("resnet18", classes=5, channels=3, width=4).eval()
+    net = build.build("resnet18", classes=5, channels=3, width=4).eval()
     images = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         labels = net(images).argmax(1)

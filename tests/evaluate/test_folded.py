@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from eed_edge.evaluate.defences import folded
-from eed_edge.train import nets
+from eed_edge.evaluate.models_compared import folded
+from eed_edge.train.networks import build
 
 
 class Choosing(nn.Module):
@@ -19,7 +19,7 @@ class Choosing(nn.Module):
 
 
 def test_folded_networks_answer_and_steer_attacks_as_before():
-    net = nets.build("resnet18", classes=10, channels=3, width=8)
+    net = build.build("resnet18", classes=10, channels=3, width=8)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)

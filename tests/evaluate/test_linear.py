@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eed_edge.train import attacks
+from eed_edge.attacks import l_inf
 from tests.evaluate import linear
 
 SIZE = (3, 4, 4)
@@ -25,7 +25,7 @@ def test_pgd_succeeds_exactly_where_the_ball_reaches_another_class(classes, marg
     distance = linear.exact_linf(net, images, labels)
     eps = float(distance.median())
     assert 0.003 < eps < 0.3
-    attacked = attacks.pgd(
+    attacked = l_inf.pgd(
         net, images, labels, eps=eps, step=eps / 4, steps=20, generator=torch.Generator().manual_seed(seed)
     )
     fooled = net(attacked).argmax(1) != labels

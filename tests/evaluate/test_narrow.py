@@ -15,15 +15,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from eed_edge.errors import CheckpointError, InputError
-from eed_edge.evaluate import budget, equal_latency, narrow
+from eed_edge.evaluate.baselines import latency_match, narrow_network, training_cost
 from eed_edge.prune.groups import analyse, count
 from eed_edge.recipe import Base, Data
-from eed_edge.train import checkpoint, checkpointing, data, loop, nets
-from eed_edge.train.batches import Images
+from eed_edge.train import checkpointing, loop
 from eed_edge.train.checkpointing import Checkpointing
-from eed_edge.train.deadline import Deadline
-from eed_edge.train.run import open_run
+from eed_edge.train.data import splits
+from eed_edge.train.data.batches import Images
+from eed_edge.train.networks import build, checkpoint
+from eed_edge.train.run_folder import open_run
 from eed_edge.train.state import begin
+from eed_edge.train.system.time_limit import Deadline
 from tests.conftest import Flow, call
 
 IMAGE = torch.rand(1, 3, 8, 8)
@@ -31,14 +33,14 @@ IMAGE = torch.rand(1, 3, 8, 8)
 
 @pytest.fixture(scope="module")
 def dense():
-    return nets.build("resnet18", classes=4, channels=3, width=16).eval()
+    return build.build("resnet18", classes=4, channels=3, width=16).eval()
 
 
 @pytest.fixture(scope="module")
 def choices(dense):
     """Every narrower copy: its widths and its multiply-accumulates."""
-    found = equal_latency.narrower(analyse(dense, IMAGE)[0], round_to=8)
-    return [(widths, count(equal_latency.fresh(dense, widths, IMAGE, seed=0), IMAGE)[1]) for widths in found]
+    found = latency_match.narrower(analyse(dense, IMAGE)[0], round_to=8)
+    return [(widths, count(latency_match.fresh(dense, widths, IMAGE, seed=0), IMAGE)[1]) for widths in found]
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +63,8 @@ def test_narrower_copies_grow_from_eight_channels_a_layer_to_the_whole_network(d
 def test_fresh_weights_are_those_of_a_new_network_of_that_width(dense):
     structure, _ = analyse(dense, IMAGE)
     half = {group.root: group.channels // 2 for group in structure.groups}
-    net = equal_latency.fresh(dense, half, IMAGE, seed=3)
-    plain = nets.build("resnet18", classes=4, channels=3, width=8).state_dict()
+    net = latency_match.fresh(dense, half, IMAGE, seed=3)
+    plain = build.build("resnet18", classes=4, channels=3, width=8).state_dict()
     for name, tensor in net.state_dict().items():
         assert tensor.shape == plain[name].shape
         if tensor.dim() == 4 and tensor.numel() > 1000:
@@ -72,8 +74,8 @@ def test_fresh_weights_are_those_of_a_new_network_of_that_width(dense):
 @pytest.mark.parametrize("share", [0.03, 0.1, 0.3, 0.55, 0.9, 2.0])
 def test_the_largest_network_within_the_latency_is_found(dense, choices, monkeypatch, share):
     """Time stands still here: a network takes as many milliseconds as it has multiply-accumulates."""
-    monkeypatch.setattr(equal_latency, "to_onnx", lambda net, image: count(net, image)[1])
-    monkeypatch.setattr(equal_latency, "_call", lambda macs, images: macs)
+    monkeypatch.setattr(latency_match, "to_onnx", lambda net, image: count(net, image)[1])
+    monkeypatch.setattr(latency_match, "_call", lambda macs, images: macs)
     target = share * count(dense, IMAGE)[1]
 
     def timed(calls, *, items, repeats):
@@ -82,8 +84,8 @@ def test_the_largest_network_within_the_latency_is_found(dense, choices, monkeyp
             for name, call in calls.items()
         }
 
-    monkeypatch.setattr(equal_latency, "interleaved", timed)
-    found = equal_latency.widest_within(
+    monkeypatch.setattr(latency_match, "interleaved", timed)
+    found = latency_match.widest_within(
         dense, IMAGE.numpy(), dynamic=lambda images: None, mean_ms=None, round_to=8, seed=0
     )
     fitting = [choice for choice in choices if choice[1] <= target] or choices[:1]
@@ -92,7 +94,7 @@ def test_the_largest_network_within_the_latency_is_found(dense, choices, monkeyp
 
 def test_without_a_bundle_and_a_latency_there_is_nothing_to_equal(dense, tmp_path):
     with pytest.raises(InputError, match="give BUNDLE or --mean-ms"):
-        equal_latency.widest_within(dense, IMAGE.numpy(), dynamic=None, mean_ms=None, round_to=8, seed=0)
+        latency_match.widest_within(dense, IMAGE.numpy(), dynamic=None, mean_ms=None, round_to=8, seed=0)
     assert call("narrow", tmp_path).exit_code == 2
 
 
@@ -111,7 +113,7 @@ class Flops(TorchDispatchMode):
 @pytest.mark.parametrize("attack", ["n-fgsm", "pgd"])
 def test_counted_passes_are_the_work_that_torch_counts(attack):
     cfg = Base(attack=attack, steps=3, batch=8, epochs=1, averaging=0)
-    net = nets.build("vgg16", classes=4, channels=3, width=4)
+    net = build.build("vgg16", classes=4, channels=3, width=4)
     images = Images(torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8), torch.arange(16) % 4)
     optimiser, state = torch.optim.SGD(net.parameters(), 0.1), begin(net, cfg)
 
@@ -124,13 +126,13 @@ def test_counted_passes_are_the_work_that_torch_counts(attack):
             checkpoints=Checkpointing(lambda: None, deadline=Deadline()),
         )  # fmt: skip
     cost = count(net, torch.rand(1, 3, 32, 32))[1]
-    counted = budget.price(cfg, cost=cost, images=len(images))
+    counted = training_cost.price(cfg, cost=cost, images=len(images))
     assert flops.total / 2 == pytest.approx(counted, rel=0.05)
 
 
 def test_the_budget_is_what_every_stage_of_the_run_has_cost(flow: Flow):
     run = open_run(flow.run)
-    found = budget.spent(run)
+    found = training_cost.spent(run)
     base = count(run.base(), torch.zeros(1, 1, 8, 8))[1]
     # 156 training images: four batches of 32; each of two subsets has 97, a quarter shared: three batches
     assert found["base"] == 2 * 128 * 5 * base
@@ -148,15 +150,17 @@ def test_the_budget_is_what_every_stage_of_the_run_has_cost(flow: Flow):
 def test_a_budget_buys_whole_epochs_and_one_at_least():
     cfg = Base(batch=10, lr=0.3)
     for budget_macs, epochs in ((0, 1), (999, 1), (10_000, 2), (12_499, 2), (15_000, 3)):
-        bought = budget.bought(budget_macs, cfg, cost=10, images=109)  # 100 images × 5 passes × 10
+        bought = training_cost.bought(budget_macs, cfg, cost=10, images=109)  # 100 images × 5 passes × 10
         assert (bought.epochs, bought.lr) == (epochs, 0.3)
     finished = Base(batch=10, epochs=10, finish_epochs=2, steps=10)  # a fifth of the epochs costs 23 passes
-    assert budget.price(finished, cost=1, images=10) == 10 * (8 * 5 + 2 * 23)
+    assert training_cost.price(finished, cost=1, images=10) == 10 * (8 * 5 + 2 * 23)
     for epochs in range(1, 30):
-        whole = budget.price(budget.longer(finished, epochs), cost=10, images=100)
-        assert budget.bought(whole, finished, cost=10, images=100).epochs == epochs
-        assert budget.bought(whole - 1, finished, cost=10, images=100).epochs == max(1, epochs - 1)
-    assert budget.bought(46_000, Base(batch=10, attack="pgd", steps=10), cost=10, images=100).epochs == 2
+        whole = training_cost.price(training_cost.longer(finished, epochs), cost=10, images=100)
+        assert training_cost.bought(whole, finished, cost=10, images=100).epochs == epochs
+        assert training_cost.bought(whole - 1, finished, cost=10, images=100).epochs == max(1, epochs - 1)
+    assert (
+        training_cost.bought(46_000, Base(batch=10, attack="pgd", steps=10), cost=10, images=100).epochs == 2
+    )
 
 
 def test_narrow_leaves_weights_onnx_log_and_report(made, flow: Flow):
@@ -198,12 +202,12 @@ def test_narrow_reads_train_and_tune_only_and_goes_on_where_it_was_killed(
     run = shutil.copytree(flow.run, tmp_path / "run")
     shutil.copy(whole / "narrow.json", run)  # the same widths, whatever the clock says now
     monkeypatch.setattr(checkpointing, "AFTER_EPOCH_S", -1)
-    real = data.for_recipe
+    real = splits.for_recipe
 
     def without_test(recipe, root):
         return dataclasses.replace(real(recipe, root), read_test=lambda: pytest.fail("test was read"))
 
-    monkeypatch.setattr(data, "for_recipe", without_test)
+    monkeypatch.setattr(splits, "for_recipe", without_test)
     epochs = []
 
     def watch(row):
@@ -216,8 +220,8 @@ def test_narrow_reads_train_and_tune_only_and_goes_on_where_it_was_killed(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        narrow.train(open_run(run), flow.bundle, None, watch=kill)
-    narrow.train(open_run(run), flow.bundle, None, watch=watch)
+        narrow_network.train(open_run(run), flow.bundle, None, watch=kill)
+    narrow_network.train(open_run(run), flow.bundle, None, watch=watch)
     assert epochs == sorted(set(epochs))
     ours, theirs = (checkpoint.load(folder / "narrow.safetensors")[0] for folder in (run, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -228,21 +232,21 @@ def test_a_bundle_of_another_run_and_a_plan_for_another_team_are_refused(made, f
     plan = json.loads((run / "narrow.json").read_text())
     (run / "narrow.json").write_text(json.dumps({**plan, "team": "other"}))
     with pytest.raises(CheckpointError, match=r"made for another team; delete it and narrow\.\*"):
-        narrow.train(open_run(run), flow.bundle, None, watch=lambda row: None)
+        narrow_network.train(open_run(run), flow.bundle, None, watch=lambda row: None)
     (run / "narrow.json").write_text("{}")
     with pytest.raises(CheckpointError, match="is damaged"):
-        narrow.train(open_run(run), flow.bundle, None, watch=lambda row: None)
+        narrow_network.train(open_run(run), flow.bundle, None, watch=lambda row: None)
     member = run / "joint" / "member-0.safetensors"
     shutil.copy(run / "joint" / "member-1.safetensors", member)
     with pytest.raises(CheckpointError, match="was not exported from"):
-        narrow.train(open_run(run), flow.bundle, None, watch=lambda row: None)
+        narrow_network.train(open_run(run), flow.bundle, None, watch=lambda row: None)
 
 
 def test_without_a_record_of_the_joint_epochs_the_budget_is_unknown(flow: Flow, tmp_path: Path):
     run = shutil.copytree(flow.run, tmp_path / "run")
     (run / "log.jsonl").write_text("")
     with pytest.raises(CheckpointError, match=r"no record of its epochs.*give --epochs"):
-        budget.spent(open_run(run))
+        training_cost.spent(open_run(run))
     (run / "log.jsonl").unlink()
     with pytest.raises(CheckpointError, match="cannot be read"):
-        budget.spent(open_run(run))
+        training_cost.spent(open_run(run))

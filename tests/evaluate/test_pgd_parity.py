@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from eed_edge.train import attacks
+from eed_edge.attacks import l_inf
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import .* from the `scipy.ndimage` namespace")
 EPS, STEPS, SEEDS = 36 / 255, 20, 5
@@ -48,14 +48,14 @@ def test_success_rates_are_equal_within_the_noise_of_random_starts(net):
 
     def ours(seed):
         generator = torch.Generator().manual_seed(seed)
-        return attacks.pgd(net, images, labels, eps=EPS, step=EPS / 4, steps=STEPS, generator=generator)
+        return l_inf.pgd(net, images, labels, eps=EPS, step=EPS / 4, steps=STEPS, generator=generator)
 
     def fooled(attacked):
         assert (attacked - images).abs().max() <= EPS + 1e-6  # the same ball
         with torch.no_grad():
             return (net(attacked).argmax(1) != labels).numpy()
 
-    with torch.random.fork_rng(devices=[]), attacks.frozen(net):
+    with torch.random.fork_rng(devices=[]), l_inf.frozen(net):
         found = np.array([fooled(theirs(seed)) for seed in range(SEEDS)])  # (seeds, n)
         same_starts = np.array([fooled(ours(seed)) for seed in range(SEEDS)])
         other_starts = np.array([fooled(ours(100 + seed)) for seed in range(SEEDS)])

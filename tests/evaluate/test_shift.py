@@ -9,8 +9,14 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from eed_edge.errors import InputError
-from eed_edge.evaluate import shift
-from eed_edge.evaluate.corruptions import NO_CLASS, PARAMETERS, STRENGTHS, corrupt, of_no_class
+from eed_edge.evaluate.metrics import shift
+from eed_edge.evaluate.metrics.corruptions import (
+    NO_CLASS,
+    PARAMETERS,
+    STRENGTHS,
+    corrupt,
+    of_no_class,
+)
 
 
 def pictures(size, count=6, seed=0):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from eed_edge.evaluate import slowdown
-from eed_edge.evaluate.stop_rule import replayed
-from eed_edge.train import attacks
-from eed_edge.train.batches import Images
-from eed_edge.train.ensemble import Ensemble
+from eed_edge.attacks import l_inf
+from eed_edge.evaluate.adaptive import slowdown
+from eed_edge.evaluate.adaptive.stop_rule import replayed
+from eed_edge.train.data.batches import Images
+from eed_edge.train.networks.ensemble import Ensemble
 from tests.evaluate import linear
 
 SIZE = (3, 4, 4)
@@ -70,7 +70,7 @@ def test_more_members_run_than_on_clean_and_on_pgd_images(ensemble, images, rule
     stop = gate(rule, parameters)
     with torch.no_grad():
         labels = ensemble(images).argmax(1)
-    pgd = attacks.pgd(
+    pgd = l_inf.pgd(
         ensemble, images, labels, eps=0.1, step=0.025, steps=20, generator=torch.Generator().manual_seed(0)
     )
     clean, slowed = used(ensemble, images, stop), used(ensemble, attack(ensemble, images, stop), stop)
@@ -80,7 +80,7 @@ def test_more_members_run_than_on_clean_and_on_pgd_images(ensemble, images, rule
 
 def descend(ensemble, images, loss, rule, *, steps=20):
     generator = torch.Generator().manual_seed(0)
-    with attacks.frozen(ensemble):
+    with l_inf.frozen(ensemble):
         return slowdown._descend(ensemble, images, loss, gate=rule, eps=0.1, steps=steps, generator=generator)
 
 

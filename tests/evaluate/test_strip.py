@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eed_edge.evaluate import strip
+from eed_edge.evaluate import example_images
 
 SHAPES = {
     "strip_clean": (8, 8, 8, 1),
@@ -20,7 +20,7 @@ SHAPES = {
 
 def test_it_says_what_the_deployed_rule_and_its_members_say(defences, images_of_test):
     clean = images_of_test.images.float() / 255
-    found = strip.examples(defences, clean, 1 - clean, images_of_test.labels.numpy(), count=8)
+    found = example_images.examples(defences, clean, 1 - clean, images_of_test.labels.numpy(), count=8)
     assert {name: array.shape for name, array in found.items()} == SHAPES
     for kind in ("clean", "attacked"):
         images = np.ascontiguousarray(found[f"strip_{kind}"].transpose(0, 3, 1, 2))
@@ -46,4 +46,4 @@ def test_it_says_what_the_deployed_rule_and_its_members_say(defences, images_of_
 )
 def test_kinds_take_turns_and_wrong_images_only_fill_up(kinds, wanted):
     masks = [np.array([mark == "1" for mark in kind]) for kind in kinds]
-    assert strip._shared_out(masks, 4).tolist() == wanted
+    assert example_images._shared_out(masks, 4).tolist() == wanted

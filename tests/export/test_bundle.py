@@ -6,21 +6,21 @@ import torch
 
 import eed_edge
 from eed_edge.errors import CheckpointError, ExportError, InputError
-from eed_edge.export import bundle
+from eed_edge.export import write_bundle
 from eed_edge.recipe import Gate
-from eed_edge.train.data import Split
-from eed_edge.train.run import open_run
+from eed_edge.train.data.splits import Split
+from eed_edge.train.run_folder import open_run
 from tests.conftest import Flow, call
 
 
 def test_parity_is_checked_and_fails_on_other_weights(flow: Flow):
     ensemble = open_run(flow.run).ensemble()
     images = [torch.rand(8, 1, 8, 8)]
-    bundle.check_parity(flow.bundle, ensemble, images)
+    write_bundle.check_parity(flow.bundle, ensemble, images)
     with torch.no_grad():
         next(ensemble.members[0].parameters()).add_(0.05)
     with pytest.raises(ExportError, match=r"submodel-0.onnx: logits differ from torch"):
-        bundle.check_parity(flow.bundle, ensemble, images)
+        write_bundle.check_parity(flow.bundle, ensemble, images)
 
 
 def test_a_folder_that_is_no_bundle_is_not_replaced(flow: Flow, tmp_path):
@@ -36,18 +36,18 @@ def test_a_folder_that_is_no_bundle_is_not_replaced(flow: Flow, tmp_path):
 )
 def test_a_cap_that_is_none_is_refused_before_any_work(tmp_path, cap):
     with pytest.raises(InputError, match=f"^expected {next(iter(cap))}, a .*number"):
-        bundle.write(None, tmp_path / "bundle", **cap)
+        write_bundle.write(None, tmp_path / "bundle", **cap)
 
 
 def test_a_run_without_joint_training_is_told(flow: Flow, tmp_path):
     (tmp_path / "run.json").write_bytes((flow.run / "run.json").read_bytes())
     with pytest.raises(CheckpointError, match="joint training has not finished"):
-        bundle.write(open_run(tmp_path), tmp_path / "bundle")
+        write_bundle.write(open_run(tmp_path), tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
 
 def test_golden_images_can_be_synthetic_and_still_check(flow: Flow, tmp_path):
-    made = bundle.write(open_run(flow.run), tmp_path / "bundle", golden="synthetic")
+    made = write_bundle.write(open_run(flow.run), tmp_path / "bundle", golden="synthetic")
     with np.load(tmp_path / "bundle" / "golden.npz") as golden, np.load(flow.run / "calib.npz") as calib:
         assert not np.isin(np.round(golden["images"] * 255), calib["images"][:16] * 1.0).all()
     assert call("check", tmp_path / "bundle").exit_code == 0
@@ -57,8 +57,8 @@ def test_golden_images_can_be_synthetic_and_still_check(flow: Flow, tmp_path):
 def test_each_attacked_set_is_made_against_its_prefix(flow: Flow):
     run = open_run(flow.run)
     ensemble, calib = run.ensemble(), run.calib()
-    images = bundle.Images(torch.from_numpy(calib.images.copy()), torch.from_numpy(calib.labels))
-    attacked = bundle.attack_prefixes(ensemble, images, run)
+    images = write_bundle.Images(torch.from_numpy(calib.images.copy()), torch.from_numpy(calib.labels))
+    attacked = write_bundle.attack_prefixes(ensemble, images, run)
     assert len(attacked) == len(ensemble.members)
     clean = images.images / 255
     for t, part in enumerate(attacked, start=1):
@@ -137,9 +137,9 @@ def test_any_rule_and_drop_may_be_exported_from_one_run(flow: Flow, tmp_path, ru
     assert call("check", tmp_path / "bundle").exit_code == 0
 
 
-@pytest.mark.parametrize(("guarantee", "wanted"), [(False, bundle.CALIB_IMAGES), (True, 1200)])
+@pytest.mark.parametrize(("guarantee", "wanted"), [(False, write_bundle.CALIB_IMAGES), (True, 1200)])
 def test_a_guarantee_is_sought_on_every_calib_image(guarantee, wanted):
     calib = Split(np.zeros((1200, 1, 2, 2), np.uint8), np.arange(1200))
-    images = bundle.calib_images(calib, Gate(guarantee=guarantee))
+    images = write_bundle.calib_images(calib, Gate(guarantee=guarantee))
     assert images.labels.tolist() == list(range(wanted))
     assert images.images.shape == (wanted, 1, 2, 2)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from eed_edge.export import calibrate as calibration
-from eed_edge.export.calibrate import Answers, calibrate
+from eed_edge.export import calibration
+from eed_edge.export.calibration import Answers, calibrate
 from eed_edge.recipe import Gate
-from eed_edge.runtime.gating import replay
+from eed_edge.runtime.gates.batch_rules import replay
 
 
 def answers(images: int = 400, members: int = 3, seed: int = 0, skill: float = 2.0) -> Answers:

@@ -13,11 +13,11 @@ import eed_edge
 from eed_edge import manifest as contract
 from eed_edge.errors import BundleError, InferenceError, InputError
 from eed_edge.export.cascade_graph import to_cascade
-from eed_edge.export.graph import to_onnx
-from eed_edge.runtime import benchmark
-from eed_edge.runtime.gating import replay
-from eed_edge.runtime.single_file import load_file
-from eed_edge.train import nets
+from eed_edge.export.network_graph import to_onnx
+from eed_edge.runtime.bundle.single_file import load_file
+from eed_edge.runtime.gates.batch_rules import replay
+from eed_edge.runtime.measure import benchmark
+from eed_edge.train.networks import build
 from tests.conftest import call
 from tests.runtime.conftest import Tiny, as_images, cascade_that_says, models_that_say
 from tests.runtime.tiny_onnx import (
@@ -39,7 +39,7 @@ def models() -> list[bytes]:
     """Members that are sure of some images and not of others."""
     made = []
     for seed in range(MEMBERS):
-        net = nets.build("resnet18", classes=CLASSES, channels=3, width=4, seed=seed)
+        net = build.build("resnet18", classes=CLASSES, channels=3, width=4, seed=seed)
         net.body.classify.weight.data.mul_(80)
         with torch.no_grad():
             for _ in range(20):

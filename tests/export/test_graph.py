@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from eed_edge.errors import ExportError
-from eed_edge.export.graph import OPSET, to_onnx
-from eed_edge.train import nets
+from eed_edge.export.network_graph import OPSET, to_onnx
+from eed_edge.train.networks import build
 
 
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
-    made = nets.build("vgg16", classes=4, channels=3, width=4).eval()
+    made = build.build("vgg16", classes=4, channels=3, width=4).eval()
     made.normalise.mean.fill_(0.4)
     return made
 

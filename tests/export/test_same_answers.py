@@ -13,8 +13,8 @@ from torch import nn
 import eed_edge
 from eed_edge import manifest as contract
 from eed_edge.export.cascade_graph import to_cascade
-from eed_edge.export.graph import to_onnx
-from eed_edge.runtime.ties import near_ties
+from eed_edge.export.network_graph import to_onnx
+from eed_edge.runtime.gates.margins import near_ties
 from tests.runtime.conftest import make_manifest, npz
 
 IMAGES = load_digits().images[:, None].astype(np.float32) / 16  # 1,797 real images

@@ -71,7 +71,7 @@ def keep(run: Path, name: str, to: Path) -> None:
 
 def make_networks(folder: Path) -> None:
     """A pruned network of each kind that the package has itself, and its answers."""
-    from eed_edge.train.checkpoint import load_net
+    from eed_edge.train.networks.checkpoint import load_net
 
     folder.mkdir()
     images = make_answers.shown()[:4]

@@ -8,7 +8,7 @@ import numpy as np
 def of_run(run: Path, bundle: Path, path: Path) -> None:
     """What every network and the bundle say of the test images."""
     import eed_edge
-    from eed_edge.train.run import open_run
+    from eed_edge.train.run_folder import open_run
 
     images, opened = shown(), open_run(run)
     answer = eed_edge.load(bundle)(images)

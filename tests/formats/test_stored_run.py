@@ -114,7 +114,7 @@ def test_selection_and_joint_json_have_these_keys():
 
 @pytest.mark.parametrize(("arch", "size"), [("resnet18", 8), ("vgg16", 32)])
 def test_a_stored_pruned_network_of_each_kind_gives_its_stored_logits(arch, size):
-    from eed_edge.train.checkpoint import load_net
+    from eed_edge.train.networks.checkpoint import load_net
 
     with np.load(STORED / "networks" / "answers.npz") as arrays:
         images, wanted = arrays["images"], arrays[arch]

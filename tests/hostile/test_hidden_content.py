@@ -8,8 +8,8 @@ import pytest
 
 import eed_edge
 from eed_edge.errors import BundleError
-from eed_edge.runtime.onnx_scan import inspect
-from eed_edge.runtime.session import open_session
+from eed_edge.runtime.bundle.onnx_scan import inspect
+from eed_edge.runtime.engine.session import open_session
 from tests.hostile.onnx_files import (
     DECOY,
     FIVE_BYTE_TAGS,

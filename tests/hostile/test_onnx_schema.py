@@ -2,8 +2,14 @@ import onnx
 import pytest
 
 from eed_edge.errors import BundleError
-from eed_edge.runtime.onnx_scan import inspect
-from eed_edge.runtime.onnx_schema import ENUMS, FIELDS, REFUSED, WIRE_TYPES, Field
+from eed_edge.runtime.bundle.onnx_scan import inspect
+from eed_edge.runtime.bundle.onnx_schema import (
+    ENUMS,
+    FIELDS,
+    REFUSED,
+    WIRE_TYPES,
+    Field,
+)
 from tests.hostile.onnx_files import SOUND
 from tests.hostile.onnx_parsers import parse_in_python
 

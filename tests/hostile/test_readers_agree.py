@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eed_edge.errors import BundleError
-from eed_edge.runtime.onnx_scan import STANDARD_DOMAINS, inspect
+from eed_edge.runtime.bundle.onnx_scan import STANDARD_DOMAINS, inspect
 from tests.hostile.onnx_files import SOUND, hidden
 from tests.hostile.onnx_mutations import flat, put_together, take_apart
 from tests.hostile.onnx_parsers import cpp_checker_parses, parse_in_cpp, parse_in_python, view

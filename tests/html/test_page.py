@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from eed_edge.errors import InputError
+from eed_edge.html.inputs import gather
 from eed_edge.html.page import PARTS, render
-from eed_edge.html.sources import gather
 from tests.html import sample
 from tests.html.page_reader import Page, read
 

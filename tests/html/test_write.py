@@ -10,7 +10,7 @@ import pytest
 
 from eed_edge import html
 from eed_edge.errors import InputError, StorageError
-from eed_edge.train.run import open_run
+from eed_edge.train.run_folder import open_run
 from tests.conftest import Flow, call
 from tests.html import sample
 
@@ -85,7 +85,7 @@ def test_without_a_report_the_commands_that_make_one_are_named(tmp_path):
 
 
 def test_the_page_is_made_without_torch_and_onnxruntime():
-    code = "import eed_edge.html.page, eed_edge.html.sources, sys; print(*sys.modules)"
+    code = "import eed_edge.html.page, eed_edge.html.inputs, sys; print(*sys.modules)"
     found = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split()
     assert not {"torch", "onnxruntime", "matplotlib.pyplot"} & set(found)
 

@@ -10,9 +10,9 @@ from eed_edge.prune import pool
 from eed_edge.prune.groups import analyse
 from eed_edge.prune.importance import SCORES
 from eed_edge.recipe import Pool, Recipe, from_dict
-from eed_edge.train import nets
-from eed_edge.train.batches import Images
-from eed_edge.train.nets import Classifier
+from eed_edge.train.data.batches import Images
+from eed_edge.train.networks import build
+from eed_edge.train.networks.build import Classifier
 
 
 def subsets(score: int, n: int = 1000) -> list[set[int]]:
@@ -66,7 +66,7 @@ def test_a_network_that_cannot_be_pruned_is_told_before_training():
 
 
 def test_a_budget_that_no_two_members_meet_is_told_before_training():
-    net = nets.build("resnet18", classes=4, channels=3, width=32).body
+    net = build.build("resnet18", classes=4, channels=3, width=32).body
     fails(net, "two members of .* do not fit into a team", member_share=0.9, sparsity=0.5)
 
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from eed_edge.errors import CheckpointError, NetworkError
-from eed_edge.prune import pruning, scores
+from eed_edge.prune import removal, score_search
 from eed_edge.prune.groups import analyse, count
-from eed_edge.prune.pruning import Budget
-from eed_edge.prune.scores import Choice
+from eed_edge.prune.removal import Budget
+from eed_edge.prune.score_search import Choice
 from eed_edge.recipe import Data, Pool, Scores
-from eed_edge.train import checkpoint, nets
-from eed_edge.train.batches import Images
-from eed_edge.train.interruption import Interrupted, handled
+from eed_edge.train.data.batches import Images
+from eed_edge.train.networks import build, checkpoint
+from eed_edge.train.system.interruption import Interrupted, handled
 
 IMAGE = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 ARCHITECTURES = ["resnet18", "vgg16"]
@@ -26,7 +26,7 @@ ARCHITECTURES = ["resnet18", "vgg16"]
 
 def network(arch: str, width: int = 16) -> nn.Module:
     """With batch-norm values as after training, so that wrong channels show."""
-    net = nets.build(arch, classes=4, channels=3, width=width, seed=2)
+    net = build.build(arch, classes=4, channels=3, width=width, seed=2)
     generator = torch.Generator().manual_seed(3)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -50,13 +50,13 @@ def test_the_cost_model_equals_a_real_count_before_and_after_pruning(arch):
     structure, _ = analyse(net, IMAGE[:1])
     assert structure.cost({g.root: 1.0 for g in structure.groups}) == count(net, IMAGE[:1])
     chosen = {g.root: max(3, g.channels // (i % 4 + 1)) for i, g in enumerate(structure.groups)}
-    small = pruning.prune(net, random_choice(structure), IMAGE[:1], chosen)
+    small = removal.prune(net, random_choice(structure), IMAGE[:1], chosen)
     kept = {g.root: chosen[g.root] / g.channels for g in structure.groups}
     assert structure.cost(kept) == pytest.approx(count(small, IMAGE[:1]), rel=1e-9)
 
 
 def test_macs_of_resnet18_are_those_of_the_literature():
-    net = nets.build("resnet18", classes=10, channels=3, width=64)
+    net = build.build("resnet18", classes=10, channels=3, width=64)
     assert count(net, IMAGE[:1])[1] / 1e6 == pytest.approx(555.4, abs=1.5)
 
 
@@ -71,9 +71,9 @@ def test_the_pruned_network_answers_as_the_network_with_these_channels_masked(ar
         for root, score in choice.scores.items()
     }
     with torch.no_grad():
-        with scores.masked(net, structure, masks):
+        with score_search.masked(net, structure, masks):
             masked = net(IMAGE)
-        pruned = pruning.prune(net, choice, IMAGE[:1], chosen).eval()(IMAGE)
+        pruned = removal.prune(net, choice, IMAGE[:1], chosen).eval()(IMAGE)
     torch.testing.assert_close(pruned, masked, rtol=1e-4, atol=1e-5)
 
 
@@ -81,7 +81,7 @@ def test_pruning_leaves_the_base_unchanged():
     net = network("resnet18")
     before = copy.deepcopy(net.state_dict())
     structure, _ = analyse(net, IMAGE[:1])
-    pruning.prune(net, random_choice(structure), IMAGE[:1], {g.root: 8 for g in structure.groups})
+    removal.prune(net, random_choice(structure), IMAGE[:1], {g.root: 8 for g in structure.groups})
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
@@ -97,7 +97,7 @@ WHOLE = STRUCTURE.cost({g.root: 1.0 for g in STRUCTURE.groups})
 def test_widths_are_multiples_of_eight_and_use_the_budget_without_exceeding_it(shares, budget):
     kept = {g.root: share for g, share in zip(STRUCTURE.groups, shares, strict=True)}
     limit = Budget(budget * WHOLE[0], budget * WHOLE[1])
-    chosen = pruning.widths(STRUCTURE, kept, limit, round_to=8)
+    chosen = removal.widths(STRUCTURE, kept, limit, round_to=8)
     whole = {g.root: g.channels for g in STRUCTURE.groups}
     assert all(width % 8 == 0 and 8 <= width <= whole[root] for root, width in chosen.items())
 
@@ -116,10 +116,10 @@ def test_a_branch_whose_share_rounds_to_nothing_goes_as_a_whole_and_the_rest_ans
     structure, _ = analyse(net, IMAGE[:1])
     kept = {g.root: 0.1 if g.branch in ("body.blocks.1", "body.blocks.4") else 1.0 for g in structure.groups}
     without = structure.cost({root: float(share == 1) for root, share in kept.items()})
-    chosen = pruning.widths(structure, kept, Budget(*without), round_to=16, branches=True)
+    chosen = removal.widths(structure, kept, Budget(*without), round_to=16, branches=True)
     gone = {root for root, width in chosen.items() if not width}
     assert gone == {"body.blocks.1.conv1", "body.blocks.4.conv1"}
-    small = pruning.prune(net, random_choice(structure), IMAGE[:1], chosen).eval()
+    small = removal.prune(net, random_choice(structure), IMAGE[:1], chosen).eval()
 
     features = net.body.stem(net.normalise(IMAGE))
     for i, block in enumerate(net.body.blocks):
@@ -139,14 +139,14 @@ def test_branches_stay_unless_they_may_go_and_only_branches_may():
     kept = {g.root: 0.1 for g in structure.groups}
     whole = structure.cost({g.root: 1.0 for g in structure.groups})
     limit = Budget(0.25 * whole[0], 0.25 * whole[1])
-    stay = pruning.widths(structure, kept, limit, round_to=8)
-    may = pruning.widths(structure, kept, limit, round_to=16, branches=True)
+    stay = removal.widths(structure, kept, limit, round_to=8)
+    may = removal.widths(structure, kept, limit, round_to=16, branches=True)
     assert all(width >= 8 for width in stay.values())
     assert 0 in may.values()
     assert all(width % 16 == 0 for width in may.values())
     assert all(may[g.root] for g in structure.groups if not g.branch)
     with pytest.raises(NetworkError, match="removable branch"):
-        pruning.prune(network("resnet18"), random_choice(structure), IMAGE[:1], {"body.stem.0": 0})
+        removal.prune(network("resnet18"), random_choice(structure), IMAGE[:1], {"body.stem.0": 0})
 
 
 def _shares(chosen):
@@ -158,7 +158,7 @@ def test_a_base_whose_widths_are_no_multiples_of_eight_keeps_whole_or_rounds_and
     caplog.set_level("INFO")
     structure, _ = analyse(network("resnet18", 12), IMAGE[:1])
     whole = structure.cost({g.root: 1.0 for g in structure.groups})
-    chosen = pruning.widths(
+    chosen = removal.widths(
         structure, {g.root: 0.5 for g in structure.groups}, Budget(0.5 * whole[0], 0.5 * whole[1]), round_to=8
     )
     channels = {g.root: g.channels for g in structure.groups}
@@ -168,13 +168,13 @@ def test_a_base_whose_widths_are_no_multiples_of_eight_keeps_whole_or_rounds_and
 
 def test_a_budget_below_the_smallest_widths_is_refused():
     with pytest.raises(NetworkError, match=r"with the smallest widths it has .* raise prune.member_share"):
-        pruning.widths(STRUCTURE, {g.root: 0.5 for g in STRUCTURE.groups}, Budget(1e4, 1e4), round_to=8)
+        removal.widths(STRUCTURE, {g.root: 0.5 for g in STRUCTURE.groups}, Budget(1e4, 1e4), round_to=8)
 
 
 def test_recalibration_gives_the_statistics_of_the_images():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     images = torch.randint(0, 256, (64, 3, 8, 8), dtype=torch.uint8)
-    pruning.recalibrate(net, Images(images, torch.zeros(64)), batch=16)
+    removal.recalibrate(net, Images(images, torch.zeros(64)), batch=16)
     features = net[0](images.float() / 255).transpose(0, 1).flatten(1)
     torch.testing.assert_close(net[1].running_mean, features.mean(1).detach(), rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(net[1].running_var, features.var(1).detach(), rtol=0.05, atol=1e-3)
@@ -184,7 +184,7 @@ def test_recalibration_gives_the_statistics_of_the_images():
 def search(net, structure, train: Images, start: Choice, rest=None, **changes) -> Choice:
     cfg = Scores(**{"epochs": 6, "lr": 0.05, "phi": 2.0, **changes})
     attack = Pool(batch=16, eps_255=8.0)
-    return scores.optimise(
+    return score_search.optimise(
         net, structure, start, train,
         cfg=cfg, attack=attack, augment=Data(flip=False, crop=0), member_share=0.2, seed=0, **(rest or {}),
     )  # fmt: skip
@@ -223,7 +223,7 @@ def test_a_search_that_was_interrupted_ends_bitwise_as_an_unbroken_one(tmp_path,
         net, train = network("resnet18", 8), toy()[1]
         colour = Images(train.images.expand(-1, 3, -1, -1).contiguous(), train.labels)
         structure, _ = analyse(net, torch.rand(1, 3, 4, 4))
-        scored = {group.root: scores.ranks(torch.rand(group.channels)) for group in structure.groups}
+        scored = {group.root: score_search.ranks(torch.rand(group.channels)) for group in structure.groups}
         return net, structure, colour, Choice(scored, dict.fromkeys(scored, 0.45))
 
     torch.manual_seed(0)
@@ -265,7 +265,7 @@ def test_the_search_does_not_fall_through_the_target_on_a_deep_network():
     train = Images(images, torch.arange(512) % 4)
     start = random_choice(structure)
     choice = Choice(
-        {root: scores.ranks(score) for root, score in start.scores.items()},
+        {root: score_search.ranks(score) for root, score in start.scores.items()},
         {g.root: 0.2**0.5 for g in structure.groups},
     )
     found = search(net, structure, train, choice, epochs=2)
@@ -288,7 +288,7 @@ def test_the_search_brings_the_cost_to_the_target_and_touches_no_weight():
 
 
 def test_ranks_replace_scores_by_their_order():
-    assert scores.ranks(torch.tensor([5.0, -1.0, 100.0, 5.0])).tolist() == [0.5, 0.25, 1.0, 0.75]
+    assert score_search.ranks(torch.tensor([5.0, -1.0, 100.0, 5.0])).tolist() == [0.5, 0.25, 1.0, 0.75]
 
 
 class Untraceable(nn.Module):

@@ -9,10 +9,10 @@ import pytest
 
 import eed_edge
 from eed_edge.errors import BundleError, DeviceError, InputError
-from eed_edge.runtime import bundle as module
-from eed_edge.runtime.bundle import open_bundle
-from eed_edge.runtime.gating import replay
-from eed_edge.runtime.single_file import load_file
+from eed_edge.runtime.bundle import folder as module
+from eed_edge.runtime.bundle.folder import open_bundle
+from eed_edge.runtime.bundle.single_file import load_file
+from eed_edge.runtime.gates.batch_rules import replay
 
 
 @pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])

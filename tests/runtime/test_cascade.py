@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 import eed_edge
 from eed_edge.errors import InferenceError, InputError
-from eed_edge.runtime import cascade as module
-from eed_edge.runtime.gating import replay
-from eed_edge.runtime.softmax import softmax as batch_softmax
-from eed_edge.runtime.softmax import softmax_row
+from eed_edge.runtime.engine import cascade as module
+from eed_edge.runtime.gates.batch_rules import replay
+from eed_edge.runtime.gates.softmax import softmax as batch_softmax
+from eed_edge.runtime.gates.softmax import softmax_row
 from tests.runtime.conftest import as_images, cascade_that_says, softmax
 from tests.runtime.tiny_onnx import FAILS_UNLESS_SEVEN_IMAGES
 

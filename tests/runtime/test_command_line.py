@@ -13,7 +13,7 @@ import eed_edge
 from eed_edge import cli
 from eed_edge.cli import main
 from eed_edge.errors import BundleError, StorageError
-from eed_edge.runtime.cascade import Cascade
+from eed_edge.runtime.engine.cascade import Cascade
 from tests.runtime import tiny_onnx
 from tests.runtime.conftest import npz
 from tests.runtime.tiny_onnx import FAILS_UNLESS_SEVEN_IMAGES, NAN_AT_0

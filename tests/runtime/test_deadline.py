@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from eed_edge.runtime import cascade as module
-from eed_edge.runtime.pace import Pace
+from eed_edge.runtime.engine import cascade as module
+from eed_edge.runtime.engine.latency_estimator import Pace
 from tests.runtime.conftest import as_images, cascade_that_says
 
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eed_edge.errors import InferenceError, InputError
-from eed_edge.runtime import gating, single
-from eed_edge.runtime.gating import RULES, replay
-from eed_edge.runtime.ties import near_ties
+from eed_edge.runtime.gates import batch_rules, single_image_rules
+from eed_edge.runtime.gates.batch_rules import RULES, replay
+from eed_edge.runtime.gates.margins import near_ties
 
 CASES = [
     ("confidence", {"threshold": 0.6}),
@@ -94,7 +94,7 @@ def test_lazy_geometric_picks_the_first_maximum_of_all(qualities):
         values.append(one * left)
         left *= 1 - one
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gating, "sureness", lambda stage, *_: np.array([q[stage.t - 1]]))
+        patch.setattr(batch_rules, "sureness", lambda stage, *_: np.array([q[stage.t - 1]]))
         answer = replay(np.full((len(q), 1, 2), 0.5, np.float32), "geometric", {})
     assert answer.answer_prefix[0] == int(np.argmax(values)) + 1
     used = answer.submodels_used[0]
@@ -107,12 +107,18 @@ def test_one_image_in_plain_python_is_decided_as_in_numpy(rule, parameters, fail
     probs = random_probs(2, n=400, failing=failing)
     answer = replay(probs, rule, parameters)
     logits = np.log(probs.astype(np.float64))
-    exact = [[single.softmax_row(row.tolist(), Struct("4d")) for row in member] for member in logits]
+    exact = [
+        [single_image_rules.softmax_row(row.tolist(), Struct("4d")) for row in member] for member in logits
+    ]
     rounded = np.array([[row or [np.nan] * 4 for row in member] for member in exact]).astype(np.float32)
     answer = replay(rounded, rule, parameters)
     for i in range(400):
-        found = single.walk_one(
-            lambda t, i=i: logits[t, i].tolist(), Struct("4f"), single.RULES[rule], parameters, last=5
+        found = single_image_rules.walk_one(
+            lambda t, i=i: logits[t, i].tolist(),
+            Struct("4f"),
+            single_image_rules.RULES[rule],
+            parameters,
+            last=5,
         )
         mean, used, prefix, failed = found
         assert (used, prefix) == (answer.submodels_used[i], answer.answer_prefix[i])
@@ -130,8 +136,8 @@ BORDERS = [
 @pytest.mark.parametrize(("rule", "parameters", "used"), BORDERS)
 def test_reaching_the_border_is_enough(rule, parameters, used):
     answer = replay(np.full((3, 1, 2), 0.5, np.float32), rule, parameters)
-    mean, *found, failed = single.walk_one(
-        lambda _: [0.0, 0.0], Struct("2f"), single.RULES[rule], parameters, last=3
+    mean, *found, failed = single_image_rules.walk_one(
+        lambda _: [0.0, 0.0], Struct("2f"), single_image_rules.RULES[rule], parameters, last=3
     )
     assert [answer.submodels_used[0], answer.answer_prefix[0]] == found == [used, used]
     assert (mean, failed) == ([0.5, 0.5], [])
@@ -139,7 +145,7 @@ def test_reaching_the_border_is_enough(rule, parameters, used):
 
 def test_of_equal_values_the_first_wins_in_plain_python_too():
     memory = {"state": ([math.log(0.5)] * 2, 0.25, 0.5, ("first", 1))}
-    found = single.geometric(2, [0.5, 0.5], [1.0, 1.0], 2, memory, {"g": 1.0, "k": 1.0})
+    found = single_image_rules.geometric(2, [0.5, 0.5], [1.0, 1.0], 2, memory, {"g": 1.0, "k": 1.0})
     assert found == ("first", 1)
 
 

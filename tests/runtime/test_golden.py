@@ -3,9 +3,9 @@ import pytest
 
 import eed_edge
 from eed_edge.errors import BundleError
-from eed_edge.runtime import golden as module
-from eed_edge.runtime.bundle import open_bundle
-from eed_edge.runtime.golden import check, golden
+from eed_edge.runtime.bundle import golden_answers as module
+from eed_edge.runtime.bundle.folder import open_bundle
+from eed_edge.runtime.bundle.golden_answers import check, golden
 from tests.runtime.conftest import npz
 
 

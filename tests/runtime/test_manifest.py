@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eed_edge import sealed_json
+from eed_edge import digest_json
 from eed_edge.errors import BundleError
 from eed_edge.manifest import dump, parse
 from tests.runtime.conftest import make_manifest
@@ -19,7 +19,7 @@ def sealed(change):
     """The manifest after ``change`` has been at its content, with a digest that fits."""
     content = json.loads(RAW)
     change(content)
-    return sealed_json.seal(content)
+    return digest_json.seal(content)
 
 
 def at(path, value):

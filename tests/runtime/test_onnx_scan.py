@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from eed_edge.errors import BundleError
-from eed_edge.runtime import onnx_scan
-from eed_edge.runtime.onnx_scan import DEEPEST, inspect
+from eed_edge.runtime.bundle import onnx_scan
+from eed_edge.runtime.bundle.onnx_scan import DEEPEST, inspect
 from tests.runtime.tiny_onnx import field, graph, linear, model, node, tensor, value_info, varint
 
 SOUND = linear(np.eye(48, 3), np.zeros(3))

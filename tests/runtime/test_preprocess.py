@@ -8,9 +8,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from eed_edge.errors import DeviceError, InputError
+from eed_edge.images import preprocess
+from eed_edge.images.preprocess import (
+    open_picture,
+    prepare,
+    prepare_uint8,
+    read_picture,
+)
 from eed_edge.manifest import InputSpec, Preprocess
-from eed_edge.runtime import preprocess
-from eed_edge.runtime.preprocess import open_picture, prepare, prepare_uint8, read_picture
 
 Image = pytest.importorskip("PIL.Image")
 

@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 
 from eed_edge.errors import BundleError, DeviceError, InputError
-from eed_edge.runtime.session import check_signature, open_session
+from eed_edge.runtime.engine.session import check_signature, open_session
 from tests.runtime.conftest import make_manifest
 from tests.runtime.tiny_onnx import graph, linear, model, node, value_info
 

@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 
 from eed_edge.errors import BundleError, InferenceError, InputError
-from eed_edge.runtime import benchmark, bundle, fresh, timing
-from eed_edge.runtime.session import PLAIN, Setting, open_session
-from eed_edge.runtime.timing import fresh_start, interleaved, peak_rss_mib, summary
+from eed_edge.runtime.bundle import folder
+from eed_edge.runtime.engine.session import PLAIN, Setting, open_session
+from eed_edge.runtime.measure import benchmark, cold_start, timing
+from eed_edge.runtime.measure.timing import (
+    fresh_start,
+    interleaved,
+    peak_rss_mib,
+    summary,
+)
 from tests.runtime.conftest import npz
 
 PERCENTILES = {"p50_ms", "p90_ms", "p99_ms", "mean_ms"}
@@ -83,7 +89,7 @@ def test_a_fresh_process_loads_and_answers_a_bundle_and_a_network(tiny):
 
 def test_the_cost_of_a_start_is_measured_from_loading_to_the_first_answer(tiny):
     for path in (tiny.folder, tiny.folder / "submodel-0.onnx"):
-        found = fresh.measure(path, PLAIN)
+        found = cold_start.measure(path, PLAIN)
         assert 0 < found["first_ms"] < found["load_ms"] + 1000
 
 
@@ -120,7 +126,7 @@ def test_a_benchmark_uses_the_setting_everywhere_and_whole_batches(make_tiny, mo
         asked.append((threads, spinning, arena))
         return open_session(*arguments, threads=threads, spinning=spinning, arena=arena, **others)
 
-    monkeypatch.setattr(bundle, "open_session", opened)
+    monkeypatch.setattr(folder, "open_session", opened)
     monkeypatch.setattr(benchmark, "open_session", opened)
     networks = benchmark.find_networks(tiny.folder, None)
     setting = Setting(2, True, False)

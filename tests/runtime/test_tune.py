@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from eed_edge.runtime import tune as module
-from eed_edge.runtime.session import Setting
-from eed_edge.runtime.tune import grid, tune
+from eed_edge.runtime.engine.session import Setting
+from eed_edge.runtime.measure import session_tuning as module
+from eed_edge.runtime.measure.session_tuning import grid, tune
 
 
 def test_the_grid_has_every_useful_setting_once_and_the_plainest_first():

@@ -11,9 +11,10 @@ import torch
 from eed_edge import recipe
 from eed_edge.pipeline import team
 from eed_edge.prune import pool
-from eed_edge.train import checkpoint, checkpointing, nets
-from eed_edge.train.batches import Images
-from eed_edge.train.run import open_run
+from eed_edge.train import checkpointing
+from eed_edge.train.data.batches import Images
+from eed_edge.train.networks import build, checkpoint
+from eed_edge.train.run_folder import open_run
 from tests.conftest import TINY, Flow, call
 
 
@@ -114,7 +115,7 @@ def test_a_run_begun_before_a_field_of_the_recipe_existed_goes_on(run):
 
 def test_layers_without_batch_norm_are_told_once_for_the_whole_pool(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(checkpointing, "AFTER_EPOCH_S", 1e9)
-    net = nets.build("resnet18", classes=2, channels=1, width=8)
+    net = build.build("resnet18", classes=2, channels=1, width=8)
     net.body.stem[1] = torch.nn.Identity()
     data = Images(torch.randint(0, 256, (16, 1, 8, 8), dtype=torch.uint8), torch.arange(16) % 2)
     cfg = {"epochs": 1, "batch": 8, "judge_steps": 1, "subsets": 2}

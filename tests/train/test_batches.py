@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from eed_edge.recipe import Data
-from eed_edge.train import batches
-from eed_edge.train.batches import Images
+from eed_edge.train.data import batches
+from eed_edge.train.data.batches import Images
 
 PLAIN = Data(flip=False, crop=0)
 

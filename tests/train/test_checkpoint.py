@@ -8,14 +8,14 @@ from safetensors.torch import save_file
 
 from eed_edge.errors import CheckpointError
 from eed_edge.prune.groups import analyse
-from eed_edge.prune.pruning import prune
-from eed_edge.prune.scores import Choice
-from eed_edge.train import checkpoint, nets
+from eed_edge.prune.removal import prune
+from eed_edge.prune.score_search import Choice
+from eed_edge.train.networks import build, checkpoint
 
 
 @pytest.fixture
 def net():
-    return nets.build("resnet18", classes=4, channels=3, width=8).eval()
+    return build.build("resnet18", classes=4, channels=3, width=8).eval()
 
 
 def test_a_pruned_network_answers_the_same_after_saving_and_loading(net, tmp_path):

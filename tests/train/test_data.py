@@ -8,11 +8,11 @@ import pytest
 from scipy.io import savemat
 
 from eed_edge.errors import DataError, DeviceError, RecipeError
+from eed_edge.images.preprocess import prepare_uint8
 from eed_edge.recipe import from_dict
-from eed_edge.runtime.preprocess import prepare_uint8
-from eed_edge.train import official
-from eed_edge.train.data import for_recipe, load
-from eed_edge.train.official import OFFICIAL
+from eed_edge.train.data import official_files as official
+from eed_edge.train.data.official_files import OFFICIAL
+from eed_edge.train.data.splits import for_recipe, load
 
 PARTS = ("train", "tune", "calib", "test")
 

@@ -14,9 +14,12 @@ from eed_edge import pipeline, recipe
 from eed_edge.errors import RecipeError, TrainingError
 from eed_edge.prune import pool
 from eed_edge.recipe import Base, Data, from_dict
-from eed_edge.train import batches, checkpoint, distributed, loop
-from eed_edge.train.batches import Images
-from eed_edge.train.distributed import ALONE, Processes
+from eed_edge.train import loop
+from eed_edge.train.data import batches
+from eed_edge.train.data.batches import Images
+from eed_edge.train.networks import checkpoint
+from eed_edge.train.system import distributed
+from eed_edge.train.system.distributed import ALONE, Processes
 from tests.conftest import TINY
 
 ROOT = Path(__file__).parents[2]

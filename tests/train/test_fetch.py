@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from eed_edge.cli.data import command
 from eed_edge.errors import DataError, DeviceError, RecipeError, StorageError
-from eed_edge.train import official
-from eed_edge.train.fetch import fetch
+from eed_edge.train.data import official_files
+from eed_edge.train.data.download import fetch
 
 CONTENTS = {"data_batch_1.bin": b"one" * 1000, "test_batch.bin": b"test" * 1000}
 
@@ -60,12 +60,12 @@ def offer(server, monkeypatch):
     def put(name, contents=CONTENTS, packed=None):
         packed = archive(contents) if packed is None else packed
         known = replace(
-            official.OFFICIAL[name],
+            official_files.OFFICIAL[name],
             files={file: sha256(content) for file, content in CONTENTS.items()},
             archive_sha256=sha256(packed),
             url=url,
         )
-        monkeypatch.setitem(official.OFFICIAL, name, known)
+        monkeypatch.setitem(official_files.OFFICIAL, name, known)
         for file, content in {**contents, "cifar-10-binary.tar.gz": packed}.items():
             (folder / file).write_bytes(content)
 
@@ -73,7 +73,7 @@ def offer(server, monkeypatch):
 
 
 def lying(root, name):
-    place = official.OFFICIAL[name].place(root)
+    place = official_files.OFFICIAL[name].place(root)
     return {file: (place / file).read_bytes() for file in CONTENTS if (place / file).exists()}
 
 
@@ -94,7 +94,7 @@ def test_what_is_missing_is_fetched_and_then_verified_without_the_network(
 def test_a_broken_file_is_mended_and_the_whole_ones_are_kept(name, damage, offer, tmp_path):
     offer(name)
     fetch(name, tmp_path)
-    place = official.OFFICIAL[name].place(tmp_path)
+    place = official_files.OFFICIAL[name].place(tmp_path)
     (place / "data_batch_1.bin").write_bytes(damage)
     untouched = (place / "test_batch.bin").stat()
     assert "1 of 2 files fetched" in fetch(name, tmp_path)
@@ -143,7 +143,9 @@ def test_an_archive_that_does_not_hold_the_files_is_refused(packed, message, off
 def test_without_a_network_or_file_one_line_says_so(url, reason, offer, server, monkeypatch, tmp_path):
     offer("svhn")
     if url:
-        monkeypatch.setitem(official.OFFICIAL, "svhn", replace(official.OFFICIAL["svhn"], url=url))
+        monkeypatch.setitem(
+            official_files.OFFICIAL, "svhn", replace(official_files.OFFICIAL["svhn"], url=url)
+        )
     for path in server[0].iterdir():
         path.unlink()
     with pytest.raises(DataError, match=rf"cannot fetch http://127.*{reason}.*; check the network") as caught:

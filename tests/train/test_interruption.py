@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from eed_edge.train import checkpoint, interruption
-from eed_edge.train.interruption import Interrupted, deferred, handled, let_through
+from eed_edge.train.networks import checkpoint
+from eed_edge.train.system import interruption
+from eed_edge.train.system.interruption import (
+    Interrupted,
+    deferred,
+    handled,
+    let_through,
+)
 from tests.conftest import TINY, Flow
 
 CODES = {"SIGTERM": 143, "SIGHUP": 129, "SIGINT": 130}

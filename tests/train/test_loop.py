@@ -12,11 +12,12 @@ from torch.nn import functional as F
 
 from eed_edge.errors import CheckpointError, TrainingError
 from eed_edge.recipe import Base, Data
-from eed_edge.train import checkpoint, checkpointing, loop
-from eed_edge.train.batches import Images
-from eed_edge.train.deadline import Deadline, Paused
-from eed_edge.train.interruption import Interrupted, handled
-from eed_edge.train.judging import Judgement
+from eed_edge.train import checkpointing, loop
+from eed_edge.train.data.batches import Images
+from eed_edge.train.networks import checkpoint
+from eed_edge.train.system.interruption import Interrupted, handled
+from eed_edge.train.system.time_limit import Deadline, Paused
+from eed_edge.train.validation import Judgement
 
 AUGMENT = Data(flip=True, crop=1)
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from eed_edge.recipe import Joint
 from eed_edge.train import losses
-from eed_edge.train.ensemble import Ensemble, recorded_activations
 from eed_edge.train.joint import joint_loss, notes
+from eed_edge.train.networks.ensemble import Ensemble, recorded_activations
 
 LABELS = torch.tensor([0, 2, 1, 3])
 

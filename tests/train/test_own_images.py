@@ -3,9 +3,9 @@ import pytest
 from PIL import Image
 
 from eed_edge.errors import DataError
-from eed_edge.runtime.preprocess import open_picture, prepare_uint8
-from eed_edge.train.data import load
-from eed_edge.train.own_images import SUFFIXES
+from eed_edge.images.preprocess import open_picture, prepare_uint8
+from eed_edge.train.data.splits import load
+from eed_edge.train.data.user_images import SUFFIXES
 
 PARTS = ("train", "tune", "calib", "test")
 

@@ -10,7 +10,12 @@ from torch.nn import functional as F
 
 from eed_edge.errors import CheckpointError
 from eed_edge.recipe import Net
-from eed_edge.train import checkpoint, nets, pretrained, state_dict
+from eed_edge.train.networks import (
+    build,
+    checkpoint,
+    pretrained,
+    state_dict,
+)
 
 CFG = Net(width=8)
 
@@ -155,7 +160,7 @@ def test_names_of_ones_own_are_matched_by_order_and_shape(tmp_path, usual):
 
 
 def test_weights_with_the_networks_own_names_are_told_in_one_line(tmp_path, usual):
-    body = shaken(nets.build("resnet18", classes=4, channels=3, width=8).body)
+    body = shaken(build.build("resnet18", classes=4, channels=3, width=8).body)
     torch.save(prefixed("module.")(body.state_dict()), tmp_path / "net.pt")
     found = load(tmp_path / "net.pt")
     assert same(found, body)
@@ -174,7 +179,7 @@ def test_counters_of_batch_norms_go_where_their_layers_go(tmp_path, usual):
 
 @pytest.mark.parametrize("last", ["classifier", "classifier.6"])
 def test_vgg16_in_the_usual_names_answers_as_the_network_it_came_from(tmp_path, last):
-    body = shaken(nets.build("vgg16", classes=4, channels=3, width=2).body)
+    body = shaken(build.build("vgg16", classes=4, channels=3, width=2).body)
     weights = {name.replace("classify", last): tensor for name, tensor in body.state_dict().items()}
     images = torch.rand(2, 3, 32, 32)
     for path, save in ((tmp_path / "a.pt", torch.save), (tmp_path / "a.safetensors", save_file)):
@@ -266,7 +271,7 @@ class OtherOrder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        body = nets.build("resnet18", classes=4, channels=3, width=8).body
+        body = build.build("resnet18", classes=4, channels=3, width=8).body
         owners = dict.fromkeys(name.rpartition(".")[0] for name in body.state_dict())
         layers = [body.get_submodule(name) for name in owners]
         layers[0], layers[1] = layers[1], layers[0]
@@ -280,7 +285,7 @@ def test_layers_in_another_order_are_refused(tmp_path):
 
 
 def test_names_that_contradict_the_order_are_refused(tmp_path):
-    weights = nets.build("resnet18", classes=4, channels=3, width=8).body.state_dict()
+    weights = build.build("resnet18", classes=4, channels=3, width=8).body.state_dict()
     turn = {"blocks.0.conv1": "blocks.0.conv2", "blocks.0.conv2": "blocks.0.conv1", "classify": "head"}
     renamed = {}
     for name, tensor in weights.items():
@@ -451,7 +456,7 @@ def test_a_mean_without_a_deviation_is_refused(tmp_path, usual):
 
 
 def test_our_own_checkpoint_keeps_its_normalisation_unless_the_recipe_names_one(tmp_path):
-    net = nets.build("resnet18", classes=4, channels=3, width=8).eval()
+    net = build.build("resnet18", classes=4, channels=3, width=8).eval()
     net.normalise.set([0.3, 0.2, 0.1], [0.5])
     checkpoint.save_net(tmp_path / "own", net, {})
     assert same(load(tmp_path / "own"), net)

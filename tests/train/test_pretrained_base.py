@@ -10,14 +10,14 @@ import torch
 
 from eed_edge import recipe
 from eed_edge.errors import RecipeError
-from eed_edge.evaluate import budget, narrow
-from eed_edge.evaluate.equal_latency import Found
+from eed_edge.evaluate.baselines import narrow_network, training_cost
+from eed_edge.evaluate.baselines.latency_match import Found
 from eed_edge.pipeline import learning
 from eed_edge.prune.groups import analyse
 from eed_edge.recipe import Base
-from eed_edge.train import checkpoint, nets
-from eed_edge.train.batches import Images
-from eed_edge.train.run import open_run
+from eed_edge.train.data.batches import Images
+from eed_edge.train.networks import build, checkpoint
+from eed_edge.train.run_folder import open_run
 from tests.conftest import TINY, Flow, call
 
 BLACK = Images(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.arange(4))
@@ -87,7 +87,7 @@ def test_a_base_without_epochs_goes_through_export_attack_narrow_and_report(
         structure, _ = analyse(dense, torch.from_numpy(images[:1]))
         return Found({group.root: group.channels for group in structure.groups}, 1.0, 1.0)
 
-    monkeypatch.setattr(narrow, "widest_within", at_once)
+    monkeypatch.setattr(narrow_network, "widest_within", at_once)
     for words in (
         ("export", run, bundle, "--with-dense"),
         ("narrow", run, bundle),
@@ -105,8 +105,8 @@ def test_a_base_without_epochs_goes_through_export_attack_narrow_and_report(
 
 def test_an_untrained_base_buys_the_narrow_network_epochs_without_a_finish():
     cfg = Base(epochs=0, init="net.pt", finish_epochs=2, batch=10)
-    assert budget.longer(cfg, 3) == Base(epochs=3, init="net.pt", finish_epochs=0, batch=10)
-    assert budget.bought(10_000, cfg, cost=10, images=100).epochs == 2
+    assert training_cost.longer(cfg, 3) == Base(epochs=3, init="net.pt", finish_epochs=0, batch=10)
+    assert training_cost.bought(10_000, cfg, cost=10, images=100).epochs == 2
 
 
 @pytest.mark.parametrize("kind", ["state dict", "own, pruned"])
@@ -129,7 +129,7 @@ def test_a_run_under_way_goes_on_without_the_file_it_started_from(
 
 
 def test_weights_no_better_than_chance_are_warned_of_before_training(tmp_path: Path):
-    net = nets.build("resnet18", classes=10, channels=1, width=16)
+    net = build.build("resnet18", classes=10, channels=1, width=16)
     net.body.classify.weight.data.zero_()
     torch.save(net.body.state_dict(), tmp_path / "net.pt")
     words = ("--until", "base", "--set", "base.epochs=0")
@@ -138,7 +138,7 @@ def test_weights_no_better_than_chance_are_warned_of_before_training(tmp_path: P
 
 
 def test_a_file_that_does_not_fit_is_refused_in_one_line_and_leaves_no_run(tmp_path: Path):
-    torch.save(nets.build("resnet18", classes=10, channels=3, width=16).body.state_dict(), tmp_path / "n.pt")
+    torch.save(build.build("resnet18", classes=10, channels=3, width=16).body.state_dict(), tmp_path / "n.pt")
     result = call("train", TINY, "--run", tmp_path / "run", "--set", f"base.init={tmp_path / 'n.pt'}")
     errors = [line for line in result.output.splitlines() if line.startswith("error:")]
     assert (result.exit_code, len(errors)) == (1, 1)

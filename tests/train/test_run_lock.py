@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from eed_edge.errors import CheckpointError, StorageError
-from eed_edge.train.run_lock import LOCK_FILE, locked
+from eed_edge.train.system.run_lock import LOCK_FILE, locked
 from tests.conftest import TINY, Flow, call
 
-HOLD = "import sys, time; from pathlib import Path; from eed_edge.train.run_lock import locked\n"
+HOLD = "import sys, time; from pathlib import Path; from eed_edge.train.system.run_lock import locked\n"
 HOLD += "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
 
 
@@ -80,7 +80,7 @@ def test_a_file_or_a_folder_that_cannot_be_written_is_told(tmp_path):
 
 
 def test_the_lock_is_not_taken_on_a_file_that_its_owner_has_just_removed(tmp_path, monkeypatch):
-    from eed_edge.train import run_lock
+    from eed_edge.train.system import run_lock
 
     real, opened = os.open, []
 

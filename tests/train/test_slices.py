@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from eed_edge.evaluate import narrow
-from eed_edge.evaluate.equal_latency import Found
+from eed_edge.evaluate.baselines import narrow_network
+from eed_edge.evaluate.baselines.latency_match import Found
 from eed_edge.prune.groups import analyse
-from eed_edge.train import checkpoint
-from eed_edge.train.deadline import Deadline, Paused
+from eed_edge.train.networks import checkpoint
+from eed_edge.train.system.time_limit import Deadline, Paused
 from tests.conftest import TINY, Flow, call
 
 
@@ -56,7 +56,7 @@ def test_narrow_stops_and_goes_on_in_slices(flow: Flow, tmp_path: Path, monkeypa
         structure, _ = analyse(dense, torch.from_numpy(images[:1]))
         return Found({group.root: group.channels for group in structure.groups}, 1.0, 1000.0)
 
-    monkeypatch.setattr(narrow, "widest_within", at_once)
+    monkeypatch.setattr(narrow_network, "widest_within", at_once)
     run = shutil.copytree(flow.run, tmp_path / "run")
     words = ("narrow", run, "--mean-ms", 1000, "--epochs", 2, "--max-minutes", 0)
     first = call(*words)

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from eed_edge.errors import DeviceError
-from eed_edge.train.tensorboard import curves
+from eed_edge.train.system.tensorboard import curves
 
 ROW = {"stage": "pool", "part": "nis-0", "epochs": 2, "clean": 0.5, "lr": 0.1, "images_s": 99.0}
 

@@ -1,0 +1,1 @@
+"""Attacks inside the l_inf ball, for training and evaluation."""

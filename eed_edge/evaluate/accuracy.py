@@ -1,0 +1,165 @@
+"""From what the attacks did to the figures of the report: accuracies, intervals, the adaptive list."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eed_edge.arrays import Bools
+from eed_edge.evaluate.attacks import SETTINGS
+from eed_edge.evaluate.suites import (
+    Job,
+    Outcome,
+    Suite,
+    in_ball,
+)
+from eed_edge.report import interval
+
+Outcomes = Mapping[str, Outcome]
+"""Job name to its outcome over all images."""
+
+
+def accuracies(outcomes: Outcomes, chosen: Suite, *, singles: list[str], members: int) -> dict[str, Any]:
+    """The report's ``accuracy``: a row for ``clean`` and for each kind of attack, and ``adaptive``.
+
+    An image counts under an attack only if it is right clean; under the strongest one only if PGD-20,
+    where it ran, left it right, too.
+    """
+    clean = outcomes["clean on all"].right
+    rows = {"clean": clean}
+    for kind in chosen.kinds:
+        before = [kind] if kind != chosen.strong or "pgd20" not in chosen.kinds else ["pgd20", kind]
+        row = {
+            name: _all(clean[name], *(outcomes[f"{each} on {name}"].right[name] for each in before))
+            for name in singles
+        }
+        whole = [outcomes[f"{each} on mean-{members}"].right["static"] for each in before]
+        prefixes = [
+            outcomes[f"{each} on mean-{t}"].right["dynamic"] for each in before for t in range(1, members + 1)
+        ]
+        row |= {"static": _all(clean["static"], *whole), "dynamic": _all(clean["dynamic"], *prefixes)}
+        rows[kind] = row
+    if chosen.whole:
+        rows["adaptive"] = _adaptive_rows(outcomes, singles)
+    return {kind: figures(row) for kind, row in rows.items()}
+
+
+def figures(row: Mapping[str, Bools]) -> dict[str, Any]:
+    """Fractions, their number of images and their Wilson intervals, from ``(n,)`` verdicts by defence."""
+    return {
+        **{name: float(right.mean()) for name, right in row.items()},
+        "images": len(next(iter(row.values()))),
+        "interval": {name: interval(right) for name, right in row.items()},
+    }
+
+
+def _adaptive_rows(outcomes: Outcomes, singles: list[str]) -> dict[str, Bools]:
+    items = [outcome for name, outcome in outcomes.items() if in_ball(name)]
+    return {
+        name: _all(*(outcome.right[name] for outcome in items if name in outcome.right))
+        for name in (*singles, "static", "dynamic")
+    }
+
+
+def adaptive(outcomes: Outcomes, todo: list[Job]) -> dict[str, Any]:
+    """The report's ``adaptive``: what each item leaves right, all of them together, dynamic against static.
+
+    Figures count the items before, too: an extra one is not tried on images that these have fooled.
+    Static and dynamic are judged on the same images. A rule that stops early and still seems harder
+    to fool than the mean of all members points to an attack that does not see through it.
+    """
+    clean = outcomes["clean on all"].right
+    items, right = [], clean["dynamic"]
+    for job in todo:
+        outcome = outcomes[job.name]
+        if job.kind == "clean" or not in_ball(job.name):
+            continue
+        right = _all(right, outcome.right["dynamic"])
+        items.append(
+            {
+                "name": _told(job),
+                "dynamic": float(right.mean()),
+                "interval": interval(right),
+                "seconds": round(outcome.seconds, 3),
+                "warnings": outcome.warnings,
+            }
+        )
+    rows = _adaptive_rows(outcomes, [])
+    dynamic, static = (float(rows[name].mean()) for name in ("dynamic", "static"))
+    warning = ""
+    if dynamic > static:
+        only = int((rows["dynamic"] & ~rows["static"]).sum())
+        warning = (
+            f"the dynamic rule is right on {100 * (dynamic - static):.1f} points more attacked images than"
+            f" the static mean ({only} of {len(rows['dynamic'])} images are right for the rule alone);"
+            " either a longer prefix is weaker on them or the attacks do not see through the stop"
+        )
+    return {
+        "images": len(rows["dynamic"]),
+        "items": items,
+        "dynamic": dynamic,
+        "static": static,
+        "difference": dynamic - static,
+        "warning": warning,
+    }
+
+
+def _told(job: Job) -> str:
+    what, _, number = job.target.partition("-")
+    where = {
+        "dense": "the dense base, transferred",
+        "narrow": "the narrow network, transferred",
+        "mean": f"the mean of the first {number}",
+        "member": f"member {number} alone, transferred",
+        "gate": "a smooth stand-in for the gate",
+        "members": "members by their distance from the tie (after MORA)",
+    }[what]
+    names = {"pgd20": "PGD-20", "apgd": "short APGD", "autoattack": "AutoAttack", "cw": "C&W"}
+    names["adaptive"] = "reweighted PGD" if job.target == "members" else "APGD"
+    kind = names.get(job.kind, job.kind)
+    return f"{kind} on {where}"
+
+
+def attacks_told(outcomes: Outcomes, chosen: Suite) -> dict[str, Any]:
+    """The report's ``attacks``: settings, seconds and AutoAttack's own warnings, by kind."""
+    told: dict[str, Any] = {}
+    for kind in (*chosen.kinds, *(["adaptive"] if chosen.whole else [])):
+        own = {name: outcome for name, outcome in outcomes.items() if name.startswith(f"{kind} on ")}
+        told[kind] = {
+            "settings": SETTINGS[kind],
+            "seconds": round(sum(outcome.seconds for outcome in own.values()), 3),
+            "warnings": [f"{name}: {text}" for name, outcome in own.items() for text in outcome.warnings],
+        }
+    return told
+
+
+def prefixes(outcomes: Outcomes, chosen: Suite, labels: NDArray[np.int64], *, members: int) -> dict[str, Any]:
+    """How good the mean of the first t members is when nothing stops early: a budget each.
+
+    Each is judged on the images attacked against itself; the first t probabilities say what it answers.
+
+    Returns:
+        ``{clean|<kind>: {images, right, interval}}``, the last two with an entry for each ``t`` from 1.
+    """
+    rows: dict[str, list[Bools]] = {kind: [] for kind in ("clean", *chosen.kinds)}
+    for t in range(1, members + 1):
+        clean = outcomes["clean on all"].right_by(t, labels)
+        rows["clean"].append(clean)
+        for kind in chosen.kinds:
+            own = outcomes[f"{kind} on mean-{t}"].right_by(t, labels)
+            before = rows["pgd20"][-1] if kind == chosen.strong and "pgd20" in rows else clean
+            rows[kind].append(own & before)
+    return {
+        kind: {
+            "images": len(labels),
+            "right": [float(right.mean()) for right in each],
+            "interval": [interval(right) for right in each],
+        }
+        for kind, each in rows.items()
+    }
+
+
+def _all(*verdicts: Bools) -> Bools:
+    together: Bools = np.logical_and.reduce(verdicts)
+    return together

@@ -1,0 +1,1 @@
+"""The narrow baseline network, matched in latency and training cost."""

@@ -1,0 +1,210 @@
+"""The baseline that nobody shows: one static narrow network, equal in latency and in training budget.
+
+What was chosen before training lies in ``narrow.json``, so that a run that is stopped goes on with it.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eed_edge import report, schema
+from eed_edge.arrays import Floats
+from eed_edge.atomic_files import write_json, write_whole
+from eed_edge.errors import CheckpointError
+from eed_edge.evaluate.baselines import training_cost
+from eed_edge.evaluate.baselines.latency_match import fresh, size, widest_within
+from eed_edge.export.network_graph import to_onnx
+from eed_edge.recipe import Base
+from eed_edge.runtime.bundle.folder import load
+from eed_edge.runtime.measure.benchmark import NARROW_FILE
+from eed_edge.train import base
+from eed_edge.train.data import splits as data
+from eed_edge.train.data.batches import Images, as_float, on_device
+from eed_edge.train.networks import checkpoint
+from eed_edge.train.run_folder import Run, read_json
+from eed_edge.train.system.devices import choose_device, memory_told
+from eed_edge.train.system.epoch_log import Log, Watch
+from eed_edge.train.system.run_lock import locked
+from eed_edge.train.system.time_limit import Deadline
+
+log = logging.getLogger(__name__)
+TIMED_IMAGES = 64
+SEED = 700_000
+"""Added to the recipe's seed, so that the network does not start as the base did."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What was decided before training.
+
+    widths: group root to channels.
+    mean_ms, target_ms: of one image, for this network and for what it had to equal.
+    epochs, by_hand: length of its training, and whether that was asked for instead of computed.
+    macs: what the run's stages and this training cost.
+    team: digest of the team's weights; empty when the latency was given by hand.
+    """
+
+    widths: dict[str, int]
+    mean_ms: float
+    target_ms: float
+    epochs: int
+    by_hand: bool
+    macs: dict[str, float]
+    team: str
+
+
+def train(
+    run: Run,
+    bundle: Path | None,
+    root: Path | None,
+    *,
+    epochs: int | None = None,
+    mean_ms: float | None = None,
+    device: str = "auto",
+    watch: Watch,
+    deadline: Deadline | None = None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Train the narrow network; leave its weights, its ONNX file and the report's ``narrow`` in the run.
+
+    Only train and tune images are read. A training that was stopped goes on.
+
+    Args:
+        bundle: exported from the run; its mean latency on tune images is the one to equal.
+        root: where the images lie, as in training.
+        epochs: length of the training; None takes what the whole run has cost.
+        mean_ms: a latency to equal instead of the bundle's.
+        deadline: when to stop at a checkpoint; None never does.
+        command: recorded as what made these figures.
+
+    Returns:
+        The report's ``narrow``.
+
+    Raises:
+        Paused: the deadline is over before the end.
+        CheckpointError: a stage of the run is missing, bundle, images or an earlier plan do not fit, or
+            another process works on the run.
+    """
+    with locked(run.path):
+        chosen = choose_device(device)
+        splits = data.for_recipe(run.recipe, root)
+        run.check_data(splits)
+        with memory_told(f"lower base.batch (now {run.recipe.base.batch})"):
+            train_images, tune = on_device(splits.train, chosen), on_device(splits.tune, chosen)
+            image = as_float(tune.images[:1]).cpu()
+            plan = _planned(run, bundle, train_images, tune, epochs=epochs, mean_ms=mean_ms)
+            cfg = training_cost.longer(run.recipe.base, plan.epochs)
+            net = fresh(run.base(), plan.widths, image, seed=run.recipe.seed + SEED).to(chosen)
+            path = run.path / "narrow.safetensors"
+            if not path.exists():
+                _fit(run, net, train_images, tune, cfg=cfg, path=path, watch=watch, deadline=deadline)
+        net, record = checkpoint.load_net(path)
+        write_whole(run.path / NARROW_FILE, to_onnx(net, image))
+        figures = {
+            **size(net, image),
+            "mean_ms": plan.mean_ms,
+            "target_ms": plan.target_ms,
+            "ratio": plan.mean_ms / plan.target_ms,
+            "widths": plan.widths,
+            "epochs": plan.epochs,
+            "budget": {
+                "counted": training_cost.counted(run.recipe),
+                "epochs_by_hand": plan.by_hand,
+                "macs": plan.macs,
+            },
+            "training": record["training"],
+            "history": record["history"],
+        }
+        report.merge(
+            run.path / "report.json",
+            {"machine": report.machine(), "commands": {"narrow": command}, "narrow": figures},
+        )
+        return figures
+
+
+def _fit(
+    run: Run,
+    net: Any,
+    train_images: Images,
+    tune: Images,
+    *,
+    cfg: Base,
+    path: Path,
+    watch: Watch,
+    deadline: Deadline | None,
+) -> None:
+    state = run.path / "narrow.state"
+    fitted = base.fit(
+        net,
+        train_images,
+        tune,
+        cfg=cfg,
+        augment=run.recipe.data,
+        seed=run.recipe.seed + SEED,
+        state=state,
+        watch=Log(run.path / "log.jsonl").watch(watch, stage="narrow"),
+        deadline=deadline,
+    )
+    log.info("%s", fitted.told("narrow"))
+    net.load_state_dict(fitted.best)
+    checkpoint.save_net(path, net, {"training": fitted.summary, "history": fitted.history})
+    state.unlink(missing_ok=True)
+
+
+def _planned(
+    run: Run, bundle: Path | None, train: Images, tune: Images, *, epochs: int | None, mean_ms: float | None
+) -> Plan:
+    """The plan of ``narrow.json``, or a new one."""
+    dynamic: Callable[[Floats], object] | None = None
+    team = ""
+    if bundle is not None:
+        deployed = load(bundle, deadline_ms=math.inf)
+        run.check_belongs(deployed.manifest)
+        dynamic, team = deployed, run.weights_digest()
+    path = run.path / "narrow.json"
+    if path.exists():
+        return _kept(path, team=team, epochs=epochs)
+    dense, images = run.base(), as_float(tune.images[:TIMED_IMAGES]).cpu()
+    found = widest_within(
+        dense,
+        np.ascontiguousarray(images.numpy()),
+        dynamic=dynamic,
+        mean_ms=mean_ms,
+        round_to=run.recipe.prune.round_to,
+        seed=run.recipe.seed,
+    )
+    cost = size(fresh(dense, found.widths, images[:1], seed=0), images[:1])["macs"]
+    macs = {} if epochs else training_cost.spent(run)
+    if epochs is None:
+        cfg = training_cost.bought(macs["total"], run.recipe.base, cost=cost, images=len(train))
+    else:
+        cfg = training_cost.longer(run.recipe.base, epochs)
+    plan = Plan(
+        **asdict(found),
+        epochs=cfg.epochs,
+        by_hand=epochs is not None,
+        macs={**macs, "narrow": training_cost.price(cfg, cost=cost, images=len(train))},
+        team=team,
+    )
+    log.info("narrow: %d epochs%s", plan.epochs, "" if epochs is None else ", asked for by hand")
+    write_json(path, asdict(plan))
+    return plan
+
+
+def _kept(path: Path, *, team: str, epochs: int | None) -> Plan:
+    try:
+        plan = schema.read(Plan, read_json(path), path.name)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error}); delete it and narrow.* beside it") from error
+    if plan.team and team and plan.team != team:
+        raise CheckpointError(f"{path} was made for another team; delete it and narrow.* beside it")
+    if epochs is not None and epochs != plan.epochs:
+        raise CheckpointError(
+            f"{path} says {plan.epochs} epochs, --epochs {epochs}; delete it and narrow.* beside it"
+        )
+    return plan

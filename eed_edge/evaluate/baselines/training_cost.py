@@ -1,0 +1,123 @@
+"""What the training of a run has cost, in multiply-accumulates: the budget that a fair baseline gets."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from eed_edge.errors import CheckpointError
+from eed_edge.prune import pool
+from eed_edge.prune.groups import count
+from eed_edge.recipe import Base, Recipe, Training
+from eed_edge.train.networks import checkpoint
+from eed_edge.train.run_folder import Run
+
+COUNTED = (
+    "training images x multiply-accumulates of one forward pass x passes; a backward pass counts as one"
+    " to the images alone and as two to images and weights; judging on tune is left out on both sides"
+)
+TRAINED = 3
+"""Passes of one training image without its attack: forward, and backward to images and weights."""
+SEARCHED = 2
+"""The same in a score search, where the weights stand still."""
+
+
+def attack_passes(attack: str, cfg: Training) -> int:
+    """Passes that attacking one training image takes: forward and backward for each step."""
+    return 2 * cfg.steps if attack == "pgd" else 2
+
+
+def counted(recipe: Recipe) -> str:
+    """What the budget is made up of, in words."""
+    given = "; what the pretrained weights of base.init have cost is not known and not counted"
+    return COUNTED + (given if recipe.base.init else "")
+
+
+def spent(run: Run) -> dict[str, float]:
+    """Multiply-accumulates of the base, the score searches, the pool and the joint stage, and their sum.
+
+    Raises:
+        CheckpointError: a stage has not finished, or has left no record of its epochs.
+    """
+    whole = _macs(run)
+    recipe, each = run.recipe, {}
+    _, record = checkpoint.load(run.path / "base.safetensors")
+    found = {"base": _epochs(record, "base.safetensors", recipe.base) * whole, "scores": 0.0, "pool": 0.0}
+    for candidate in pool.candidates(recipe):
+        _, record = checkpoint.load(run.path / "pool" / f"{candidate.name}.safetensors")
+        pruning = record["pruning"]
+        each[candidate.name] = pruning["macs"]
+        found["pool"] += _epochs(record, candidate.name, recipe.pool) * pruning["macs"]
+        if recipe.pool.distill:
+            found["pool"] += _images(record["history"]) * whole
+        if recipe.scores.search:
+            images = per_epoch(pruning["images"], recipe.pool) * recipe.scores.epochs
+            found["scores"] += images * (attack_passes(recipe.pool.attack, recipe.pool) + SEARCHED) * whole
+    rows = _joint_rows(run)
+    team = sum(each[name] for name in run.joint()["members"])
+    found["joint"] = _epochs({"history": rows}, "log.jsonl: joint", recipe.joint) * team
+    if recipe.joint.distill:
+        found["joint"] += _images(rows) * whole
+    return {**found, "total": sum(found.values())}
+
+
+def bought(macs: float, cfg: Base, *, cost: float, images: int) -> Base:
+    """The base's training with as many epochs as a budget pays for, one at least.
+
+    Args:
+        macs: the budget.
+        cost: multiply-accumulates of one forward pass of the network to be trained.
+        images: number of training images.
+    """
+    epochs = max(1, int(macs / price(longer(cfg, 1), cost=cost, images=images)))
+    while price(longer(cfg, epochs + 1), cost=cost, images=images) <= macs:
+        epochs += 1
+    while epochs > 1 and price(longer(cfg, epochs), cost=cost, images=images) > macs:
+        epochs -= 1
+    return longer(cfg, epochs)
+
+
+def longer(cfg: Base, epochs: int) -> Base:
+    """The base's training with that many epochs; the same share of them finishes with ``pgd``."""
+    finish = round(cfg.finish_epochs * epochs / cfg.epochs) if cfg.epochs else 0
+    return dataclasses.replace(cfg, epochs=epochs, finish_epochs=finish)
+
+
+def price(cfg: Base, *, cost: float, images: int) -> float:
+    """Multiply-accumulates of such a training; arguments as in ``bought``."""
+    first, finish = cfg.epochs - cfg.finish_epochs, cfg.finish_epochs
+    passes = first * attack_passes(cfg.attack, cfg) + finish * attack_passes("pgd", cfg)
+    return per_epoch(images, cfg) * cost * (passes + cfg.epochs * TRAINED)
+
+
+def per_epoch(images: int, cfg: Training) -> int:
+    """Images that one epoch trains on: a last short batch is left out."""
+    return max(1, images // cfg.batch) * min(cfg.batch, images)
+
+
+def _macs(run: Run) -> int:
+    return count(run.base(), torch.zeros(1, *run.input.size))[1]
+
+
+def _epochs(record: Mapping[str, Any], where: str, cfg: Training) -> float:
+    """Images × passes over the epochs of a record, each with the attack that it was trained with."""
+    rows = record.get("history")
+    if not rows:
+        raise CheckpointError(f"{where} has no record of its epochs, so its cost is unknown; give --epochs")
+    return float(sum(row["images"] * (TRAINED + attack_passes(row["attack"], cfg)) for row in rows))
+
+
+def _images(rows: Iterable[Mapping[str, Any]]) -> int:
+    return sum(row["images"] for row in rows)
+
+
+def _joint_rows(run: Run) -> list[dict[str, Any]]:
+    run.joint()
+    path = run.path / "log.jsonl"
+    try:
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        return [row for row in rows if row["stage"] == "joint"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); give --epochs") from error

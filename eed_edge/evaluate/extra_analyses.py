@@ -1,0 +1,97 @@
+"""What the report has beside accuracies: slowdown, replay, shifted images, curves and the strip."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from eed_edge.evaluate import example_images
+from eed_edge.evaluate.adaptive import slowdown
+from eed_edge.evaluate.attacks import Threat
+from eed_edge.evaluate.metrics import accuracy_curves, shift, torch_parity
+from eed_edge.evaluate.models_compared import Defences, Watch
+from eed_edge.evaluate.suites import Outcome
+from eed_edge.train.data.batches import Images, as_float
+from eed_edge.train.run_folder import Run, read_json
+
+
+def measure(
+    run: Run,
+    defences: Defences,
+    few: Images,
+    outcomes: Mapping[str, Outcome],
+    *,
+    threat: Threat,
+    eps_images: int,
+    watch: Watch,
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The report's parts ``slowdown``, ``replay``, ``shift``, ``curves``, and the strip's arrays.
+
+    Args:
+        few: the first images that were attacked.
+        eps_images: how many of them the curve over eps takes.
+        outcomes: job name to what it did to these images and those after them.
+    """
+    members = len(defences.ensemble.members)
+    kept = {
+        kind: torch.from_numpy(outcomes[name].images[: len(few)])
+        for kind in ("pgd20", "autoattack")
+        if (name := f"{kind} on mean-{members}") in outcomes
+    }
+    clean, pgd = as_float(few.images), kept["pgd20"]
+    slowed = slowdown.craft(defences, few, eps=threat.eps, seed=threat.seed, watch=watch)
+    parts: dict[str, Any] = {
+        "slowdown": slowdown.measure(
+            defences, few, pgd, eps=threat.eps, seed=threat.seed, watch=watch, slowed=slowed
+        ),
+        "replay": torch_parity.check(defences, {"clean": clean, **kept, "slowdown": slowed}, watch=watch),
+        "shift": shift.measure(defences.deployed, few, seed=threat.seed, watch=watch),
+        "curves": _curves(
+            run, defences, few, outcomes, slowed, threat=threat, eps_images=eps_images, watch=watch
+        ),
+    }
+    return parts, example_images.examples(defences, clean, pgd, few.labels.numpy())
+
+
+def _curves(
+    run: Run,
+    defences: Defences,
+    few: Images,
+    outcomes: Mapping[str, Outcome],
+    slowed: torch.Tensor,
+    *,
+    threat: Threat,
+    eps_images: int,
+    watch: Watch,
+) -> dict[str, Any]:
+    deployed, members = defences.deployed, len(defences.ensemble.members)
+    clean, whole = outcomes["clean on all"], outcomes[f"pgd20 on mean-{members}"]
+    used = {
+        "clean": clean.submodels_used,
+        "pgd20": whole.submodels_used,
+        "slowdown": deployed(slowed.contiguous().numpy()).submodels_used,
+    }
+    attacked = [outcomes[f"pgd20 on mean-{t}"].probs[:, : len(few)] for t in range(1, members + 1)]
+    answers = accuracy_curves.Said(clean.probs[:, : len(few)], np.stack(attacked), few.labels.numpy())
+    times = accuracy_curves.submodel_ms(deployed, as_float(few.images))
+    rd = accuracy_curves.rd(read_json(run.path / "selection.json"), threshold=run.recipe.select.rd)
+    return {
+        "threshold": accuracy_curves.threshold(answers, deployed, times_ms=times),
+        "eps": accuracy_curves.against_eps(
+            defences,
+            few[slice(0, eps_images)],
+            eps=threat.eps,
+            seed=threat.seed,
+            watch=watch,
+            narrow=defences.singles.get("narrow"),
+        ),
+        "stopping": {name: accuracy_curves.stopping(each, members=members) for name, each in used.items()},
+        "agreement": {
+            "clean": accuracy_curves.agreement(clean.probs),
+            "pgd20": accuracy_curves.agreement(whole.probs),
+        },
+        "widths": accuracy_curves.widths(defences.dense, list(defences.ensemble.members)),
+        **({"rd": rd} if rd else {}),
+    }

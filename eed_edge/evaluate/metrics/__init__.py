@@ -1,0 +1,1 @@
+"""Figures beside accuracy: curves, shifted images, parity with torch, model cost."""

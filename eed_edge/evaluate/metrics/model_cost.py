@@ -1,0 +1,29 @@
+"""What the team costs beside the dense base: parameters, multiply-accumulates and bytes."""
+
+from typing import Any
+
+import torch
+
+from eed_edge.manifest import DENSE_FILE, Manifest
+from eed_edge.prune.groups import count
+from eed_edge.train.networks.build import Classifier
+
+
+def costs(dense: Classifier, manifest: Manifest) -> dict[str, Any]:
+    """The report's ``cost`` and ``sparsity``.
+
+    ``sparsity`` is the smaller of the shares of parameters and of MACs that all members together
+    do without. Bytes of the dense base are those of its ONNX file, or four a parameter without one.
+    """
+    params, macs = count(dense, torch.zeros(1, *manifest.input.size))
+    each = [{"params": s.params, "macs": s.macs, "bytes": s.bytes} for s in manifest.submodels]
+    ensemble = {key: sum(one[key] for one in each) for key in ("params", "macs", "bytes")}
+    file = manifest.files.get(DENSE_FILE)
+    whole = {"params": params, "macs": macs, "bytes": file.bytes if file else 4 * params}
+    return {
+        "cost": {
+            key: {"dense": whole[key], "ensemble": ensemble[key], "each": [one[key] for one in each]}
+            for key in whole
+        },
+        "sparsity": 1 - max(ensemble[key] / whole[key] for key in ("params", "macs")),
+    }

@@ -1,0 +1,131 @@
+"""The deployed rule away from its calibration data: accuracy, work and calibration error there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eed_edge.arrays import Bools, Floats
+from eed_edge.errors import InputError
+from eed_edge.evaluate.metrics.corruptions import (
+    NO_CLASS,
+    PARAMETERS,
+    STRENGTHS,
+    corrupt,
+    of_no_class,
+)
+from eed_edge.evaluate.models_compared import Watch
+from eed_edge.report import wilson
+from eed_edge.runtime.engine.cascade import Cascade
+from eed_edge.train.data.batches import Images, in_order
+
+BATCH = 250
+BINS = 15
+Change = Callable[[Floats, int], Floats]
+"""Takes images and the place of the first of them in the whole set."""
+
+
+def measure(deployed: Cascade, images: Images, *, seed: int, watch: Watch) -> dict[str, Any]:
+    """The report's part ``shift``: clean, corrupted at three strengths, and images of no class.
+
+    Args:
+        images: test images; all are used for every corruption.
+        seed: of the noise and of the images of no class.
+    """
+    changes: list[tuple[Change, dict[str, Any]]] = [(_unchanged, {"name": "clean"})]
+    for name in PARAMETERS:
+        for strength in STRENGTHS:
+            kind = {"name": name, "strength": strength}
+            changes.append((partial(_corrupted, name=name, strength=strength, seed=seed), kind))
+    changes += [(partial(_no_class, name=name, seed=seed), {"name": name}) for name in NO_CLASS]
+    found = []
+    for done, (change, kind) in enumerate(changes, 1):
+        found.append((kind, _judge(deployed, images, change)))
+        watch("shift", done * len(images), len(changes) * len(images))
+    last = len(found) - len(NO_CLASS)
+    return {
+        "images": len(images),
+        "clean": found[0][1].figures(),
+        "corruptions": [kind | judged.figures() for kind, judged in found[1:last]],
+        "no_class": [
+            kind
+            | {
+                "images": len(images),
+                "submodels_used": float(judged.submodels_used.mean()),
+                "confidence": float(judged.confidence.mean()),
+            }
+            for kind, judged in found[last:]
+        ],
+    }
+
+
+def expected_calibration_error(confidence: Floats, right: Bools, *, bins: int = BINS) -> float:
+    """How far confidence and accuracy lie apart: ``sum_b (n_b / n) * |accuracy_b - confidence_b|``.
+
+    Args:
+        confidence: ``(n,)`` probability of the answer, in [0, 1].
+        right: ``(n,)`` whether the answer is right.
+        bins: of equal width; bin b holds confidences in ``((b - 1) / bins, b / bins]``, the first 0, too.
+
+    Returns:
+        A number in [0, 1]; 0 is perfectly calibrated.
+
+    Raises:
+        InputError: no images, arrays of different length, or confidences outside [0, 1].
+
+    Source:
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 3, after Naeini et al.,
+        AAAI 2015; 15 bins as there.
+    """
+    if confidence.shape != right.shape or not len(right):
+        raise InputError(
+            f"expected confidences and verdicts of the same images, got {confidence.shape} and {right.shape}"
+        )
+    if not ((confidence >= 0) & (confidence <= 1)).all():
+        raise InputError(f"expected confidences in [0, 1], got up to {confidence.max()}; give probabilities")
+    exact = confidence.astype(np.float64)
+    inside = np.clip(np.ceil(exact * bins).astype(np.int64) - 1, 0, bins - 1)
+    gap = np.bincount(inside, right, bins) - np.bincount(inside, exact, bins)  # n_b * (acc_b - conf_b)
+    return float(np.abs(gap).sum() / len(right))
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """``(n,)`` each, of the deployed rule."""
+
+    right: Bools
+    confidence: Floats
+    submodels_used: NDArray[np.int64]
+
+    def figures(self) -> dict[str, Any]:
+        return {
+            "accuracy": float(self.right.mean()),
+            "interval": list(wilson(int(self.right.sum()), len(self.right))),
+            "submodels_used": float(self.submodels_used.mean()),
+            "ece": expected_calibration_error(self.confidence, self.right),
+        }
+
+
+def _judge(deployed: Cascade, images: Images, change: Change) -> _Judged:
+    answers, first = [], 0
+    for batch, labels in in_order(images, BATCH):
+        answer = deployed(np.ascontiguousarray(change(batch.cpu().contiguous().numpy(), first)))
+        confidence = np.minimum(answer.probs.max(1), 1)  # float32 may round a sum of shares above 1
+        answers.append((answer.labels == labels.cpu().numpy(), confidence, answer.submodels_used))
+        first += len(labels)
+    return _Judged(*(np.concatenate(column) for column in zip(*answers, strict=True)))
+
+
+def _unchanged(images: Floats, first: int) -> Floats:
+    return images
+
+
+def _corrupted(images: Floats, first: int, *, name: str, strength: int, seed: int) -> Floats:
+    return corrupt(images, name, strength, seed=seed, first=first)
+
+
+def _no_class(images: Floats, first: int, *, name: str, seed: int) -> Floats:
+    return of_no_class(images, name, seed=seed, first=first)

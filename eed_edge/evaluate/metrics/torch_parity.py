@@ -1,0 +1,78 @@
+"""Whether attacked images get the same labels from the exported bundle as in torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eed_edge.arrays import Floats
+from eed_edge.evaluate.adaptive.stop_rule import StopRule, replayed
+from eed_edge.evaluate.models_compared import Defences, Watch
+from eed_edge.runtime.gates.margins import distance_to_tie
+
+BATCH = 250
+ALLOWED = 1000
+"""One disagreement in so many images may be a matter of rounding."""
+
+
+def check(defences: Defences, attacked: Mapping[str, Tensor], *, watch: Watch) -> dict[str, Any]:
+    """The report's part ``replay``: the members in torch and the rule replayed, against the runtime.
+
+    Args:
+        attacked: images by the attack that made them, ``(n, c, h, w)`` in [0, 1].
+
+    Returns:
+        ``{images, allowed, disagreements}``: the images of all sets together, how many of them may
+        disagree, and those that do, as ``disagreements`` lists them.
+    """
+    total, done, found = sum(map(len, attacked.values())), 0, []
+    for attack, images in attacked.items():
+        for at in range(0, len(images), BATCH):
+            batch = images[at : at + BATCH]
+            with torch.no_grad():
+                probs = defences.ensemble.each(batch).float().softmax(2).cpu().numpy()
+            answer = defences.deployed(batch.cpu().contiguous().numpy()).labels
+            found += disagreements(attack, probs, answer, defences.deployed, first=at)
+            done += len(batch)
+            watch("replay", done, total)
+    return {"images": total, "allowed": allowed(total), "disagreements": found}
+
+
+def allowed(images: int) -> int:
+    """How many of them may disagree for reasons of rounding: one in every full 1,000."""
+    return images // ALLOWED
+
+
+def disagreements(
+    attack: str, probs: Floats, answer: NDArray[np.int64], gate: StopRule, *, first: int = 0
+) -> list[dict[str, Any]]:
+    """The images on which the bundle's answer is not what the rule makes of torch's probabilities.
+
+    Args:
+        attack: its name, for the list.
+        probs: ``(members, n, k)`` float32 by torch.
+        answer: ``(n,)`` labels by the bundle.
+        first: number of the first image.
+
+    Returns:
+        ``{image, attack, torch, bundle, margin}`` each; margin is the probability by which torch's
+        answer is away from a tie: within 1e-5 a machine may decide either way.
+    """
+    ours = replayed(probs, gate).labels
+    apart = np.flatnonzero(ours != answer)
+    if not len(apart):
+        return []
+    margins = distance_to_tie(probs[:, apart], gate.rule, gate.parameters, max_submodels=gate.max_submodels)
+    return [
+        {
+            "image": first + int(i),
+            "attack": attack,
+            "torch": int(ours[i]),
+            "bundle": int(answer[i]),
+            "margin": float(margin),
+        }
+        for i, margin in zip(apart, margins, strict=True)
+    ]

@@ -1,0 +1,314 @@
+"""Which attack runs on which network, batch after batch, each result kept so that nothing runs twice.
+
+A batch of test images goes through all jobs of the suite in order. Each job attacks one target
+(a single network, a prefix mean, a member, a stand-in for the rule) on the images that are still
+right, and what it made is shown to every defence. Results lie in the run folder until all are there.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from eed_edge.arrays import Bools, Ints
+from eed_edge.atomic_files import write_whole
+from eed_edge.errors import InputError
+from eed_edge.evaluate import attacks
+from eed_edge.evaluate.adaptive.soft_gates import SmoothGate, reweighted
+from eed_edge.evaluate.attacks import Attack, Threat, heard_warnings
+from eed_edge.evaluate.models_compared import Defences
+
+REWEIGHTED_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A choice of attacks: the kinds that the report has a row for, and what the adaptive list uses.
+
+    strong: the kind of the report that stands for the strongest attack on one network.
+    extra: attack on single members and on the smooth gate, for the adaptive list.
+    eps_images: images of the curve over eps, which attacks each of them at five radii.
+    whole: every attack runs, and the adaptive list after them.
+    """
+
+    name: str
+    kinds: Mapping[str, Attack]
+    strong: str
+    extra: Attack
+    reweighted_steps: int
+    eps_images: int
+    whole: bool = True
+
+
+SUITES = {
+    "quick": Suite(
+        "quick", {"pgd20": attacks.pgd20, "apgd": attacks.short_apgd}, "apgd", attacks.short_apgd, 20, 20
+    ),
+    "standard": Suite(
+        "standard",
+        {
+            "pgd20": attacks.pgd20,
+            "autoattack": attacks.autoattack,
+            "cw": attacks.cw,
+            "deepfool": attacks.deepfool,
+        },
+        "autoattack",
+        attacks.apgd,
+        REWEIGHTED_STEPS,
+        500,
+    ),
+}
+
+
+def suite(name: str, only: Sequence[str] = ()) -> Suite:
+    """The suite of that name, reduced to the attacks named in ``only`` where there are any.
+
+    Raises:
+        InputError: no such suite, or an attack that it does not have.
+    """
+    if name not in SUITES:
+        raise InputError(f"--suite: expected one of {', '.join(SUITES)}, got {name!r}")
+    chosen = SUITES[name]
+    if odd := [kind for kind in only if kind not in chosen.kinds]:
+        raise InputError(
+            f"--only: the suite {name} has {', '.join(chosen.kinds)}, not {odd[0]!r}; name one of these"
+        )
+    kinds = {kind: attack for kind, attack in chosen.kinds.items() if not only or kind in only}
+    return dataclasses.replace(chosen, kinds=kinds, whole=not only)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attack on one target.
+
+    kind: the report's row that it belongs to; ``clean`` for none, ``adaptive`` for an extra item.
+    target: ``dense``, ``narrow``, ``mean-<t>`` of the first t members, ``member-<i>``, ``gate``, ``members``.
+    make: the attack, ready to be given images, labels and the threat.
+    """
+
+    kind: str
+    target: str
+    make: Callable[[Tensor, Tensor, Threat], Tensor]
+
+    @property
+    def name(self) -> str:
+        """Such as ``pgd20 on mean-2``."""
+        return f"{self.kind} on {self.target}"
+
+
+def in_ball(job: str) -> bool:
+    """Whether the job of that name keeps to the l_inf ball, so that it counts in the adaptive list."""
+    return not job.startswith("deepfool")
+
+
+def jobs(defences: Defences, chosen: Suite) -> list[Job]:
+    """All jobs in running order: clean, each kind on each network and prefix, then the extra items."""
+
+    def on(kind: str, target: str, attack: Attack, net: nn.Module) -> Job:
+        return Job(kind, target, lambda images, labels, threat: attack(net, images, labels, threat))
+
+    todo = [Job("clean", "all", lambda images, labels, threat: images)]
+    targets: dict[str, nn.Module] = dict(defences.singles)
+    targets |= {f"mean-{t}": prefix for t, prefix in enumerate(defences.prefixes, 1)}
+    for kind, attack in chosen.kinds.items():
+        todo += [on(kind, target, attack, net) for target, net in targets.items()]
+    if not chosen.whole:
+        return todo
+    members = list(defences.ensemble.members)
+    todo += [on("adaptive", f"member-{i}", chosen.extra, members[i - 1]) for i in range(2, len(members) + 1)]
+    smooth = SmoothGate(defences.ensemble, defences.deployed.manifest.gate).eval()
+    todo.append(on("adaptive", "gate", chosen.extra, smooth))
+
+    def weighted(images: Tensor, labels: Tensor, threat: Threat) -> Tensor:
+        generator = torch.Generator(images.device).manual_seed(threat.seed)
+        return reweighted(
+            defences.ensemble,
+            images,
+            labels,
+            eps=threat.eps,
+            steps=chosen.reweighted_steps,
+            generator=generator,
+        )
+
+    todo.append(Job("adaptive", "members", weighted))
+    return todo
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one job did to ``n`` images.
+
+    right: defence (``static``, ``dynamic``, a single network) to ``(n,)`` bool.
+    submodels_used, answer: of the deployed rule, ``(n,)`` int64.
+    probs: of every member in torch, ``(members, n, k)`` float32.
+    images: the attacked images, ``(n, c, h, w)`` float32, where they are needed later; else empty.
+    """
+
+    right: dict[str, Bools]
+    submodels_used: NDArray[np.int64]
+    answer: NDArray[np.int64]
+    probs: NDArray[np.float32]
+    images: NDArray[np.float32]
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+
+    def right_by(self, length: int, labels: Ints) -> Bools:
+        """Whether the mean of the first ``length`` members is right, ``(n,)``."""
+        right: Bools = self.probs[:length].mean(0).argmax(1) == labels
+        return right
+
+    def packed(self) -> bytes:
+        """As the bytes of an NPZ file."""
+        stream = io.BytesIO()
+        np.savez(
+            stream,
+            submodels_used=self.submodels_used,
+            answer=self.answer,
+            probs=self.probs,
+            images=self.images,
+            told=np.frombuffer(json.dumps([self.seconds, self.warnings]).encode(), np.uint8),
+            **{f"right {name}": right for name, right in self.right.items()},  # type: ignore[arg-type]
+        )
+        return stream.getvalue()
+
+    @classmethod
+    def unpacked(cls, path: Path) -> "Outcome | None":
+        """From such a file; None when it is missing or damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                seconds, warnings = json.loads(arrays["told"].tobytes())
+                return cls(
+                    {name[6:]: arrays[name] for name in arrays.files if name.startswith("right ")},
+                    arrays["submodels_used"],
+                    arrays["answer"],
+                    arrays["probs"],
+                    arrays["images"],
+                    seconds,
+                    warnings,
+                )
+        except Exception:  # whatever damage leads to; the batch is then done again
+            return None
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Outcome]") -> "Outcome":
+        """The same job over several batches."""
+        return cls(
+            {name: np.concatenate([part.right[name] for part in parts]) for name in parts[0].right},
+            np.concatenate([part.submodels_used for part in parts]),
+            np.concatenate([part.answer for part in parts]),
+            np.concatenate([part.probs for part in parts], axis=1),
+            np.concatenate([part.images for part in parts]),
+            sum(part.seconds for part in parts),
+            list(dict.fromkeys(text for part in parts for text in part.warnings)),
+        )
+
+
+def run_batch(
+    todo: Sequence[Job],
+    defences: Defences,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    threat: Threat,
+    folder: Path,
+    step: Callable[[str], None],
+) -> dict[str, Outcome]:
+    """Every job on one batch, those that ``folder`` holds read from there.
+
+    Args:
+        images: ``(n, c, h, w)`` in [0, 1] on the attacker's device.
+        step: called with a job's name when it is done.
+    """
+    done: dict[str, Outcome] = {}
+    for number, job in enumerate(todo):
+        path = folder / f"{number:02d}.npz"
+        outcome = Outcome.unpacked(path)
+        if outcome is None:
+            own = Threat(threat.eps, _seed(threat.seed, folder.name, job.name))
+            wanted = _wanted(job, done, defences, labels.cpu().numpy())
+            outcome = _run(job, defences, images, labels, threat=own, wanted=wanted)
+            write_whole(path, outcome.packed())
+        done[job.name] = outcome
+        step(job.name)
+    return done
+
+
+def _seed(seed: int, *names: str) -> int:
+    return int.from_bytes(hashlib.sha256(repr((seed, *names)).encode()).digest()[:4], "big") >> 1
+
+
+def _wanted(job: Job, done: Mapping[str, Outcome], defences: Defences, labels: Ints) -> Bools | None:
+    """Which images the job attacks: those still right for what is judged on them. None: all.
+
+    Static and dynamic are judged on every image that is made, and each prefix mean has figures of its
+    own on the images made against itself. What other networks' images do to the team counts in the
+    adaptive list alone: a row of the team's does not depend on which of them there are.
+    """
+    if job.kind == "clean":
+        return None
+    clean, (what, _, number) = done["clean on all"], job.target.partition("-")
+    if job.kind not in ("autoattack", "apgd", "adaptive"):  # these have a row of their own
+        lengths = range(1, len(defences.ensemble.members) + 1)
+        names = [*([job.target] if job.target in defences.singles else []), "static", "dynamic"]
+        return _any([clean.right[name] for name in names] + [clean.right_by(t, labels) for t in lengths])
+    columns = [job.target] if job.target in defences.singles else ["static", "dynamic"]
+    if job.kind == "adaptive":
+        before = [outcome for name, outcome in done.items() if in_ball(name)]
+    else:
+        like = job.target if job.target in defences.singles else "mean-"
+        mine = (f"pgd20 on {like}", f"{job.kind} on {like}")
+        before = [clean, *(done[name] for name in done if name.startswith(mine))]
+    left = []
+    for column in columns:
+        seen = [outcome for outcome in before if column in outcome.right]
+        left.append(np.logical_and.reduce([outcome.right[column] for outcome in seen]))
+    if what == "mean":
+        own = [clean, *(done[name] for name in (f"pgd20 on {job.target}",) if name in done)]
+        left.append(np.logical_and.reduce([outcome.right_by(int(number), labels) for outcome in own]))
+    return _any(left)
+
+
+def _any(verdicts: Sequence[Bools]) -> Bools:
+    either: Bools = np.logical_or.reduce(verdicts)
+    return either
+
+
+def _run(
+    job: Job, defences: Defences, images: Tensor, labels: Tensor, *, threat: Threat, wanted: Bools | None
+) -> Outcome:
+    started = time.perf_counter()
+    attacked = images.clone()
+    with heard_warnings() as warnings:
+        if wanted is None:
+            attacked = job.make(images, labels, threat)
+        elif wanted.any():
+            rows = torch.from_numpy(np.flatnonzero(wanted)).to(images.device)
+            attacked[rows] = job.make(images[rows], labels[rows], threat)
+    seconds = time.perf_counter() - started
+    whole = job.kind == "clean"
+    shown = {name: net for name, net in defences.singles.items() if whole or name == job.target}
+    truth = labels.cpu().numpy()
+    answer = defences.deployed(attacked.detach().cpu().contiguous().numpy())
+    with torch.no_grad():
+        each = defences.ensemble.each(attacked).float()
+        static = torch.logsumexp(each.log_softmax(2), 0).argmax(1).cpu().numpy()
+        singles = {name: net(attacked).argmax(1).cpu().numpy() == truth for name, net in shown.items()}
+    kept = job.target == f"mean-{len(defences.ensemble.members)}" and job.kind in ("pgd20", "autoattack")
+    return Outcome(
+        {**singles, "static": static == truth, "dynamic": answer.labels == truth},
+        answer.submodels_used.astype(np.int64),
+        answer.labels.astype(np.int64),
+        each.softmax(2).cpu().numpy(),
+        attacked.cpu().numpy() if kept else np.zeros((0, *images.shape[1:]), np.float32),
+        seconds,
+        warnings,
+    )

@@ -1,0 +1,165 @@
+"""What attacks on the deployed rule found: adaptive, slowdown, replay, and images unlike the calibrated."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from eed_edge.html import formats
+from eed_edge.html.components import (
+    Cell,
+    Row,
+    Section,
+    Table,
+    row,
+)
+from eed_edge.html.inputs import Sources
+from eed_edge.html.sections.headline import attack_title
+
+
+def adaptive(sources: Sources) -> Section:
+    """Every item of the adaptive evaluation, and the difference that would be an alarm."""
+    found = sources.report["adaptive"]
+    rows = [
+        Row(
+            item["name"],
+            (
+                Cell(formats.percent(item["dynamic"]), formats.interval(item.get("interval"))),
+                Cell(formats.seconds(item.get("seconds"))),
+            ),
+            "; ".join(item.get("warnings", ())),
+        )
+        for item in found["items"]
+    ]
+    says = (
+        f"The deployed rule, run on the exported files, against {len(rows)} attacks on"
+        f" {formats.images(found['images'])}. An image is robust only if it is right clean and under all of"
+        f" them: dynamic {formats.percent(found['dynamic'])}. The mean of all sub-models, under the items"
+        f" that attack it: static {formats.percent(found['static'])}.",
+        f"Dynamic − static: {formats.points(found['difference'])}. A stop that cannot be differentiated can"
+        " hide gradients, so a positive difference is an alarm, not a success.",
+    )
+    table = Table("Right clean, under this attack and those above", ("", "Dynamic", "Time"), tuple(rows))
+    warnings = (found["warning"],) if found.get("warning") else ()
+    return Section("adaptive", "Adaptive evaluation", says=says, warnings=warnings, tables=(table,))
+
+
+def attacks(sources: Sources) -> Section:
+    """Settings, time and warnings of each attack."""
+    rows, warnings = [], []
+    for name, found in sources.report["attacks"].items():
+        title = attack_title(name)
+        words = Cell(formats.settings(found["settings"]), mark="text")
+        rows.append(Row(title, (words, Cell(formats.seconds(found.get("seconds"))))))
+        warnings += [f"{title}: {text}" for text in found.get("warnings", ())]
+    table = Table("Settings", ("", "Settings", "Time"), tuple(rows))
+    says = () if warnings else ("None of the attacks gave a warning.",)
+    return Section("attacks", "Attacks", says=says, warnings=tuple(warnings), tables=(table,))
+
+
+def slowdown(sources: Sources) -> Section:
+    """How many sub-models run, and how long, on images made to keep the gate open."""
+    found = sources.report["slowdown"]
+    cap = found.get("capped", {}).get("max_submodels")
+    titles = {"uncapped": "No cap", "capped": f"At most {cap} sub-model{'' if cap == 1 else 's'}"}
+    tables = tuple(_slow_table(titles[key], found[key]) for key in titles if found.get(key))
+    says = [
+        f"Images within eps made so that the gate runs as many of the {len(sources.manifest.submodels)}"
+        f" sub-models as it can, on {formats.images(found['images'])}."
+    ]
+    if found.get("settings"):
+        says.append(f"Attack: {formats.settings(found['settings'])}.")
+    return Section("slowdown", "Slowdown attack", says=tuple(says), tables=tables)
+
+
+def _slow_table(caption: str, found: Mapping[str, Any]) -> Table:
+    columns = ("", "Sub-models", "Most", "Mean time", "p99 time", "Accuracy")
+    rows = [
+        Row(
+            attack_title(name),
+            (
+                Cell(formats.plain(found[name]["mean"])),
+                Cell(formats.count(found[name]["max"])),
+                Cell(formats.ms(found[name].get("mean_ms"))),
+                Cell(formats.ms(found[name].get("p99_ms"))),
+                Cell(formats.percent(found[name]["accuracy"]), formats.interval(found[name].get("interval"))),
+            ),
+        )
+        for name in ("clean", "pgd20", "slowdown")
+        if name in found
+    ]
+    return Table(caption, columns, tuple(rows), stacked=True)
+
+
+def replay(sources: Sources) -> Section:
+    """Whether attacked images get the same labels from torch and from the exported files."""
+    found = sources.report["replay"]
+    differ, allowed = found["disagreements"], found["allowed"]
+    say = (
+        f"{formats.images(found['images'])} made in torch were given to the exported bundle:"
+        f" {formats.count(len(differ))} answered otherwise; {formats.settings(allowed)} allowed, since"
+        " near-ties fall either way in float32."
+    )
+    rows = [
+        row(
+            f"image {item['image']}",
+            attack_title(item["attack"]),
+            sources.class_name(item["torch"]),
+            sources.class_name(item["bundle"]),
+            f"{item['margin']:.1e}" if item.get("margin") is not None else formats.NOTHING,
+        )
+        for item in differ
+    ]
+    columns = ("", "Attack", "torch", "Bundle", "Margin")
+    tables = (Table("Disagreements", columns, tuple(rows), stacked=True),) if rows else ()
+    warnings = ("More disagreements than allowed.",) if len(differ) > allowed else ()
+    return Section("replay", "Replay on the exported files", says=(say,), warnings=warnings, tables=tables)
+
+
+def shift(sources: Sources) -> Section:
+    """Accuracy, work and calibration on corrupted images, and on images of no class."""
+    found = sources.report["shift"]
+    columns = ("", "Accuracy", "Sub-models", "ECE")
+    rows = [_shift_row("clean", found["clean"])]
+    rows += [_shift_row(f"{item['name']} {item['strength']}", item) for item in found["corruptions"]]
+    tables = [Table("Corrupted images; strength 1, 2, 3", columns, tuple(rows))]
+    if found.get("no_class"):
+        none = [
+            row(
+                item["name"],
+                formats.plain(item["submodels_used"]),
+                formats.percent(item["confidence"]),
+                detail=formats.images(item["images"]),
+            )
+            for item in found["no_class"]
+        ]
+        tables.append(Table("Images of no class", ("", "Sub-models", "Mean confidence"), tuple(none)))
+    say = (
+        f"The deployed rule on {formats.images(found['images'])} unlike those it was calibrated on. ECE, the"
+        " expected calibration error, is how far confidence is from accuracy."
+    )
+    return Section("shift", "Away from the calibration data", says=(say,), tables=tuple(tables))
+
+
+def _shift_row(title: str, item: Mapping[str, Any]) -> Row:
+    accuracy = Cell(formats.percent(item["accuracy"]), formats.interval(item.get("interval")))
+    used, ece = formats.plain(item["submodels_used"]), formats.percent(item["ece"])
+    return Row(title, (accuracy, Cell(used), Cell(ece)))
+
+
+def narrow(sources: Sources) -> Section:
+    """The static network of equal mean latency that the same training budget buys."""
+    found = sources.report["narrow"]
+    budget = found.get("budget") or {}
+    aim = f"to equal {formats.ms(found['target_ms'])}" if "target_ms" in found else ""
+    by_hand = "set by hand" if budget.get("epochs_by_hand") else ""
+    tiles = (
+        row("parameters", formats.amount(found.get("params"))),
+        row("MACs", formats.amount(found.get("macs"))),
+        row("mean time", formats.ms(found.get("mean_ms")), detail=aim),
+        row("epochs", formats.settings(found.get("epochs")), detail=by_hand),
+    )
+    says = ["One network, without pruning, ensemble or gate, of the team's mean latency and training budget."]
+    if "counted" in budget:
+        says.append(f"Budget: {budget['counted']}.")
+    spent = tuple(row(stage, formats.amount(macs)) for stage, macs in budget.get("macs", {}).items())
+    tables = (Table("MACs of the training", ("", "MACs"), spent),) if spent else ()
+    return Section("narrow", "The narrow baseline", says=tuple(says), tiles=tiles, tables=tables)

@@ -1,0 +1,136 @@
+"""The drawings of how the deployed rule behaves: its threshold, the radius of the attack, where it stops."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eed_edge.html import formats
+from eed_edge.html.components import (
+    Cell,
+    Chart,
+    Row,
+    Table,
+    row,
+)
+from eed_edge.html.inputs import Sources
+from eed_edge.html.plot import BLUE, COLOURS, GREY, HATCHES, INK, LINES, MARKS, RED, drawing
+from eed_edge.html.sections.headline import NETWORKS, attack_title, share
+
+NETWORK_LOOK = {name: (COLOURS[i], MARKS[i], LINES[i]) for i, name in enumerate(reversed(NETWORKS))}
+
+
+def threshold(sources: Sources) -> Chart:
+    """Accuracy, clean and attacked, against mean latency as the gate's threshold moves."""
+    found = sources.report["curves"]["threshold"]
+    rows = sorted(found["rows"], key=lambda item: item["mean_ms"])
+    here = _deployed(sources, rows)
+    title = "Accuracy against time"
+    says = (
+        f"The setting of the gate's rule, {found['rule']}, moves along the lines, on"
+        f" {formats.images(found['images'])}. Attacked: right clean and under PGD-20 on every prefix."
+    )
+    if here is not None:
+        says += (
+            f" The ring is the deployed setting or the one nearest to it, {formats.plain(here['threshold'])}."
+        )
+    with drawing(title, says) as drawn:
+        axes, times = drawn.only, [item["mean_ms"] for item in rows]
+        for key, colour, mark, line in (("clean", BLUE, "o", "-"), ("attacked", RED, "s", "--")):
+            axes.plot(times, _percents(rows, key), mark, ms=4, ls=line, color=colour, label=key)
+            if here is not None:
+                axes.plot(here["mean_ms"], 100 * here[key], "o", ms=12, mfc="none", mec=INK, mew=1.4)
+        axes.set(xlabel="mean time per image, ms", ylabel="right, %")
+        drawn.legend(2)
+    columns = ("Setting", "Clean", "Attacked", "Sub-models", "Mean time")
+    cells = tuple(
+        Row(
+            _setting(found["rule"], item["threshold"]),
+            (
+                share(item, "clean"),
+                share(item, "attacked"),
+                Cell(formats.plain(item["submodels_used"])),
+                Cell(formats.ms(item["mean_ms"])),
+            ),
+        )
+        for item in rows
+    )
+    return Chart(title, says, drawn.svg, Table(title, columns, cells))
+
+
+def _setting(rule: str, value: float) -> str:
+    """A row's setting; a confidence above 1 is never reached."""
+    return "never stops" if rule == "confidence" and value > 1 else formats.plain(value)
+
+
+def _deployed(sources: Sources, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The row nearest to the bundle's own setting: confidence, votes, or the first of ``g`` and ``k``."""
+    gate = sources.manifest.gate
+    if sources.report["curves"]["threshold"]["rule"] != gate.rule:
+        return None
+    own = next(iter(gate.parameters_of(gate.rule).values()))
+    return min(rows, key=lambda item: abs(item["threshold"] - own), default=None)
+
+
+def eps(sources: Sources) -> Chart:
+    """Accuracy of every network against the attack's radius."""
+    found = sources.report["curves"]["eps"]
+    rows = sorted(found["rows"], key=lambda item: item["eps_255"])
+    shown = [name for name in NETWORKS if any(name in item for item in rows)]
+    trained = sources.report.get("recipe", {}).get("base", {}).get("eps_255")
+    title = "Accuracy against eps"
+    says = f"PGD-20 of growing l∞ radius, on {formats.images(found['images'])}." + (
+        "" if trained is None else f" The upright line is the radius of the training, {trained:g}/255."
+    )
+    with drawing(title, says) as drawn:
+        axes = drawn.only
+        if trained is not None:
+            axes.axvline(trained, color=GREY, lw=1)
+        for name in shown:
+            colour, mark, line = NETWORK_LOOK[name]
+            own = [item for item in rows if name in item]
+            axes.plot(
+                [item["eps_255"] for item in own],
+                _percents(own, name),
+                mark,
+                ls=line,
+                color=colour,
+                label=NETWORKS[name],
+            )
+        axes.set(xlabel="eps, 1/255", ylabel="right, %")
+        axes.set_ylim(bottom=0)
+        drawn.legend(len(shown))
+    cells = tuple(
+        Row(f"{item['eps_255']:g}/255", tuple(share(item, name) for name in shown)) for item in rows
+    )
+    return Chart(title, says, drawn.svg, Table(title, ("eps", *(NETWORKS[name] for name in shown)), cells))
+
+
+def stopping(sources: Sources) -> Chart:
+    """Share of the images that stop at each sub-model."""
+    found = sources.report["curves"]["stopping"]
+    members = max(map(len, found.values()), default=0)
+    title = "Where images stop"
+    says = "Share of images that are answered after each sub-model of the running order."
+    with drawing(title, says) as drawn:
+        axes, width = drawn.only, 0.8 / max(1, len(found))
+        for i, (name, shares) in enumerate(found.items()):
+            places = [t + 1 + (i - (len(found) - 1) / 2) * width for t in range(len(shares))]
+            axes.bar(
+                places,
+                [100 * value for value in shares],
+                width,
+                color=COLOURS[i % len(COLOURS)],
+                hatch=HATCHES[i % len(HATCHES)],
+                edgecolor=INK,
+                linewidth=0.6,
+                label=attack_title(name),
+            )
+        axes.set(xlabel="stops at sub-model", ylabel="images, %", xticks=range(1, members + 1))
+        axes.grid(axis="x", visible=False)
+        drawn.legend(3)
+    cells = tuple(row(attack_title(name), *map(formats.percent, shares)) for name, shares in found.items())
+    columns = ("", *(f"Sub-model {t + 1}" for t in range(members)))
+    return Chart(title, says, drawn.svg, Table(title, columns, cells))
+
+
+def _percents(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    return [100 * item[key] for item in rows]

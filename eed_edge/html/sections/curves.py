@@ -1,0 +1,32 @@
+"""The section of curves: those that were measured, and a line about the others."""
+
+from collections.abc import Callable
+
+from eed_edge.html.components import (
+    ATTACK,
+    TRAIN,
+    Chart,
+    Section,
+)
+from eed_edge.html.inputs import Sources
+from eed_edge.html.sections import behaviour, team
+
+CURVES: dict[str, Callable[[Sources], Chart]] = {
+    "threshold": behaviour.threshold,
+    "eps": behaviour.eps,
+    "stopping": behaviour.stopping,
+    "agreement": team.agreement,
+    "rd": team.rd,
+    "widths": team.widths,
+}
+
+
+def curves(sources: Sources) -> Section:
+    """The charts of those curves that were measured."""
+    there = sources.report["curves"]
+    charts = tuple(draw(sources) for key, draw in CURVES.items() if there.get(key))
+    left = [key for key in CURVES if not there.get(key) and key != "rd"]
+    says = [f"Not measured: {', '.join(left)}; {ATTACK} makes them."] if left else []
+    if not there.get("rd"):
+        says.append(f"Not measured: rd; it comes with runs whose selection has kept it: {TRAIN}.")
+    return Section("curves", "Curves", says=tuple(says), charts=charts)

@@ -1,0 +1,182 @@
+"""The figures that everything turns on: accuracy beside the paper's, speed and size."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from eed_edge.html import formats, published_figures
+from eed_edge.html.components import (
+    ATTACK,
+    Cell,
+    Row,
+    Section,
+    Table,
+    row,
+)
+from eed_edge.html.inputs import Sources
+
+NETWORKS = {
+    "dense": "Dense",
+    "narrow": "Narrow",
+    "static": "Static",
+    "dynamic": "Dynamic",
+}
+ATTACKS = {
+    "clean": "Clean",
+    "pgd20": "PGD-20",
+    "apgd": "APGD",
+    "autoattack": "AutoAttack",
+    "cw": "C&W l∞",
+    "deepfool": "DeepFool l2",
+    "adaptive": "Adaptive",
+    "slowdown": "Slowdown",
+}
+MEANING = {
+    "dense": "the adversarially trained base network that is replaced",
+    "narrow": "one small network of the same mean latency and training budget",
+    "static": "the mean of all sub-models",
+    "dynamic": "the deployed rule, which stops when it is sure",
+}
+
+
+def share(figures: Mapping[str, Any], name: str) -> Cell:
+    """An accuracy with its interval."""
+    bounds = figures.get("interval", {}).get(name)
+    return Cell(formats.percent(figures.get(name)), formats.interval(bounds))
+
+
+def attack_title(name: str) -> str:
+    """How an attack is called on the page; one that is not known keeps its own name."""
+    return ATTACKS.get(name, name)
+
+
+def accuracy(sources: Sources) -> Section:
+    """Accuracy of every network, clean and under each attack, beside the paper's."""
+    report, recipe = sources.report, sources.report.get("recipe")
+    figures, beside = report["accuracy"], published_figures.published(recipe)
+    order = [
+        *(name for name in ATTACKS if name in figures),
+        *(name for name in figures if name not in ATTACKS),
+    ]
+    shown = [name for name in NETWORKS if any(name in row for row in figures.values())]
+    rows = []
+    for name in order:
+        cells = [share(figures[name], network) for network in shown]
+        if beside is not None:
+            cells += [
+                Cell(formats.percent(part.get(name)), mark="paper") for part in (beside.dense, beside.eed)
+            ]
+        rows.append(Row(attack_title(name), tuple(cells), formats.images(figures[name]["images"])))
+    published = ("Paper: dense", "Paper: EED") if beside is not None else ()
+    columns = ("", *(NETWORKS[name] for name in shown), *published)
+    says = [
+        "Share of test images that are answered right, and its 95 % Wilson interval. An image counts under an"
+        " attack only if it is right when clean, too. ",
+        " ".join(f"{NETWORKS[name]}: {_meaning(report, name)}." for name in shown),
+        published_figures.note(recipe),
+    ]
+    if recipe is not None:
+        says[0] += f"Attacks stay within l∞ {recipe['base']['eps_255']:g}/255 unless they say otherwise."
+    if report.get("suite") == "quick":
+        says.append(
+            f"These are the quick suite's short attacks, a first look; the whole evaluation: {ATTACK}."
+        )
+    table = Table("Right answers", columns, tuple(rows), stacked=True)
+    return Section("accuracy", "Accuracy", says=tuple(says), tables=(table,))
+
+
+def _meaning(report: Mapping[str, Any], name: str) -> str:
+    """What a column stands for; the narrow network's training may have been cut."""
+    found = report.get("narrow", {})
+    if name == "narrow" and found.get("budget", {}).get("epochs_by_hand"):
+        return f"one small network of the same mean latency, trained for {found['epochs']} epochs"
+    return MEANING[name]
+
+
+def speed(sources: Sources) -> Section:
+    """Latency of every network, and how much faster the team is."""
+    report, latency = sources.report, sources.report["latency"]
+    shown = [name for name in NETWORKS if name in latency]
+    spread = (("mean_ms", "mean"), ("p50_ms", "median"), ("p90_ms", "p90"), ("p99_ms", "p99"))
+    rows = [row(title, *(formats.ms(latency[name][key]) for name in shown)) for key, title in spread]
+    table = Table("Time per image", ("", *(NETWORKS[name] for name in shown)), tuple(rows), stacked=True)
+    cpu = f" on {report['machine']['cpu']}" if "machine" in report else ""
+    threads = latency["threads"]
+    says = [f"{threads} thread{'' if threads == 1 else 's'}{cpu}, {formats.images(latency['images'])}."]
+    if latency.get("indicative"):
+        says.append("Timed on the bundle's golden images alone: indicative only.")
+    return Section("latency", "Speed", says=tuple(says), tiles=_speed_tiles(sources), tables=(table,))
+
+
+def prefixes(sources: Sources) -> Section:
+    """The mean of the first t sub-models without early stop, a budget each, on images made against it."""
+    found, latency = sources.report["prefixes"], sources.report.get("latency", {})
+    kinds = [name for name in ATTACKS if name in found]
+    each = [times["mean_ms"] for times in latency.get("submodels", ())]
+    rows = [
+        Row(
+            f"first {t}",
+            (
+                *(share(_entry(found[name], t), "right") for name in kinds),
+                Cell(formats.ms(sum(each[:t]) or None)),
+            ),
+        )
+        for t in range(1, len(sources.manifest.submodels) + 1)
+    ]
+    columns = ("", *map(attack_title, kinds), "Time")
+    on = ", ".join(f"{attack_title(name)} {formats.images(found[name]['images'])}" for name in kinds)
+    says = (
+        "The mean of the first sub-models of the running order when nothing stops early, attacked on its own;"
+        f" the time is the sum of theirs. {on}.",
+    )
+    table = Table("Right answers of every prefix", columns, tuple(rows), stacked=True)
+    return Section("prefixes", "Fewer sub-models", says=says, tables=(table,))
+
+
+def _entry(found: Mapping[str, Any], t: int) -> dict[str, Any]:
+    """What was found of the first ``t``, in the form of a row of ``accuracy``."""
+    return {"right": found["right"][t - 1], "interval": {"right": found["interval"][t - 1]}}
+
+
+def _speed_tiles(sources: Sources) -> tuple[Row, ...]:
+    latency, tiles = sources.report["latency"], []
+    for name, used in sources.report.get("submodels_used", {}).items():
+        title = f"sub-models used, {attack_title(name)}"
+        tiles.append(row(title, formats.plain(used), detail=f"of {len(sources.manifest.submodels)}"))
+    for key, title, form in (
+        ("overhead_ratio", "overhead", formats.times),
+        ("load_ms", "load", formats.ms),
+        ("peak_rss_mib", "peak memory, MiB", formats.plain),
+    ):
+        value = latency.get(key)
+        if isinstance(value, Mapping):
+            dense = f"dense {form(value['dense'])}" if "dense" in value else ""
+            tiles.append(row(title, form(value.get("ensemble")), detail=dense))
+        elif value is not None:
+            tiles.append(row(title, form(value), detail="over the bare sub-models"))
+    return tuple(tiles)
+
+
+def size(sources: Sources) -> Section:
+    """Parameters, MACs and bytes of the dense base, the team and each member."""
+    report, cost = sources.report, sources.report["cost"]
+    form = {"params": formats.amount, "macs": formats.amount, "bytes": formats.mib}
+    titles = {"params": "Parameters", "macs": "MACs", "bytes": "File"}
+    keys = [key for key in titles if key in cost]
+    members = len(sources.manifest.submodels)
+    rows = [row("dense", *(form[key](cost[key]["dense"]) for key in keys))]
+    if "narrow" in report:
+        rows.append(row("narrow", *(form[key](report["narrow"].get(key)) for key in keys)))
+    rows.append(row("whole team", *(form[key](cost[key]["ensemble"]) for key in keys)))
+    for i, entry in enumerate(sources.manifest.submodels):
+        made = f"{entry.importance}, subset {entry.subset}"
+        rows.append(
+            row(f"sub-model {i + 1}", *(form[key](cost[key]["each"][i]) for key in keys), detail=made)
+        )
+    tiles = []
+    if "rd" in report:
+        tiles.append(row("robust diversity", f"{report['rd']:.3f}", detail="1: no two fail together"))
+    gate = sources.manifest.gate
+    parameters = formats.settings(gate.parameters_of(gate.rule))
+    says = (f"{members} sub-models in running order; gate {gate.rule}, {parameters}.",)
+    table = Table("Parameters, MACs and files", ("", *(titles[key] for key in keys)), tuple(rows))
+    return Section("cost", "Size", says=says, tiles=tuple(tiles), tables=(table,))

@@ -1,0 +1,71 @@
+"""How training went: the log's accuracies on the tune split, stage by stage."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.ticker import MaxNLocator
+
+from eed_edge.html import formats
+from eed_edge.html.components import (
+    Chart,
+    Section,
+    Table,
+    row,
+)
+from eed_edge.html.inputs import Sources
+from eed_edge.html.plot import BLUE, RED, drawing
+
+STAGES = {"base": "Base", "pool": "Pool", "joint": "Joint", "narrow": "Narrow baseline"}
+Rows = Sequence[Mapping[str, Any]]
+
+
+def learning(sources: Sources) -> Section:
+    """A chart for each stage that the log speaks of."""
+    judged = [item for item in sources.log if {"clean", "attacked"} <= item.keys()]
+    logs = {title: [item for item in judged if item["stage"] == key] for key, title in STAGES.items()}
+    charts = tuple(_chart(title, rows) for title, rows in logs.items() if rows)
+    say = "Accuracy on the tune split after each epoch; the best attacked epoch is kept."
+    return Section("learning", "Learning curves", says=(say,), charts=charts)
+
+
+def _chart(title: str, rows: Rows) -> Chart:
+    parts: dict[str, list[Mapping[str, Any]]] = {}
+    for item in rows:
+        parts.setdefault(item.get("part", ""), []).append(item)
+    best = max(item["attacked"] for item in rows)
+    many = len(parts) > 1
+    says = (
+        f"{f'{len(parts)} candidates; best' if many else 'Best'} attacked accuracy {formats.percent(best)}."
+    )
+    if rows[0].get("epochs") == 0:
+        says = f"Pretrained weights, not trained further: attacked accuracy {formats.percent(best)}."
+    with drawing(title, says) as drawn:
+        axes = drawn.only
+        for i, own in enumerate(parts.values()):
+            for key, colour, line in (("clean", BLUE, "-"), ("attacked", RED, "--")):
+                axes.plot(
+                    [item.get("epoch", j) + 1 for j, item in enumerate(own)],
+                    [100 * item[key] for item in own],
+                    "o" if key == "clean" else "s",
+                    ls=line,
+                    color=colour,
+                    alpha=0.5 if many else 1,
+                    ms=3,
+                    lw=1 if many else 1.8,
+                    label=key if i == 0 else None,
+                )
+        axes.set(xlabel="epoch", ylabel="right on tune, %")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        drawn.legend(2)
+    cells = tuple(
+        row(
+            part or "last",
+            str(own[-1].get("epoch", len(own) - 1) + 1),
+            formats.percent(own[-1]["clean"]),
+            formats.percent(own[-1]["attacked"]),
+        )
+        for part, own in parts.items()
+    )
+    return Chart(
+        title, says, drawn.svg, Table("After the last epoch", ("", "Epoch", "Clean", "Attacked"), cells)
+    )

@@ -1,0 +1,118 @@
+"""The drawings of the team: how its members agree, how diverse teams can be, how wide each member is."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+
+from eed_edge.html import formats
+from eed_edge.html.components import (
+    Chart,
+    Row,
+    Table,
+    row,
+)
+from eed_edge.html.inputs import Sources
+from eed_edge.html.plot import BLUE, COLOURS, FAINT, INK, MARKS, ORANGE, RED, drawing
+from eed_edge.html.sections.headline import attack_title
+
+
+def agreement(sources: Sources) -> Chart:
+    """How often each two members give the same label."""
+    found = sources.report["curves"]["agreement"]
+    title = "Agreement of the sub-models"
+    says = "Share of images, in percent, on which two sub-models give the same label."
+    with drawing(title, says, height=2.7, axes=len(found)) as drawn:
+        for axes, (name, shares) in zip(drawn.axes, found.items(), strict=True):
+            _matrix(axes, attack_title(name), shares)
+    rows = tuple(
+        Row(f"{attack_title(name)}, sub-model {i + 1}", row("", *map(formats.percent, shares)).cells)
+        for name, matrix in found.items()
+        for i, shares in enumerate(matrix)
+    )
+    columns = ("", *(f"Sub-model {i + 1}" for i in range(len(next(iter(found.values()), ())))))
+    return Chart(title, says, drawn.svg, Table(title, columns, rows))
+
+
+def _matrix(axes: Axes, title: str, shares: Sequence[Sequence[float]]) -> None:
+    names = [str(i + 1) for i in range(len(shares))]
+    axes.pcolormesh([[100 * value for value in one] for one in shares], cmap="cividis", vmin=0, vmax=100)
+    ticks = [i + 0.5 for i in range(len(shares))]
+    axes.set(title=title, aspect="equal", xticks=ticks, yticks=ticks, xticklabels=names, yticklabels=names)
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    if len(shares) > 6:
+        return
+    for i, one in enumerate(shares):
+        for j, value in enumerate(one):
+            axes.text(
+                j + 0.5,
+                i + 0.5,
+                f"{100 * value:.0f}",
+                ha="center",
+                va="center",
+                color="#111111" if value > 0.5 else "#ffffff",
+            )
+
+
+def rd(sources: Sources) -> Chart:
+    """Robust diversity of all possible teams against their size, as in the paper's figure 4."""
+    found = sources.report["curves"]["rd"]
+    rows, chosen = sorted(found["rows"], key=lambda item: item["size"]), found["chosen"]
+    sizes = [item["size"] for item in rows]
+    title = "Robust diversity against team size"
+    says = (
+        f"Lowest, mean and highest RD of all teams of each size; the star is the chosen team,"
+        f" {chosen['size']} members with RD {chosen['rd']:.3f}; the paper asks for {found['threshold']:g}."
+    )
+    if "rd" in sources.report:
+        says += f" Joint training came after: it left the team an RD of {sources.report['rd']:.3f}."
+    with drawing(title, says) as drawn:
+        axes = drawn.only
+        low, mean, high = ([item[key] for item in rows] for key in ("min", "mean", "max"))
+        axes.fill_between(sizes, low, high, color=BLUE, alpha=0.2, lw=0, label="lowest to highest")
+        axes.plot(sizes, mean, "o-", color=BLUE, label="mean")
+        axes.axhline(found["threshold"], color=RED, ls="--", lw=1.2, label=f"paper's {found['threshold']:g}")
+        axes.plot(chosen["size"], chosen["rd"], "*", ms=14, color=ORANGE, mec=INK, mew=0.8, label="chosen")
+        axes.set(xlabel="members", ylabel="robust diversity", xticks=sizes)
+        drawn.legend(2)
+    cells = tuple(
+        row(
+            str(item["size"]),
+            formats.count(item["teams"]),
+            *(f"{item[key]:.3f}" for key in ("min", "mean", "max")),
+        )
+        for item in rows
+    )
+    table = Table(title, ("Members", "Teams", "Lowest", "Mean", "Highest"), cells)
+    return Chart(title, says, drawn.svg, table)
+
+
+def widths(sources: Sources) -> Chart:
+    """Channels that pruning left in each layer of each sub-model, against dense."""
+    found = sources.report["curves"]["widths"]
+    layers, each = found["layers"], found["each"]
+    title = "Width of every layer"
+    says = "Channels of the sub-models' layers, a mark for each, from the input above; grey bars are dense."
+    with drawing(title, says, height=1.3 + 0.22 * len(layers)) as drawn:
+        axes, places = drawn.only, range(len(layers))
+        axes.barh(places, found["dense"], 0.7, color=FAINT, label="dense")
+        for i, channels in enumerate(each):
+            axes.plot(
+                channels,
+                places,
+                MARKS[i % len(MARKS)],
+                color=COLOURS[i % len(COLOURS)],
+                mec=INK,
+                mew=0.5,
+                label=str(i + 1),
+            )
+        axes.set_yticks(places, layers, fontsize=8)
+        axes.set(xlabel="channels", xlim=(0, None), ylim=(len(layers) - 0.4, -0.6))
+        axes.grid(axis="y", visible=False)
+        drawn.legend(5)
+    cells = tuple(
+        row(layer, str(found["dense"][i]), *(str(channels[i]) for channels in each))
+        for i, layer in enumerate(layers)
+    )
+    columns = ("Layer", "Dense", *(f"Sub-model {i + 1}" for i in range(len(each))))
+    return Chart(title, says, drawn.svg, Table(title, columns, cells))

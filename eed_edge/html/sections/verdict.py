@@ -1,0 +1,93 @@
+"""What a reader wants first: a verdict in one sentence, and the few figures it stands on."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eed_edge.html import formats, published_figures
+from eed_edge.html.components import Row, Section, row
+from eed_edge.html.inputs import Sources
+
+HARDEST = {
+    "adaptive": "under the adaptive evaluation",
+    "autoattack": "under AutoAttack",
+    "apgd": "under APGD",
+    "pgd20": "under PGD-20",
+}
+"""The verdict speaks of the first of these that was run."""
+
+
+def headline(sources: Sources) -> Section:
+    """The top of the page: name, verdict, the alarm if there is one, and key figures."""
+    alarm = sources.report.get("adaptive", {}).get("warning")
+    return Section(
+        "headline",
+        sources.manifest.name,
+        says=(verdict(sources),),
+        warnings=(alarm,) if alarm else (),
+        tiles=_tiles(sources),
+    )
+
+
+def verdict(sources: Sources) -> str:
+    """One sentence that says what the figures say."""
+    report, members = sources.report, len(sources.manifest.submodels)
+    parts = [_speed(report["latency"])] if "speedup_mean" in report.get("latency", {}) else []
+    accuracy = report.get("accuracy", {})
+    hardest = next((name for name in HARDEST if name in accuracy), "")
+    for name, good in (("clean", "accurate"), (hardest, "robust")):
+        if "dynamic" in accuracy.get(name, {}):
+            where = "on clean images" if name == "clean" else HARDEST[name]
+            if name == "adaptive" and report.get("suite") == "quick":
+                where = "under the quick suite's short attacks"
+            parts.append(_right(accuracy[name], good, where))
+    team = "team of one small network" if members == 1 else f"team of {members} small networks"
+    if not parts:
+        return f"A {team}, of which nothing has been measured yet."
+    return f"Against the dense network it replaces, this {team} is {_listed(parts)}."
+
+
+def _speed(latency: Mapping[str, Any]) -> str:
+    mean, worst = latency["speedup_mean"], latency.get("speedup_worst")
+    text = f"{formats.times(mean)} as fast on average"
+    return text if worst is None else f"{text} ({formats.times(worst)} when every sub-model runs)"
+
+
+def _right(figures: Mapping[str, Any], good: str, where: str) -> str:
+    """Which of the two is right more often; told when their 95 % intervals overlap."""
+    share, dense = figures["dynamic"], figures.get("dense")
+    if dense is None:
+        return f"right on {formats.percent(share)} {where}"
+    bounds = figures.get("interval", {})
+    (low, high), (dense_low, dense_high) = (bounds.get(name, (0, 1)) for name in ("dynamic", "dense"))
+    overlap = "" if low > dense_high or high < dense_low else "; the intervals overlap"
+    how = "more" if share > dense else "less" if share < dense else "as"
+    return f"{how} {good} {where} ({formats.percent(share)} against {formats.percent(dense)}{overlap})"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _tiles(sources: Sources) -> tuple[Row, ...]:
+    report, latency = sources.report, sources.report.get("latency", {})
+    beside = published_figures.published(report.get("recipe"))
+    tiles = []
+    if "speedup_mean" in latency:
+        note = f"over dense; paper {formats.times(beside.speed)}" if beside else "over dense"
+        tiles.append(row("speed-up, mean", formats.times(latency["speedup_mean"]), detail=note))
+    if "speedup_worst" in latency:
+        worst = formats.times(latency["speedup_worst"])
+        tiles.append(row("speed-up, worst", worst, detail="every sub-model run"))
+    if "sparsity" in report:
+        note = (
+            f"paper {formats.percent(published_figures.SPARSITY)}"
+            if beside
+            else "of parameters and MACs, the smaller"
+        )
+        tiles.append(row("sparsity", formats.percent(report["sparsity"]), detail=note))
+    for key, title in (("params", "parameters"), ("macs", "MACs")):
+        if key in report.get("cost", {}):
+            sizes = report["cost"][key]
+            note = f"dense {formats.amount(sizes['dense'])}"
+            tiles.append(row(title, formats.amount(sizes["ensemble"]), detail=note))
+    return tuple(tiles)

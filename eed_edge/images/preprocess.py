@@ -1,0 +1,177 @@
+"""A picture becomes the network's input, as the manifest says; training and device use the same code.
+
+The steps, in order: turn upright (EXIF), put a colour behind transparent pixels, make it grey or RGB,
+resize, cut out the middle, channels first, divide by 255.
+"""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eed_edge.arrays import Uint8
+from eed_edge.errors import DeviceError, InputError
+from eed_edge.manifest import InputSpec
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM")
+MOST_PIXELS = 50_000_000
+"""A larger picture would need 200 MB and more; a file of a few bytes can claim any size."""
+
+
+def open_picture(path: Path, spec: InputSpec) -> NDArray[np.float32]:
+    """Read one picture file as the network's input.
+
+    Returns:
+        ``(c, h, w)`` float32 in [0, 1].
+
+    Raises:
+        InputError: not a readable picture, or of a size that the manifest does not bring to (h, w).
+        DeviceError: Pillow is not installed.
+    """
+    picture = read_picture(path, exif=spec.preprocess.exif)
+    try:
+        return prepare(picture, spec)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def prepare(picture: Uint8, spec: InputSpec) -> NDArray[np.float32]:
+    """Bring one decoded picture to the network's input.
+
+    Args:
+        picture: uint8 ``(h, w)`` or ``(h, w, 1)`` grey, ``(h, w, 3)`` RGB or ``(h, w, 4)`` RGBA.
+
+    Returns:
+        ``(c, h, w)`` float32 in [0, 1]: ``prepare_uint8`` divided by 255.
+
+    Raises:
+        InputError: another dtype or shape, or a size that the manifest does not bring to (h, w).
+        DeviceError: the picture must be resized and Pillow is not installed.
+    """
+    return prepare_uint8(picture, spec).astype(np.float32) / np.float32(255)
+
+
+def prepare_uint8(picture: Uint8, spec: InputSpec) -> Uint8:
+    """``prepare`` without the division: uint8 ``(c, h, w)``, as training stores its images."""
+    _check_picture(picture)
+    steps, (_, height, width) = spec.preprocess, spec.size
+    pixels = picture if picture.ndim == 3 else picture[:, :, None]
+    if pixels.shape[2] == 4:
+        pixels = _without_alpha(pixels, background=255 if steps.alpha == "white" else 0)
+    if pixels.shape[2] == 3 and spec.channels == "L":
+        pixels = _luma(pixels)
+    if pixels.shape[2] == 1 and spec.channels == "RGB":
+        pixels = np.repeat(pixels, 3, axis=2)
+    if steps.resize is not None:
+        pixels = _resized(pixels, steps.resize, steps.interpolation)
+    if steps.crop is not None:
+        pixels = _middle(pixels, steps.crop)
+    if pixels.shape[:2] != (height, width):
+        raise InputError(
+            f"expected a picture of {height}x{width} pixels (height x width),"
+            f" got {pixels.shape[0]}x{pixels.shape[1]}; resize it or train with a data.size"
+        )
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))  # (c, h, w)
+
+
+def read_picture(path: Path, *, exif: bool = True) -> Uint8:
+    """Decode a PNG, JPEG, WebP, BMP or PPM file as ``prepare`` takes it.
+
+    16-bit grey keeps its high byte, palettes and CMYK become RGB, any transparency becomes RGBA.
+
+    Args:
+        exif: turn the picture as its EXIF orientation says.
+
+    Raises:
+        InputError: no such file, another format, damaged, or more than ``MOST_PIXELS``.
+        DeviceError: Pillow is not installed.
+    """
+    pillow = _pillow()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pillow.Image.DecompressionBombWarning)  # judged two lines below
+            image = pillow.Image.open(path, formats=FORMATS)
+        with image:
+            if (pixels := image.width * image.height) > MOST_PIXELS:
+                raise InputError(f"expected at most {MOST_PIXELS:,} pixels, got {pixels:,}")
+            upright = pillow.ImageOps.exif_transpose(image) if exif else image
+            return _decoded(upright)
+    except Exception as error:  # on damaged files decoders raise nearly anything
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{path}: expected a readable picture ({', '.join(FORMATS)}), got: {reason}; give another file"
+        ) from error
+
+
+def _decoded(image: "Image.Image") -> Uint8:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        values = np.asarray(image)
+        if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:
+            raise InputError(f"expected 8 or 16 bits per channel, got mode {image.mode}")
+        return (values >> 8).astype(np.uint8)
+    if image.has_transparency_data:
+        return np.asarray(image.convert("RGBA"))
+    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+
+
+def _check_picture(picture: Uint8) -> None:
+    shape = picture.shape
+    plain = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+    if picture.dtype != np.uint8 or not plain or picture.size == 0:
+        raise InputError(
+            f"expected a picture of uint8 (h, w), (h, w, 1), (h, w, 3) or (h, w, 4),"
+            f" got {picture.dtype} {shape}; convert it"
+        )
+
+
+def _without_alpha(pixels: Uint8, background: int) -> Uint8:
+    """RGBA over a plain colour, each value rounded to the nearest."""
+    alpha = pixels[:, :, 3:].astype(np.uint16)  # 255 * 255 + 127 still fits
+    mixed = pixels[:, :, :3] * alpha + background * (255 - alpha)
+    return ((mixed + 127) // 255).astype(np.uint8)
+
+
+def _luma(pixels: Uint8) -> Uint8:
+    """ITU-R 601 luma in 16-bit fixed point, as Pillow computes it."""
+    weighted = np.full(pixels.shape[:2], 0x8000, np.uint32)
+    for channel, weight in enumerate((19595, 38470, 7471)):
+        weighted += pixels[:, :, channel].astype(np.uint32) * weight
+    return (weighted >> 16).astype(np.uint8)[:, :, None]
+
+
+def _resized(pixels: Uint8, size: tuple[int, int], interpolation: str) -> Uint8:
+    if pixels.shape[:2] == size:
+        return pixels
+    pillow = _pillow()
+    flat = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+    image = pillow.Image.fromarray(np.ascontiguousarray(flat))
+    filters = pillow.Image.Resampling
+    resized = np.asarray(image.resize((size[1], size[0]), filters[interpolation.upper()]))
+    return resized.reshape(*size, -1)
+
+
+def _middle(pixels: Uint8, size: tuple[int, int]) -> Uint8:
+    (height, width), (rows, columns) = pixels.shape[:2], size
+    if rows > height or columns > width:
+        raise InputError(
+            f"expected a picture of at least {rows}x{columns} pixels (height x width) to cut from,"
+            f" got {height}x{width}; give a larger one"
+        )
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return pixels[top : top + rows, left : left + columns]
+
+
+def _pillow() -> Any:
+    try:
+        import PIL.Image
+        import PIL.ImageOps
+    except ImportError as error:
+        raise DeviceError(
+            "expected Pillow, which opens and resizes pictures; pip install 'eed-edge[images]'"
+        ) from error
+    return PIL

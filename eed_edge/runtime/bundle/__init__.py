@@ -1,0 +1,1 @@
+"""A bundle on disk: its files, what a model file may contain, and the run it was exported from."""

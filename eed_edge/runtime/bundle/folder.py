@@ -1,0 +1,211 @@
+"""Open a bundle: parse the manifest, judge every file, and only then act on the bytes that were judged."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from eed_edge.errors import BundleError, InputError
+from eed_edge.manifest import CASCADE_FILE, MANIFEST_FILE, FileEntry, Manifest, SubmodelEntry, parse
+from eed_edge.runtime import arguments
+from eed_edge.runtime.bundle import onnx_scan
+from eed_edge.runtime.engine.cascade import Cascade
+from eed_edge.runtime.engine.session import CPU, check_signature, open_session
+from eed_edge.runtime.engine.single_image import Submodel
+from eed_edge.runtime.gates.batch_rules import RULES
+
+_LARGEST_MANIFEST = 4 * 2**20  # bytes
+_PIECE = 2**20  # bytes hashed at a time
+
+
+def load(
+    folder: str | os.PathLike[str],
+    *,
+    rule: str | None = None,
+    threshold: float | None = None,
+    max_submodels: int | None = None,
+    deadline_ms: float | None = None,
+    threads: int = 1,
+    spinning: bool = False,
+    arena: bool = True,
+    providers: Sequence[str] = CPU,
+) -> Cascade:
+    """Verify every file of a bundle and make it ready to run.
+
+    Args:
+        rule: ``confidence``, ``agreement`` or ``geometric``; None: the manifest's.
+        threshold: another confidence threshold, or number of votes; None: the calibrated one.
+        max_submodels: at most this many run for an image; None: the manifest's cap.
+        deadline_ms: time for one call, ``math.inf`` for none; None: the manifest's.
+        threads, spinning, arena, providers: of every session, as ``session.open_session`` takes them.
+
+    Raises:
+        BundleError: damaged, incomplete, of a newer schema, or not usable by onnxruntime.
+        InputError: a setting of another type or out of range.
+        DeviceError: onnxruntime is missing or too old, or a provider is not there.
+    """
+    bundle = open_bundle(folder)
+    manifest = bundle.manifest
+    rule = manifest.gate.rule if rule is None else rule
+    parameters = _parameters(manifest, rule, threshold)
+    cap = _cap(max_submodels, manifest)
+    deadline_ms = arguments.deadline(manifest.gate.deadline_ms if deadline_ms is None else deadline_ms)
+    models = [bundle.read(entry.file) for entry in manifest.submodels]
+    for name in manifest.files:
+        bundle.verify(name)
+    for entry, model in zip(manifest.submodels, models, strict=True):
+        onnx_scan.inspect(model, entry.file)
+    submodels = []
+    for entry in manifest.submodels:
+        model = models.pop(0)  # each model's bytes go as soon as its session stands
+        session = open_session(
+            model, entry.file, threads=threads, spinning=spinning, arena=arena, providers=providers
+        )
+        output = check_signature(session, entry.file, manifest)
+        submodels.append(Submodel(session, output))
+    return Cascade(
+        manifest, submodels, rule=rule, parameters=parameters, max_submodels=cap, deadline_ms=deadline_ms
+    )
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle folder whose manifest and list of files were found in order; contents are not yet."""
+
+    folder: Path
+    manifest: Manifest
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file, verified.
+
+        Raises:
+            BundleError: size or hash differ from the manifest's.
+        """
+        with _open(self.folder / name) as stream:
+            entry = self._entry(name, stream.fileno())
+            data = stream.read(entry.bytes + 1)
+        _compare(name, entry, len(data), hashlib.sha256(data).hexdigest())
+        return data
+
+    def verify(self, name: str) -> None:
+        """Verify one file without holding it in memory; errors as in ``read``."""
+        with _open(self.folder / name) as stream:
+            entry = self._entry(name, stream.fileno())
+            digest, size = hashlib.sha256(), 0
+            while piece := stream.read(_PIECE):
+                digest.update(piece)
+                size += len(piece)
+        _compare(name, entry, size, digest.hexdigest())
+
+    def _entry(self, name: str, descriptor: int) -> FileEntry | SubmodelEntry:
+        """What the manifest says of a file; a wrong size shows before anything is read."""
+        entries = {entry.file: entry for entry in self.manifest.submodels}
+        entry = entries[name] if name in entries else self.manifest.files[name]
+        size = os.fstat(descriptor).st_size
+        if size != entry.bytes:
+            raise BundleError(
+                f"{name}: expected {entry.bytes} bytes, got {size}; copy or export the bundle again"
+            )
+        return entry
+
+
+def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
+    """Read the manifest and compare its list of files with the folder.
+
+    Raises:
+        BundleError: no such folder, a manifest that ``manifest.parse`` refuses, a missing or extra
+            file, or anything in it that is not a plain file.
+        InputError: ``folder`` is no path.
+    """
+    folder = arguments.path_of(folder)
+    try:
+        kinds = {entry.name: entry.is_file(follow_symlinks=False) for entry in os.scandir(folder)}
+    except NotADirectoryError as error:
+        raise BundleError(
+            f"expected a bundle folder, got the file {folder}; name the folder with its {MANIFEST_FILE}:"
+            f" a {CASCADE_FILE} alone can only be loaded and run"
+        ) from error
+    except OSError as error:
+        raise BundleError(
+            f"expected a bundle folder, cannot open {folder}: {error.strerror}; check the path"
+        ) from error
+    if MANIFEST_FILE not in kinds:
+        raise BundleError(
+            f"expected a bundle, {folder} has no {MANIFEST_FILE}; check the path or export again"
+        )
+    if odd := sorted(name for name, plain in kinds.items() if not plain):
+        raise BundleError(
+            f"expected plain files only, {odd[0]!r:.80} is a link or folder; copy or export again"
+        )
+    with _open(folder / MANIFEST_FILE) as stream:
+        raw = stream.read(_LARGEST_MANIFEST + 1)
+    if len(raw) > _LARGEST_MANIFEST:
+        raise BundleError(
+            f"{MANIFEST_FILE}: expected at most {_LARGEST_MANIFEST} bytes; export the bundle again"
+        )
+    manifest = parse(raw)
+    named = {entry.file for entry in manifest.submodels} | set(manifest.files) | {MANIFEST_FILE}
+    if missing := sorted(named - kinds.keys()):
+        raise BundleError(f"the bundle lacks {missing[0]}, which its manifest names; copy or export it again")
+    if extra := sorted(kinds.keys() - named):
+        raise BundleError(f"the bundle has {extra[0]!r:.80}, which its manifest does not name; remove it")
+    return Bundle(folder, manifest)
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a plain file, not what a link, a pipe or a device of that name leads to."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        raise BundleError(
+            f"{path.name}: cannot be opened: {error.strerror}; copy the bundle again"
+        ) from error
+    stream = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        stream.close()
+        raise BundleError(f"{path.name}: expected a plain file, got a link or device; copy the bundle again")
+    return stream
+
+
+def _compare(name: str, entry: FileEntry | SubmodelEntry, size: int, sha256: str) -> None:
+    if (size, sha256) != (entry.bytes, entry.sha256):
+        raise BundleError(
+            f"{name}: expected SHA-256 {entry.sha256[:16]}…, got {sha256[:16]}…; copy the bundle again"
+        )
+
+
+def _parameters(manifest: Manifest, rule: str, threshold: float | None) -> dict[str, float]:
+    """The calibrated parameters of ``rule``, with the caller's threshold in them."""
+    if not isinstance(rule, str) or rule not in RULES:
+        raise InputError(
+            f"expected a rule out of {', '.join(RULES)}, got {arguments.shown(rule)}; name one of these"
+        )
+    parameters = manifest.gate.parameters_of(rule)
+    if threshold is None:
+        return parameters
+    if rule == "geometric":
+        raise InputError("the rule geometric has no threshold, got one; leave it out or name another rule")
+    value, got = arguments.number(threshold), arguments.shown(threshold)
+    if rule == "confidence":
+        if not 0 <= value <= 2:
+            raise InputError(
+                f"expected threshold, a number in [0, 2], got {got}; above 1 nothing stops early"
+            )
+        return {"threshold": value}
+    votes = len(manifest.submodels)
+    if value not in range(1, votes + 1):
+        raise InputError(
+            f"expected threshold, a whole number of votes from 1 to {votes}, got {got}; name one"
+        )
+    return {"votes": int(value)}
+
+
+def _cap(max_submodels: int | None, manifest: Manifest) -> int:
+    members = len(manifest.submodels)
+    cap = manifest.gate.max_submodels if max_submodels is None else max_submodels
+    if cap is None:
+        return members
+    return min(arguments.whole("max_submodels", cap, advice="the first sub-model always runs"), members)

@@ -1,0 +1,187 @@
+"""A bounded scan of the bytes of an ONNX file, for devices that have no onnx package.
+
+It refuses what a bundle must not bring: tensors in other files, operators that standard onnxruntime does
+not have, loops, and nesting without end. So that no other reader sees another model in the same bytes, it
+accepts only what every protobuf reader reads alike: known fields, singular ones once, and numbers in their
+shortest form and in range.
+
+Source:
+    onnx.proto (``onnx_schema``) and the protobuf encoding guide (wire types).
+"""
+
+from dataclasses import dataclass
+
+from eed_edge.errors import BundleError
+from eed_edge.runtime.bundle.onnx_schema import (
+    ENUMS,
+    FIELDS,
+    REFUSED,
+    WIRE_TYPES,
+    Field,
+)
+
+DEEPEST = 64  # messages within messages; an ensemble of 12 nested If stages needs 42
+MOST_VALUES = 1_000_000  # fields and packed numbers in a file, a second or two; ensembles have thousands
+STANDARD_DOMAINS = ("", "ai.onnx")
+LOOPS = ("Loop", "Scan")
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the scan saw: the opset of the standard domain and every operator used."""
+
+    opset: int
+    operators: frozenset[str]
+
+
+def inspect(model: bytes, name: str) -> Model:
+    """Scan a model and refuse what must not be in a bundle.
+
+    Args:
+        name: what messages call the model, such as its file name.
+
+    Raises:
+        BundleError: not an ONNX model, cut short, encoded so that readers may disagree, or with external
+            data, a custom operator or function, a loop, training information or absurd nesting.
+    """
+    scanner = _Scanner(model)
+    try:
+        if len(model) >= 1 << 31:
+            raise ValueError(f"expected less than 2 GiB, protobuf's limit, got {len(model)} bytes")
+        scanner.scan("ModelProto", 0, len(model), 0)
+        if scanner.opset is None or not scanner.operators:
+            raise ValueError("expected an ONNX model, got no operators or no opset")
+    except ValueError as error:
+        raise BundleError(f"{name}: {error}; export the bundle again with eed-edge") from error
+    return Model(scanner.opset, frozenset(scanner.operators))
+
+
+class _Scanner:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.values = 0
+        self.opset: int | None = None
+        self.operators: set[str] = set()
+
+    def scan(self, message: str, at: int, end: int, depth: int) -> None:
+        """Scan the message in ``data[at:end]``; raises ``ValueError`` at the first thing refused."""
+        if depth > DEEPEST:
+            raise ValueError(f"expected messages nested at most {DEEPEST} deep, got more")
+        seen: dict[str, int | str] = {}  # singular fields, by name or oneof, and the values of scalars
+        while at < end:
+            start = at
+            self._count()
+            tag, at = self._varint(at, end)
+            field = _field(message, tag, start)
+            if not field.repeated and (field.oneof or field.name) in seen:
+                raise _malformed(f"a second {message}.{field.oneof or field.name}", start)
+            value: int | str = 0
+            if tag & 7 == 0:
+                value, at = self._number(message, field, at, end)
+            else:
+                begin, at = self._extent(message, field, tag & 7, at, end)
+                value = self._content(message, field, begin, at, depth)
+            if not field.repeated:
+                seen[field.oneof or field.name] = value
+        if message == "NodeProto":
+            self._check_node(str(seen.get("op_type", "")), str(seen.get("domain", "")))
+        elif message == "OperatorSetIdProto":
+            self._check_opset(str(seen.get("domain", "")), int(seen.get("version", 0)))
+
+    def _extent(self, message: str, field: Field, wire_type: int, at: int, end: int) -> tuple[int, int]:
+        """Where the content of a field that is no varint begins and ends."""
+        length = {1: 8, 5: 4}.get(wire_type)
+        if length is None:
+            length, at = self._varint(at, end)
+        if length > end - at:
+            raise _malformed(
+                f"{message}.{field.name} cut short, {length} bytes where {end - at} are left,", at
+            )
+        return at, at + length
+
+    def _content(self, message: str, field: Field, at: int, end: int, depth: int) -> str:
+        """Scan the content ``data[at:end]`` of a field that is no varint; returns it if it is a string."""
+        if field.kind in FIELDS:
+            self.scan(field.kind, at, end, depth + 1)
+        elif field.kind == "string":
+            try:
+                return str(self.data[at:end], "utf-8")
+            except UnicodeDecodeError as error:
+                raise _malformed(f"{message}.{field.name} that is not UTF-8", at) from error
+        elif WIRE_TYPES.get(field.kind) == 0:
+            while at < end:
+                self._count()
+                _, at = self._number(message, field, at, end)
+        elif (end - at) % {"float": 4, "double": 8}.get(field.kind, 1):
+            raise _malformed(f"{end - at} bytes of packed {message}.{field.name}", at)
+        return ""
+
+    def _number(self, message: str, field: Field, at: int, end: int) -> tuple[int, int]:
+        """A varint in its field's range, and where it ends; negative numbers have their sign in 64 bits."""
+        value, after = self._varint(at, end)
+        if field.kind == "DataLocation" and value == 1:
+            raise ValueError(f"expected a model complete in itself, got {REFUSED['TensorProto', 13]}")
+        if (field.kind == "int32" and 1 << 31 <= value < (1 << 64) - (1 << 31)) or (
+            field.kind in ENUMS and value not in ENUMS[field.kind]
+        ):
+            raise _malformed(f"{value} out of range for {message}.{field.name}", at)
+        return value, after
+
+    def _varint(self, at: int, end: int) -> tuple[int, int]:
+        """An unsigned number of up to 64 bits in its shortest form, and where it ends."""
+        if at < end and self.data[at] < 0x80:  # most numbers by far
+            return self.data[at], at + 1
+        value = 0
+        for after in range(at, min(at + 10, end)):
+            byte = self.data[after]
+            value |= (byte & 0x7F) << 7 * (after - at)
+            if byte < 0x80:
+                if value >> 64:
+                    break
+                if byte == 0 and after > at:
+                    raise _malformed("a number longer than its shortest form", at)
+                return value, after + 1
+        raise _malformed("a number of more than 64 bits" if end - at >= 10 else "an unfinished number", at)
+
+    def _count(self) -> None:
+        self.values += 1
+        if self.values > MOST_VALUES:
+            raise ValueError(f"expected at most {MOST_VALUES:,} fields and packed numbers, got more")
+
+    def _check_node(self, op_type: str, domain: str) -> None:
+        if domain not in STANDARD_DOMAINS:
+            raise ValueError(f"expected standard operators, got {op_type!r:.60} of the domain {domain!r:.60}")
+        if op_type in LOOPS:
+            raise ValueError(f"expected bounded work, got the operator {op_type}")
+        self.operators.add(op_type)
+
+    def _check_opset(self, domain: str, version: int) -> None:
+        if domain not in STANDARD_DOMAINS:
+            return
+        if self.opset is not None:
+            raise ValueError(
+                f"expected one opset of the standard domain, got two: {self.opset} and {version}"
+            )
+        if not 0 < version < 1 << 31:
+            raise ValueError(f"expected an opset of 1 or more in 31 bits, got {version}")
+        self.opset = version
+
+
+def _field(message: str, tag: int, at: int) -> Field:
+    """The field that a tag of this message means; refuses all that some reader may take for another."""
+    number, wire_type = tag >> 3, tag & 7
+    if tag >> 32:
+        raise _malformed("a tag of more than 32 bits", at)
+    if what := REFUSED.get((message, number)):
+        raise ValueError(f"expected a model complete in itself, got {what}")
+    field = FIELDS[message].get(number)
+    if field is None:
+        raise _malformed(f"the unknown field {number} of {message}", at)
+    packed = field.repeated and field.kind in WIRE_TYPES and wire_type == 2
+    if wire_type != WIRE_TYPES.get(field.kind, 2) and not packed:
+        raise _malformed(f"wire type {wire_type} for {message}.{field.name}", at)
+    return field
+
+
+def _malformed(what: str, at: int) -> ValueError:
+    return ValueError(f"expected a plain ONNX model, got {what} at byte {at}")

@@ -1,0 +1,1 @@
+"""Inference: sessions, the early-exit cascade, single images, streams, the single file."""

@@ -1,0 +1,218 @@
+"""The early-stopping loop: one sub-model after another, each on the images that are still undecided."""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from struct import Struct
+from time import perf_counter
+
+import numpy as np
+
+from eed_edge.arrays import Bools, Floats, Ints
+from eed_edge.manifest import Manifest
+from eed_edge.runtime.engine import stream
+from eed_edge.runtime.engine.latency_estimator import Pace
+from eed_edge.runtime.engine.single_image import (
+    Lane,
+    Submodel,
+    Unusable,
+    left_out,
+)
+from eed_edge.runtime.engine.validate_images import FLOAT32, check_images
+from eed_edge.runtime.gates import batch_rules, single_image_rules
+from eed_edge.runtime.gates.early_exit import Replay, walk
+from eed_edge.runtime.gates.softmax import softmax
+
+CHUNK = 128  # images at once: enough for full speed, and memory stays flat for a batch of any size
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The answers for ``n`` images.
+
+    probs: ``(n, k)`` float32, the mean over the first ``answer_prefix`` sub-models.
+    labels: ``(n,)`` int64, the most probable class; the first of equals.
+    submodels_used: ``(n,)`` int64, sub-models that were run.
+    answer_prefix: ``(n,)`` int64, at most ``submodels_used``; less only with the rule ``geometric``.
+    complete: False when the deadline cut the work for at least one image.
+    failed_submodels: sub-models, from 0, that gave no usable answer for at least one image.
+    """
+
+    probs: Floats
+    labels: Ints
+    submodels_used: Ints
+    answer_prefix: Ints
+    complete: bool
+    failed_submodels: tuple[int, ...]
+
+
+class Cascade:
+    """A loaded bundle; call it with images. One instance may serve many threads.
+
+    Args:
+        submodels: in running order.
+        rule: a key of ``gating.RULES``, with its ``parameters`` by name.
+        max_submodels: at most this many run for an image, at least 1.
+        deadline_ms: time for one call; None: no deadline.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        submodels: Sequence[Submodel],
+        *,
+        rule: str,
+        parameters: Mapping[str, float],
+        max_submodels: int,
+        deadline_ms: float | None = None,
+    ) -> None:
+        self.manifest = manifest
+        self.submodels = tuple(submodels)
+        self.rule = rule
+        self.parameters = dict(parameters)
+        self.max_submodels = max_submodels
+        self.deadline_ms = deadline_ms
+        self._input, self._size = manifest.input.name, manifest.input.size
+        self._alone = (1, *self._size)
+        self._classes = len(manifest.classes)
+        self._float32 = Struct(f"{self._classes}f")
+        self._pace = Pace([entry.macs for entry in manifest.submodels])
+        self._of_this_thread = threading.local()
+        self._unusable = Unusable()
+
+    def __call__(self, images: Floats) -> Prediction:
+        """Classify images.
+
+        Args:
+            images: ``(n, c, h, w)`` float32 in [0, 1], as ``manifest.input`` says; n may be 0.
+
+        Raises:
+            InputError: an array of another shape, type or range, or with NaN.
+            InferenceError: all sub-models failed for an image.
+        """
+        if (
+            isinstance(images, np.ndarray)
+            and images.shape == self._alone
+            and images.dtype == FLOAT32
+            and self.deadline_ms is None
+            and self._classes <= single_image_rules.MOST_CLASSES
+        ):
+            answer = self._one(images)
+            if answer is not None:
+                return answer
+        check_images(images, self._size)
+        return self._batch(images)
+
+    def predict_stream(self, items: Iterable[Floats]) -> Iterator[Prediction]:
+        """Answer a camera's or a folder's images as they come, keeping none: memory stays flat.
+
+        Args:
+            items: each one image ``(c, h, w)`` or a batch ``(n, c, h, w)``, otherwise as for a call.
+
+        Returns:
+            An iterator with one prediction per item, in order; the deadline holds for each.
+
+        Raises:
+            InputError: ``items`` cannot be iterated over; while iterating, an unfit item, by its number
+                from 0.
+            InferenceError: while iterating, all sub-models failed for an image.
+        """
+        return stream.predict_stream(self, items)
+
+    def member_probs(self, images: Floats) -> Floats:
+        """What every sub-model says, ``(members, n, k)``; NaN where one gave no usable answer.
+
+        Raises:
+            InputError: as for a call.
+        """
+        check_images(images, self._size)
+        probs = np.empty((len(self.submodels), len(images), self._classes), np.float32)
+        for index in range(len(self.submodels)):
+            for at in range(0, len(images), CHUNK):
+                said, failed = self._run(index, images[at : at + CHUNK])
+                if failed is not None:
+                    said[failed] = np.nan
+                probs[index, at : at + CHUNK] = said
+        return probs
+
+    def _one(self, image: Floats) -> Prediction | None:
+        """The answer for one image, the fast way; None when it needs a closer look."""
+        lane: Lane | None = getattr(self._of_this_thread, "lane", None)
+        if lane is None:
+            lane = Lane(self.submodels, self._input, self._size, self._classes)
+            self._of_this_thread.lane = lane
+        if not lane.take(image):
+            return None
+        rule = single_image_rules.RULES[self.rule]
+        answer = single_image_rules.walk_one(
+            lane.logits,
+            self._float32,
+            rule,
+            self.parameters,
+            last=self.max_submodels,
+            unusable=self._unusable,
+        )
+        if answer is None:
+            return None
+        mean, used, prefix, failed = answer
+        probs = np.array([mean], np.float32)
+        return Prediction(
+            probs, probs.argmax(axis=1), np.array([used]), np.array([prefix]), True, tuple(failed)
+        )
+
+    def _batch(self, images: Floats) -> Prediction:
+        """The answers for any number of images, chunk by chunk, each with its share of the time."""
+        started, count = perf_counter(), len(images)
+        failed: set[int] = set()
+        parts = [Replay.empty(self._classes)]
+        for at in range(0, count, CHUNK):
+            share = min(at + CHUNK, count) / count
+            end = None if self.deadline_ms is None else started + self.deadline_ms / 1000 * share
+            parts.append(self._walk(images[at : at + CHUNK], failed, end))
+        return Prediction(
+            np.concatenate([part.probs for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.submodels_used for part in parts]),
+            np.concatenate([part.answer_prefix for part in parts]),
+            all(part.complete for part in parts),
+            tuple(sorted(failed)),
+        )
+
+    def _walk(self, images: Floats, failed_submodels: set[int], end: float | None) -> Replay:
+        """Answer one chunk; ``end`` is the time by which it should be done."""
+        batch, batch_rows = images, None
+
+        def predict(index: int, rows: Ints | None) -> tuple[Floats, Bools | None]:
+            nonlocal batch, batch_rows
+            if rows is not batch_rows:  # some stopped: only now is anything copied
+                batch, batch_rows = images[rows], rows
+            started = perf_counter()
+            probs, failed = self._run(index, batch)
+            if end is not None:
+                self._pace.note(index, len(batch), perf_counter() - started)
+            if failed is not None:
+                failed_submodels.add(index)
+            return probs, failed
+
+        def may_start(index: int, count: int) -> bool:
+            return end is None or self._pace.fits(index, count, end - perf_counter())
+
+        rule = batch_rules.RULES[self.rule]
+        last = self.max_submodels
+        return walk(predict, len(images), rule, self.parameters, last=last, may_start=may_start)
+
+    def _run(self, index: int, images: Floats) -> tuple[Floats, Bools | None]:
+        """``(n, k)`` probabilities of one sub-model, 0 in failed rows, and which rows failed."""
+        session, output = self.submodels[index]
+        expected = (len(images), self._classes)
+        try:
+            logits = session.run([output], {self._input: images})[0]
+            if logits.shape != expected:
+                raise ValueError(f"expected logits {expected}, got {logits.shape}")
+        except Exception as error:  # whatever it is, the other sub-models may still answer
+            left_out(index, error)
+            return np.zeros(expected, np.float32), np.ones(len(images), bool)
+        probs, failed = softmax(logits)
+        if failed is not None:
+            self._unusable(index)
+        return probs, failed

@@ -1,0 +1,213 @@
+"""onnxruntime sessions as an edge CPU wants them: one thread, no spinning, nothing global touched."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, cast
+
+from numpy.typing import NDArray
+
+from eed_edge.errors import BundleError, DeviceError
+from eed_edge.manifest import Manifest
+from eed_edge.runtime import arguments
+
+OLDEST_ONNXRUNTIME = (1, 20)
+CPU = ("CPUExecutionProvider",)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How sessions use the machine; the defaults of ``eed_edge.load``.
+
+    threads: threads that work on one call; the caller's own is one of them.
+    spinning: idle threads spin: lower latency alone, far higher beside other sessions.
+    arena: memory is kept for the next call instead of given back: faster, but more is held.
+    """
+
+    threads: int = 1
+    spinning: bool = False
+    arena: bool = True
+
+
+PLAIN = Setting()
+
+
+class Node(Protocol):
+    """An input or output of a session."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def shape(self) -> list[int | str | None]: ...
+
+
+class Place(NamedTuple):
+    """What a session says of an input or output; a size that is not fixed is a name or None."""
+
+    name: str
+    type: str
+    shape: list[int | str | None]
+
+
+class Session(Protocol):
+    """The part of ``onnxruntime.InferenceSession`` used here; many threads may call ``run`` at once."""
+
+    def run(self, output_names: Sequence[str], feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]: ...
+    def io_binding(self) -> Any: ...
+    def run_with_iobinding(self, binding: Any) -> None: ...
+    def get_inputs(self) -> list[Node]: ...
+    def get_outputs(self) -> list[Node]: ...
+    def get_providers(self) -> list[str]: ...
+
+
+def open_session(
+    model: bytes,
+    name: str,
+    *,
+    threads: int = 1,
+    spinning: bool = False,
+    arena: bool = True,
+    providers: Sequence[str] = CPU,
+) -> Session:
+    """Make a session from a model's bytes, which it does not keep.
+
+    Args:
+        name: what messages call the model, such as its file name.
+        threads: threads that work on one call; the caller's own is one of them.
+        spinning: let idle threads spin: lower latency alone, far higher beside other sessions.
+        arena: keep memory for the next call instead of giving it back: faster, but it holds more.
+        providers: onnxruntime execution providers, the preferred one first.
+
+    Raises:
+        DeviceError: onnxruntime is missing or too old, or a provider is not there.
+        InputError: a setting of another type or out of range.
+        BundleError: onnxruntime cannot use the model.
+    """
+    ort = _onnxruntime()
+    threads = arguments.whole("threads", threads, most=arguments.MOST_THREADS, advice="1 is often best")
+    spinning, arena = arguments.flag("spinning", spinning), arguments.flag("arena", arena)
+    providers = arguments.names("providers", providers)
+    _check_providers(providers, ort.get_available_providers())
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_cpu_mem_arena = arena
+    options.enable_mem_pattern = arena  # a plan of memory is kept for every batch size that has come
+    options.log_severity_level = 4  # errors come as exceptions
+    # Left to guess, onnxruntime takes bytes 4-7 "ORTM" for its own format, which onnx_scan has not read.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    for pool in ("intra", "inter"):
+        options.add_session_config_entry(f"session.{pool}_op.allow_spinning", str(int(spinning)))
+    try:
+        session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
+    except Exception as error:  # onnxruntime's own exceptions share no other parent
+        reason = " ".join(str(error).split())
+        raise BundleError(
+            f"{name}: onnxruntime cannot use it: {reason:.200}; export the bundle again"
+        ) from error
+    _check_providers(providers[:1], session.get_providers())
+    session._model_bytes = None  # kept only to build the session anew, which is switched off
+    return cast(Session, session)
+
+
+def check_signature(session: Session, name: str, manifest: Manifest) -> str:
+    """The name of a network's only output, after a look at what goes in and out.
+
+    Raises:
+        BundleError: not one float32 input as the manifest says and one float32 output ``(N, classes)``.
+    """
+    inputs, outputs = signature(session, name)
+    check_input(inputs, name, manifest)
+    if len(outputs) != 1 or outputs[0].type != "tensor(float)":
+        raise BundleError(
+            f"{name}: expected one float output of logits, got {_shown(outputs)}; export the bundle again"
+        )
+    check_classes(outputs[0], name, manifest)
+    return outputs[0].name
+
+
+def signature(session: Session, name: str) -> tuple[list[Place], list[Place]]:
+    """Inputs and outputs.
+
+    Raises:
+        BundleError: a name that is not UTF-8, which onnxruntime takes but cannot tell.
+    """
+    try:
+        inputs, outputs = (
+            [Place(node.name, node.type, node.shape) for node in nodes]
+            for nodes in (session.get_inputs(), session.get_outputs())
+        )
+    except UnicodeDecodeError as error:
+        raise BundleError(
+            f"{name}: expected names in UTF-8, got {error.object[:40]!r}; export the bundle again"
+        ) from error
+    return inputs, outputs
+
+
+def check_input(inputs: Sequence[Place], name: str, manifest: Manifest) -> None:
+    """Refuse all but one float32 input of the manifest's name and size, for any batch.
+
+    Raises:
+        BundleError: as said.
+    """
+    wanted, size = manifest.input.name, manifest.input.size
+    expected = [(wanted, "tensor(float)", list(size))]
+    found = [(place.name, place.type, place.shape[1:]) for place in inputs]
+    if found != expected or isinstance(inputs[0].shape[0], int):
+        raise BundleError(
+            f"{name}: expected one input {wanted} float ('N', {size}), got {_shown(inputs)}; export again"
+        )
+
+
+def check_classes(output: Place, name: str, manifest: Manifest) -> None:
+    """Refuse an output that says it has another shape than ``(N, classes)``; one that says nothing is fine.
+
+    Raises:
+        BundleError: as said.
+    """
+    shape, classes = output.shape, len(manifest.classes)
+    if shape and (len(shape) != 2 or (isinstance(shape[1], int) and shape[1] != classes)):
+        raise BundleError(
+            f"{name}: expected {output.name} ('N', {classes}), as the manifest names {classes} classes,"
+            f" got {shape}; export the bundle again"
+        )
+
+
+def _shown(places: Sequence[Place]) -> str:
+    return str([tuple(place) for place in places])
+
+
+def _onnxruntime() -> Any:
+    needed = ".".join(map(str, OLDEST_ONNXRUNTIME))
+    try:
+        import onnxruntime
+
+        version: str = onnxruntime.__version__  # an empty folder of that name has none
+    except Exception as error:  # what is installed can be broken in many ways
+        if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime":
+            raise DeviceError(
+                f"expected onnxruntime >= {needed}, got none; run: pip install onnxruntime"
+            ) from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DeviceError(
+            f"expected onnxruntime >= {needed}, got one that is installed but cannot be imported:"
+            f" {reason:.200}; install what it lacks, or run: pip install --force-reinstall onnxruntime"
+        ) from error
+    found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if found < OLDEST_ONNXRUNTIME:
+        raise DeviceError(
+            f"expected onnxruntime >= {needed}, got {version}; run: pip install --upgrade onnxruntime"
+        )
+    return onnxruntime
+
+
+def _check_providers(wanted: Sequence[str], there: Sequence[str]) -> None:
+    for name in wanted or [""]:
+        if name not in there:
+            raise DeviceError(
+                f"expected a provider out of {', '.join(there)}, got {name!r}; "
+                "name one of these or install the onnxruntime build that has it"
+            )

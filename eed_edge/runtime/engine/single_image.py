@@ -1,0 +1,75 @@
+"""Buffers of one thread, bound to every session once: one image then costs a copy and the bare runs.
+
+Between two sub-models the caches hold weights, not this program, so every line that is run here counts.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from eed_edge.arrays import Floats
+from eed_edge.runtime.engine.session import Session
+from eed_edge.runtime.engine.validate_images import ONE
+
+logger = logging.getLogger(__name__)
+
+
+class Submodel(NamedTuple):
+    """A session and the name of its output, the logits."""
+
+    session: Session
+    output: str
+
+
+class Lane:
+    """One image at a time, one thread only."""
+
+    def __init__(
+        self, submodels: Sequence[Submodel], input_name: str, size: tuple[int, int, int], classes: int
+    ) -> None:
+        self._image: Floats = np.zeros((1, *size), np.float32)
+        self._bits = self._image.reshape(-1).view(np.uint32)
+        self._places: list[tuple[Any, Any, Floats]] = []
+        for session, output in submodels:
+            logits: Floats = np.zeros((1, classes), np.float32)
+            binding = session.io_binding()
+            binding.bind_cpu_input(input_name, self._image)
+            binding.bind_output(output, "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
+            self._places.append((session.run_with_iobinding, binding, logits.reshape(-1)))
+
+    def take(self, image: Floats) -> bool:
+        """Copy an image ``(1, c, h, w)`` in; False if a pixel may lie outside [0, 1] (see ``inputs``)."""
+        self._image[...] = image
+        return int(np.maximum.reduce(self._bits)) <= ONE
+
+    def logits(self, index: int) -> list[float] | None:
+        """What sub-model ``index`` says of the image, None when onnxruntime raises."""
+        run, binding, logits = self._places[index]
+        try:
+            run(binding)
+        except Exception as error:  # whatever it is, the other sub-models may still answer
+            left_out(index, error)
+            return None
+        row: list[float] = logits.tolist()
+        return row
+
+
+class Unusable:
+    """Logs once per sub-model, not for every image, that it gave NaN or infinity; threads may share it."""
+
+    def __init__(self) -> None:
+        self._said: set[int] = set()
+
+    def __call__(self, index: int) -> None:
+        if index not in self._said:
+            self._said.add(index)
+            logger.warning(
+                "sub-model %d is left out: it gave NaN or infinity for an image; logged this once", index
+            )
+
+
+def left_out(index: int, error: Exception) -> None:
+    """Log why a sub-model has no part in an answer."""
+    logger.warning("sub-model %d is left out: %s", index, " ".join(str(error).split()))

@@ -1,0 +1,45 @@
+"""Answers for a camera or a folder: one item in, one prediction out, nothing kept."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eed_edge.errors import InputError
+from eed_edge.runtime.arguments import shown
+
+if TYPE_CHECKING:
+    from eed_edge.arrays import Floats
+    from eed_edge.runtime.engine.cascade import Prediction
+
+
+def predict_stream(
+    net: "Callable[[Floats], Prediction]", items: "Iterable[Floats]"
+) -> "Iterator[Prediction]":
+    """Answer items one by one as they are asked for; see ``Cascade.predict_stream``."""
+    try:
+        iterator = iter(items)
+    except TypeError as error:
+        raise InputError(
+            f"expected items, a generator or list of images or batches, got {shown(items)};"
+            " put a single one into a list"
+        ) from error
+    return _answers(net, iterator)
+
+
+def _answers(net: "Callable[[Floats], Prediction]", items: "Iterator[Floats]") -> "Iterator[Prediction]":
+    numbers = count()  # not enumerate, whose tuple keeps the last item alive
+    for item in items:
+        index = next(numbers)
+        try:
+            prediction = net(_as_batch(item))
+        except InputError as error:
+            raise InputError(f"item {index} of the stream: {error}") from error
+        del item  # it must not wait here for the next one
+        yield prediction
+
+
+def _as_batch(item: Any) -> Any:
+    """One image becomes a batch of one; whatever is neither is left for ``check_images`` to name."""
+    return item[None] if isinstance(item, np.ndarray) and item.ndim == 3 else item

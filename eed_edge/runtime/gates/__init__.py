@@ -1,0 +1,1 @@
+"""Gate rules: when to stop, for a batch, for a single image, and how close a decision was."""

@@ -1,0 +1,1 @@
+"""Latency, cold start and session tuning on this machine."""

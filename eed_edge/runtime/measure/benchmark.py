@@ -1,0 +1,227 @@
+"""The latency of a bundle beside the networks it replaces, on real images, interleaved in one process."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eed_edge.arrays import Floats, Ints
+from eed_edge.errors import BundleError, InputError
+from eed_edge.images.npz import read_npz
+from eed_edge.images.preprocess import prepare
+from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, Manifest
+from eed_edge.runtime.bundle import onnx_scan
+from eed_edge.runtime.bundle.folder import load, open_bundle
+from eed_edge.runtime.bundle.golden_answers import golden
+from eed_edge.runtime.bundle.single_file import SingleFile, load_file
+from eed_edge.runtime.engine.cascade import Cascade
+from eed_edge.runtime.engine.session import (
+    PLAIN,
+    Session,
+    Setting,
+    check_signature,
+    open_session,
+)
+from eed_edge.runtime.measure.timing import (
+    Times,
+    fresh_start,
+    interleaved,
+    summary,
+)
+
+TEST_FILE = "evaluation.npz"  # test images that attack leaves in the run folder
+NARROW_FILE = "narrow.onnx"
+
+Call = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images to time with, ``(n, c, h, w)`` float32, and where they come from."""
+
+    images: Floats
+    source: str
+    indicative: bool
+
+
+def real_images(folder: Path, *, npz: Path | None = None, run: Path | None = None) -> Images:
+    """The images of ``npz``, failing that of the run, failing that the bundle's golden ones.
+
+    Raises:
+        BundleError: a bundle that ``golden`` refuses.
+        InputError: an NPZ file that cannot be used or has no images.
+    """
+    bundle = open_bundle(folder)
+    path = npz or (run / TEST_FILE if run and (run / TEST_FILE).exists() else None)
+    if path is None:
+        images = golden(bundle).images
+        return Images(images, f"{len(images)} golden images", indicative=True)
+    pictures, _ = read_npz(path)
+    if not len(pictures):
+        raise InputError(f"{path}: expected at least one image, got none; write it again")
+    spec = bundle.manifest.input
+    images = np.stack([prepare(picture, spec) for picture in pictures])
+    return Images(images, f"{len(images)} images of {path}", indicative=False)
+
+
+def find_networks(folder: Path, run: Path | None) -> dict[str, Path]:
+    """``dense`` and ``narrow`` where the bundle or the run has them, to be timed beside the bundle."""
+    places = [("dense", folder / DENSE_FILE)]
+    if run is not None:
+        places = [("dense", run / DENSE_FILE), *places, ("narrow", run / NARROW_FILE)]
+    return {name: path for name, path in places if path.is_file()}
+
+
+def measure(
+    folder: Path,
+    images: Floats,
+    *,
+    networks: dict[str, Path],
+    setting: Setting = PLAIN,
+    repeats: int = 3,
+    batch: int = 1,
+) -> dict[str, Any]:
+    """Time everything, ``batch`` images a call.
+
+    Args:
+        images: ``(n, c, h, w)`` float32 in [0, 1]; a last short batch is left out unless it is alone.
+        networks: further ONNX files by name; ``dense`` is what speed-ups are measured against.
+
+    Returns:
+        The fields ``latency`` and ``submodels_used.clean`` of the report; ``single_file`` is among the
+        first where the bundle has one.
+
+    Raises:
+        BundleError: the bundle or a network cannot be used.
+        InputError: images that do not fit, or ``repeats`` below 1.
+    """
+    dynamic = open_cascade(folder, setting)
+    parts = batches(images, batch)
+    used = [dynamic(part).submodels_used for part in parts]
+    manifest = dynamic.manifest
+    calls = {key: _network(path, manifest, parts, setting) for key, path in networks.items()}
+    calls |= {"static": partial(_answer, _never_stopping(dynamic), parts)}
+    calls |= {"dynamic": partial(_answer, dynamic, parts)}
+    if CASCADE_FILE in manifest.files:
+        calls |= {"single_file": partial(_answer, _single_file(folder, setting), parts)}
+    calls |= {
+        f"submodel-{t}": _call(*submodel, manifest.input.name, parts)
+        for t, submodel in enumerate(dynamic.submodels)
+    }
+    times = interleaved(calls, items=len(parts), repeats=repeats)
+    # By themselves: after a large network everything is cold, and this is about the cost of a call.
+    bare, runs = _bare(dynamic, parts, used)
+    pair = interleaved({"dynamic": calls["dynamic"], "bare": bare}, items=len(parts), repeats=max(repeats, 3))
+    latency = {
+        **asdict(setting),
+        "repeats": repeats,
+        "batch": batch,
+        "images": sum(map(len, parts)),
+        **_percentiles(times),
+        **_overhead(pair["dynamic"], pair["bare"], runs),
+        **_fresh(folder, networks, setting, single_file="single_file" in calls),
+    }
+    return {"latency": latency, "submodels_used": {"clean": float(np.concatenate(used).mean())}}
+
+
+def open_cascade(folder: Path, setting: Setting) -> Cascade:
+    """The bundle without its deadline, which would make answers depend on the machine's moods."""
+    return load(
+        folder,
+        deadline_ms=math.inf,
+        threads=setting.threads,
+        spinning=setting.spinning,
+        arena=setting.arena,
+    )
+
+
+def batches(images: Floats, batch: int) -> list[Floats]:
+    """The images in batches of that size; a last short one is left out unless it is alone."""
+    return [images[i : i + batch] for i in range(0, max(1, len(images) - batch + 1), batch)]
+
+
+def _bare(dynamic: Cascade, parts: list[Floats], used: list[Ints]) -> tuple[Call, int]:
+    """The same ``InferenceSession.run`` calls and nothing else, and how many there are in all."""
+    left = [
+        [part[ran > t] for t in range(ran.max())] for part, ran in zip(parts, used, strict=True)
+    ]  # what each sub-model is still asked
+    name = dynamic.manifest.input.name
+
+    def bare(i: int) -> None:
+        for (session, output), undecided in zip(dynamic.submodels, left[i], strict=False):
+            session.run([output], {name: undecided})
+
+    return bare, sum(map(len, left))
+
+
+def _never_stopping(cascade: Cascade) -> Cascade:
+    """The mean of all sub-models, over the same sessions."""
+    members = len(cascade.submodels)
+    never = {"threshold": 2.0}
+    return Cascade(
+        cascade.manifest, cascade.submodels, rule="confidence", parameters=never, max_submodels=members
+    )
+
+
+def _single_file(folder: Path, setting: Setting) -> SingleFile:
+    return load_file(
+        folder / CASCADE_FILE, threads=setting.threads, spinning=setting.spinning, arena=setting.arena
+    )
+
+
+def _network(path: Path, manifest: Manifest, parts: list[Floats], setting: Setting) -> Call:
+    """A call of one ONNX file that takes the same input and knows as many classes as the bundle."""
+    try:
+        model = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error.strerror}; make it again") from error
+    onnx_scan.inspect(model, path.name)
+    session = open_session(
+        model, path.name, threads=setting.threads, spinning=setting.spinning, arena=setting.arena
+    )
+    output = check_signature(session, path.name, manifest)
+    return _call(session, output, manifest.input.name, parts)
+
+
+def _call(session: Session, output: str, name: str, parts: list[Floats]) -> Call:
+    return lambda i: session.run([output], {name: parts[i]})
+
+
+def _answer(net: Cascade | SingleFile, parts: list[Floats], i: int) -> object:
+    return net(parts[i])
+
+
+def _percentiles(times: dict[str, Times]) -> dict[str, Any]:
+    """Percentiles of everything, and how much faster than ``dense`` the bundle is."""
+    figures: dict[str, Any] = {
+        name: summary(found) for name, found in times.items() if not name.startswith("submodel-")
+    }
+    figures["submodels"] = [summary(found) for name, found in times.items() if name.startswith("submodel-")]
+    if "dense" in figures:
+        figures["speedup_mean"] = figures["dense"]["mean_ms"] / figures["dynamic"]["mean_ms"]
+        figures["speedup_worst"] = figures["dense"]["p50_ms"] / figures["static"]["p50_ms"]
+    return figures
+
+
+def _overhead(dynamic: Times, bare: Times, submodels_run: int) -> dict[str, float]:
+    """What a call costs over its ``InferenceSession.run`` calls; ``submodels_run`` in all, once each."""
+    call, runs = (float(np.median(times, axis=0).sum()) for times in (dynamic, bare))
+    return {
+        "overhead_ratio": call / runs,
+        "overhead_us_per_submodel": (call - runs) / submodels_run * 1000,
+    }
+
+
+def _fresh(
+    folder: Path, networks: dict[str, Path], setting: Setting, *, single_file: bool
+) -> dict[str, dict[str, float]]:
+    """``{load_ms, first_ms, peak_rss_mib}``, each by name, measured in new processes."""
+    paths = {**networks, "ensemble": folder}
+    if single_file:
+        paths["single_file"] = folder / CASCADE_FILE
+    found = {name: fresh_start(path, setting=setting) for name, path in paths.items()}
+    return {key: {name: costs[key] for name, costs in found.items()} for key in found["ensemble"]}

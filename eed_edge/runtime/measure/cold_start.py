@@ -1,0 +1,46 @@
+"""A program of its own that loads a bundle or an ONNX file, answers one image and prints what that cost.
+
+``python -m eed_edge.runtime.measure.cold_start PATH THREADS SPINNING ARENA``, the last two 0 or 1
+"""
+
+import json
+import sys
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import onnxruntime  # noqa: F401  its import is not part of loading
+
+from eed_edge.manifest import CASCADE_FILE
+from eed_edge.runtime.engine.session import Setting, open_session
+from eed_edge.runtime.load import load
+from eed_edge.runtime.measure.timing import peak_rss_mib
+
+
+def measure(path: Path, setting: Setting) -> dict[str, float]:
+    """``{load_ms, first_ms, peak_rss_mib}`` of this process."""
+    threads, spinning, arena = setting.threads, setting.spinning, setting.arena
+    started = perf_counter()
+    if path.is_dir() or path.name == CASCADE_FILE:
+        net = load(path, threads=threads, spinning=spinning, arena=arena)
+        loaded = perf_counter()
+        net(np.zeros((1, *net.manifest.input.size), np.float32))
+    else:
+        model = path.read_bytes()
+        session = open_session(model, path.name, threads=threads, spinning=spinning, arena=arena)
+        loaded = perf_counter()
+        node = session.get_inputs()[0]
+        image = np.zeros([1, *(int(size or 1) for size in node.shape[1:])], np.float32)
+        session.run([session.get_outputs()[0].name], {node.name: image})
+    first = perf_counter() - loaded
+    return {
+        "load_ms": (loaded - started) * 1000,
+        "first_ms": first * 1000,
+        "peak_rss_mib": peak_rss_mib(),
+    }
+
+
+if __name__ == "__main__":
+    path, threads, spinning, arena = sys.argv[1:]
+    setting = Setting(int(threads), spinning == "1", arena == "1")
+    print(json.dumps(measure(Path(path), setting)))

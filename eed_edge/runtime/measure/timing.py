@@ -1,0 +1,105 @@
+"""Honest timing: warm-up, several programs interleaved in one process, percentiles, and fresh processes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eed_edge.errors import InferenceError, InputError
+from eed_edge.runtime.engine.session import PLAIN, Setting
+
+Times = NDArray[np.float64]
+_STATUS = Path("/proc/self/status")
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[int], object]], *, items: int, repeats: int, warm_up: int = 10
+) -> dict[str, Times]:
+    """Time every call on every item, taking turns, so that the machine's moods fall on all alike.
+
+    Args:
+        calls: each takes an item's index.
+        warm_up: untimed calls of each beforehand.
+
+    Returns:
+        ``(repeats, items)`` milliseconds for each call.
+
+    Raises:
+        InputError: no call, item or repeat.
+    """
+    if not calls or items < 1 or repeats < 1:
+        raise InputError(
+            f"expected something to time, got {len(calls)} calls, {items} items, {repeats} repeats"
+        )
+    for call in calls.values():
+        for item in range(warm_up):
+            call(item % items)
+    times = {name: np.empty((repeats, items)) for name in calls}
+    order = list(calls)
+    for repeat in range(repeats):
+        for item in range(items):
+            order.append(order.pop(0))  # nobody always runs after the same neighbour
+            for name in order:
+                call = calls[name]
+                started = perf_counter()
+                call(item)
+                times[name][repeat, item] = (perf_counter() - started) * 1000
+    return times
+
+
+def summary(times: Times) -> dict[str, float]:
+    """``{p50_ms, p90_ms, p99_ms, mean_ms}`` over all repeats and items."""
+    p50, p90, p99 = np.percentile(times, (50, 90, 99))
+    return {"p50_ms": float(p50), "p90_ms": float(p90), "p99_ms": float(p99), "mean_ms": float(times.mean())}
+
+
+def peak_rss_mib() -> float:
+    """The most memory that this process has held so far, in MiB; 0 where the system does not say.
+
+    Linux counts what the parent held into ``ru_maxrss`` of a new process, but not into ``VmHWM``.
+    """
+    try:
+        lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+        return next(int(line.split()[1]) / 2**10 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def fresh_start(path: Path, *, setting: Setting = PLAIN, runs: int = 3) -> dict[str, float]:
+    """What a program pays that loads a bundle folder, a cascade.onnx or a network and answers one image.
+
+    Each run is a new process, so nothing is warm but the disk cache.
+
+    Returns:
+        ``{load_ms, first_ms, peak_rss_mib}``, medians; imports are not in ``load_ms``.
+
+    Raises:
+        InferenceError: the process failed.
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    words = [str(path), *(str(int(value)) for value in (setting.threads, setting.spinning, setting.arena))]
+    command = [sys.executable, "-m", "eed_edge.runtime.measure.cold_start", *words]
+    found: list[dict[str, Any]] = []
+    for _ in range(runs):
+        process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if process.returncode:
+            reason = (process.stderr.strip().splitlines() or ["no message"])[-1]
+            raise InferenceError(
+                f"expected a process that answers one image, got: {reason}; check the bundle"
+            )
+        found.append(json.loads(process.stdout))
+    return {name: median(run[name] for run in found) for name in found[0]}

@@ -1,0 +1,1 @@
+"""Data sets: download, official files, pictures of one's own, splits and batches."""

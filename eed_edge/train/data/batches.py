@@ -1,0 +1,100 @@
+"""A data set as one uint8 tensor on the device; batches are cut, shifted and mirrored there."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eed_edge.recipe import Data
+from eed_edge.train.data.datasets import Split
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images uint8 ``(n, c, h, w)`` and labels int64 ``(n,)``, both on one device."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor | slice) -> "Images":
+        return Images(self.images[index], self.labels[index])
+
+
+def on_device(split: Split, device: torch.device) -> Images:
+    """The split as tensors on the device: images uint8 ``(n, c, h, w)`` and labels int64."""
+    return Images(torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device))
+
+
+def as_float(images: Tensor) -> Tensor:
+    """uint8 ``(n, c, h, w)`` to float32 in [0, 1], channels last."""
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
+
+
+def epoch(
+    data: Images,
+    *,
+    batch: int,
+    augment: Data,
+    generator: torch.Generator,
+    part: slice = slice(None),
+    first: int = 0,
+    noise: Tensor | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every image once in random order, augmented: float images ``(b, c, h, w)`` and labels ``(b,)``.
+
+    The last short batch is left out unless it is the only one, so that batch norm always sees
+    a full batch.
+
+    Args:
+        generator: as seeded for the epoch; it draws the order first.
+        part: which images of each batch to give; processes that share the batches name different ones.
+        first: the batch to begin with; an epoch that was interrupted goes on there.
+        noise: state of ``generator`` when the batch before ``first`` was done.
+    """
+    order = torch.randperm(len(data), generator=generator, device=generator.device)
+    batches = max(1, len(data) // batch)
+    if part.start:  # else every process would draw the same noise for its part
+        generator.manual_seed(generator.initial_seed() + 15_485_863 * part.start)
+    if noise is not None:
+        generator.set_state(noise)
+    for i in range(first, batches):
+        index = order[i * batch : (i + 1) * batch][part]
+        yield as_float(_augmented(data.images[index], augment, generator)), data.labels[index]
+
+
+def in_order(data: Images, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every image once, as it is, for judging: float images and labels."""
+    for start in range(0, len(data), batch):
+        part = data[slice(start, start + batch)]
+        yield as_float(part.images), part.labels
+
+
+def _augmented(images: Tensor, augment: Data, generator: torch.Generator) -> Tensor:
+    n, channels, height, width = images.shape
+    device, pad = images.device, augment.crop
+
+    def integers(low: int, high: int) -> Tensor:
+        return torch.randint(low, high, (n, 1), generator=generator, device=device)
+
+    rows = torch.arange(height, device=device).expand(n, -1)
+    columns = torch.arange(width, device=device).expand(n, -1)
+    if augment.flip:
+        columns = torch.where(integers(0, 2) == 1, columns.flip(1), columns)
+    if pad:
+        images = torch.nn.functional.pad(images, (pad, pad, pad, pad))
+        rows, columns = rows + integers(0, 2 * pad + 1), columns + integers(0, 2 * pad + 1)
+    image = torch.arange(n, device=device)[:, None, None, None]
+    channel = torch.arange(channels, device=device)[None, :, None, None]
+    images = images[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    if augment.cutout:
+        side = augment.cutout
+        top, left = integers(0, height), integers(0, width)
+        down = torch.arange(height, device=device) - top + side // 2  # (n, h)
+        right = torch.arange(width, device=device) - left + side // 2  # (n, w)
+        hole = ((down >= 0) & (down < side))[:, :, None] & ((right >= 0) & (right < side))[:, None, :]
+        images = images.masked_fill(hole[:, None], 127)
+    return images

@@ -1,0 +1,133 @@
+"""Read the known data sets into uint8 images, through the preprocessing that a device repeats."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eed_edge.arrays import Uint8
+from eed_edge.errors import DataError, DeviceError
+from eed_edge.images.preprocess import prepare_uint8
+from eed_edge.manifest import InputSpec, Preprocess
+from eed_edge.train.data import official_files
+
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+DIGITS = tuple("0123456789")
+DIGITS_SIZE = 16
+"""Side to which the 8x8 digits are scaled, so that a CNN with three strides has something to see."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images ``(n, c, h, w)`` uint8 and labels ``(n,)`` int64."""
+
+    images: Uint8
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: NDArray[np.intp] | slice) -> "Split":
+        return Split(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One data set as it was found.
+
+    train: everything but the official test part.
+    read_test: reads the official test part; None when the set has none.
+    """
+
+    train: Split
+    read_test: Callable[[], Split] | None
+    classes: tuple[str, ...]
+    input: InputSpec
+
+
+def digits(root: Path | None, size: int | None) -> Source:
+    """1,797 handwritten digits of 8x8 pixels that come with scikit-learn; ``root`` is not used."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise DeviceError("expected scikit-learn, which has digits; pip install 'eed-edge[train]'") from error
+    spec = input_spec(1, size or DIGITS_SIZE, size or DIGITS_SIZE)
+    grey, labels = load_digits(return_X_y=True)  # (n, 64) in 0..16
+    pixels = np.rint(grey.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    return Source(Split(prepared(pixels, spec), labels.astype(np.int64)), None, DIGITS, spec)
+
+
+def cifar10(root: Path | None, size: int | None) -> Source:
+    """CIFAR-10 from the six files of its binary version."""
+    place = given(root, "the binary files of CIFAR-10")
+    spec = input_spec(3, size or 32, size or 32)
+
+    def read(*names: str) -> Split:
+        content = b"".join(official_files.read("cifar10", place, name) for name in names)
+        rows = np.frombuffer(content, np.uint8).reshape(-1, 1 + 3 * 32 * 32)
+        return Split(_scaled(rows[:, 1:].reshape(-1, 3, 32, 32), spec), rows[:, 0].astype(np.int64))
+
+    train = read(*(f"data_batch_{i}.bin" for i in range(1, 6)))
+    return Source(train, lambda: read("test_batch.bin"), CIFAR10, spec)
+
+
+def svhn(root: Path | None, size: int | None) -> Source:
+    """SVHN's cropped digits from its two MATLAB files; their label 10 is the digit 0."""
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise DeviceError("expected SciPy, which reads .mat; pip install 'eed-edge[train]'") from error
+    place = given(root, "the .mat files of SVHN")
+    spec = input_spec(3, size or 32, size or 32)
+
+    def read(name: str) -> Split:
+        content = official_files.read("svhn", place, name, own=True)
+        try:
+            arrays = loadmat(io.BytesIO(content))
+            pictures, labels = arrays["X"], arrays["y"].ravel().astype(np.int64)
+            if pictures.shape != (32, 32, 3, len(labels)) or pictures.dtype != np.uint8 or not len(labels):
+                raise ValueError(f"X {pictures.shape} {pictures.dtype} for {len(labels)} labels")
+        except Exception as error:  # SciPy raises whatever the damage leads to
+            reason = " ".join(str(error).split())
+            raise DataError(
+                f"{place / name}: expected a .mat file of X (32, 32, 3, n) uint8 and y (n, 1), got: {reason};"
+                f" run: eed-edge data svhn --root {place}"
+            ) from error
+        images = pictures.transpose(3, 2, 0, 1)
+        return Split(_scaled(images, spec), np.where(labels == 10, 0, labels))
+
+    return Source(read("train_32x32.mat"), lambda: read("test_32x32.mat"), DIGITS, spec)
+
+
+def input_spec(channels: int, height: int, width: int) -> InputSpec:
+    """The networks' input; a picture of another size is scaled to it on the device."""
+    kind: Literal["RGB", "L"] = "L" if channels == 1 else "RGB"
+    steps = Preprocess(resize=(height, width), grey="luma" if channels == 1 else "repeat")
+    return InputSpec(name="images", shape=("N", channels, height, width), channels=kind, preprocess=steps)
+
+
+def prepared(pictures: Uint8, spec: InputSpec) -> Uint8:
+    """Pictures ``(n, h, w)`` or ``(n, h, w, c)`` as the networks' input ``(n, c, h, w)``."""
+    return np.stack([prepare_uint8(picture, spec) for picture in pictures])
+
+
+def given(root: Path | None, what: str) -> Path:
+    """``root``, which must be there.
+
+    Raises:
+        DataError: it was not named or is not there; ``what`` says what it should hold.
+    """
+    if root is None or not root.exists():
+        raise DataError(f"expected {what}, got {root or 'nothing'}; name where they are with --data")
+    return root
+
+
+def _scaled(images: Uint8, spec: InputSpec) -> Uint8:
+    """``(n, c, h, w)`` at the size of the networks' input."""
+    if images.shape[1:] == spec.size:
+        return np.ascontiguousarray(images)
+    return prepared(images.transpose(0, 2, 3, 1), spec)

@@ -1,0 +1,152 @@
+"""Real images in four parts: train, tune, calib and test; the last is not read until it is asked for.
+
+``train`` teaches, ``tune`` chooses checkpoints, members and their order, ``calib`` sets the gate,
+``test`` is for evaluation alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+
+from eed_edge.errors import DataError, RecipeError
+from eed_edge.manifest import InputSpec
+from eed_edge.recipe import Recipe
+from eed_edge.train.data import datasets, user_images
+from eed_edge.train.data.datasets import Source, Split
+
+__all__ = ["SOURCES", "Split", "Splits", "for_recipe", "load"]
+
+SOURCES: dict[str, Callable[[Path | None, int | None], Source]] = {
+    "digits": datasets.digits,
+    "cifar10": datasets.cifar10,
+    "svhn": datasets.svhn,
+    "npz": user_images.npz,
+    "folder": user_images.folder,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """A data set, divided; ``input`` is the preprocessing that a device has to repeat."""
+
+    train: Split
+    tune: Split
+    calib: Split
+    classes: tuple[str, ...]
+    input: InputSpec
+    read_test: Callable[[], Split] = field(repr=False)
+
+    @cached_property
+    def test(self) -> Split:
+        """The test part, read now if it was not before.
+
+        Raises:
+            DataError: its files are missing, damaged or unfit.
+        """
+        test = self.read_test()
+        _check_labels(test, self.classes, "test")
+        return test
+
+
+def load(
+    name: str,
+    root: Path | None,
+    *,
+    seed: int,
+    limit: int | None = None,
+    size: int | None = None,
+    tune: float = 0.1,
+    calib: float = 0.1,
+    test: float = 0.26,
+) -> Splits:
+    """Read a data set and divide it at random; the same arguments give the same parts.
+
+    Args:
+        name: a key of ``SOURCES``.
+        root: the file or folder that holds it; digits need none.
+        seed: decides who is in which part.
+        limit: at most this many images for train, tune and calib together; 0 or None takes all.
+        size: images become ``size`` x ``size``; 0 or None keeps their own size (digits: 16).
+        tune: share of the training images that chooses.
+        calib: share of the training images that sets the gate.
+        test: share of all images held back when the set has no test part of its own.
+
+    Raises:
+        DataError: files that are missing, damaged or unfit, fewer than two classes, or too few images.
+        DeviceError: a package that reads the set is not installed.
+        RecipeError: an unknown name.
+    """
+    if name not in SOURCES:
+        raise RecipeError(f"data.name: expected one of {', '.join(SOURCES)}, got {name!r}")
+    source = SOURCES[name](root, size or None)
+    _check_classes(source)
+    learning, read_test = _apart(source, test, seed)
+    order = np.random.default_rng([seed, 2]).permutation(len(learning))[: limit or None]
+    first = _share(tune, len(order))
+    second = first + _share(calib, len(order))
+    if len(order) - second < 2:
+        raise DataError(
+            f"expected images enough for train, tune and calib, got {len(order)};"
+            " add some, raise data.limit or lower data.tune and data.calib"
+        )
+    return Splits(
+        train=learning[order[second:]],
+        tune=learning[order[:first]],
+        calib=learning[order[first:second]],
+        classes=source.classes,
+        input=source.input,
+        read_test=read_test,
+    )
+
+
+def for_recipe(recipe: Recipe, root: Path | None) -> Splits:
+    """The images that a recipe names, divided as it says; errors as in ``load``."""
+    cfg = recipe.data
+    return load(
+        cfg.name,
+        root,
+        seed=recipe.seed,
+        limit=cfg.limit,
+        size=cfg.size,
+        tune=cfg.tune,
+        calib=cfg.calib,
+        test=cfg.test,
+    )
+
+
+def _apart(source: Source, test: float, seed: int) -> tuple[Split, Callable[[], Split]]:
+    """What may be learnt from, and how to read the test part; one is cut off where there is none."""
+    if source.read_test is not None:
+        return source.train, source.read_test
+    order = np.random.default_rng([seed, 1]).permutation(len(source.train))
+    held_back = _share(test, len(order))
+    return source.train[order[held_back:]], partial(source.train.__getitem__, order[:held_back])
+
+
+def _share(fraction: float, count: int) -> int:
+    return max(1, round(fraction * count))
+
+
+def _check_classes(source: Source) -> None:
+    classes = source.classes
+    if len(classes) < 2 or len(set(classes)) < len(classes) or "" in classes:
+        raise DataError(
+            f"expected two or more classes with different names, got {len(classes)}"
+            f" ({', '.join(classes):.80}); a classifier needs something to tell apart"
+        )
+    _check_labels(source.train, classes, "train")
+    count = np.bincount(source.train.labels, minlength=len(classes))
+    if not count.all():
+        empty = classes[int(count.argmin())]
+        raise DataError(f"expected images of every class, got none of {empty!r}; add some or leave it out")
+
+
+def _check_labels(split: Split, classes: tuple[str, ...], part: str) -> None:
+    low, high = int(split.labels.min()), int(split.labels.max())
+    if low < 0 or high >= len(classes):
+        raise DataError(
+            f"{part}: expected labels from 0 to {len(classes) - 1}, got {low} to {high}; number them anew"
+        )

@@ -1,0 +1,99 @@
+"""Weights on disk: safetensors with a JSON record in the metadata; nothing is ever unpickled."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from eed_edge.atomic_files import write_whole
+from eed_edge.errors import CheckpointError, NetworkError
+from eed_edge.train.networks.build import Classifier, build, fit_shapes
+
+FORMAT = 1
+
+
+def save(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+    """Write tensors and a JSON record whole; the same input gives the same bytes.
+
+    Raises:
+        StorageError: the file cannot be written; an earlier one is untouched.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    record = {"format": FORMAT, **record}
+    write_whole(path, to_bytes(plain, {"eed_edge": json.dumps(record, sort_keys=True)}))
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and record of a file that ``save`` wrote.
+
+    Raises:
+        CheckpointError: the file is missing, cut short or of another format.
+    """
+    try:
+        with safe_open(path, "pt") as stream:
+            record = json.loads((stream.metadata() or {}).get("eed_edge", "null"))
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise CheckpointError(f"no checkpoint {path}; run eed-edge train first") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: expected a whole safetensors file, got: {error}; delete it and train again"
+        ) from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: expected a checkpoint of format {FORMAT}; it was not written by this version"
+        )
+    return tensors, record
+
+
+def is_own(path: Path) -> bool:
+    """Whether it is a safetensors file of ``save``."""
+    try:
+        with safe_open(path, "pt") as stream:
+            return "eed_edge" in (stream.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
+def save_net(path: Path, net: Classifier, record: dict[str, Any], *, compact: bool = False) -> None:
+    """Write the weights of one network with its architecture and what ``record`` says of it.
+
+    Args:
+        compact: round the weights of convolutions and linear layers to half precision; what is
+            loaded later are the rounded ones. Norms, biases and the normalisation stay whole.
+    """
+    tensors = net.state_dict()
+    if compact:
+        tensors = {name: _halved(tensor) for name, tensor in tensors.items()}
+    save(path, tensors, {**record, "architecture": net.architecture})
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    """In half precision, unless it is small or out of range there."""
+    if not tensor.is_floating_point() or tensor.dim() < 2 or tensor.numel() < 64:
+        return tensor
+    half = tensor.half()
+    return half if torch.isfinite(half).all() else tensor
+
+
+def load_net(path: Path) -> tuple[Classifier, dict[str, Any]]:
+    """The network of a file that ``save_net`` wrote, pruned widths included, and its record.
+
+    Raises:
+        CheckpointError: the file is missing, cut short, of another format or another network.
+    """
+    tensors, record = load(path)
+    try:
+        net = build(**record["architecture"])
+        fit_shapes(net, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        net.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError, NetworkError) as error:
+        raise CheckpointError(
+            f"{path}: the weights do not fit the network: {str(error).splitlines()[0]}"
+        ) from error
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return net.eval(), record

@@ -1,0 +1,312 @@
+"""The run folder: what a training run leaves behind, and where.
+
+::
+
+    run.json                    recipe, classes, input, fingerprint of the data
+    log.jsonl                   a line per epoch
+    base.safetensors            best weights (base-last: those of the last epoch)
+    pool/<score>-<subset>.safetensors
+    selection.json
+    joint/member-<i>.safetensors, joint/last.safetensors
+    joint.json                  written last: the team is ready
+    calib.npz                   the images that only the gate may use
+    report.json                 figures
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eed_edge import recipe as recipes
+from eed_edge import schema
+from eed_edge.atomic_files import write_json, write_whole
+from eed_edge.errors import CheckpointError
+from eed_edge.manifest import InputSpec, Manifest
+from eed_edge.recipe import Recipe
+from eed_edge.train.data.splits import Split, Splits
+from eed_edge.train.networks import checkpoint
+from eed_edge.train.networks.build import Classifier
+from eed_edge.train.networks.ensemble import Ensemble
+
+FORMAT = 1
+WEIGHTS = "weights_sha256"
+"""The manifest's metric that ties a bundle to its run."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder, with what its ``run.json`` says."""
+
+    path: Path
+    recipe: Recipe
+    classes: tuple[str, ...]
+    input: InputSpec
+    data_digest: str
+
+    def base(self) -> Classifier:
+        """The dense network, best weights, in evaluation mode.
+
+        Raises:
+            CheckpointError: it is missing, damaged or of another run.
+        """
+        return self._own(self.path / "base.safetensors")
+
+    def narrow(self) -> Classifier | None:
+        """The static narrow network in evaluation mode; None when there is none.
+
+        Raises:
+            CheckpointError: it is damaged or of another run.
+        """
+        path = self.path / "narrow.safetensors"
+        return self._own(path) if path.exists() else None
+
+    def _own(self, path: Path) -> Classifier:
+        """The network of that file, which must be of the recipe's kind and for the run's images."""
+        net, _ = checkpoint.load_net(path)
+        wanted = {
+            "arch": self.recipe.net.arch,
+            "classes": len(self.classes),
+            "channels": self.input.size[0],
+            "width": self.recipe.net.width,
+        }
+        if found := difference(net.architecture, wanted, sides=("in the file", "in run.json")):
+            raise CheckpointError(
+                f"{path}: expected a network of this run, but {found}; put the run's own file back"
+            )
+        return net
+
+    def members(self) -> list[tuple[Classifier, dict[str, Any]]]:
+        """The jointly trained members in running order, each with its record.
+
+        Raises:
+            CheckpointError: joint training has not finished.
+        """
+        return [checkpoint.load_net(path) for path in self._member_paths()]
+
+    def _member_paths(self) -> list[Path]:
+        paths = [self.member_path(i) for i in range(len(self.joint()["members"]))]
+        for path in paths:
+            if not path.is_file():
+                raise CheckpointError(
+                    f"{self.path}: joint training has not finished, {path.relative_to(self.path)} is missing;"
+                    " delete joint.json and run eed-edge train"
+                )
+        return paths
+
+    def ensemble(self) -> Ensemble:
+        """The members as one network, in evaluation mode."""
+        return Ensemble([net for net, _ in self.members()]).eval()
+
+    def joint(self) -> dict[str, Any]:
+        """What joint training recorded.
+
+        Raises:
+            CheckpointError: joint training has not finished.
+        """
+        path = self.path / "joint.json"
+        if not path.exists():
+            raise CheckpointError(
+                f"{self.path}: joint training has not finished; run eed-edge train to its end first"
+            )
+        return read_json(path)
+
+    def member_path(self, index: int) -> Path:
+        """Where the member at that place of the running order lies."""
+        return self.path / "joint" / f"member-{index}.safetensors"
+
+    def check_data(self, splits: Splits) -> None:
+        """Make sure that the images are those that the run was trained on.
+
+        Raises:
+            CheckpointError: they are not.
+        """
+        if digest(splits) != self.data_digest:
+            raise CheckpointError(f"{self.path} was trained on other images; give the same --data")
+
+    def weights_digest(self) -> str:
+        """SHA-256 of the members' weight files in running order: what a bundle was exported from."""
+        state = hashlib.sha256()
+        for path in self._member_paths():
+            state.update(path.read_bytes())
+        return state.hexdigest()
+
+    def judged(self, bundle: Path) -> "hashlib._Hash":
+        """SHA-256 of what ``attack`` judges: the manifest, which names its weights, and both nets."""
+        state = hashlib.sha256((bundle / "manifest.json").read_bytes())
+        for path in (self.path / "base.safetensors", self.path / "narrow.safetensors"):
+            state.update(path.read_bytes() if path.exists() else b"none")
+        return state
+
+    def check_report(self, report: Mapping[str, Any], bundle: Path) -> None:
+        """Make sure that what ``attack`` has put into the report was found on this bundle and these nets.
+
+        Raises:
+            CheckpointError: it was not.
+        """
+        attacked = not report.keys().isdisjoint({"accuracy", "evaluated"})
+        if attacked and report.get("evaluated") != self.judged(bundle).hexdigest():
+            raise CheckpointError(
+                f"{self.path / 'report.json'}: expected figures of {bundle}, base.safetensors and"
+                " narrow.safetensors as they are now, got those of other files; run eed-edge attack again"
+            )
+
+    def check_belongs(self, manifest: Manifest) -> None:
+        """Make sure that a bundle was exported from this run as it is now.
+
+        Raises:
+            CheckpointError: it was not.
+        """
+        if (manifest.metrics or {}).get(WEIGHTS) != self.weights_digest():
+            raise CheckpointError(
+                f"the bundle was not exported from {self.path} as it is now; export it again"
+            )
+
+    def calib(self) -> Split:
+        """The images that only the gate may use."""
+        path = self.path / "calib.npz"
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+                return Split(arrays["images"].transpose(0, 3, 1, 2), arrays["labels"])
+        except FileNotFoundError as error:
+            raise CheckpointError(
+                f"{self.path}: no calib.npz; run eed-edge train to its end first"
+            ) from error
+        except Exception as error:  # numpy and zipfile raise whatever the damage leads to
+            raise CheckpointError(
+                f"{path}: expected a whole NPZ file, got: {error}; delete it and train again"
+            ) from error
+
+
+def start(path: Path, recipe: Recipe, splits: Splits) -> Run:
+    """The run of that folder: a new one, or the one begun there with the same recipe and data.
+
+    Parts of the recipe that no stage has used yet may differ; they are taken over.
+
+    Raises:
+        CheckpointError: the folder holds a run of another recipe, other data or another version.
+    """
+    run = Run(path, recipe, splits.classes, splits.input, digest(splits))
+    if (path / "run.json").exists():
+        old = open_run(path)
+        there, here = old.recipe.as_dict(), recipe.as_dict()
+        fixed = {key for key in there if any((path / file).exists() for file in _BEGUN.get(key, ()))}
+        if found := difference({key: there[key] for key in there if key in fixed}, here):
+            raise CheckpointError(
+                f"{path} holds a run of another recipe ({found}); choose another --run folder"
+            )
+        if "data" in fixed:
+            old.check_data(splits)
+        for leftover in path.rglob(".*.part"):  # of a run that was killed while it wrote
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        if there == here and old.data_digest == run.data_digest:
+            return old
+    write_json(
+        path / "run.json",
+        {
+            "format": FORMAT,
+            "recipe": recipe.as_dict(),
+            "classes": list(run.classes),
+            "input": dataclasses.asdict(run.input),
+            "data": run.data_digest,
+        },
+    )
+    return run
+
+
+_BASE = ("base.state", "base.safetensors")
+_BEGUN: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("seed", "data", "net", "base"), _BASE),
+    **dict.fromkeys(("scores", "prune", "pool"), ("pool",)),
+    "select": ("selection.json",),
+    "joint": ("joint.state", "joint.json"),
+}
+"""Files that show that a part of the recipe has been used and may not change any more."""
+
+
+def open_run(path: Path) -> Run:
+    """The run of a folder that ``start`` made.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged or of another version.
+    """
+    if not (path / "run.json").is_file():
+        raise CheckpointError(f"{path}: no run here (run.json is missing); make one with eed-edge train")
+    record = read_json(path / "run.json")
+    if record.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: expected a run of format {FORMAT}, got {record.get('format')!r}; train again"
+        )
+    try:
+        return Run(
+            path,
+            recipes.from_dict(record["recipe"]),
+            schema.read(tuple[str, ...], record["classes"], "classes"),
+            schema.read(InputSpec, record["input"], "input"),
+            schema.read(str, record["data"], "data"),
+        )
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{path / 'run.json'} is damaged ({error}); train again into another folder"
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of the run folder.
+
+    Raises:
+        CheckpointError: the file is missing, cut short or no object.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing; run eed-edge train first") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path}: expected JSON, got: {error}; delete it and train again") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: expected a JSON object; delete it and train again")
+    return value
+
+
+def save_images(path: Path, split: Split) -> None:
+    """Write a split as an NPZ file that every command reads: images ``(n, h, w, c)`` uint8, labels."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, images=split.images.transpose(0, 2, 3, 1), labels=split.labels)
+    write_whole(path, stream.getvalue())
+
+
+def digest(splits: Splits) -> str:
+    """SHA-256 of the training, tune and calib images and labels."""
+    state = hashlib.sha256()
+    for split in (splits.train, splits.tune, splits.calib):
+        state.update(split.images.tobytes())
+        state.update(split.labels.tobytes())
+    return state.hexdigest()
+
+
+def difference(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    where: str = "",
+    *,
+    sides: tuple[str, str] = ("there", "here"),
+) -> str:
+    """The first key in which two recipes differ, or the empty string.
+
+    Args:
+        sides: what to call the old one and the new one.
+    """
+    for key in old:
+        if isinstance(old[key], dict):
+            if found := difference(old[key], new[key], f"{where}{key}.", sides=sides):
+                return found
+        elif old[key] != new[key]:
+            return f"{where}{key} is {old[key]!r} {sides[0]} and {new[key]!r} {sides[1]}"
+    return ""

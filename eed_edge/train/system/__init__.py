@@ -1,0 +1,1 @@
+"""Around training: devices, processes, signals, locks, time limit, logs."""

@@ -1,0 +1,52 @@
+"""Where training runs: the device, data on it, and one line when its memory is too small."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from eed_edge.errors import DeviceError
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` takes CUDA where it is there, else the CPU.
+
+    Raises:
+        DeviceError: ``cuda`` was asked for and is not there.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(
+            "--device cuda: expected a CUDA device, torch finds none;"
+            " use --device cpu or install a CUDA build"
+        )
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """Autocast to bfloat16 where it is faster than float32: CUDA, and CPUs with AMX or AVX512-BF16."""
+    fast = device.type == "cuda"
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # older torch does not tell
+        found = torch.cpu.get_capabilities()
+        fast = found.get("amx_bf16", False) or found.get("avx512_bf16", False)
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+
+
+@contextmanager
+def memory_told(remedy: str) -> Iterator[None]:
+    """Too little memory becomes one line.
+
+    Args:
+        remedy: what to do about it, such as ``lower base.batch``.
+
+    Raises:
+        DeviceError: the body ran out of memory.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        text = str(error)
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
+            raise DeviceError(f"out of memory; {remedy}") from error
+        raise

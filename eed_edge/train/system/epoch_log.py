@@ -1,0 +1,56 @@
+"""``log.jsonl`` of a run folder: what every epoch of every stage came to."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from eed_edge.atomic_files import write_whole
+from eed_edge.errors import CheckpointError
+
+Watch = Callable[[dict[str, Any]], None]
+"""Called with a record after each batch (``batch``, ``batches``) and each epoch (``attacked``, …)."""
+
+
+class Log:
+    """A line per stage, part and epoch; an epoch done again takes its old line's place."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows = self._read(path)
+
+    def absorb(self, others: Iterable[Path]) -> None:
+        """Take over the lines of other processes' logs, and delete these."""
+        for path in sorted(others):
+            self._rows |= self._read(path)
+            self._write()
+            path.unlink()
+
+    def watch(self, then: Callable[[dict[str, Any]], None], **place: str) -> Callable[[dict[str, Any]], None]:
+        """A watcher for ``loop.fit`` that keeps epoch records and passes every record on."""
+
+        def record(row: dict[str, Any]) -> None:
+            row = {**place, **row}
+            if "batch" not in row:
+                self._rows[self._key(row)] = row
+                self._write()
+            then(row)
+
+        return record
+
+    @staticmethod
+    def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return row["stage"], row.get("part"), row["epoch"]
+
+    def _read(self, path: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
+        lines = path.read_text().splitlines() if path.exists() else []
+        try:
+            return {self._key(row): row for row in map(json.loads, lines)}
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{path}: expected a JSON object a line, got: {error}; delete it"
+            ) from error
+
+    def _write(self) -> None:
+        lines = [json.dumps(row) + "\n" for row in self._rows.values()]
+        write_whole(self._path, "".join(lines).encode())

@@ -1,0 +1,46 @@
+"""Learning curves for TensorBoard: every epoch's figures, a curve per stage and candidate."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eed_edge.errors import DeviceError
+from eed_edge.train.system.epoch_log import Watch
+
+CURVES = ("loss", "clean", "attacked", "lr", "images_s", "seconds")
+
+
+@contextmanager
+def curves(folder: Path | None, then: Watch) -> Iterator[Watch]:
+    """A watcher that writes epoch records below ``folder`` and passes every record on.
+
+    Args:
+        folder: None writes nothing.
+
+    Raises:
+        DeviceError: the package tensorboard is not installed.
+    """
+    if folder is None:
+        yield then
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise DeviceError(
+            "--tensorboard needs the package tensorboard; pip install 'eed-edge[tensorboard]'"
+        ) from error
+    with SummaryWriter(str(folder)) as writer:
+
+        def record(row: dict[str, Any]) -> None:
+            if "batch" not in row:
+                name = "-".join(filter(None, (row["stage"], row.get("part"))))
+                for curve in CURVES:
+                    if curve in row:
+                        writer.add_scalar(f"{curve}/{name}", row[curve], row["epoch"] + 1)
+            then(row)
+
+        yield record
