@@ -26,7 +26,7 @@ from eed_edge import report
 from eed_edge.atomic_files import write_json
 from eed_edge.attacks import l_inf
 from eed_edge.evaluate.adaptive import slowdown
-from eed_edge.runtime.bundle.folder import load
+from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.train.data import splits
 from eed_edge.train.data.batches import as_float
 from eed_edge.train.run_folder import open_run
@@ -59,7 +59,7 @@ def main(
     """Measure every network in turn and write the figures."""
     torch.set_num_threads(threads)
     device, run = choose_device(wanted), open_run(run_folder)
-    test = splits.for_recipe(run.recipe, root).test
+    test = splits.splits_for_recipe(run.recipe, root).test
     images = as_float(torch.from_numpy(test.images[:count].copy()).to(device))
     labels = torch.from_numpy(test.labels[:count].copy()).to(device)
     eps, ensemble = run.recipe.base.eps_255 / 255, run.ensemble().to(device)
@@ -83,11 +83,11 @@ def main(
         "networks": networks,
     }
     if bundle is not None:
-        gate = load(bundle)
+        gate = load_bundle(bundle)
 
         def slow(seed: int) -> Tensor:
             generator = torch.Generator(device).manual_seed(seed)
-            return slowdown.attack(
+            return slowdown.slowdown_attack(
                 ensemble, images, gate=gate, eps=eps, steps=slowdown.STEPS, generator=generator
             )
 

@@ -26,7 +26,7 @@ KINDS = ("clean", "pgd20", "autoattack")
 @click.option("--json", "target", required=True, type=click.Path(path_type=Path))
 def main(runs: tuple[Path, ...], target: Path) -> None:
     """Gather the budgets of all runs, print them from the fastest to the slowest, write the figures."""
-    found = {path.parent.name: report.read(path / "report.json") for path in runs}
+    found = {path.parent.name: report.read_report(path / "report.json") for path in runs}
     budgets = [row for name, figures in found.items() for row in of_run(name, figures)]
     budgets.sort(key=lambda row: -row["speedup"])
     write_json(

@@ -20,7 +20,7 @@ from eed_edge.atomic_files import write_json
 from eed_edge.cli.bench import table
 from eed_edge.runtime.bundle.folder import open_bundle
 from eed_edge.runtime.bundle.provenance import check_belongs
-from eed_edge.runtime.engine.session import Setting
+from eed_edge.runtime.engine.session import SessionConfig
 from eed_edge.runtime.measure import benchmark
 
 RESULTS = Path(__file__).parent / "results"
@@ -42,11 +42,11 @@ def main(bundle: Path, run: Path | None, npz: Path | None, repeats: int, target:
     settings = []
     for batch in (1, 64):
         for threads in (1, 2):
-            figures = benchmark.measure(
+            figures = benchmark.measure_latency(
                 bundle,
                 found.images,
                 networks=networks,
-                setting=Setting(threads),
+                setting=SessionConfig(threads),
                 repeats=repeats,
                 batch=batch,
             )

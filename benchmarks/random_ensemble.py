@@ -54,7 +54,7 @@ def pictures(npz: Path | None, count: int) -> Floats:
 
 def base(images: Floats, *, seed: int) -> Classifier:
     """The dense network; the same for the same images and seed."""
-    net = nets.build("resnet18", classes=CLASSES, channels=3, width=WIDTH, seed=seed)
+    net = nets.build_network("resnet18", classes=CLASSES, channels=3, width=WIDTH, seed=seed)
     removal.recalibrate(net, _data(images), batch=64)
     return net
 
@@ -85,7 +85,7 @@ def build(folder: Path, images: Floats, *, seed: int) -> dict[str, Any]:
     for entry, model in zip(made.submodels, models, strict=True):
         (bundle / entry.file).write_bytes(model)
     (bundle / contract.GOLDEN_FILE).write_bytes(_golden())
-    (bundle / contract.MANIFEST_FILE).write_bytes(contract.dump(made))
+    (bundle / contract.MANIFEST_FILE).write_bytes(contract.dump_manifest(made))
     for name, gate in gates(made).items():
         model = to_cascade(models, dataclasses.replace(made, gate=gate))
         (folder / name).mkdir(exist_ok=True)
@@ -126,8 +126,8 @@ def _members(dense: Classifier, data: Images) -> tuple[list[Classifier], list[li
     for score in list(SCORES)[:MEMBERS]:
         importance = SCORES[score](dense, structure, data.images[:64].float() / 255, data.labels[:64])
         choice = score_search.uniform(structure, importance, member_share=MEMBER_SHARE)
-        chosen = removal.widths(structure, choice.kept, budget, round_to=ROUND_TO)
-        member = removal.prune(dense, choice, example, chosen)
+        chosen = removal.choose_widths(structure, choice.keep_ratio, budget, round_to=ROUND_TO)
+        member = removal.remove_channels(dense, choice, example, chosen)
         removal.recalibrate(member, data, batch=64)
         members.append(member)
         widths.append(list(chosen.values()))

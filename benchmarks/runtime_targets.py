@@ -26,11 +26,11 @@ import eed_edge
 from eed_edge import report
 from eed_edge.atomic_files import write_json
 from eed_edge.manifest import CASCADE_FILE
-from eed_edge.runtime.bundle.single_file import SingleFile
+from eed_edge.runtime.bundle.single_file import SingleFileCascade
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import Session, open_session
 from eed_edge.runtime.gates.margins import near_ties
-from eed_edge.runtime.measure.timing import fresh_start
+from eed_edge.runtime.measure.timing import measure_cold_start
 
 Answer = Callable[[Floats], Any]
 RESULTS = Path(__file__).parent / "results"
@@ -109,10 +109,10 @@ def load_bundle(folder: Path, gate: str, *, threads: int = 1) -> Cascade:
     return net
 
 
-def load_file(folder: Path, gate: str) -> SingleFile:
+def load_file(folder: Path, gate: str) -> SingleFileCascade:
     """The cascade.onnx of a gate."""
     file = eed_edge.load(folder / gate / CASCADE_FILE)
-    assert isinstance(file, SingleFile)
+    assert isinstance(file, SingleFileCascade)
     return file
 
 
@@ -147,7 +147,7 @@ def fresh(folder: Path, rounds: int) -> list[Row]:
         "bundle": folder / "bundle",
         "cascade.onnx": folder / "mixed confidence" / CASCADE_FILE,
     }
-    starts = [{name: fresh_start(path, runs=1) for name, path in paths.items()} for _ in range(rounds)]
+    starts = [{name: measure_cold_start(path, runs=1) for name, path in paths.items()} for _ in range(rounds)]
     rows = []
     for name in ("bundle", "cascade.onnx"):
         pairs = [(start[name], start["dense"]) for start in starts]

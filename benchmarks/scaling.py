@@ -40,8 +40,8 @@ SCORES = ("erm", "ase", "nis", "bnsf")
 def digits(*settings: str) -> tuple[Recipe, Images, Images]:
     """The digits recipe with short stages, and its training and tune images."""
     short = ("base.epochs=1", "pool.epochs=1", "scores.epochs=1", "pool.judge_steps=2", *settings)
-    recipe = recipes.load("digits-resnet18", short)
-    splits = data.for_recipe(recipe, None)
+    recipe = recipes.load_recipe("digits-resnet18", short)
+    splits = data.splits_for_recipe(recipe, None)
     train, tune = (
         Images(torch.from_numpy(part.images), torch.from_numpy(part.labels))
         for part in (splits.train, splits.tune)
@@ -52,7 +52,7 @@ def digits(*settings: str) -> tuple[Recipe, Images, Images]:
 def pool_seconds(rounds: int) -> dict[int, list[float]]:
     """Seconds to make a pool of each size; the rounds go through the sizes in turn."""
     recipe, train, tune = digits("pool.subsets=2")
-    base = build.build(
+    base = build.build_network(
         recipe.net.arch, classes=10, channels=train.images.shape[1], width=recipe.net.width, seed=0
     )
     found: dict[int, list[float]] = {size: [] for size in SIZES}
@@ -61,9 +61,9 @@ def pool_seconds(rounds: int) -> dict[int, list[float]]:
             chosen = dataclasses.replace(recipe.scores, names=SCORES[: size // 2])
             with tempfile.TemporaryDirectory() as folder:
                 started = time.perf_counter()
-                pool.build(
+                pool.build_pool(
                     base, train, tune, recipe=dataclasses.replace(recipe, scores=chosen), folder=Path(folder),
-                    watch=lambda candidate: lambda row: None,
+                    on_record=lambda candidate: lambda row: None,
                 )  # fmt: skip
                 if turn:  # the first round warms up
                     found[size].append(time.perf_counter() - started)
@@ -75,11 +75,11 @@ def joint_peak_mib(members: int) -> float:
     recipe, train, tune = digits("net.width=24")
     cfg = dataclasses.replace(recipe.joint, epochs=1, judge_steps=1, judge_images=64)
     shape = {"classes": 10, "channels": train.images.shape[1], "width": recipe.net.width}
-    team = [build.build(recipe.net.arch, **shape, seed=i) for i in range(members)]
+    team = [build.build_network(recipe.net.arch, **shape, seed=i) for i in range(members)]
     with tempfile.TemporaryDirectory() as folder:
-        joint.fit(
+        joint.train_joint(
             Ensemble(team), train, tune, base=team[0], cfg=cfg, augment=recipe.data, seed=0,
-            state=Path(folder) / "state", watch=lambda row: None,
+            state=Path(folder) / "state", on_record=lambda row: None,
         )  # fmt: skip
     return peak_rss_mib()
 

@@ -25,7 +25,7 @@ from eed_edge.recipe import Base, Data
 from eed_edge.train import loop
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import build
-from eed_edge.train.state import begin
+from eed_edge.train.state import initial_state
 from eed_edge.train.system.devices import choose_device
 
 RESULTS = Path(__file__).parent / "results"
@@ -81,16 +81,18 @@ def main(arch: str, width: int, count: int, rounds: int, wanted: str, target: Pa
     labels = torch.randint(0, 10, (count,), generator=generator)
     ours_data, plain_data = Images(pixels.to(device), labels.to(device)), Images(pixels, labels)
     cfg = Base(epochs=10_000, batch=128, lr=1e-3, averaging=0.995)
-    ours, plain = (build.build(arch, classes=10, channels=3, width=width).to(device) for _ in range(2))
+    ours, plain = (
+        build.build_network(arch, classes=10, channels=3, width=width).to(device) for _ in range(2)
+    )
     ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.SGD(ours.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
-    state = begin(ours, cfg)
+    state = initial_state(ours, cfg)
 
     def our_epoch() -> None:
-        loop.one_epoch(
+        loop.train_epoch(
             ours, ours_data, optimiser, state, cfg=cfg, augment=Data(),
             loss=lambda net, _, attacked, truth: F.cross_entropy(net(attacked), truth, label_smoothing=0.1),
-            seed=0, watch=lambda _: None,
+            seed=0, on_record=lambda _: None,
         )  # fmt: skip
 
     seconds: dict[str, list[float]] = {"ours": [], "plain": []}

@@ -12,7 +12,7 @@ from typing import Any
 from eed_edge.errors import StorageError
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes) -> None:
     """Put ``data`` at ``path`` in one step; a reader sees the old file or the new one.
 
     Raises:
@@ -38,11 +38,11 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Put ``value`` at ``path`` as indented JSON, whole; NaN and infinity are refused."""
-    write_whole(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    write_atomic(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder to fill; on a clean exit it takes the place of ``path``.
 
     When the body raises, or the disk is full, ``path`` stays as it was.

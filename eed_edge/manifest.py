@@ -237,7 +237,7 @@ class Manifest:
         _check(GOLDEN_FILE in self.files, f"files lacks {GOLDEN_FILE}")
 
 
-def parse(raw: bytes) -> Manifest:
+def parse_manifest(raw: bytes) -> Manifest:
     """Read ``manifest.json``, taking nothing on trust.
 
     Raises:
@@ -254,7 +254,7 @@ def parse(raw: bytes) -> Manifest:
         if type(schema) is not int or schema != SCHEMA:
             raise ValueError(f"schema: expected {SCHEMA}, got {schema!r:.60}")
         digest_json.check_seal(raw, content)
-        return typed.read(Manifest, content, "content")
+        return typed.read_typed(Manifest, content, "content")
     except BundleError:
         raise
     except ValueError as error:
@@ -264,7 +264,7 @@ def parse(raw: bytes) -> Manifest:
         ) from error
 
 
-def dump(manifest: Manifest) -> bytes:
+def dump_manifest(manifest: Manifest) -> bytes:
     """Write ``manifest`` as JSON with its digest filled in; ``parse`` gives the same manifest back.
 
     Raises:
@@ -272,7 +272,7 @@ def dump(manifest: Manifest) -> bytes:
     """
     try:
         plain = json.loads(json.dumps(dataclasses.asdict(manifest)))
-        content = dataclasses.asdict(typed.read(Manifest, plain, "manifest"))
+        content = dataclasses.asdict(typed.read_typed(Manifest, plain, "manifest"))
         if content["metrics"] is None:
             del content["metrics"]
         return digest_json.seal({"schema": SCHEMA, **content})

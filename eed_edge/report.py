@@ -85,12 +85,12 @@ def wilson(right: int, images: int) -> tuple[float, float]:
     return max(0.0, low) if right else 0.0, min(1.0, high) if right < images else 1.0
 
 
-def interval(right: NDArray[np.bool_]) -> list[float]:
+def wilson_interval(right: NDArray[np.bool_]) -> list[float]:
     """Lower and upper end of the Wilson interval for ``(n,)`` verdicts."""
     return list(wilson(int(right.sum()), len(right)))
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_report(path: Path) -> dict[str, Any]:
     """The report at ``path``.
 
     Raises:
@@ -109,7 +109,7 @@ def read(path: Path) -> dict[str, Any]:
     return report
 
 
-def merge(path: Path, figures: dict[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
+def merge_report(path: Path, figures: dict[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
     """Put figures into the report at ``path``, object by object, and write it whole.
 
     Args:
@@ -122,7 +122,7 @@ def merge(path: Path, figures: dict[str, Any], *, without: Collection[str] = ())
         InputError: what is at ``path`` is not a report.
         StorageError: it cannot be written; what was there is untouched.
     """
-    report = read(path) if path.exists() else {}
+    report = read_report(path) if path.exists() else {}
     old = {key: value for key, value in report.items() if key not in without}
     whole = _merged(old, figures)
     write_json(path, whole)

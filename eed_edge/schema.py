@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 T = TypeVar("T")
 
 
-def read(kind: type[T], value: object, where: str) -> T:
+def read_typed(kind: type[T], value: object, where: str) -> T:
     """Give ``value`` as an instance of ``kind``.
 
     Args:

@@ -22,8 +22,8 @@ def full_disk(monkeypatch):
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path):
-    atomic_files.write_whole(tmp_path / "a", b"old")
-    atomic_files.write_whole(tmp_path / "a", b"new")
+    atomic_files.write_atomic(tmp_path / "a", b"old")
+    atomic_files.write_atomic(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"new"
     assert names(tmp_path) == ["a"]
 
@@ -31,7 +31,7 @@ def test_a_file_is_replaced_in_one_step(tmp_path):
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, full_disk):
     (tmp_path / "a").write_bytes(b"old")
     with pytest.raises(StorageError, match="No space left on device; free some space"):
-        atomic_files.write_whole(tmp_path / "a", b"new")
+        atomic_files.write_atomic(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"old"
     assert names(tmp_path) == ["a"]
 
@@ -41,7 +41,7 @@ def test_a_full_disk_leaves_the_old_folder_and_nothing_else(tmp_path, full_disk)
     (tmp_path / "f" / "old").write_bytes(b"old")
     with (
         pytest.raises(StorageError, match="No space left"),
-        atomic_files.new_folder(tmp_path / "f") as folder,
+        atomic_files.atomic_folder(tmp_path / "f") as folder,
     ):
         (folder / "new").write_bytes(b"new")
     assert names(tmp_path) == ["f"]
@@ -49,12 +49,12 @@ def test_a_full_disk_leaves_the_old_folder_and_nothing_else(tmp_path, full_disk)
 
 
 def test_a_folder_is_replaced_only_when_its_filling_succeeds(tmp_path):
-    with atomic_files.new_folder(tmp_path / "f") as folder:
+    with atomic_files.atomic_folder(tmp_path / "f") as folder:
         (folder / "one").write_bytes(b"1")
-    with pytest.raises(RuntimeError), atomic_files.new_folder(tmp_path / "f") as folder:
+    with pytest.raises(RuntimeError), atomic_files.atomic_folder(tmp_path / "f") as folder:
         raise RuntimeError
     assert names(tmp_path / "f") == ["one"]
-    with atomic_files.new_folder(tmp_path / "f") as folder:
+    with atomic_files.atomic_folder(tmp_path / "f") as folder:
         (folder / "two").write_bytes(b"2")
     assert names(tmp_path) == ["f"]
     assert names(tmp_path / "f") == ["two"]
@@ -62,7 +62,7 @@ def test_a_folder_is_replaced_only_when_its_filling_succeeds(tmp_path):
 
 def test_a_file_has_the_rights_that_a_plain_one_would_have(tmp_path):
     (tmp_path / "plain").write_bytes(b"")
-    atomic_files.write_whole(tmp_path / "whole", b"")
+    atomic_files.write_atomic(tmp_path / "whole", b"")
     assert (tmp_path / "whole").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 

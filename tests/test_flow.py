@@ -54,7 +54,7 @@ def test_the_team_keeps_its_budget_of_parameters_and_macs(flow: Flow):
     from eed_edge.evaluate.metrics.model_cost import costs
 
     run = open_run(flow.run)
-    found = costs(run.base(), manifest.parse((flow.bundle / "manifest.json").read_bytes()))
+    found = costs(run.base(), manifest.parse_manifest((flow.bundle / "manifest.json").read_bytes()))
     assert found["sparsity"] >= run.recipe.prune.sparsity
     for net, _ in run.members():
         assert sum(p.numel() for p in net.parameters()) in found["cost"]["params"]["each"]
@@ -73,14 +73,14 @@ def test_the_bundle_checks_and_answers_a_picture(flow: Flow, tmp_path: Path):
 def test_the_exported_cascade_answers_as_the_networks_in_torch(flow: Flow):
     import torch
 
-    from eed_edge.runtime.gates.batch_rules import replay
+    from eed_edge.runtime.gates.batch_rules import replay_rule
     from eed_edge.runtime.gates.margins import near_ties
 
     run, net = open_run(flow.run), eed_edge.load(flow.bundle)
     images = torch.from_numpy(run.calib().images).float() / 255
     with torch.no_grad():
-        probs = run.ensemble().each(images).softmax(2).numpy()
-    wanted = replay(probs, net.rule, net.parameters)
+        probs = run.ensemble().member_logits(images).softmax(2).numpy()
+    wanted = replay_rule(probs, net.rule, net.parameters)
     found = net(images.numpy())
     np.testing.assert_allclose(net.member_probs(images.numpy()), probs, atol=1e-5)
     # Two hardly trained members may both be wholly sure, of different classes: such ties are no answers.

@@ -17,7 +17,7 @@ def test_long_counting_says_how_long_it_still_takes(monkeypatch, capsys):
 
 def test_without_records_a_line_a_minute_tells_the_time_left(monkeypatch, capsys):
     monkeypatch.setattr(progress, "LINE_EVERY_S", 0.5)
-    with progress.shown() as shown:
+    with progress.progress_display() as shown:
         row = {"stage": "base", "epoch": 1, "epochs": 4, "batches": 10}
         shown.training({**row, "batch": 1})
         time.sleep(0.1)

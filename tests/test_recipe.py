@@ -8,20 +8,20 @@ from eed_edge import recipe
 from eed_edge.errors import RecipeError
 
 
-@pytest.mark.parametrize("name", recipe.names())
+@pytest.mark.parametrize("name", recipe.recipe_names())
 def test_a_shipped_recipe_survives_a_round_trip(name):
-    loaded = recipe.load(name)
+    loaded = recipe.load_recipe(name)
     assert loaded.name == name
     assert recipe.from_dict(loaded.as_dict()) == loaded
 
 
 def test_shipped_recipes_are_found_by_name():
-    assert {"digits-resnet18", "cifar10-resnet18-w16"} <= set(recipe.names())
+    assert {"digits-resnet18", "cifar10-resnet18-w16"} <= set(recipe.recipe_names())
 
 
-@pytest.mark.parametrize("name", [name for name in recipe.names() if name.endswith("-paper")])
+@pytest.mark.parametrize("name", [name for name in recipe.recipe_names() if name.endswith("-paper")])
 def test_a_papers_twin_has_what_the_paper_gives(name):
-    cfg, ours = recipe.load(name), recipe.load(name.removesuffix("-paper"))
+    cfg, ours = recipe.load_recipe(name), recipe.load_recipe(name.removesuffix("-paper"))
     rates = {"cifar10": [0.01, 0.002], "svhn": [0.1, 0.02, 0.004]}[cfg.data.name]
     for stage in (cfg.base, cfg.pool, cfg.joint):
         assert (stage.attack, stage.steps, stage.step_255, stage.eps_255) == ("pgd", 20, 2, 8)
@@ -44,7 +44,7 @@ def test_every_value_of_a_shipped_recipe_is_explained():
 
 def test_overrides_take_toml_values_and_bare_words():
     words = ["base.epochs=2", "data.flip=false", "data.name=cifar10", 'scores.names=["nis"]', "seed = 7"]
-    loaded = recipe.load("digits-resnet18", words)
+    loaded = recipe.load_recipe("digits-resnet18", words)
     assert (loaded.base.epochs, loaded.data.flip, loaded.data.name) == (2, False, "cifar10")
     assert (loaded.scores.names, loaded.seed) == (("nis",), 7)
 
@@ -83,7 +83,7 @@ def test_pool_and_joint_take_the_radius_of_the_base_unless_they_name_their_own()
 )
 def test_a_bad_override_is_refused(override, message):
     with pytest.raises(RecipeError, match=message):
-        recipe.load("digits-resnet18", [override, "data.calib=0.4"])
+        recipe.load_recipe("digits-resnet18", [override, "data.calib=0.4"])
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ def test_a_normalisation_that_no_network_has_is_refused(mean, std, message):
 
 
 def test_without_epochs_of_the_base_its_finishing_epochs_do_not_count():
-    loaded = recipe.load("cifar10-resnet18", ["base.init=weights.pt", "base.epochs=0"])
+    loaded = recipe.load_recipe("cifar10-resnet18", ["base.init=weights.pt", "base.epochs=0"])
     assert (loaded.base.epochs, loaded.base.finish_epochs) == (0, 2)
 
 
 def test_a_file_that_is_no_recipe_is_refused(tmp_path):
     (tmp_path / "broken.toml").write_text("[base\n")
     with pytest.raises(RecipeError, match="expected a TOML file"):
-        recipe.load(str(tmp_path / "broken.toml"))
+        recipe.load_recipe(str(tmp_path / "broken.toml"))
     with pytest.raises(RecipeError, match=r"no recipe 'nowhere'.*digits-resnet18"):
-        recipe.load("nowhere")
+        recipe.load_recipe("nowhere")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from eed_edge.cli.progress import shown
+from eed_edge.cli.progress import progress_display
 from eed_edge.cli.stage_tables import stage_table
 from eed_edge.train.networks import checkpoint
 from tests.conftest import Flow
@@ -23,7 +23,7 @@ def test_the_table_of_a_training_has_the_best_epoch_of_every_network(flow: Flow,
     assert len(lines) == len(files)
     for line in lines:
         name, epoch, clean, attacked, seconds, speed = line.split()
-        best = checkpoint.load(flow.run / f"{files[name]}.safetensors")[1]["training"]["best"]
+        best = checkpoint.load_checkpoint(flow.run / f"{files[name]}.safetensors")[1]["training"]["best"]
         assert epoch.startswith(f"{best['epoch'] + 1}/")
         assert (float(clean), float(attacked)) == pytest.approx((best["clean"], best["attacked"]), abs=5e-4)
         assert float(seconds) > 0
@@ -54,6 +54,6 @@ def test_a_log_of_an_older_version_has_no_speed(tmp_path):
 @pytest.mark.parametrize(("rank", "told"), [("0", "hello\n"), ("1", "")])
 def test_of_several_processes_the_first_one_alone_speaks(monkeypatch, capsys, rank, told):
     monkeypatch.setenv("RANK", rank)
-    with shown() as progress:
-        progress.say("hello")
+    with progress_display() as progress:
+        progress.print_line("hello")
     assert capsys.readouterr().out == told

@@ -26,7 +26,7 @@ from eed_edge.export.cascade_graph import to_cascade
 from eed_edge.images.npz import read_npz
 from eed_edge.images.preprocess import prepare, prepare_uint8
 from eed_edge.manifest import CASCADE_FILE, InputSpec, Manifest, Preprocess
-from eed_edge.runtime.gates.batch_rules import RULES
+from eed_edge.runtime.gates.batch_rules import BATCH_RULES
 from eed_edge.runtime.gates.margins import TOLERANCE, near_ties
 
 Uint8 = NDArray[np.uint8]
@@ -71,7 +71,7 @@ def write_cases(
     images = np.stack([prepare(picture, made.input) for picture in pictures])
     folder.mkdir(parents=True, exist_ok=True)
     expected = {}
-    for rule in RULES:
+    for rule in BATCH_RULES:
         net = eed_edge.load(bundle, rule=rule, deadline_ms=math.inf)
         answer = net(images)
         said = net.member_probs(images)
@@ -83,7 +83,7 @@ def write_cases(
     _write_pictures(pictures[:PICTURES], folder / "pictures")
     cases = {
         "shape": pictures.shape,
-        "rules": list(RULES),
+        "rules": list(BATCH_RULES),
         "own_rule": made.gate.rule,
         "batches": BATCHES,
         "pictures": [f"{i}.png" for i in range(PICTURES)],
@@ -210,7 +210,7 @@ def record(target: Path, name: str, given: Mapping[str, Any], figures: Mapping[s
         "n": images,
         "rules": figures,
     }
-    report.merge(target, {name: entry}, without=(name,))
+    report.merge_report(target, {name: entry}, without=(name,))
     for rule, ways in figures.items():
         for how, one in ways.items():
             click.echo(

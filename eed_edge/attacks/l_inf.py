@@ -117,7 +117,7 @@ def _uniform(like: Tensor, radius: float, generator: torch.Generator) -> Tensor:
     return noise.uniform_(-radius, radius, generator=generator)
 
 
-def craft(
+def make_adversarial(
     net: nn.Module,
     images: Tensor,
     labels: Tensor,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from eed_edge.cli.tables import called
+from eed_edge.cli.tables import command_line
 
 
 @click.command("attack")
@@ -60,12 +60,12 @@ def command(
     torchrun shares the images out over its processes.
     """
     from eed_edge.atomic_files import write_json
-    from eed_edge.cli.progress import shown
+    from eed_edge.cli.progress import progress_display
     from eed_edge.cli.tables import accuracy_table, beside_lines
     from eed_edge.evaluate.evaluate import evaluate
     from eed_edge.train.run_folder import open_run
 
-    with shown() as progress:
+    with progress_display() as progress:
         figures = evaluate(
             open_run(run),
             bundle,
@@ -74,8 +74,8 @@ def command(
             suite_name=suite_name,
             only=only,
             device=device,
-            command=called(),
-            watch=progress.counting,
+            command=command_line(),
+            on_progress=progress.counting,
         )
     if not figures:
         return  # one of torchrun's other processes

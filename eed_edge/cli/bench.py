@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from eed_edge.runtime.engine.session import Setting
-    from eed_edge.runtime.measure.benchmark import Images
-    from eed_edge.runtime.measure.session_tuning import Tried
+    from eed_edge.runtime.engine.session import SessionConfig
+    from eed_edge.runtime.measure.benchmark import TimedImages
+    from eed_edge.runtime.measure.session_tuning import TuningResult
 
 NETWORKS = ("dense", "narrow", "static", "dynamic", "single_file")
 PERCENTILES = ("p50_ms", "p90_ms", "p99_ms", "mean_ms")
@@ -25,7 +25,9 @@ PERCENTILES = ("p50_ms", "p90_ms", "p99_ms", "mean_ms")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads per call; 1 unless given.")
 @click.option("--spinning/--no-spinning", default=None, help="Let idle threads spin; not unless given.")
 @click.option("--arena/--no-arena", default=None, help="Keep memory for the next call; kept unless denied.")
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images per call.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="TimedImages per call."
+)
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Times per image.")
 @click.option("--tune", is_flag=True, help="Only find the best threads, spinning and arena for this machine.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
@@ -47,7 +49,7 @@ def command(
     """
     from eed_edge.runtime.bundle.folder import open_bundle
     from eed_edge.runtime.bundle.provenance import check_belongs
-    from eed_edge.runtime.engine.session import Setting
+    from eed_edge.runtime.engine.session import SessionConfig
     from eed_edge.runtime.measure import benchmark
 
     if run is not None and not run.is_dir():
@@ -60,27 +62,27 @@ def command(
     if tune:
         _tune(bundle, found, batch, repeats, json_file)
     else:
-        setting = Setting(threads or 1, bool(spinning), arena is not False)
+        setting = SessionConfig(threads or 1, bool(spinning), arena is not False)
         _measure(bundle, run, found, setting, batch, repeats, json_file)
 
 
 def _measure(
     bundle: Path,
     run: Path | None,
-    found: "Images",
-    setting: "Setting",
+    found: "TimedImages",
+    setting: "SessionConfig",
     batch: int,
     repeats: int,
     json_file: Path | None,
 ) -> None:
     from eed_edge import report
     from eed_edge.atomic_files import write_json
-    from eed_edge.cli.tables import called
+    from eed_edge.cli.tables import command_line
     from eed_edge.runtime.measure import benchmark
 
     networks = benchmark.find_networks(bundle, run)
     click.echo(f"timing on {found.source}, {batch} a call, threads {setting.threads}, repeats {repeats}")
-    figures = benchmark.measure(
+    figures = benchmark.measure_latency(
         bundle, found.images, networks=networks, setting=setting, repeats=repeats, batch=batch
     )
     if found.indicative:
@@ -89,12 +91,12 @@ def _measure(
     figures = {
         "machine": report.machine(),
         "commit": report.commit(),
-        "commands": {"bench": called()},
+        "commands": {"bench": command_line()},
         **figures,
     }
     click.echo(table(figures["latency"], figures["submodels_used"]["clean"]))
     if run is not None:
-        report.merge(run / "report.json", figures, without=["latency"])
+        report.merge_report(run / "report.json", figures, without=["latency"])
     if json_file is not None:
         write_json(json_file, figures)
 
@@ -122,16 +124,16 @@ def table(latency: dict[str, Any], submodels_used: float) -> str:
     return "\n".join(lines)
 
 
-def _tune(bundle: Path, found: "Images", batch: int, rounds: int, json_file: Path | None) -> None:
+def _tune(bundle: Path, found: "TimedImages", batch: int, rounds: int, json_file: Path | None) -> None:
     import os
     from dataclasses import asdict
 
     from eed_edge import report
     from eed_edge.atomic_files import write_json
-    from eed_edge.runtime.measure.session_tuning import tune
+    from eed_edge.runtime.measure.session_tuning import tune_session
 
     click.echo(f"tuning on {found.source}, {batch} a call, {rounds} rounds; nothing else should be running")
-    tried = tune(bundle, found.images, cores=os.cpu_count() or 1, batch=batch, rounds=rounds)
+    tried = tune_session(bundle, found.images, cores=os.cpu_count() or 1, batch=batch, rounds=rounds)
     click.echo(_tuned(bundle, tried))
     if json_file is not None:
         rows = [{**asdict(one.setting), "typical_ms": one.typical_ms, **one.summary} for one in tried]
@@ -139,7 +141,7 @@ def _tune(bundle: Path, found: "Images", batch: int, rounds: int, json_file: Pat
         write_json(json_file, figures)
 
 
-def _tuned(bundle: Path, tried: "list[Tried]") -> str:
+def _tuned(bundle: Path, tried: "list[TuningResult]") -> str:
     """A row per setting, the best one first, and how to ask for that one."""
     lines = [f"{'threads':>7}{'spinning':>10}{'arena':>7}{'p50':>9}{'p90':>9}{'p99':>9}{'mean':>9}  ms"]
     for one in tried:

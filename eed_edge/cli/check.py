@@ -9,9 +9,9 @@ import click
 @click.argument("bundle", type=click.Path(path_type=Path))
 def command(bundle: Path) -> None:
     """Verify a BUNDLE: manifest, hashes, models, and its golden answers on this machine."""
-    from eed_edge.runtime.bundle.golden_answers import check
+    from eed_edge.runtime.bundle.golden_answers import check_bundle
 
-    found = check(bundle)
+    found = check_bundle(bundle)
     click.echo(
         f"ok  {found.name}: {found.submodels} sub-models, {found.files} files, {found.bytes:,} bytes verified"
     )

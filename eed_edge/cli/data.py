@@ -17,9 +17,9 @@ def command(name: str, root: Path) -> None:
 
     Files with the right checksum are kept, and no network is used when all have it.
     """
-    from eed_edge.train.data.download import fetch
+    from eed_edge.train.data.download import download_dataset
 
-    click.echo(fetch(name, root, progress=_progress(every=1 if sys.stderr.isatty() else 25)))
+    click.echo(download_dataset(name, root, progress=_progress(every=1 if sys.stderr.isatty() else 25)))
 
 
 def _progress(every: int) -> Callable[[str, int, int], None]:

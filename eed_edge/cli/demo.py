@@ -33,41 +33,45 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
     from eed_edge import recipe as recipes
     from eed_edge.atomic_files import write_json
     from eed_edge.cli.resumable import resumable
-    from eed_edge.cli.tables import called, whole_table
+    from eed_edge.cli.tables import command_line, report_table
     from eed_edge.evaluate.baselines import narrow_network
     from eed_edge.evaluate.evaluate import evaluate
-    from eed_edge.export.write_bundle import write
+    from eed_edge.export.write_bundle import write_bundle
     from eed_edge.runtime.measure import benchmark
     from eed_edge.train.data import splits as data
 
     run_path, bundle = out / "run", out / "bundle"
-    chosen = recipes.load(RECIPE, overrides)
-    splits = data.for_recipe(chosen, None)
+    chosen = recipes.load_recipe(RECIPE, overrides)
+    splits = data.splits_for_recipe(chosen, None)
     with resumable(out) as progress:
-        progress.say(f"training {chosen.name} on {len(splits.train.labels)} real images")
-        run = pipeline.train(chosen, splits, run_path, device="cpu", watch=progress.training)
-        progress.say("calibrating the gate and exporting")
-        manifest = write(run, bundle, with_dense=True, single_file=True)
-        progress.say(f"training the baseline: one narrow network of equal latency, {NARROW_EPOCHS} epochs")
-        narrow_network.train(
+        progress.print_line(f"training {chosen.name} on {len(splits.train.labels)} real images")
+        run = pipeline.train(chosen, splits, run_path, device="cpu", on_record=progress.training)
+        progress.print_line("calibrating the gate and exporting")
+        manifest = write_bundle(run, bundle, with_dense=True, single_file=True)
+        progress.print_line(
+            f"training the baseline: one narrow network of equal latency, {NARROW_EPOCHS} epochs"
+        )
+        narrow_network.train_narrow(
             run,
             bundle,
             None,
             epochs=NARROW_EPOCHS,
             device="cpu",
-            watch=progress.training,
-            command=called(),
+            on_record=progress.training,
+            command=command_line(),
         )
-        evaluate(run, bundle, None, images=None, command=called(), watch=progress.counting)
-        progress.say("timing, everything interleaved in this process, one thread")
+        evaluate(run, bundle, None, images=None, command=command_line(), on_progress=progress.counting)
+        progress.print_line("timing, everything interleaved in this process, one thread")
         found = benchmark.real_images(bundle, npz=None, run=run_path)
-        figures = benchmark.measure(
+        figures = benchmark.measure_latency(
             bundle, found.images, networks=benchmark.find_networks(bundle, run_path), repeats=3
         )
-        figures = report.merge(run_path / "report.json", figures | {"commands": {"bench": called()}})
+        figures = report.merge_report(
+            run_path / "report.json", figures | {"commands": {"bench": command_line()}}
+        )
     write_json(out / "report.json", figures)
-    click.echo(whole_table(figures, manifest))
+    click.echo(report_table(figures, manifest))
     click.echo(f"\nreport: {out / 'report.json'}")
     click.echo(f"try: eed-edge check {bundle}; eed-edge run {bundle} {run_path / 'evaluation.npz'}")
-    html.write(run_path, manifest, out / "report.html")
+    html.write_page(run_path, manifest, out / "report.html")
     click.echo(f"to look at: {out / 'report.html'}")

@@ -58,16 +58,16 @@ def command(
     An existing bundle is replaced in one step, and only when the new one is whole and answers as
     torch does.
     """
-    from eed_edge.cli.progress import shown
-    from eed_edge.export.write_bundle import write
+    from eed_edge.cli.progress import progress_display
+    from eed_edge.export.write_bundle import write_bundle
     from eed_edge.train.run_folder import open_run
 
     opened = open_run(run)
     own = opened.recipe.gate
     gate = replace(own, rule=rule or own.rule, max_drop=own.max_drop if max_drop is None else max_drop)
-    with shown() as progress:
-        progress.say("calibrating the gate and exporting")
-        made = write(
+    with progress_display() as progress:
+        progress.print_line("calibrating the gate and exporting")
+        made = write_bundle(
             replace(opened, recipe=replace(opened.recipe, gate=gate)),
             bundle,
             with_dense=with_dense,

@@ -43,7 +43,7 @@ def command(
     from eed_edge.cli.stage_tables import stage_table
     from eed_edge.evaluate.baselines import narrow_network
     from eed_edge.train.run_folder import open_run
-    from eed_edge.train.system.time_limit import Deadline
+    from eed_edge.train.system.time_limit import TimeLimit
 
     if bundle is None and mean_ms is None:
         raise click.UsageError("BUNDLE is missing; only with --mean-ms it may be left out")
@@ -51,18 +51,18 @@ def command(
     options = {"--data": root, "--epochs": epochs, "--mean-ms": mean_ms}
     words += [str(word) for pair in options.items() if pair[1] is not None for word in pair]
     with resumable(run) as progress:
-        made = narrow_network.train(
+        made = narrow_network.train_narrow(
             open_run(run),
             bundle,
             root,
             epochs=epochs,
             mean_ms=mean_ms,
             device=device,
-            watch=progress.training,
-            deadline=Deadline(max_minutes),
+            on_record=progress.training,
+            time_limit=TimeLimit(max_minutes),
             command=shlex.join(words),
         )
-        progress.say(stage_table("narrow", run))
+        progress.print_line(stage_table("narrow", run))
     click.echo(
         f"narrow: {made['params']:,} parameters, {made['macs']:,} MACs, {made['mean_ms']:.3f} ms"
         f" ({made['ratio']:.2f} of {made['target_ms']:.3f} ms), {made['epochs']} epochs"

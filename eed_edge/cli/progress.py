@@ -42,18 +42,18 @@ class Progress:
         if row["stage"] == "pool" and not last:
             return  # a line a candidate is enough; log.jsonl has every epoch
         loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""  # none without training
-        self.say(
+        self.print_line(
             f"{title:<12} epoch {row['epoch'] + 1}/{row['epochs']}{loss}"
             f"  tune clean {row['clean']:.3f} attacked {row['attacked']:.3f}  {row['seconds']:.1f} s"
         )
         if "guard" in row:
-            self.say(f"{title}: {row['guard']}")
+            self.print_line(f"{title}: {row['guard']}")
 
     def counting(self, what: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` are done."""
         self._move(what, done, total)
         if done >= total:
-            self.say(f"{what}: done")
+            self.print_line(f"{what}: done")
             self._work = None
 
     def remind(self) -> None:
@@ -62,9 +62,9 @@ class Progress:
             work = self._work
             if work is not None and self._bar is None and time.monotonic() - work.shown >= LINE_EVERY_S:
                 work.shown = time.monotonic()
-                self.say(work.line())
+                self.print_line(work.line())
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line above the bar."""
         if self.silent:
             return
@@ -118,7 +118,7 @@ def _remind_until(progress: Progress, ended: threading.Event) -> None:
 
 
 @contextmanager
-def shown() -> Iterator[Progress]:
+def progress_display() -> Iterator[Progress]:
     """A progress display; log messages of the library appear as lines in it."""
     progress, ended = Progress(), threading.Event()
     reminder = threading.Thread(target=_remind_until, args=(progress, ended), daemon=True)
@@ -151,4 +151,4 @@ class _Lines(logging.Handler):
         self._progress = progress
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._progress.say(record.getMessage())
+        self._progress.print_line(record.getMessage())

@@ -20,17 +20,17 @@ def command(run: Path, bundle: Path, html_file: Path | None) -> None:
     With --html, write them as one page that needs no network.
     """
     from eed_edge import html
-    from eed_edge.cli.tables import whole_table
-    from eed_edge.report import read
+    from eed_edge.cli.tables import report_table
+    from eed_edge.report import read_report
     from eed_edge.runtime.bundle.folder import open_bundle
     from eed_edge.train.run_folder import open_run
 
     opened, manifest = open_run(run), open_bundle(bundle).manifest
     opened.check_belongs(manifest)
-    figures = read(run / "report.json")
+    figures = read_report(run / "report.json")
     opened.check_report(figures, bundle)
     if html_file is None:
-        click.echo(whole_table(figures, manifest))
+        click.echo(report_table(figures, manifest))
     else:
-        html.write(run, manifest, html_file)
+        html.write_page(run, manifest, html_file)
         click.echo(f"report: {html_file}")

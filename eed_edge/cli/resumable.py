@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from eed_edge.cli.progress import Progress, shown
+from eed_edge.cli.progress import Progress, progress_display
 
 
 @contextmanager
@@ -23,11 +23,11 @@ def resumable(folder: Path) -> Iterator[Progress]:
     from eed_edge.train.system.interruption import Interrupted, handled
     from eed_edge.train.system.time_limit import Paused
 
-    with handled(), shown() as progress:
+    with handled(), progress_display() as progress:
         try:
             yield progress
         except Paused as stop:
-            progress.say(f"paused, {stop}; run the same command again to resume from {folder}")
+            progress.print_line(f"paused, {stop}; run the same command again to resume from {folder}")
             sys.exit(0)
         except Interrupted as stop:
             if not progress.silent:

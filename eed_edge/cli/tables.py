@@ -12,7 +12,7 @@ NETWORKS = ("dense", "narrow", "static", "dynamic")
 ATTACKS = ("clean", "pgd20", "apgd", "autoattack", "cw", "deepfool", "adaptive")
 
 
-def called() -> str:
+def command_line() -> str:
     """The command line as it was given, for the report."""
     return shlex.join(["eed-edge", *sys.argv[1:]])
 
@@ -29,7 +29,7 @@ def accuracy_table(accuracy: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def whole_table(report: Mapping[str, Any], manifest: Manifest) -> str:
+def report_table(report: Mapping[str, Any], manifest: Manifest) -> str:
     """Accuracy, latency, cost and diversity of one run, each part only if it was measured.
 
     Raises:

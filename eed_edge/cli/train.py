@@ -67,16 +67,16 @@ def command(
     from eed_edge.cli.stage_tables import stage_table
     from eed_edge.train.data import splits as data
     from eed_edge.train.system.tensorboard import curves
-    from eed_edge.train.system.time_limit import Deadline
+    from eed_edge.train.system.time_limit import TimeLimit
 
-    deadline = Deadline(max_minutes)
-    chosen = recipes.load(recipe, overrides)
+    deadline = TimeLimit(max_minutes)
+    chosen = recipes.load_recipe(recipe, overrides)
     with (
         resumable(path) as progress,
         curves(None if progress.silent else tensorboard, progress.training) as watch,
     ):
-        splits = data.for_recipe(chosen, root)
-        progress.say(
+        splits = data.splits_for_recipe(chosen, root)
+        progress.print_line(
             f"{chosen.name}: {len(splits.train)} training images {splits.input.size},"
             f" {len(splits.classes)} classes, tune {len(splits.tune)}, calib {len(splits.calib)}"
         )
@@ -86,14 +86,14 @@ def command(
             path,
             until=until,
             device=device,
-            watch=watch,
-            told=lambda stage, run: progress.say(stage_table(stage, run.path)),
+            on_record=watch,
+            on_stage_end=lambda stage, run: progress.print_line(stage_table(stage, run.path)),
             compact=compact,
-            deadline=deadline,
+            time_limit=deadline,
         )
         if until == "joint":
             joint = run.joint()
-            progress.say(f"team: {', '.join(joint['members'])}; robust diversity {joint['rd']:.3f}")
-            progress.say(f"next: eed-edge export {path} BUNDLE")
+            progress.print_line(f"team: {', '.join(joint['members'])}; robust diversity {joint['rd']:.3f}")
+            progress.print_line(f"next: eed-edge export {path} BUNDLE")
         else:
-            progress.say(f"done up to {until}; go on with --until joint")
+            progress.print_line(f"done up to {until}; go on with --until joint")

@@ -14,7 +14,7 @@ from eed_edge.evaluate.suites import (
     Suite,
     in_ball,
 )
-from eed_edge.report import interval
+from eed_edge.report import wilson_interval
 
 Outcomes = Mapping[str, Outcome]
 """Job name to its outcome over all images."""
@@ -29,7 +29,7 @@ def accuracies(outcomes: Outcomes, chosen: Suite, *, singles: list[str], members
     clean = outcomes["clean on all"].right
     rows = {"clean": clean}
     for kind in chosen.kinds:
-        before = [kind] if kind != chosen.strong or "pgd20" not in chosen.kinds else ["pgd20", kind]
+        before = [kind] if kind != chosen.strongest or "pgd20" not in chosen.kinds else ["pgd20", kind]
         row = {
             name: _all(clean[name], *(outcomes[f"{each} on {name}"].right[name] for each in before))
             for name in singles
@@ -40,7 +40,7 @@ def accuracies(outcomes: Outcomes, chosen: Suite, *, singles: list[str], members
         ]
         row |= {"static": _all(clean["static"], *whole), "dynamic": _all(clean["dynamic"], *prefixes)}
         rows[kind] = row
-    if chosen.whole:
+    if chosen.complete:
         rows["adaptive"] = _adaptive_rows(outcomes, singles)
     return {kind: figures(row) for kind, row in rows.items()}
 
@@ -50,7 +50,7 @@ def figures(row: Mapping[str, Bools]) -> dict[str, Any]:
     return {
         **{name: float(right.mean()) for name, right in row.items()},
         "images": len(next(iter(row.values()))),
-        "interval": {name: interval(right) for name, right in row.items()},
+        "interval": {name: wilson_interval(right) for name, right in row.items()},
     }
 
 
@@ -62,7 +62,7 @@ def _adaptive_rows(outcomes: Outcomes, singles: list[str]) -> dict[str, Bools]:
     }
 
 
-def adaptive(outcomes: Outcomes, todo: list[Job]) -> dict[str, Any]:
+def adaptive_accuracy(outcomes: Outcomes, todo: list[Job]) -> dict[str, Any]:
     """The report's ``adaptive``: what each item leaves right, all of them together, dynamic against static.
 
     Figures count the items before, too: an extra one is not tried on images that these have fooled.
@@ -80,7 +80,7 @@ def adaptive(outcomes: Outcomes, todo: list[Job]) -> dict[str, Any]:
             {
                 "name": _told(job),
                 "dynamic": float(right.mean()),
-                "interval": interval(right),
+                "interval": wilson_interval(right),
                 "seconds": round(outcome.seconds, 3),
                 "warnings": outcome.warnings,
             }
@@ -121,10 +121,10 @@ def _told(job: Job) -> str:
     return f"{kind} on {where}"
 
 
-def attacks_told(outcomes: Outcomes, chosen: Suite) -> dict[str, Any]:
+def attack_summary(outcomes: Outcomes, chosen: Suite) -> dict[str, Any]:
     """The report's ``attacks``: settings, seconds and AutoAttack's own warnings, by kind."""
     told: dict[str, Any] = {}
-    for kind in (*chosen.kinds, *(["adaptive"] if chosen.whole else [])):
+    for kind in (*chosen.kinds, *(["adaptive"] if chosen.complete else [])):
         own = {name: outcome for name, outcome in outcomes.items() if name.startswith(f"{kind} on ")}
         told[kind] = {
             "settings": SETTINGS[kind],
@@ -134,7 +134,9 @@ def attacks_told(outcomes: Outcomes, chosen: Suite) -> dict[str, Any]:
     return told
 
 
-def prefixes(outcomes: Outcomes, chosen: Suite, labels: NDArray[np.int64], *, members: int) -> dict[str, Any]:
+def prefix_accuracies(
+    outcomes: Outcomes, chosen: Suite, labels: NDArray[np.int64], *, members: int
+) -> dict[str, Any]:
     """How good the mean of the first t members is when nothing stops early: a budget each.
 
     Each is judged on the images attacked against itself; the first t probabilities say what it answers.
@@ -144,17 +146,17 @@ def prefixes(outcomes: Outcomes, chosen: Suite, labels: NDArray[np.int64], *, me
     """
     rows: dict[str, list[Bools]] = {kind: [] for kind in ("clean", *chosen.kinds)}
     for t in range(1, members + 1):
-        clean = outcomes["clean on all"].right_by(t, labels)
+        clean = outcomes["clean on all"].prefix_correct(t, labels)
         rows["clean"].append(clean)
         for kind in chosen.kinds:
-            own = outcomes[f"{kind} on mean-{t}"].right_by(t, labels)
-            before = rows["pgd20"][-1] if kind == chosen.strong and "pgd20" in rows else clean
+            own = outcomes[f"{kind} on mean-{t}"].prefix_correct(t, labels)
+            before = rows["pgd20"][-1] if kind == chosen.strongest and "pgd20" in rows else clean
             rows[kind].append(own & before)
     return {
         kind: {
             "images": len(labels),
             "right": [float(right.mean()) for right in each],
-            "interval": [interval(right) for right in each],
+            "interval": [wilson_interval(right) for right in each],
         }
         for kind, each in rows.items()
     }

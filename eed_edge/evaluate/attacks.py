@@ -89,20 +89,20 @@ def autoattack(net: nn.Module, images: Tensor, labels: Tensor, threat: Threat) -
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
         parameter-free attacks", ICML 2020; the authors' code as the package pyautoattack.
     """
-    return _official(net, images, labels, threat, names=(), steps=AUTOATTACK_STEPS)
+    return _run_autoattack(net, images, labels, threat, names=(), steps=AUTOATTACK_STEPS)
 
 
 def apgd(net: nn.Module, images: Tensor, labels: Tensor, threat: Threat) -> Tensor:
     """APGD on the cross-entropy and, with 4 classes or more, on the targeted DLR loss; 100 steps each."""
-    return _official(net, images, labels, threat, names=("apgd-ce", "apgd-t"), steps=AUTOATTACK_STEPS)
+    return _run_autoattack(net, images, labels, threat, names=("apgd-ce", "apgd-t"), steps=AUTOATTACK_STEPS)
 
 
 def short_apgd(net: nn.Module, images: Tensor, labels: Tensor, threat: Threat) -> Tensor:
     """APGD on the DLR loss, as PGD-20 has had the cross-entropy; with 2 classes on that one; 10 steps."""
-    return _official(net, images, labels, threat, names=("apgd-dlr",), steps=SHORT_STEPS)
+    return _run_autoattack(net, images, labels, threat, names=("apgd-dlr",), steps=SHORT_STEPS)
 
 
-def _official(
+def _run_autoattack(
     net: nn.Module, images: Tensor, labels: Tensor, threat: Threat, *, names: Sequence[str], steps: int
 ) -> Tensor:
     try:
@@ -194,7 +194,7 @@ SETTINGS = {
 
 
 @contextmanager
-def heard_warnings() -> Iterator[list[str]]:
+def capture_warnings() -> Iterator[list[str]]:
     """Collect what AutoAttack warns of while the block runs, each sentence once."""
     heard: list[str] = []
 

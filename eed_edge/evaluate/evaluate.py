@@ -19,20 +19,20 @@ import torch
 from numpy.typing import NDArray
 
 from eed_edge import report
-from eed_edge.atomic_files import write_whole
+from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import InputError
 from eed_edge.evaluate import accuracy, extra_analyses
 from eed_edge.evaluate.attacks import Threat
 from eed_edge.evaluate.metrics.model_cost import costs
-from eed_edge.evaluate.models_compared import Defences, Watch, folded
+from eed_edge.evaluate.models_compared import ModelsCompared, Watch, folded
 from eed_edge.evaluate.suites import (
     Outcome,
     Suite,
-    jobs,
+    build_jobs,
+    find_suite,
     run_batch,
-    suite,
 )
-from eed_edge.runtime.bundle.folder import load
+from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.train.data import splits as data
 from eed_edge.train.data.batches import Images, as_float, on_device
@@ -40,7 +40,7 @@ from eed_edge.train.data.splits import Split
 from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.run_folder import Run
 from eed_edge.train.system.devices import choose_device
-from eed_edge.train.system.distributed import Processes, joined
+from eed_edge.train.system.distributed import Processes, process_group
 from eed_edge.train.system.run_lock import locked
 
 FORMAT = 4
@@ -73,7 +73,7 @@ def evaluate(
     only: Sequence[str] = (),
     device: str = "cpu",
     command: str = "",
-    watch: Watch,
+    on_progress: Watch,
 ) -> dict[str, Any]:
     """Judge the run's defences on test images and merge the figures into its ``report.json``.
 
@@ -93,13 +93,13 @@ def evaluate(
         CheckpointError: joint training has not finished, or run and bundle do not belong together.
         InputError: more images than test has, no such suite or attack.
     """
-    chosen = suite(suite_name, only)
+    chosen = find_suite(suite_name, only)
     with ExitStack() as lock:
-        with joined(choose_device(device)) as (processes, where):
-            if processes.first:
+        with process_group(choose_device(device)) as (processes, where):
+            if processes.is_main:
                 lock.enter_context(locked(run.path))
             defences = _defences(run, bundle, where)
-            splits = data.for_recipe(run.recipe, root)
+            splits = data.splits_for_recipe(run.recipe, root)
             run.check_data(splits)
             kept = _kept(splits.test, images, run.recipe.seed)
             part = on_device(kept, torch.device("cpu"))
@@ -107,16 +107,16 @@ def evaluate(
             folder = run.path / f"attack-{_key(run, bundle, kept, chosen)[:12]}"
             outcomes = _attacked(
                 defences, chosen, part, threat=threat, folder=folder, where=where, processes=processes,
-                watch=watch,
+                watch=on_progress,
             )  # fmt: skip
-        if not processes.first:
+        if not processes.is_main:
             return {}
         figures = _figures(run, defences, chosen, outcomes, kept.labels)
         examples: dict[str, NDArray[Any]] = {}
-        if chosen.whole:
-            parts, examples = extra_analyses.measure(
+        if chosen.complete:
+            parts, examples = extra_analyses.analyse_further(
                 run, defences.on_cpu(), part[slice(0, KEPT_IMAGES)], outcomes, threat=threat,
-                eps_images=chosen.eps_images, watch=watch,
+                eps_images=chosen.eps_images, watch=on_progress,
             )  # fmt: skip
             figures |= parts
             figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]
@@ -141,8 +141,8 @@ def _kept_in_run(
     command: str,
 ) -> dict[str, Any]:
     """Write the figures into ``report.json`` and the images for ``bench`` into ``evaluation.npz``."""
-    path, evaluated = run.path / "report.json", run.judged(bundle).hexdigest()
-    adds = not chosen.whole and path.exists() and report.read(path).get("evaluated") == evaluated
+    path, evaluated = run.path / "report.json", run.evaluated_digest(bundle).hexdigest()
+    adds = not chosen.complete and path.exists() and report.read_report(path).get("evaluated") == evaluated
     if not adds or not (run.path / "evaluation.npz").exists():
         timed = _kept(test, min(KEPT_IMAGES, len(test.labels)), run.recipe.seed)
         _save(run.path / "evaluation.npz", timed, deployed, examples)
@@ -162,7 +162,7 @@ def _save(path: Path, timed: Split, deployed: Cascade, examples: Mapping[str, ND
         submodels_used=deployed(images).submodels_used,
         **examples,  # type: ignore[arg-type]
     )
-    write_whole(path, stream.getvalue())
+    write_atomic(path, stream.getvalue())
 
 
 def _merge(path: Path, figures: dict[str, Any], *, commands: dict[str, str], adds: bool) -> dict[str, Any]:
@@ -172,23 +172,23 @@ def _merge(path: Path, figures: dict[str, Any], *, commands: dict[str, str], add
         commands: what the user called, by the rows that it made.
         adds: these are of a part of the suite and leave what was found on the same files.
     """
-    old = report.read(path) if path.exists() else {}
+    old = report.read_report(path) if path.exists() else {}
     told = old.get("commands", {})
     kept = {name: text for name, text in told.items() if adds or name.split()[0] != "attack"}
     if adds and "suite" in old:  # counted on the images of the whole suite
         del figures["submodels_used"]
     figures["commands"] = {**kept, **commands}
-    return report.merge(path, figures, without=["commands", *(() if adds else PARTS)])
+    return report.merge_report(path, figures, without=["commands", *(() if adds else PARTS)])
 
 
-def _defences(run: Run, bundle: Path, where: torch.device) -> Defences:
-    deployed = load(bundle, deadline_ms=math.inf)
+def _defences(run: Run, bundle: Path, where: torch.device) -> ModelsCompared:
+    deployed = load_bundle(bundle, deadline_ms=math.inf)
     run.check_belongs(deployed.manifest)
     singles = {"dense": run.base()}
     if narrow := run.narrow():
         singles["narrow"] = narrow
     ensemble = Ensemble([folded(member) for member in run.ensemble().members])
-    return Defences(
+    return ModelsCompared(
         {name: folded(net).to(where) for name, net in singles.items()}, ensemble.to(where), deployed
     )
 
@@ -210,14 +210,14 @@ def _drawn(available: int, wanted: int | None, seed: int) -> NDArray[np.int64]:
 
 def _key(run: Run, bundle: Path, kept: Split, chosen: Suite) -> str:
     """SHA-256 of everything that the outcomes of a batch depend on."""
-    state = run.judged(bundle)
+    state = run.evaluated_digest(bundle)
     state.update(repr((FORMAT, BATCH, chosen.name, list(chosen.kinds), run.recipe.seed)).encode())
     state.update(np.ascontiguousarray(kept.images).tobytes() + kept.labels.tobytes())
     return state.hexdigest()
 
 
 def _attacked(
-    defences: Defences,
+    defences: ModelsCompared,
     chosen: Suite,
     part: Images,
     *,
@@ -228,9 +228,9 @@ def _attacked(
     watch: Watch,
 ) -> dict[str, Outcome]:
     """Every job on every batch, the batches shared out over the processes."""
-    todo = jobs(defences, chosen)
+    todo = build_jobs(defences, chosen)
     starts = range(0, len(part), BATCH)
-    own = starts[processes.part]
+    own = starts[processes.shard]
     done, total = 0, len(own) * len(todo)
 
     def step(name: str) -> None:
@@ -250,12 +250,12 @@ def _attacked(
             folder=folder / f"{start:06d}",
             step=step,
         )
-    found = {start: outcomes for each in processes.everyone(found) for start, outcomes in each.items()}
-    return {job.name: Outcome.joined([found[start][job.name] for start in starts]) for job in todo}
+    found = {start: outcomes for each in processes.all_gather(found) for start, outcomes in each.items()}
+    return {job.name: Outcome.concatenate([found[start][job.name] for start in starts]) for job in todo}
 
 
 def _figures(
-    run: Run, defences: Defences, chosen: Suite, outcomes: dict[str, Outcome], labels: NDArray[np.int64]
+    run: Run, defences: ModelsCompared, chosen: Suite, outcomes: dict[str, Outcome], labels: NDArray[np.int64]
 ) -> dict[str, Any]:
     members = len(defences.ensemble.members)
     told: dict[str, Any] = {
@@ -263,10 +263,10 @@ def _figures(
         "commit": report.commit(),
         "seed": run.recipe.seed,
         "recipe": run.recipe.as_dict(),
-        **({"suite": chosen.name} if chosen.whole else {}),
+        **({"suite": chosen.name} if chosen.complete else {}),
         "accuracy": accuracy.accuracies(outcomes, chosen, singles=list(defences.singles), members=members),
-        "attacks": accuracy.attacks_told(outcomes, chosen),
-        "prefixes": accuracy.prefixes(outcomes, chosen, labels, members=members),
+        "attacks": accuracy.attack_summary(outcomes, chosen),
+        "prefixes": accuracy.prefix_accuracies(outcomes, chosen, labels, members=members),
         "submodels_used": {"clean": float(outcomes["clean on all"].submodels_used.mean())},
         "rd": run.joint()["rd"],
         **costs(run.base(), defences.deployed.manifest),
@@ -275,5 +275,5 @@ def _figures(
         used = outcomes[f"pgd20 on mean-{members}"].submodels_used
         told["submodels_used"]["pgd20"] = float(used.mean())
     if "adaptive" in told["accuracy"]:
-        told["adaptive"] = accuracy.adaptive(outcomes, jobs(defences, chosen))
+        told["adaptive"] = accuracy.adaptive_accuracy(outcomes, build_jobs(defences, chosen))
     return told

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eed_edge.arrays import Bools
-from eed_edge.evaluate.models_compared import Defences
+from eed_edge.evaluate.models_compared import ModelsCompared
 
 
 def examples(
-    defences: Defences, clean: Tensor, attacked: Tensor, labels: NDArray[np.int64], *, count: int = 12
+    defences: ModelsCompared, clean: Tensor, attacked: Tensor, labels: NDArray[np.int64], *, count: int = 12
 ) -> dict[str, NDArray[Any]]:
     """The ``strip_*`` arrays of ``evaluation.npz``.
 

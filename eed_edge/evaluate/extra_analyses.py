@@ -11,15 +11,15 @@ from eed_edge.evaluate import example_images
 from eed_edge.evaluate.adaptive import slowdown
 from eed_edge.evaluate.attacks import Threat
 from eed_edge.evaluate.metrics import accuracy_curves, shift, torch_parity
-from eed_edge.evaluate.models_compared import Defences, Watch
+from eed_edge.evaluate.models_compared import ModelsCompared, Watch
 from eed_edge.evaluate.suites import Outcome
 from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.run_folder import Run, read_json
 
 
-def measure(
+def analyse_further(
     run: Run,
-    defences: Defences,
+    defences: ModelsCompared,
     few: Images,
     outcomes: Mapping[str, Outcome],
     *,
@@ -41,13 +41,15 @@ def measure(
         if (name := f"{kind} on mean-{members}") in outcomes
     }
     clean, pgd = as_float(few.images), kept["pgd20"]
-    slowed = slowdown.craft(defences, few, eps=threat.eps, seed=threat.seed, watch=watch)
+    slowed = slowdown.slowdown_images(defences, few, eps=threat.eps, seed=threat.seed, watch=watch)
     parts: dict[str, Any] = {
-        "slowdown": slowdown.measure(
+        "slowdown": slowdown.measure_slowdown(
             defences, few, pgd, eps=threat.eps, seed=threat.seed, watch=watch, slowed=slowed
         ),
-        "replay": torch_parity.check(defences, {"clean": clean, **kept, "slowdown": slowed}, watch=watch),
-        "shift": shift.measure(defences.deployed, few, seed=threat.seed, watch=watch),
+        "replay": torch_parity.check_torch_parity(
+            defences, {"clean": clean, **kept, "slowdown": slowed}, watch=watch
+        ),
+        "shift": shift.measure_shift(defences.deployed, few, seed=threat.seed, watch=watch),
         "curves": _curves(
             run, defences, few, outcomes, slowed, threat=threat, eps_images=eps_images, watch=watch
         ),
@@ -57,7 +59,7 @@ def measure(
 
 def _curves(
     run: Run,
-    defences: Defences,
+    defences: ModelsCompared,
     few: Images,
     outcomes: Mapping[str, Outcome],
     slowed: torch.Tensor,
@@ -74,12 +76,14 @@ def _curves(
         "slowdown": deployed(slowed.contiguous().numpy()).submodels_used,
     }
     attacked = [outcomes[f"pgd20 on mean-{t}"].probs[:, : len(few)] for t in range(1, members + 1)]
-    answers = accuracy_curves.Said(clean.probs[:, : len(few)], np.stack(attacked), few.labels.numpy())
+    answers = accuracy_curves.CurveLabels(clean.probs[:, : len(few)], np.stack(attacked), few.labels.numpy())
     times = accuracy_curves.submodel_ms(deployed, as_float(few.images))
-    rd = accuracy_curves.rd(read_json(run.path / "selection.json"), threshold=run.recipe.select.rd)
+    rd = accuracy_curves.diversity_curve(
+        read_json(run.path / "selection.json"), threshold=run.recipe.select.rd
+    )
     return {
-        "threshold": accuracy_curves.threshold(answers, deployed, times_ms=times),
-        "eps": accuracy_curves.against_eps(
+        "threshold": accuracy_curves.threshold_curve(answers, deployed, times_ms=times),
+        "eps": accuracy_curves.eps_curve(
             defences,
             few[slice(0, eps_images)],
             eps=threat.eps,
@@ -87,11 +91,13 @@ def _curves(
             watch=watch,
             narrow=defences.singles.get("narrow"),
         ),
-        "stopping": {name: accuracy_curves.stopping(each, members=members) for name, each in used.items()},
-        "agreement": {
-            "clean": accuracy_curves.agreement(clean.probs),
-            "pgd20": accuracy_curves.agreement(whole.probs),
+        "stopping": {
+            name: accuracy_curves.stopping_shares(each, members=members) for name, each in used.items()
         },
-        "widths": accuracy_curves.widths(defences.dense, list(defences.ensemble.members)),
+        "agreement": {
+            "clean": accuracy_curves.member_agreement(clean.probs),
+            "pgd20": accuracy_curves.member_agreement(whole.probs),
+        },
+        "widths": accuracy_curves.channel_widths(defences.dense, list(defences.ensemble.members)),
         **({"rd": rd} if rd else {}),
     }

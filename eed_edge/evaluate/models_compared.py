@@ -15,7 +15,7 @@ Watch = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Defences:
+class ModelsCompared:
     """The networks and the bundle of one run.
 
     singles: networks that stand alone: ``dense``, and ``narrow`` where there is one.
@@ -37,9 +37,9 @@ class Defences:
         """The means of the first 1, 2, … members."""
         return [self.ensemble.prefix(t + 1) for t in range(len(self.ensemble.members))]
 
-    def on_cpu(self) -> "Defences":
+    def on_cpu(self) -> "ModelsCompared":
         """The same networks, moved in place."""
-        return Defences(
+        return ModelsCompared(
             {name: net.cpu() for name, net in self.singles.items()}, self.ensemble.cpu(), self.deployed
         )
 

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eed_edge.arrays import Bools, Ints
-from eed_edge.atomic_files import write_whole
+from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import InputError
 from eed_edge.evaluate import attacks
-from eed_edge.evaluate.adaptive.soft_gates import SmoothGate, reweighted
-from eed_edge.evaluate.attacks import Attack, Threat, heard_warnings
-from eed_edge.evaluate.models_compared import Defences
+from eed_edge.evaluate.adaptive.soft_gates import SmoothGate, mora_attack
+from eed_edge.evaluate.attacks import Attack, Threat, capture_warnings
+from eed_edge.evaluate.models_compared import ModelsCompared
 
 REWEIGHTED_STEPS = 100
 
@@ -42,11 +42,11 @@ class Suite:
 
     name: str
     kinds: Mapping[str, Attack]
-    strong: str
+    strongest: str
     extra: Attack
     reweighted_steps: int
     eps_images: int
-    whole: bool = True
+    complete: bool = True
 
 
 SUITES = {
@@ -69,7 +69,7 @@ SUITES = {
 }
 
 
-def suite(name: str, only: Sequence[str] = ()) -> Suite:
+def find_suite(name: str, only: Sequence[str] = ()) -> Suite:
     """The suite of that name, reduced to the attacks named in ``only`` where there are any.
 
     Raises:
@@ -83,7 +83,7 @@ def suite(name: str, only: Sequence[str] = ()) -> Suite:
             f"--only: the suite {name} has {', '.join(chosen.kinds)}, not {odd[0]!r}; name one of these"
         )
     kinds = {kind: attack for kind, attack in chosen.kinds.items() if not only or kind in only}
-    return dataclasses.replace(chosen, kinds=kinds, whole=not only)
+    return dataclasses.replace(chosen, kinds=kinds, complete=not only)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def in_ball(job: str) -> bool:
     return not job.startswith("deepfool")
 
 
-def jobs(defences: Defences, chosen: Suite) -> list[Job]:
+def build_jobs(defences: ModelsCompared, chosen: Suite) -> list[Job]:
     """All jobs in running order: clean, each kind on each network and prefix, then the extra items."""
 
     def on(kind: str, target: str, attack: Attack, net: nn.Module) -> Job:
@@ -121,7 +121,7 @@ def jobs(defences: Defences, chosen: Suite) -> list[Job]:
     targets |= {f"mean-{t}": prefix for t, prefix in enumerate(defences.prefixes, 1)}
     for kind, attack in chosen.kinds.items():
         todo += [on(kind, target, attack, net) for target, net in targets.items()]
-    if not chosen.whole:
+    if not chosen.complete:
         return todo
     members = list(defences.ensemble.members)
     todo += [on("adaptive", f"member-{i}", chosen.extra, members[i - 1]) for i in range(2, len(members) + 1)]
@@ -130,7 +130,7 @@ def jobs(defences: Defences, chosen: Suite) -> list[Job]:
 
     def weighted(images: Tensor, labels: Tensor, threat: Threat) -> Tensor:
         generator = torch.Generator(images.device).manual_seed(threat.seed)
-        return reweighted(
+        return mora_attack(
             defences.ensemble,
             images,
             labels,
@@ -161,12 +161,12 @@ class Outcome:
     seconds: float
     warnings: list[str] = field(default_factory=list)
 
-    def right_by(self, length: int, labels: Ints) -> Bools:
+    def prefix_correct(self, length: int, labels: Ints) -> Bools:
         """Whether the mean of the first ``length`` members is right, ``(n,)``."""
         right: Bools = self.probs[:length].mean(0).argmax(1) == labels
         return right
 
-    def packed(self) -> bytes:
+    def to_npz(self) -> bytes:
         """As the bytes of an NPZ file."""
         stream = io.BytesIO()
         np.savez(
@@ -181,7 +181,7 @@ class Outcome:
         return stream.getvalue()
 
     @classmethod
-    def unpacked(cls, path: Path) -> "Outcome | None":
+    def from_npz(cls, path: Path) -> "Outcome | None":
         """From such a file; None when it is missing or damaged."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
@@ -199,7 +199,7 @@ class Outcome:
             return None
 
     @classmethod
-    def joined(cls, parts: "Sequence[Outcome]") -> "Outcome":
+    def concatenate(cls, parts: "Sequence[Outcome]") -> "Outcome":
         """The same job over several batches."""
         return cls(
             {name: np.concatenate([part.right[name] for part in parts]) for name in parts[0].right},
@@ -214,7 +214,7 @@ class Outcome:
 
 def run_batch(
     todo: Sequence[Job],
-    defences: Defences,
+    defences: ModelsCompared,
     images: Tensor,
     labels: Tensor,
     *,
@@ -231,12 +231,12 @@ def run_batch(
     done: dict[str, Outcome] = {}
     for number, job in enumerate(todo):
         path = folder / f"{number:02d}.npz"
-        outcome = Outcome.unpacked(path)
+        outcome = Outcome.from_npz(path)
         if outcome is None:
             own = Threat(threat.eps, _seed(threat.seed, folder.name, job.name))
-            wanted = _wanted(job, done, defences, labels.cpu().numpy())
+            wanted = _images_to_attack(job, done, defences, labels.cpu().numpy())
             outcome = _run(job, defences, images, labels, threat=own, wanted=wanted)
-            write_whole(path, outcome.packed())
+            write_atomic(path, outcome.to_npz())
         done[job.name] = outcome
         step(job.name)
     return done
@@ -246,7 +246,9 @@ def _seed(seed: int, *names: str) -> int:
     return int.from_bytes(hashlib.sha256(repr((seed, *names)).encode()).digest()[:4], "big") >> 1
 
 
-def _wanted(job: Job, done: Mapping[str, Outcome], defences: Defences, labels: Ints) -> Bools | None:
+def _images_to_attack(
+    job: Job, done: Mapping[str, Outcome], defences: ModelsCompared, labels: Ints
+) -> Bools | None:
     """Which images the job attacks: those still right for what is judged on them. None: all.
 
     Static and dynamic are judged on every image that is made, and each prefix mean has figures of its
@@ -259,7 +261,9 @@ def _wanted(job: Job, done: Mapping[str, Outcome], defences: Defences, labels: I
     if job.kind not in ("autoattack", "apgd", "adaptive"):  # these have a row of their own
         lengths = range(1, len(defences.ensemble.members) + 1)
         names = [*([job.target] if job.target in defences.singles else []), "static", "dynamic"]
-        return _any([clean.right[name] for name in names] + [clean.right_by(t, labels) for t in lengths])
+        return _any(
+            [clean.right[name] for name in names] + [clean.prefix_correct(t, labels) for t in lengths]
+        )
     columns = [job.target] if job.target in defences.singles else ["static", "dynamic"]
     if job.kind == "adaptive":
         before = [outcome for name, outcome in done.items() if in_ball(name)]
@@ -273,7 +277,7 @@ def _wanted(job: Job, done: Mapping[str, Outcome], defences: Defences, labels: I
         left.append(np.logical_and.reduce([outcome.right[column] for outcome in seen]))
     if what == "mean":
         own = [clean, *(done[name] for name in (f"pgd20 on {job.target}",) if name in done)]
-        left.append(np.logical_and.reduce([outcome.right_by(int(number), labels) for outcome in own]))
+        left.append(np.logical_and.reduce([outcome.prefix_correct(int(number), labels) for outcome in own]))
     return _any(left)
 
 
@@ -283,11 +287,17 @@ def _any(verdicts: Sequence[Bools]) -> Bools:
 
 
 def _run(
-    job: Job, defences: Defences, images: Tensor, labels: Tensor, *, threat: Threat, wanted: Bools | None
+    job: Job,
+    defences: ModelsCompared,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    threat: Threat,
+    wanted: Bools | None,
 ) -> Outcome:
     started = time.perf_counter()
     attacked = images.clone()
-    with heard_warnings() as warnings:
+    with capture_warnings() as warnings:
         if wanted is None:
             attacked = job.make(images, labels, threat)
         elif wanted.any():
@@ -299,7 +309,7 @@ def _run(
     truth = labels.cpu().numpy()
     answer = defences.deployed(attacked.detach().cpu().contiguous().numpy())
     with torch.no_grad():
-        each = defences.ensemble.each(attacked).float()
+        each = defences.ensemble.member_logits(attacked).float()
         static = torch.logsumexp(each.log_softmax(2), 0).argmax(1).cpu().numpy()
         singles = {name: net(attacked).argmax(1).cpu().numpy() == truth for name, net in shown.items()}
     kept = job.target == f"mean-{len(defences.ensemble.members)}" and job.kind in ("pgd20", "autoattack")

@@ -15,17 +15,17 @@ from scipy.stats import beta
 
 from eed_edge.arrays import Floats
 from eed_edge.recipe import Gate
-from eed_edge.runtime.gates.batch_rules import replay
-from eed_edge.runtime.gates.early_exit import Replay
+from eed_edge.runtime.gates.batch_rules import replay_rule
+from eed_edge.runtime.gates.early_exit import EarlyExitResult
 
 log = logging.getLogger(__name__)
-NEVER = 2.0
+NEVER_STOP = 2.0
 """A confidence threshold that no probability reaches: every sub-model runs."""
 CONFIDENCE_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Tried:
+class GateSetting:
     """One setting of a rule and what it does on the calib images."""
 
     parameters: Mapping[str, float]
@@ -36,7 +36,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Answers:
+class MemberProbs:
     """What every member said on calib, ``(members, n, k)`` each, and the labels ``(n,)``.
 
     attacked: for each prefix 1 … N, the answers to the images made against its mean.
@@ -47,7 +47,7 @@ class Answers:
     labels: NDArray[np.int64]
 
 
-def calibrate(answers: Answers, cfg: Gate, *, max_submodels: int | None = None) -> dict[str, Tried]:
+def calibrate(answers: MemberProbs, cfg: Gate, *, max_submodels: int | None = None) -> dict[str, GateSetting]:
     """The chosen setting of each rule.
 
     Settings are chosen without a cap, which a caller may lift; with ``max_submodels`` the figures of
@@ -100,16 +100,16 @@ def upper_bound(lost: int, images: int) -> float:
 
 
 def _try(
-    answers: Answers, rule: str, parameters: Mapping[str, float], max_submodels: int | None = None
-) -> Tried:
-    def ask(probs: Floats) -> Replay:
-        return replay(probs, rule, parameters, max_submodels=max_submodels)
+    answers: MemberProbs, rule: str, parameters: Mapping[str, float], max_submodels: int | None = None
+) -> GateSetting:
+    def ask(probs: Floats) -> EarlyExitResult:
+        return replay_rule(probs, rule, parameters, max_submodels=max_submodels)
 
     clean = ask(answers.clean)
-    lost = _lost(answers.clean, clean.labels, answers.labels)
-    attacked = max(_lost(probs, ask(probs).labels, answers.labels) for probs in answers.attacked)
+    lost = _dropped(answers.clean, clean.labels, answers.labels)
+    attacked = max(_dropped(probs, ask(probs).labels, answers.labels) for probs in answers.attacked)
     images = len(answers.labels)
-    return Tried(
+    return GateSetting(
         parameters=parameters,
         lost_clean=lost / images,
         lost_attacked=attacked / images,
@@ -118,19 +118,19 @@ def _try(
     )
 
 
-def _lost(probs: Floats, gate: NDArray[np.int64], labels: NDArray[np.int64]) -> int:
+def _dropped(probs: Floats, gate: NDArray[np.int64], labels: NDArray[np.int64]) -> int:
     static = probs.mean(0).argmax(1)
     return int(((static == labels) & (gate != labels)).sum())
 
 
-def _cheapest(tried: Iterable[Tried], max_drop: float) -> Tried:
+def _cheapest(tried: Iterable[GateSetting], max_drop: float) -> GateSetting:
     """Fewest sub-models within the limit; the first of equals, and the first of all if none is."""
     everything = list(tried)
     within = [one for one in everything if max(one.lost_clean, one.lost_attacked) <= max_drop]
     return min(within or everything[:1], key=lambda one: one.submodels_used)
 
 
-def _guaranteed(tried: Iterable[Tried], max_drop: float) -> Tried:
+def _guaranteed(tried: Iterable[GateSetting], max_drop: float) -> GateSetting:
     """The last setting before the first whose bound exceeds the limit; the safest if that is the first."""
     settings = iter(tried)
     last = next(settings)
@@ -143,29 +143,29 @@ def _guaranteed(tried: Iterable[Tried], max_drop: float) -> Tried:
     return last
 
 
-def _thresholds(answers: Answers) -> list[dict[str, float]]:
+def _thresholds(answers: MemberProbs) -> list[dict[str, float]]:
     """From never stopping down to always stopping at the first sub-model."""
-    return [{"threshold": float(t)} for t in (NEVER, *np.linspace(1, 0, 201))]
+    return [{"threshold": float(t)} for t in (NEVER_STOP, *np.linspace(1, 0, 201))]
 
 
-def _votes(answers: Answers) -> list[dict[str, float]]:
+def _votes(answers: MemberProbs) -> list[dict[str, float]]:
     return [{"votes": votes} for votes in range(len(answers.clean), 0, -1)]
 
 
-def _sureness(answers: Answers) -> list[dict[str, float]]:
+def _sureness(answers: MemberProbs) -> list[dict[str, float]]:
     """For each weight of the divergence, from hardly ever sure down to always sure; safest first."""
     steep = [1e6, *np.geomspace(64, 0.05, 40).tolist(), 0.0]
     return [{"g": g, "k": k} for g in steep for k in (4.0, 1.0, 0.0)]
 
 
-GRIDS: dict[str, Callable[[Answers], list[dict[str, float]]]] = {
+GRIDS: dict[str, Callable[[MemberProbs], list[dict[str, float]]]] = {
     "confidence": _thresholds,
     "agreement": _votes,
     "geometric": _sureness,
 }
 
 
-def _midway(answers: Answers, threshold: float) -> float:
+def _midway(answers: MemberProbs, threshold: float) -> float:
     """The threshold moved between the two neighbouring confidences, so that no calib image is near a tie."""
     if threshold > 1:
         return threshold

@@ -17,9 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from eed_edge.errors import ExportError
 from eed_edge.export.network_graph import INPUT, OPSET, OUTPUT
-from eed_edge.manifest import Manifest, dump
+from eed_edge.manifest import Manifest, dump_manifest
 from eed_edge.runtime.bundle.single_file import CLASSES_KEY, MANIFEST_KEY, OUTPUTS
-from eed_edge.runtime.gates.batch_rules import TINY
+from eed_edge.runtime.gates.batch_rules import MIN_PROB
 
 PROBABILITIES, USED, FAILED = OUTPUTS
 State = dict[str, str]
@@ -27,16 +27,16 @@ State = dict[str, str]
 ``valid`` sub-models so far, the ``failed`` bits, and what the rule remembers."""
 
 
-class Said(NamedTuple):
+class StageTensors(NamedTuple):
     """What a rule sees after a sub-model, by name."""
 
     probs: str  # (r, k), 0 where it failed
     mean: str  # (r, k), NaN where all have failed so far
-    fine: str  # (r,) bool: it did not fail
+    is_valid: str  # (r,) bool: it did not fail
     valid: str  # (r, 1) sub-models that did not fail so far
 
 
-class Verdict(NamedTuple):
+class GraphDecision(NamedTuple):
     """What a rule says, by name."""
 
     stop: str | None  # (r,) bool; None: it never stops here
@@ -44,7 +44,7 @@ class Verdict(NamedTuple):
     memory: State
 
 
-class Scope:
+class GraphBuilder:
     """The nodes and constants of one graph or branch; names are unique over the whole file."""
 
     def __init__(self, prefix: str) -> None:
@@ -81,7 +81,7 @@ def to_cascade(models: Sequence[bytes], manifest: Manifest) -> bytes:
     gate, classes = manifest.gate, len(manifest.classes)
     last = min(gate.max_submodels or len(models), len(models))
     builder = _Builder([onnx.load_from_string(model) for model in models[:last]], manifest)
-    scope = Scope("s0")
+    scope = GraphBuilder("s0")
     probs, used, failed = builder.stage(0, scope, INPUT, {})
     scope.nodes += [
         helper.make_node("Cast", [probs], [PROBABILITIES], to=TensorProto.FLOAT),
@@ -101,7 +101,7 @@ def to_cascade(models: Sequence[bytes], manifest: Manifest) -> bytes:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="eed-edge")
     model.ir_version = min(onnx.load_from_string(models[0]).ir_version, 10)
-    texts = {CLASSES_KEY: json.dumps(manifest.classes), MANIFEST_KEY: dump(manifest).decode()}
+    texts = {CLASSES_KEY: json.dumps(manifest.classes), MANIFEST_KEY: dump_manifest(manifest).decode()}
     helper.set_model_props(model, texts)
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -119,7 +119,7 @@ class _Builder:
         self.rule = manifest.gate.rule
         self.parameters: Mapping[str, float] = manifest.gate.parameters_of(self.rule)
 
-    def stage(self, t: int, scope: Scope, images: str, state: State) -> tuple[str, str, str]:
+    def stage(self, t: int, scope: GraphBuilder, images: str, state: State) -> tuple[str, str, str]:
         """Run sub-model ``t`` on the rows of this scope; names of answers ``(r, k)``, counts, failures."""
         logits = self._submodel(t, scope, images)
         zeros = scope.add("Sub", logits, logits)  # but NaN where a logit is NaN or infinite
@@ -141,19 +141,19 @@ class _Builder:
         used = self._count(t + 1, scope, fine)
         if t + 1 == len(self.models):
             return mean, used, failed
-        verdict = RULES[self.rule](self, t, scope, Said(probs, mean, fine, valid), state)
+        verdict = GRAPH_RULES[self.rule](self, t, scope, StageTensors(probs, mean, fine, valid), state)
         kept = {**verdict.memory, "total": total, "valid": valid, "failed": failed}
         if verdict.stop is None:
             return self.stage(t + 1, scope, images, kept)
-        return self._go_on(t, scope, images, verdict.stop, (verdict.answer, used, failed), kept)
+        return self._continue_undecided(t, scope, images, verdict.stop, (verdict.answer, used, failed), kept)
 
-    def _go_on(
-        self, t: int, scope: Scope, images: str, stop: str, so_far: tuple[str, str, str], state: State
+    def _continue_undecided(
+        self, t: int, scope: GraphBuilder, images: str, stop: str, so_far: tuple[str, str, str], state: State
     ) -> tuple[str, str, str]:
         """The undecided rows go through the next stage inside a branch, if there are any."""
         rows = scope.add("Transpose", scope.add("NonZero", scope.add("Not", stop)), perm=[1, 0])  # (u, 1)
         any_left = scope.add("Greater", scope.add("Size", rows), scope.constant(0, np.int64))
-        inside, outside = Scope(f"s{t + 1}"), Scope(f"e{t + 1}")
+        inside, outside = GraphBuilder(f"s{t + 1}"), GraphBuilder(f"e{t + 1}")
         places = inside.add("Squeeze", rows, inside.constant([1], np.int64))
         gathered = {key: inside.add("Gather", name, places, axis=0) for key, name in state.items()}
         later = self.stage(t + 1, inside, inside.add("Gather", images, places, axis=0), gathered)
@@ -170,13 +170,13 @@ class _Builder:
         scope.nodes.append(helper.make_node("If", [any_left], outputs, name=f"{scope.prefix}/If", **branches))
         return answer, used, failed
 
-    def _branch(self, scope: Scope, outputs: Sequence[str]) -> Any:
+    def _branch(self, scope: GraphBuilder, outputs: Sequence[str]) -> Any:
         answer, *counts = outputs
         infos = [helper.make_tensor_value_info(answer, TensorProto.DOUBLE, [None, self.classes])]
         infos += [helper.make_tensor_value_info(name, TensorProto.INT64, [None]) for name in counts]
         return helper.make_graph(scope.nodes, scope.prefix, [], infos, scope.constants)
 
-    def _submodel(self, t: int, scope: Scope, images: str) -> str:
+    def _submodel(self, t: int, scope: GraphBuilder, images: str) -> str:
         """Put the nodes of sub-model ``t`` into the scope; the name of its logits."""
         renamed = onnx.compose.add_prefix(self.models[t], f"m{t}/")
         source = renamed.graph.input[0].name
@@ -188,47 +188,47 @@ class _Builder:
         scope.constants += renamed.graph.initializer
         return f"m{t}/{OUTPUT}"
 
-    def _count(self, value: int, scope: Scope, row: str) -> str:
+    def _count(self, value: int, scope: GraphBuilder, row: str) -> str:
         """``(r,)`` int64, all ``value``."""
         tensor = helper.make_tensor("value", TensorProto.INT64, [1], [value])
         return scope.add("ConstantOfShape", scope.add("Shape", row), value=tensor)
 
-    def over_row(self, operator: str, scope: Scope, values: str) -> str:
+    def over_row(self, operator: str, scope: GraphBuilder, values: str) -> str:
         """``(r,)``: a reduction of each row."""
         return scope.add(operator, values, scope.constant([1], np.int64), keepdims=0)
 
-    def column(self, scope: Scope, values: str) -> str:
+    def column(self, scope: GraphBuilder, values: str) -> str:
         """``(r,)`` as ``(r, 1)``."""
         return scope.add("Unsqueeze", values, scope.constant([1], np.int64))
 
-    def confidence(self, t: int, scope: Scope, said: Said, state: State) -> Verdict:
+    def confidence(self, t: int, scope: GraphBuilder, said: StageTensors, state: State) -> GraphDecision:
         """Stop where ``max(m_t) >= threshold``."""
         threshold = scope.constant(self.parameters["threshold"], np.float64)
         largest = self.over_row("ReduceMax", scope, said.mean)
-        return Verdict(scope.add("GreaterOrEqual", largest, threshold), said.mean, {})
+        return GraphDecision(scope.add("GreaterOrEqual", largest, threshold), said.mean, {})
 
-    def agreement(self, t: int, scope: Scope, said: Said, state: State) -> Verdict:
+    def agreement(self, t: int, scope: GraphBuilder, said: StageTensors, state: State) -> GraphDecision:
         """Stop from the second on where enough sub-models vote for the argmax of the mean."""
         vote = scope.add("ArgMax", said.probs, axis=1, keepdims=0)
         nobody = scope.constant(self.classes, np.int64)  # out of range: a vote for no class
-        vote = self.column(scope, scope.add("Where", said.fine, vote, nobody))
+        vote = self.column(scope, scope.add("Where", said.is_valid, vote, nobody))
         classes = scope.constant(range(self.classes), np.int64)
         # Not OneHot: for an empty batch onnxruntime 1.20 to 1.26 crashes in it.
         cast = scope.add("Cast", scope.add("Equal", vote, classes), to=TensorProto.INT64)
         cast = scope.add("Add", state["votes"], cast) if t else cast
         if not t:
-            return Verdict(None, said.mean, {"votes": cast})
+            return GraphDecision(None, said.mean, {"votes": cast})
         favourite = scope.add("ArgMax", said.mean, axis=1, keepdims=1)
         supporters = scope.add("GatherElements", cast, favourite, axis=1)
         supporters = scope.add("Squeeze", supporters, scope.constant([1], np.int64))
         votes = scope.constant(int(self.parameters["votes"]), np.int64)
-        stop = scope.add("And", scope.add("GreaterOrEqual", supporters, votes), said.fine)
-        return Verdict(stop, said.mean, {"votes": cast})
+        stop = scope.add("And", scope.add("GreaterOrEqual", supporters, votes), said.is_valid)
+        return GraphDecision(stop, said.mean, {"votes": cast})
 
-    def geometric(self, t: int, scope: Scope, said: Said, state: State) -> Verdict:
+    def geometric(self, t: int, scope: GraphBuilder, said: StageTensors, state: State) -> GraphDecision:
         """Stop as soon as nothing later can win (eq. 21)."""
         zero, one = scope.constant(0, np.float64), scope.constant(1, np.float64)
-        clamped = scope.add("Max", said.mean, scope.constant(TINY, np.float64))
+        clamped = scope.add("Max", said.mean, scope.constant(MIN_PROB, np.float64))
         logs = scope.add("Log", clamped)
         weight = scope.constant(self.parameters["g"], np.float64)
         exponent = scope.add("Mul", self.over_row("ReduceMax", scope, logs), weight)
@@ -239,7 +239,7 @@ class _Builder:
             valid = scope.add("Squeeze", said.valid, scope.constant([1], np.int64))
             weighed = scope.add("Where", scope.add("Greater", valid, one), weighed, zero)
             exponent = scope.add("Sub", exponent, weighed)
-        q = scope.add("Where", said.fine, scope.add("Min", scope.add("Exp", exponent), one), zero)
+        q = scope.add("Where", said.is_valid, scope.add("Min", scope.add("Exp", exponent), one), zero)
         rest = scope.add("Sub", one, q)
         best, left, answer = q, rest, said.mean
         if t:
@@ -249,10 +249,10 @@ class _Builder:
             left = scope.add("Mul", state["left"], rest)
             answer = scope.add("Where", better, said.mean, state["answer"])
         memory = {"logs": logs, "best": best, "left": left, "answer": answer}
-        return Verdict(scope.add("GreaterOrEqual", best, left), answer, memory)
+        return GraphDecision(scope.add("GreaterOrEqual", best, left), answer, memory)
 
 
-RULES = {
+GRAPH_RULES = {
     "confidence": _Builder.confidence,
     "agreement": _Builder.agreement,
     "geometric": _Builder.geometric,

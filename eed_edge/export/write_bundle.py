@@ -16,24 +16,24 @@ from torch import Tensor, nn
 import eed_edge
 from eed_edge import manifest as contract
 from eed_edge.arrays import Floats
-from eed_edge.atomic_files import new_folder
+from eed_edge.atomic_files import atomic_folder
 from eed_edge.attacks import l_inf
 from eed_edge.errors import BundleError, ExportError
-from eed_edge.export.calibration import Answers, Tried, calibrate
+from eed_edge.export.calibration import GateSetting, MemberProbs, calibrate
 from eed_edge.export.cascade_graph import PROBABILITIES, USED, to_cascade
 from eed_edge.export.network_graph import INPUT, to_onnx
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, GOLDEN_FILE, MANIFEST_FILE
 from eed_edge.recipe import Gate
 from eed_edge.runtime import arguments
-from eed_edge.runtime.bundle.folder import load
+from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.runtime.engine.session import open_session
-from eed_edge.runtime.gates.batch_rules import replay
+from eed_edge.runtime.gates.batch_rules import replay_rule
 from eed_edge.runtime.gates.margins import near_ties
 from eed_edge.train.data.batches import Images, as_float, in_order
 from eed_edge.train.data.splits import Split
 from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.run_folder import WEIGHTS, Run
-from eed_edge.train.validation import JUDGE_BATCH
+from eed_edge.train.validation import VALIDATION_BATCH
 
 log = logging.getLogger(__name__)
 GOLDEN_IMAGES = 16
@@ -44,7 +44,7 @@ CALIB_IMAGES = 1000
 """The gate is set on at most this many calib images unless it has to be guaranteed: attacks take time."""
 
 
-def write(
+def write_bundle(
     run: Run,
     folder: Path,
     *,
@@ -72,20 +72,20 @@ def write(
         StorageError: the disk is full; what was there before is untouched.
     """
     if max_submodels is not None:
-        arguments.whole("max_submodels", max_submodels, advice="the first sub-model always runs")
+        arguments.positive_int("max_submodels", max_submodels, advice="the first sub-model always runs")
     deadline_ms = arguments.deadline(deadline_ms)
     _check_target(folder)
     members, images = run.members(), calib_images(run.calib(), run.recipe.gate)
     ensemble = Ensemble([net for net, _ in members]).eval()
     attacked = attack_prefixes(ensemble, images, run)
-    answers = Answers(
+    answers = MemberProbs(
         clean=member_probs(ensemble, as_float(images.images)),
         attacked=tuple(member_probs(ensemble, part) for part in attacked),
         labels=images.labels.numpy(),
     )
     tried = calibrate(answers, run.recipe.gate, max_submodels=max_submodels)
     example = as_float(images.images[:1])
-    with new_folder(folder) as target:
+    with atomic_folder(folder) as target:
         entries = _submodels(members, example, target)
         if with_dense:
             (target / DENSE_FILE).write_bytes(to_onnx(run.base(), example))
@@ -99,9 +99,9 @@ def write(
             models = [(target / entry.file).read_bytes() for entry in entries]
             (target / CASCADE_FILE).write_bytes(to_cascade(models, made))
             made = _manifest(run, entries, gate, tried, len(images), target)
-        (target / MANIFEST_FILE).write_bytes(contract.dump(made))
+        (target / MANIFEST_FILE).write_bytes(contract.dump_manifest(made))
         check_parity(target, ensemble, [as_float(images.images), *attacked])
-    return contract.parse((folder / MANIFEST_FILE).read_bytes())
+    return contract.parse_manifest((folder / MANIFEST_FILE).read_bytes())
 
 
 def calib_images(calib: Split, cfg: Gate) -> Images:
@@ -142,7 +142,7 @@ def attack_prefixes(ensemble: Ensemble, images: Images, run: Run) -> list[Tensor
         with l_inf.frozen(prefix):
             parts = [
                 l_inf.pgd(prefix, batch, labels, eps=eps, step=eps / 4, steps=steps, generator=generator)
-                for batch, labels in in_order(images, JUDGE_BATCH)
+                for batch, labels in in_order(images, VALIDATION_BATCH)
             ]
         made.append(torch.cat(parts))
     return made
@@ -151,7 +151,10 @@ def attack_prefixes(ensemble: Ensemble, images: Images, run: Run) -> list[Tensor
 def member_probs(ensemble: Ensemble, images: Tensor) -> Floats:
     """Every member's probabilities, ``(members, n, k)`` float32."""
     with torch.no_grad():
-        parts = [ensemble.each(batch).float().softmax(2) for batch in torch.split(images, JUDGE_BATCH)]
+        parts = [
+            ensemble.member_logits(batch).float().softmax(2)
+            for batch in torch.split(images, VALIDATION_BATCH)
+        ]
     probs: Floats = torch.cat(parts, 1).numpy()
     return probs
 
@@ -170,14 +173,14 @@ def check_parity(folder: Path, ensemble: Ensemble, images: list[Tensor]) -> None
     if (missing := PARITY_IMAGES - len(everything)) > 0:
         noise = torch.Generator().manual_seed(0)
         everything = torch.cat([everything, torch.rand((missing, *everything.shape[1:]), generator=noise)])
-    deployed = load(folder, deadline_ms=math.inf)
+    deployed = load_bundle(folder, deadline_ms=math.inf)
     given = everything.contiguous().numpy()
     with torch.no_grad():
         logits = torch.cat(
-            [ensemble.each(batch) for batch in torch.split(everything, JUDGE_BATCH)], 1
+            [ensemble.member_logits(batch) for batch in torch.split(everything, VALIDATION_BATCH)], 1
         ).numpy()
     for i, (session, output) in enumerate(deployed.submodels):
-        parts = [given[at : at + JUDGE_BATCH] for at in range(0, len(given), JUDGE_BATCH)]
+        parts = [given[at : at + VALIDATION_BATCH] for at in range(0, len(given), VALIDATION_BATCH)]
         found = np.concatenate([session.run([output], {INPUT: part})[0] for part in parts])
         difference = float(np.abs(found - logits[i]).max())
         allowed = LARGEST_DIFFERENCE * max(1.0, float(np.abs(logits[i]).max()))
@@ -189,7 +192,7 @@ def check_parity(folder: Path, ensemble: Ensemble, images: list[Tensor]) -> None
     gate = deployed.manifest.gate
     probs = torch.from_numpy(logits).softmax(2).numpy()
     parameters, cap = gate.parameters_of(gate.rule), deployed.max_submodels
-    wanted = replay(probs, gate.rule, parameters, max_submodels=cap)
+    wanted = replay_rule(probs, gate.rule, parameters, max_submodels=cap)
     answer = deployed(given)
     # There float32 may decide either way.
     ties = near_ties(probs, gate.rule, parameters, max_submodels=cap)
@@ -212,7 +215,7 @@ def _check_target(folder: Path) -> None:
     if not names and (folder.is_dir() or not folder.exists()):
         return
     try:
-        old = contract.parse((folder / MANIFEST_FILE).read_bytes())
+        old = contract.parse_manifest((folder / MANIFEST_FILE).read_bytes())
         listed = {entry.file for entry in old.submodels} | set(old.files) | {MANIFEST_FILE}
     except (OSError, BundleError):
         listed = set()
@@ -225,7 +228,7 @@ def _check_target(folder: Path) -> None:
 def _golden(ensemble: Ensemble, images: Floats, gate: contract.GateSpec) -> bytes:
     probs = member_probs(ensemble, torch.from_numpy(images))
     parameters = gate.parameters_of(gate.rule)
-    answer = replay(probs, gate.rule, parameters, max_submodels=gate.max_submodels)
+    answer = replay_rule(probs, gate.rule, parameters, max_submodels=gate.max_submodels)
     means = np.cumsum(probs, 0, dtype=np.float32)[answer.answer_prefix - 1, np.arange(len(images))]
     stream = io.BytesIO()
     np.savez(
@@ -239,7 +242,7 @@ def _golden(ensemble: Ensemble, images: Floats, gate: contract.GateSpec) -> byte
 
 
 def _gate(
-    rule: str, tried: dict[str, Tried], max_submodels: int | None, deadline_ms: float | None
+    rule: str, tried: dict[str, GateSetting], max_submodels: int | None, deadline_ms: float | None
 ) -> contract.GateSpec:
     parameters = contract.GateParameters(
         confidence=contract.Confidence(**tried["confidence"].parameters),
@@ -253,7 +256,7 @@ def _manifest(
     run: Run,
     entries: tuple[contract.SubmodelEntry, ...],
     spec: contract.GateSpec,
-    tried: dict[str, Tried],
+    tried: dict[str, GateSetting],
     images: int,
     target: Path,
 ) -> contract.Manifest:

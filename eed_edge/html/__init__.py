@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from eed_edge.atomic_files import write_whole
+from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import DeviceError
 from eed_edge.manifest import Manifest
 
 _PACKAGES = ("jinja2", "matplotlib", "PIL")
 
 
-def write(run: Path, manifest: Manifest, path: Path) -> None:
+def write_page(run: Path, manifest: Manifest, path: Path) -> None:
     """Put the page of a run's ``report.json``, and of a bundle exported from it, at ``path``, whole.
 
     Raises:
@@ -18,7 +18,7 @@ def write(run: Path, manifest: Manifest, path: Path) -> None:
         StorageError: the file cannot be written.
     """
     try:
-        from eed_edge.html.inputs import gather
+        from eed_edge.html.inputs import read_inputs
         from eed_edge.html.page import render
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
@@ -27,4 +27,4 @@ def write(run: Path, manifest: Manifest, path: Path) -> None:
         raise DeviceError(
             f"expected {name}, which makes the HTML page; pip install 'eed-edge[report]'"
         ) from error
-    write_whole(path, render(gather(run, manifest)).encode())
+    write_atomic(path, render(read_inputs(run, manifest)).encode())

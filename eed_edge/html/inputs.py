@@ -29,7 +29,7 @@ STRIP = (
 
 
 @dataclass(frozen=True)
-class Sources:
+class PageInputs:
     """Everything that the page may show.
 
     report: ``report.json``; parts that have not been measured are absent.
@@ -48,14 +48,14 @@ class Sources:
         return self.manifest.classes[label] if known else f"class {label}"
 
 
-def gather(run: Path, manifest: Manifest) -> Sources:
+def read_inputs(run: Path, manifest: Manifest) -> PageInputs:
     """Read what a run folder holds; what is not there is left out.
 
     Raises:
         InputError: there is no report, or a file is damaged.
     """
     arrays = _arrays(run / "evaluation.npz", len(manifest.submodels))
-    return Sources(report.read(run / "report.json"), manifest, _log(run / "log.jsonl"), arrays)
+    return PageInputs(report.read_report(run / "report.json"), manifest, _log(run / "log.jsonl"), arrays)
 
 
 def _log(path: Path) -> list[dict[str, Any]]:

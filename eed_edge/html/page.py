@@ -21,7 +21,7 @@ from eed_edge.html.components import (
     Section,
     Table,
 )
-from eed_edge.html.inputs import IMAGES, STRIP, Sources
+from eed_edge.html.inputs import IMAGES, STRIP, PageInputs
 from eed_edge.html.sections import (
     attacked,
     curves,
@@ -40,29 +40,29 @@ class Part:
 
     title: str
     command: str
-    build: Callable[[Sources], Section]
+    build: Callable[[PageInputs], Section]
 
 
 # In reading order, by the field of report.json that each is made of.
 PARTS = {
-    "accuracy": Part("Accuracy", ATTACK, headline.accuracy),
-    "latency": Part("Speed", BENCH, headline.speed),
-    "prefixes": Part("Fewer sub-models", ATTACK, headline.prefixes),
-    "cost": Part("Size", ATTACK, headline.size),
-    "examples": Part("Examples", ATTACK, example_strip.examples),
-    "adaptive": Part("Adaptive evaluation", ATTACK, attacked.adaptive),
-    "slowdown": Part("Slowdown attack", ATTACK, attacked.slowdown),
-    "curves": Part("Curves", ATTACK, curves.curves),
-    "undecided": Part("Images that need more than one", ATTACK, example_strip.undecided),
-    "attacks": Part("Attacks", ATTACK, attacked.attacks),
-    "replay": Part("Replay on the exported files", ATTACK, attacked.replay),
-    "shift": Part("Away from the calibration data", ATTACK, attacked.shift),
-    "narrow": Part("The narrow baseline", NARROW, attacked.narrow),
-    "learning": Part("Learning curves", TRAIN, learning_curves.learning),
+    "accuracy": Part("Accuracy", ATTACK, headline.accuracy_section),
+    "latency": Part("Speed", BENCH, headline.speed_section),
+    "prefixes": Part("Fewer sub-models", ATTACK, headline.prefixes_section),
+    "cost": Part("Size", ATTACK, headline.size_section),
+    "examples": Part("Examples", ATTACK, example_strip.examples_section),
+    "adaptive": Part("Adaptive evaluation", ATTACK, attacked.adaptive_section),
+    "slowdown": Part("Slowdown attack", ATTACK, attacked.slowdown_section),
+    "curves": Part("Curves", ATTACK, curves.curves_section),
+    "undecided": Part("Images that need more than one", ATTACK, example_strip.undecided_section),
+    "attacks": Part("Attacks", ATTACK, attacked.attacks_section),
+    "replay": Part("Replay on the exported files", ATTACK, attacked.parity_section),
+    "shift": Part("Away from the calibration data", ATTACK, attacked.shift_section),
+    "narrow": Part("The narrow baseline", NARROW, attacked.narrow_section),
+    "learning": Part("Learning curves", TRAIN, learning_curves.learning_section),
 }
 
 
-def render(sources: Sources) -> str:
+def render(sources: PageInputs) -> str:
     """The page as text; the same sources give the same text.
 
     Raises:
@@ -79,12 +79,12 @@ def render(sources: Sources) -> str:
     return environment.get_template("report.html.j2").render(
         name=sources.manifest.name,
         headline=_built("accuracy, latency or cost", verdict.headline, sources),
-        sections=[*sections, _built("machine, commands or recipe", making, sources)],
+        sections=[*sections, _built("machine, commands or recipe", provenance_section, sources)],
         version=eed_edge.__version__,
     )
 
 
-def _section(key: str, part: Part, sources: Sources) -> Section:
+def _section(key: str, part: Part, sources: PageInputs) -> Section:
     there = {
         "examples": set(STRIP) <= sources.arrays.keys(),
         "undecided": set(IMAGES) <= sources.arrays.keys(),
@@ -95,7 +95,7 @@ def _section(key: str, part: Part, sources: Sources) -> Section:
     return Section(key, part.title, missing=part.command)
 
 
-def _built(key: str, build: Callable[[Sources], T], sources: Sources) -> T:
+def _built(key: str, build: Callable[[PageInputs], T], sources: PageInputs) -> T:
     """What ``build`` makes; data of another shape than the report's is told in a line."""
     try:
         return build(sources)
@@ -106,7 +106,7 @@ def _built(key: str, build: Callable[[Sources], T], sources: Sources) -> T:
         ) from error
 
 
-def making(sources: Sources) -> Section:
+def provenance_section(sources: PageInputs) -> Section:
     """Where the figures come from: machine, versions, commit, seed, commands and recipe."""
     report = sources.report
     machine = report.get("machine", {})

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM")
-MOST_PIXELS = 50_000_000
+MAX_PIXELS = 50_000_000
 """A larger picture would need 200 MB and more; a file of a few bytes can claim any size."""
 
 
@@ -97,8 +97,8 @@ def read_picture(path: Path, *, exif: bool = True) -> Uint8:
             warnings.simplefilter("ignore", pillow.Image.DecompressionBombWarning)  # judged two lines below
             image = pillow.Image.open(path, formats=FORMATS)
         with image:
-            if (pixels := image.width * image.height) > MOST_PIXELS:
-                raise InputError(f"expected at most {MOST_PIXELS:,} pixels, got {pixels:,}")
+            if (pixels := image.width * image.height) > MAX_PIXELS:
+                raise InputError(f"expected at most {MAX_PIXELS:,} pixels, got {pixels:,}")
             upright = pillow.ImageOps.exif_transpose(image) if exif else image
             return _decoded(upright)
     except Exception as error:  # on damaged files decoders raise nearly anything

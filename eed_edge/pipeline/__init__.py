@@ -10,25 +10,25 @@ from eed_edge.pipeline import learning, team
 from eed_edge.pipeline.team import attacked_probs
 from eed_edge.prune import pool
 from eed_edge.recipe import Recipe
-from eed_edge.train.context import Sitting
+from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images, on_device
 from eed_edge.train.data.splits import Splits
 from eed_edge.train.run_folder import (
     Run,
-    difference,
-    digest,
+    create_or_resume,
+    first_difference,
+    images_digest,
     open_run,
     save_images,
-    start,
 )
-from eed_edge.train.system.devices import choose_device, memory_told
-from eed_edge.train.system.distributed import Processes, joined
-from eed_edge.train.system.epoch_log import Log, Watch
+from eed_edge.train.system.devices import choose_device, reraise_out_of_memory
+from eed_edge.train.system.distributed import Processes, process_group
+from eed_edge.train.system.epoch_log import EpochLog, TrainingCallback
 from eed_edge.train.system.run_lock import locked
-from eed_edge.train.system.time_limit import Deadline
+from eed_edge.train.system.time_limit import TimeLimit
 
 __all__ = ["STAGES", "attacked_probs", "choose_device", "train"]
-Told = Callable[[str, Run], None]
+StageCallback = Callable[[str, Run], None]
 """Called with the name of a stage when it has been done, and the run."""
 
 
@@ -41,7 +41,7 @@ class Stage:
     remedy: what to do when memory is too small for it.
     """
 
-    make: Callable[[Sitting], None]
+    make: Callable[[TrainingContext], None]
     done: Callable[[Recipe], list[str]]
     remedy: str
 
@@ -75,10 +75,10 @@ def train(
     *,
     until: str = "joint",
     device: str = "auto",
-    watch: Watch,
-    told: Told = lambda stage, run: None,
+    on_record: TrainingCallback,
+    on_stage_end: StageCallback = lambda stage, run: None,
     compact: bool = False,
-    deadline: Deadline | None = None,
+    time_limit: TimeLimit | None = None,
 ) -> Run:
     """Run the stages of ``recipe`` up to ``until`` in the folder ``path``, each one only if it is not done.
 
@@ -87,10 +87,10 @@ def train(
 
     Args:
         splits: train, tune and calib images; test is not touched.
-        watch: called with a record after every batch and epoch.
-        told: called with every stage that was done in this call.
+        on_record: called with a record after every batch and epoch.
+        on_stage_end: called with every stage that was done in this call.
         compact: keep base and candidates in half precision; their rounded weights are then used.
-        deadline: when to stop at a checkpoint; None never does.
+        time_limit: when to stop at a checkpoint; None never does.
 
     Raises:
         CheckpointError: the folder holds another run, or a damaged one, or another process works on it.
@@ -99,26 +99,30 @@ def train(
         RecipeError: the processes do not agree on what to do.
     """
     with (
-        joined(choose_device(device)) as (processes, chosen),
-        locked(path) if processes.first else nullcontext(),
+        process_group(choose_device(device)) as (processes, chosen),
+        locked(path) if processes.is_main else nullcontext(),
     ):
         _agree(processes, recipe, splits, until)
-        with memory_told("lower data.limit, or take a larger one"):
+        with reraise_out_of_memory("lower data.limit, or take a larger one"):
             train_images, tune = on_device(splits.train, chosen), on_device(splits.tune, chosen)
-        run = _started(processes, recipe, splits, path, train_images)
-        journal = Log(path / ("log.jsonl" if processes.first else f"log-{processes.rank}.jsonl"))
-        sitting = Sitting(run, train_images, tune, journal, watch, compact, deadline or Deadline(), processes)
+        run = _create_or_resume(processes, recipe, splits, path, train_images)
+        journal = EpochLog(path / ("log.jsonl" if processes.is_main else f"log-{processes.rank}.jsonl"))
+        context = TrainingContext(
+            run, train_images, tune, journal, on_record, compact, time_limit or TimeLimit(), processes
+        )
         for name in list(STAGES)[: list(STAGES).index(until) + 1]:
             stage = STAGES[name]
-            if not sitting.missing(stage.done(recipe)):
+            if not context.any_missing(stage.done(recipe)):
                 continue
-            sitting.stop_before(name)
-            with memory_told(f"in stage {name}: {stage.remedy.format(recipe=recipe)}, or take a larger one"):
-                stage.make(sitting)
-            processes.wait()
-            if processes.first:
-                told(name, run)
-        if processes.first and until == "joint":
+            context.pause_if_due(name)
+            with reraise_out_of_memory(
+                f"in stage {name}: {stage.remedy.format(recipe=recipe)}, or take a larger one"
+            ):
+                stage.make(context)
+            processes.barrier()
+            if processes.is_main:
+                on_stage_end(name, run)
+        if processes.is_main and until == "joint":
             save_images(path / "calib.npz", splits.calib)
     return run
 
@@ -127,24 +131,26 @@ def _agree(processes: Processes, recipe: Recipe, splits: Splits, until: str) -> 
     """Refuse processes that were not started with the same words."""
     if processes.size == 1:
         return
-    everyone = processes.everyone((recipe.as_dict(), digest(splits), until))
+    everyone = processes.all_gather((recipe.as_dict(), images_digest(splits), until))
     for rank, (there, images, end) in enumerate(everyone):
-        found = difference(everyone[0][0], there, sides=("in process 0", f"in process {rank}"))
+        found = first_difference(everyone[0][0], there, sides=("in process 0", f"in process {rank}"))
         found = found or ("" if images == everyone[0][1] else "the images differ")
         found = found or ("" if end == everyone[0][2] else "--until differs")
         if found:
             error = f"the processes do not agree ({found}); start all with the same recipe, --set and --data"
-            processes.refuse(RecipeError(error))
+            processes.raise_on_main(RecipeError(error))
 
 
-def _started(processes: Processes, recipe: Recipe, splits: Splits, path: Path, train_images: Images) -> Run:
+def _create_or_resume(
+    processes: Processes, recipe: Recipe, splits: Splits, path: Path, train_images: Images
+) -> Run:
     """The run of the folder, checked and begun by the first process."""
-    if processes.first:
+    if processes.is_main:
         if not (path / "base.safetensors").exists():  # what cannot work fails before all else
             few = train_images[slice(0, 2)]
             net, _ = learning.new_base(recipe, len(splits.classes), train_images, path / "base.state")
             pool.check_prunable(net, few, recipe)
-        start(path, recipe, splits)
-        Log(path / "log.jsonl").absorb(path.glob("log-*.jsonl"))
-    processes.wait()
+        create_or_resume(path, recipe, splits)
+        EpochLog(path / "log.jsonl").merge_from(path.glob("log-*.jsonl"))
+    processes.barrier()
     return open_run(path)

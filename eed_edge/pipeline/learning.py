@@ -8,11 +8,11 @@ from eed_edge.errors import RecipeError
 from eed_edge.prune import pool as candidates
 from eed_edge.recipe import Recipe
 from eed_edge.train import base as training
-from eed_edge.train.context import Sitting
+from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.networks import build, checkpoint
 from eed_edge.train.networks.build import Classifier
-from eed_edge.train.networks.pretrained import Pretrained, load
+from eed_edge.train.networks.pretrained import Pretrained, load_pretrained
 from eed_edge.train.run_folder import read_json
 
 log = logging.getLogger(__name__)
@@ -20,37 +20,38 @@ NEAR_CHANCE = 0.1
 """Pretrained weights this little above chance, as a share of what is left, are warned of."""
 
 
-def base(sitting: Sitting) -> None:
+def base(context: TrainingContext) -> None:
     """Train the base; its best and its last weights stay."""
-    run, cfg = sitting.run, sitting.run.recipe.base
+    run, cfg = context.run, context.run.recipe.base
     state, source = run.path / "base.state", run.path / "base-init.json"
-    net, pretrained = new_base(run.recipe, len(run.classes), sitting.train, state)
+    net, pretrained = new_base(run.recipe, len(run.classes), context.train, state)
     if pretrained:
-        _log_pretrained(pretrained, sitting)
-        if sitting.processes.first:
+        _log_pretrained(pretrained, context)
+        if context.processes.is_main:
             write_json(source, {"file": Path(cfg.init).name, "sha256": pretrained.sha256})
     if cfg.epochs:
-        fitted = training.fit(
-            net, sitting.train, sitting.tune, cfg=cfg, augment=run.recipe.data, seed=run.recipe.seed,
-            state=state, watch=sitting.epochs("base"), deadline=sitting.deadline, processes=sitting.processes,
+        fitted = training.train_base(
+            net, context.train, context.tune, cfg=cfg, augment=run.recipe.data, seed=run.recipe.seed,
+            state=state, on_record=context.epoch_callback("base"), time_limit=context.time_limit,
+            processes=context.processes,
         )  # fmt: skip
         log.info("%s", fitted.told("base"))
     else:
         fitted = training.validate_untrained(
-            net, sitting.tune, cfg=cfg, seed=run.recipe.seed, watch=sitting.epochs("base"),
-            processes=sitting.processes,
+            net, context.tune, cfg=cfg, seed=run.recipe.seed, watch=context.epoch_callback("base"),
+            processes=context.processes,
         )  # fmt: skip
-        sitting.deadline.progress()
-    sitting.processes.wait()
-    if not sitting.processes.first:
+        context.time_limit.record_progress()
+    context.processes.barrier()
+    if not context.processes.is_main:
         return
     record = {"training": fitted.summary, "history": fitted.history}
     if cfg.init:  # a run begun by an older version has no record of its file
         record["init"] = read_json(source) if source.exists() else {"file": Path(cfg.init).name}
     net.load_state_dict(fitted.last)
-    checkpoint.save_net(run.path / "base-last.safetensors", net, record, compact=sitting.compact)
+    checkpoint.save_network(run.path / "base-last.safetensors", net, record, compact=context.compact)
     net.load_state_dict(fitted.best)
-    checkpoint.save_net(run.path / "base.safetensors", net, record, compact=sitting.compact)
+    checkpoint.save_network(run.path / "base.safetensors", net, record, compact=context.compact)
     state.unlink(missing_ok=True)
     source.unlink(missing_ok=True)
 
@@ -76,10 +77,12 @@ def new_base(
         )
     pretrained = None
     if recipe.base.init and not state.exists():
-        pretrained = load(Path(recipe.base.init), cfg, classes=classes, channels=channels)
+        pretrained = load_pretrained(Path(recipe.base.init), cfg, classes=classes, channels=channels)
         net = pretrained.net
     else:
-        net = build.build(cfg.arch, classes=classes, channels=channels, width=cfg.width, seed=recipe.seed)
+        net = build.build_network(
+            cfg.arch, classes=classes, channels=channels, width=cfg.width, seed=recipe.seed
+        )
         if recipe.base.init:
             _load_state(net, state)
         elif cfg.mean:
@@ -93,21 +96,21 @@ def new_base(
 
 def _load_state(net: Classifier, state: Path) -> None:
     """The weights of the checkpoint under way, in place; its widths are those that ``base.init`` had."""
-    tensors, _ = checkpoint.load(state)
+    tensors, _ = checkpoint.load_checkpoint(state)
     weights = {name.removeprefix("net/"): t for name, t in tensors.items() if name.startswith("net/")}
-    build.fit_shapes(net, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+    build.resize_to(net, {name: tuple(tensor.shape) for name, tensor in weights.items()})
     net.load_state_dict(weights)
 
 
-def _log_pretrained(pretrained: Pretrained, sitting: Sitting) -> None:
+def _log_pretrained(pretrained: Pretrained, context: TrainingContext) -> None:
     """What was loaded, and how it does before training."""
     for note in pretrained.notes:
         log.info("%s", note)
-    accuracy = training.clean_accuracy(pretrained.net, sitting.tune, processes=sitting.processes)
-    chance = 1 / len(sitting.run.classes)
+    accuracy = training.clean_accuracy(pretrained.net, context.tune, processes=context.processes)
+    chance = 1 / len(context.run.classes)
     log.info(
         "base.init %s: clean accuracy on tune before training %.3f (%d images)",
-        Path(sitting.run.recipe.base.init).name, accuracy, len(sitting.tune),
+        Path(context.run.recipe.base.init).name, accuracy, len(context.tune),
     )  # fmt: skip
     if accuracy < chance + NEAR_CHANCE * (1 - chance):
         log.warning(
@@ -116,20 +119,20 @@ def _log_pretrained(pretrained: Pretrained, sitting: Sitting) -> None:
         )
 
 
-def pool(sitting: Sitting) -> None:
+def pool(context: TrainingContext) -> None:
     """Make every candidate that is missing."""
-    run, journal = sitting.run, sitting.journal
-    watch = sitting.watch if sitting.processes.first else lambda _: None
-    candidates.build(
-        run.base().to(sitting.device),
-        sitting.train,
-        sitting.tune,
+    run, journal = context.run, context.log
+    watch = context.on_record if context.processes.is_main else lambda _: None
+    candidates.build_pool(
+        run.base().to(context.device),
+        context.train,
+        context.tune,
         recipe=run.recipe,
         folder=run.path / "pool",
-        watch=lambda candidate: journal.watch(watch, stage="pool", part=candidate.name),
-        compact=sitting.compact,
-        deadline=sitting.deadline,
-        processes=sitting.processes,
+        on_record=lambda candidate: journal.callback(watch, stage="pool", part=candidate.name),
+        compact=context.compact,
+        time_limit=context.time_limit,
+        processes=context.processes,
     )
-    if sitting.processes.first:
-        journal.absorb(run.path.glob("log-*.jsonl"))
+    if context.processes.is_main:
+        journal.merge_from(run.path.glob("log-*.jsonl"))

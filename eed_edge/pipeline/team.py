@@ -15,30 +15,30 @@ from eed_edge.select import selection
 from eed_edge.select.diversity import diversity_by_size, robust_diversity
 from eed_edge.select.selection import MOST_CONSIDERED, running_order
 from eed_edge.train import joint as training
-from eed_edge.train.context import Sitting
+from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images, as_float, in_order
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.run_folder import read_json
-from eed_edge.train.validation import JUDGE_BATCH
+from eed_edge.train.validation import VALIDATION_BATCH
 
 log = logging.getLogger(__name__)
 
 
-def select(sitting: Sitting) -> None:
+def select(context: TrainingContext) -> None:
     """Choose the members, once; the choice is kept in ``selection.json``."""
-    if not sitting.processes.first:
+    if not context.processes.is_main:
         return
-    run, cfg = sitting.run, sitting.run.recipe.select
+    run, cfg = context.run, context.run.recipe.select
     names = [candidate.name for candidate in pool.candidates(run.recipe)]
-    loaded = [checkpoint.load_net(run.path / "pool" / f"{name}.safetensors") for name in names]
-    everyone = Ensemble([net for net, _ in loaded]).to(sitting.device).eval()
-    probs, labels = attacked_probs(everyone, sitting.tune, recipe=run.recipe)
+    loaded = [checkpoint.load_network(run.path / "pool" / f"{name}.safetensors") for name in names]
+    everyone = Ensemble([net for net, _ in loaded]).to(context.device).eval()
+    probs, labels = attacked_probs(everyone, context.tune, recipe=run.recipe)
     failed = probs.argmax(2) != labels
     pruning = [record["pruning"] for _, record in loaded]
-    params, macs = count(run.base().to(sitting.device), as_float(sitting.tune.images[:1]))
+    params, macs = count(run.base().to(context.device), as_float(context.tune.images[:1]))
     share = 1 - run.recipe.prune.sparsity
-    choice = selection.select(
+    choice = selection.select_team(
         failed,
         probs=probs,
         labels=labels,
@@ -66,31 +66,31 @@ def select(sitting: Sitting) -> None:
     )
 
 
-def joint(sitting: Sitting) -> None:
+def joint(context: TrainingContext) -> None:
     """Train the members together and put them in running order; ``joint.json`` comes last."""
-    run, cfg, state = sitting.run, sitting.run.recipe.joint, sitting.run.path / "joint.state"
+    run, cfg, state = context.run, context.run.recipe.joint, context.run.path / "joint.state"
     names = read_json(run.path / "selection.json")["members"]
-    loaded = [checkpoint.load_net(run.path / "pool" / f"{name}.safetensors") for name in names]
-    members = [net.to(sitting.device) for net, _ in loaded]
+    loaded = [checkpoint.load_network(run.path / "pool" / f"{name}.safetensors") for name in names]
+    members = [net.to(context.device) for net, _ in loaded]
     ensemble = Ensemble(members)
-    notes = training.notes(cfg, ensemble, classes=len(run.classes))
+    notes = training.loss_notes(cfg, ensemble, classes=len(run.classes))
     for note in notes:
         log.warning("%s", note)
-    fitted = training.fit(
-        ensemble, sitting.train, sitting.tune, base=run.base().to(sitting.device), cfg=cfg,
-        augment=run.recipe.data, seed=run.recipe.seed + 500_000, state=state, watch=sitting.epochs("joint"),
-        deadline=sitting.deadline, processes=sitting.processes,
+    fitted = training.train_joint(
+        ensemble, context.train, context.tune, base=run.base().to(context.device), cfg=cfg,
+        augment=run.recipe.data, seed=run.recipe.seed + 500_000, state=state,
+        on_record=context.epoch_callback("joint"), time_limit=context.time_limit, processes=context.processes,
     )  # fmt: skip
     log.info("%s", fitted.told("joint"))
-    sitting.processes.wait()
-    if not sitting.processes.first:
+    context.processes.barrier()
+    if not context.processes.is_main:
         return
-    probs, labels = attacked_probs(ensemble, sitting.tune, recipe=run.recipe)
+    probs, labels = attacked_probs(ensemble, context.tune, recipe=run.recipe)
     order = running_order(probs, labels)
-    checkpoint.save(run.path / "joint" / "last.safetensors", fitted.last, {"members": names})
+    checkpoint.save_checkpoint(run.path / "joint" / "last.safetensors", fitted.last, {"members": names})
     for place, index in enumerate(order):
         kept = {"pruning": loaded[index][1]["pruning"], "candidate": names[index]}
-        checkpoint.save_net(run.member_path(place), members[index], kept)
+        checkpoint.save_network(run.member_path(place), members[index], kept)
     write_json(
         run.path / "joint.json",
         {
@@ -122,7 +122,7 @@ def attacked_probs(ensemble: Ensemble, images: Images, *, recipe: Recipe) -> tup
     eps = recipe.pool.eps_255 / 255
     parts = []
     with l_inf.frozen(ensemble):
-        for batch, labels in in_order(images, JUDGE_BATCH):
+        for batch, labels in in_order(images, VALIDATION_BATCH):
             attacked = l_inf.pgd(
                 ensemble,
                 batch,
@@ -133,5 +133,5 @@ def attacked_probs(ensemble: Ensemble, images: Images, *, recipe: Recipe) -> tup
                 generator=generator,
             )
             with torch.no_grad():
-                parts.append(ensemble.each(attacked).float().softmax(2).cpu().numpy())
+                parts.append(ensemble.member_logits(attacked).float().softmax(2).cpu().numpy())
     return np.concatenate(parts, 1), images.labels.cpu().numpy()

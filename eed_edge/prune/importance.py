@@ -20,7 +20,7 @@ from eed_edge.prune.groups import CONVOLUTIONS, NORMS, Structure
 LAYERS = (*CONVOLUTIONS, nn.Linear)
 
 
-class ChannelScores(tp.importance.Importance):  # type: ignore[misc]
+class LayerScores(tp.importance.Importance):  # type: ignore[misc]
     """Scores per layer and output channel, looked up by coupled group.
 
     Args:
@@ -53,11 +53,11 @@ _OUTPUT_PRUNERS = {
     )
 }
 
-Score = Callable[[nn.Module, Structure, Tensor, Tensor], ChannelScores]
+Score = Callable[[nn.Module, Structure, Tensor, Tensor], LayerScores]
 """``score(net, structure, attacked, labels)``; attacked ``(n, c, h, w)`` in [0, 1]."""
 
 
-def nis(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> ChannelScores:
+def nis(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> LayerScores:
     """Neuron importance, propagated from the last layer backwards: ``I_i = |w_{i+1}|^T I_{i+1}``.
 
     The recursion is the gradient of the summed output of the network made of absolute weights:
@@ -103,10 +103,10 @@ def nis(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) 
     for name, gradient in zip(names, gradients, strict=True):
         positions = gradient.sum(dim=[d for d in range(gradient.dim()) if d != _channel_dim(gradient)])
         scores[name] = scores.get(name, 0) + positions
-    return ChannelScores(scores, net)  # float64: products over many layers leave float32
+    return LayerScores(scores, net)  # float64: products over many layers leave float32
 
 
-def erm(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> ChannelScores:
+def erm(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> LayerScores:
     """Weight magnitude, scaled per layer: ``eta * |w| / max|w|``, averaged over a channel's weights.
 
     Source:
@@ -116,10 +116,10 @@ def erm(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) 
     for name, weight in _weights(net).items():
         eta = math.sqrt(6 / weight[0].numel())
         scores[name] = eta * _per_channel(weight.abs() / weight.abs().max().clamp_min(1e-12)).mean(1)
-    return ChannelScores(scores, net)
+    return LayerScores(scores, net)
 
 
-def ase(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> ChannelScores:
+def ase(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> LayerScores:
     """Adversarial saliency: ``1/2 * d2L/dw2 * w^2`` under attack, summed over a channel's weights.
 
     The Hessian's diagonal is the empirical Fisher: the mean over images of squared gradients.
@@ -144,10 +144,10 @@ def ase(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) 
         name: _per_channel(0.5 * fisher[name] / len(labels) * weight.square()).sum(1)
         for name, weight in weights.items()
     }
-    return ChannelScores(scores, net)
+    return LayerScores(scores, net)
 
 
-def bnsf(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> ChannelScores:
+def bnsf(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> LayerScores:
     """Magnitude of the effective weight ``gamma * w / sqrt(var + eps)``, summed over a channel's weights.
 
     A layer without a batch norm behind it gets scale 1.
@@ -163,7 +163,7 @@ def bnsf(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor)
             gamma = norm.weight.detach() if norm.affine else scale  # type: ignore[operator]
             scale = gamma * torch.rsqrt(norm.running_var + norm.eps)  # type: ignore[operator]
         scores[name] = _per_channel(weight).abs().sum(1) * scale.abs()
-    return ChannelScores(scores, net)
+    return LayerScores(scores, net)
 
 
 def without_norm(structure: Structure) -> list[str]:

@@ -18,19 +18,19 @@ from eed_edge.prune.groups import analyse, count
 from eed_edge.prune.importance import SCORES, without_norm
 from eed_edge.prune.removal import (
     Budget,
-    prune,
+    choose_widths,
     recalibrate,
-    widths,
+    remove_channels,
 )
 from eed_edge.recipe import Pool, Recipe
 from eed_edge.train import loop, losses
 from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.networks import checkpoint
-from eed_edge.train.networks.build import Classifier, fit_shapes
-from eed_edge.train.networks.build import build as build_net
-from eed_edge.train.system.distributed import ALONE, Processes
-from eed_edge.train.system.epoch_log import Watch
-from eed_edge.train.system.time_limit import Deadline, Paused
+from eed_edge.train.networks.build import Classifier, resize_to
+from eed_edge.train.networks.build import build_network as build_net
+from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
+from eed_edge.train.system.epoch_log import TrainingCallback
+from eed_edge.train.system.time_limit import Paused, TimeLimit
 
 log = logging.getLogger(__name__)
 SCORE_STEPS = 10
@@ -106,15 +106,15 @@ def _dry_run(base: Classifier, images: Tensor, labels: Tensor, recipe: Recipe) -
             structure, SCORES[name](base, structure, images, labels), member_share=share
         )
     budget = _budget(base, image, recipe)
-    chosen = widths(
-        structure, choice.kept, budget, round_to=recipe.prune.round_to, branches=recipe.prune.branches
+    chosen = choose_widths(
+        structure, choice.keep_ratio, budget, round_to=recipe.prune.round_to, branches=recipe.prune.branches
     )
     masks = {root: torch.ones_like(score) for root, score in choice.scores.items()}
     with torch.no_grad(), score_search.masked(base, structure, masks):
         base.eval()(images)
-    small = prune(base, choice, image, chosen).eval()
+    small = remove_channels(base, choice, image, chosen).eval()
     rebuilt = build_net(**base.architecture).to(images.device)
-    fit_shapes(rebuilt, {name: tuple(tensor.shape) for name, tensor in small.state_dict().items()})
+    resize_to(rebuilt, {name: tuple(tensor.shape) for name, tensor in small.state_dict().items()})
     rebuilt.to(images.device).load_state_dict(small.state_dict())
     with torch.no_grad():
         if not torch.allclose(rebuilt.eval()(images), small(images), rtol=1e-3, atol=1e-3):
@@ -134,26 +134,26 @@ def _budget(base: Classifier, image: Tensor, recipe: Recipe) -> Budget:
     return Budget(recipe.prune.member_share * params, recipe.prune.member_share * macs)
 
 
-def build(
+def build_pool(
     base: Classifier,
     train: Images,
     tune: Images,
     *,
     recipe: Recipe,
     folder: Path,
-    watch: Callable[[Candidate], Watch],
+    on_record: Callable[[Candidate], TrainingCallback],
     compact: bool = False,
-    deadline: Deadline | None = None,
-    processes: Processes = ALONE,
+    time_limit: TimeLimit | None = None,
+    processes: Processes = SINGLE_PROCESS,
 ) -> list[Path]:
     """Make each candidate that ``folder`` does not hold yet.
 
     Args:
         base: the trained network; it is left unchanged.
         folder: one file a candidate, and the checkpoint of the one under way.
-        watch: gives the watcher of a candidate's training.
+        on_record: gives the watcher of a candidate's training.
         compact: keep finished candidates in half precision.
-        deadline: when to stop at a checkpoint; None never does.
+        time_limit: when to stop at a checkpoint; None never does.
         processes: those that share the candidates out; each is made by one of them alone.
 
     Returns:
@@ -162,21 +162,21 @@ def build(
     Raises:
         Paused: the deadline is over and candidates are left.
     """
-    deadline = deadline or Deadline()
+    time_limit = time_limit or TimeLimit()
     everyone = candidates(recipe)
     paths = [folder / f"{candidate.name}.safetensors" for candidate in everyone]
-    missing = processes.everyone([i for i, path in enumerate(paths) if not path.exists()])[0]
-    if missing and processes.first and "bnsf" in recipe.scores.names:
+    missing = processes.all_gather([i for i, path in enumerate(paths) if not path.exists()])[0]
+    if missing and processes.is_main and "bnsf" in recipe.scores.names:
         structure, _ = analyse(base, as_float(train.images[:1]))
         if plain := without_norm(structure):
             log.info("bnsf: no batch norm behind %s, weights count as they are there", ", ".join(plain))
     paused: Paused | None = None
     try:
-        for i in missing[processes.part]:
-            deadline.check(f"pool {everyone[i].name}")
-            _make(
-                base, train, tune, everyone[i], recipe=recipe, path=paths[i], watch=watch(everyone[i]),
-                compact=compact, deadline=deadline,
+        for i in missing[processes.shard]:
+            time_limit.raise_if_expired(f"pool {everyone[i].name}")
+            _make_candidate(
+                base, train, tune, everyone[i], recipe=recipe, path=paths[i],
+                on_record=on_record(everyone[i]), compact=compact, time_limit=time_limit,
             )  # fmt: skip
     except Paused as stop:
         paused = stop
@@ -185,7 +185,7 @@ def build(
     return paths
 
 
-def _make(
+def _make_candidate(
     base: Classifier,
     train: Images,
     tune: Images,
@@ -193,26 +193,33 @@ def _make(
     *,
     recipe: Recipe,
     path: Path,
-    watch: Watch,
+    on_record: TrainingCallback,
     compact: bool,
-    deadline: Deadline,
+    time_limit: TimeLimit,
 ) -> None:
     cfg, seed = recipe.pool, recipe.seed * 1009 + candidate.index + 1
     chosen = subset_indices(len(train), candidate, cfg=cfg, seed=recipe.seed)
     own = train[torch.from_numpy(chosen).to(train.images.device)]
     pruned, state = path.with_suffix(".pruned"), path.with_suffix(".state")
     if pruned.exists():
-        net, record = checkpoint.load_net(pruned)
+        net, record = checkpoint.load_network(pruned)
         net.to(own.images.device)
     else:
         search = path.with_suffix(".search")
         net, record = _prune(
-            base, own, candidate, recipe=recipe, seed=seed, state=search, watch=watch, deadline=deadline
+            base,
+            own,
+            candidate,
+            recipe=recipe,
+            seed=seed,
+            state=search,
+            on_record=on_record,
+            time_limit=time_limit,
         )
-        checkpoint.save_net(pruned, net, record)
+        checkpoint.save_network(pruned, net, record)
         search.unlink(missing_ok=True)
-        deadline.progress()
-        deadline.check(f"fine-tuning {candidate.name}")
+        time_limit.record_progress()
+        time_limit.raise_if_expired(f"fine-tuning {candidate.name}")
 
     def loss(network: nn.Module, clean: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
         logits = network(attacked).float()
@@ -225,15 +232,17 @@ def _make(
 
     base.eval()
     fitted = loop.fit(
-        net, own, tune, cfg=cfg, augment=recipe.data, loss=loss, seed=seed, state=state, watch=watch,
-        deadline=deadline,
+        net, own, tune, cfg=cfg, augment=recipe.data, loss=loss, seed=seed, state=state, on_record=on_record,
+        time_limit=time_limit,
     )  # fmt: skip
     log.info("%s", fitted.told(candidate.name))
     record = {**record, "training": fitted.summary, "history": fitted.history}
     net.load_state_dict(fitted.last)
-    checkpoint.save_net(path.with_name(f"{candidate.name}-last.safetensors"), net, record, compact=compact)
+    checkpoint.save_network(
+        path.with_name(f"{candidate.name}-last.safetensors"), net, record, compact=compact
+    )
     net.load_state_dict(fitted.best)
-    checkpoint.save_net(path, net, record, compact=compact)
+    checkpoint.save_network(path, net, record, compact=compact)
     state.unlink(missing_ok=True)
     pruned.unlink()
 
@@ -246,8 +255,8 @@ def _prune(
     recipe: Recipe,
     seed: int,
     state: Path,
-    watch: Watch,
-    deadline: Deadline,
+    on_record: TrainingCallback,
+    time_limit: TimeLimit,
 ) -> tuple[Classifier, dict[str, Any]]:
     """The pruned, not yet fine-tuned network of a candidate, and its record."""
     generator = torch.Generator(own.images.device).manual_seed(seed)
@@ -263,7 +272,7 @@ def _prune(
     importance = SCORES[candidate.score](base, structure, attacked, few.labels)
     choice = score_search.uniform(structure, importance, member_share=recipe.prune.member_share)
     if recipe.scores.search:
-        choice = score_search.optimise(
+        choice = score_search.search_scores(
             copy.deepcopy(base),
             structure,
             choice,
@@ -274,14 +283,14 @@ def _prune(
             member_share=recipe.prune.member_share,
             seed=seed,
             state=state,
-            watch=watch,
-            deadline=deadline,
+            on_record=on_record,
+            time_limit=time_limit,
         )
     budget = _budget(base, image, recipe)
-    chosen = widths(
-        structure, choice.kept, budget, round_to=recipe.prune.round_to, branches=recipe.prune.branches
+    chosen = choose_widths(
+        structure, choice.keep_ratio, budget, round_to=recipe.prune.round_to, branches=recipe.prune.branches
     )
-    net = prune(base, choice, image, chosen)
+    net = remove_channels(base, choice, image, chosen)
     recalibrate(net, own, batch=recipe.pool.batch)
     params, macs = count(net, image)
     pruning = {
@@ -290,7 +299,7 @@ def _prune(
         "widths": chosen,
         "params": params,
         "macs": macs,
-        "kept": {root: round(kept, 4) for root, kept in choice.kept.items()},
+        "kept": {root: round(kept, 4) for root, kept in choice.keep_ratio.items()},
         "images": len(own),
     }
     return net, {"pruning": pruning}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from eed_edge.errors import NetworkError
 from eed_edge.prune.groups import NORMS, Structure, trace
-from eed_edge.prune.score_search import Choice
+from eed_edge.prune.score_search import ChannelScores
 from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks.build import Removable
@@ -25,7 +25,7 @@ class Budget(NamedTuple):
     macs: float
 
 
-def widths(
+def choose_widths(
     structure: Structure,
     kept: Mapping[str, float],
     budget: Budget,
@@ -98,7 +98,7 @@ def _rounded(width: float, whole: int, round_to: int, least: int) -> int:
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def prune(base: Net, choice: Choice, image: Tensor, chosen: Mapping[str, int]) -> Net:
+def remove_channels(base: Net, choice: ChannelScores, image: Tensor, chosen: Mapping[str, int]) -> Net:
     """A copy of ``base`` without the channels of the lowest scores; ``base`` is left unchanged.
 
     Args:

@@ -26,27 +26,27 @@ from eed_edge.train.data.batches import Images
 from eed_edge.train.state import random_state, set_random_state
 from eed_edge.train.system.devices import mixed_precision
 from eed_edge.train.system.interruption import Interrupted, deferred
-from eed_edge.train.system.time_limit import Deadline
+from eed_edge.train.system.time_limit import TimeLimit
 
 TEMPERATURE = 0.1
 """Width of the sigmoid through which gradients pass, in units of scores that lie in [0, 1]."""
-OFF = 1e-3
+MASK_FLOOR = 1e-3
 """What is left of a channel that is off: behind a ReLU nothing at all would get no gradient."""
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChannelScores:
     """What to keep: group root to a score per channel ``(channels,)``, and to a share in (0, 1]."""
 
     scores: Mapping[str, Tensor]
-    kept: Mapping[str, float]
+    keep_ratio: Mapping[str, float]
 
 
-def uniform(structure: Structure, importance: Any, *, member_share: float) -> Choice:
+def uniform(structure: Structure, importance: Any, *, member_share: float) -> ChannelScores:
     """The initial scores, as ranks in (0, 1], and one width for all layers that meets the target."""
     scores = {group.root: ranks(importance(group.coupled)) for group in structure.groups}
     share = member_share**0.5  # a layer's cost goes with inputs × outputs
-    return Choice(scores, {group.root: share for group in structure.groups})
+    return ChannelScores(scores, {group.root: share for group in structure.groups})
 
 
 def ranks(importance: Tensor) -> Tensor:
@@ -59,10 +59,10 @@ def ranks(importance: Tensor) -> Tensor:
     return rank / len(order)
 
 
-def optimise(
+def search_scores(
     net: nn.Module,
     structure: Structure,
-    start: Choice,
+    start: ChannelScores,
     train: Images,
     *,
     cfg: Scores,
@@ -71,9 +71,9 @@ def optimise(
     member_share: float,
     seed: int,
     state: Path | None = None,
-    watch: Callable[[dict[str, Any]], None] = lambda _: None,
-    deadline: Deadline | None = None,
-) -> Choice:
+    on_record: Callable[[dict[str, Any]], None] = lambda _: None,
+    time_limit: TimeLimit | None = None,
+) -> ChannelScores:
     """Learned scores and per-layer rates, from the initial ones.
 
     Args:
@@ -81,8 +81,8 @@ def optimise(
         member_share: target for parameters and MACs as a share of the whole network's.
         attack: how training images are attacked, and the batch size.
         state: where the checkpoint of a search under way is kept; an existing one is continued.
-        watch: called with a record after each batch.
-        deadline: when to stop at a checkpoint; None never does.
+        on_record: called with a record after each batch.
+        time_limit: when to stop at a checkpoint; None never does.
 
     Raises:
         Interrupted: a signal has come; the checkpoint is written.
@@ -91,7 +91,7 @@ def optimise(
     Source:
         HARP (Zhao and Wressnegger, ICLR 2023), with masks over coupled channels instead of weights.
     """
-    search = SearchState.begin(net, start.scores, start.kept, lr=cfg.lr)
+    search = SearchState.begin(net, start.scores, start.keep_ratio, lr=cfg.lr)
     if state is not None and state.exists():
         search.resume(state)
     whole = structure.cost({group.root: 1.0 for group in structure.groups})
@@ -99,21 +99,23 @@ def optimise(
     device = train.images.device
     batches_each = max(1, len(train) // attack.batch)
     checkpoints = Checkpointing(
-        lambda: search.save(state) if state else None, deadline=deadline or Deadline()
+        lambda: search.save(state) if state else None, time_limit=time_limit or TimeLimit()
     )
 
     def step(images: Tensor, labels: Tensor, generator: torch.Generator) -> None:
         live = _masks(search.scores, search.thresholds)
         with mixed_precision(device):
             masks.update({root: mask.detach() for root, mask in live.items()})
-            attacked = l_inf.craft(net, images, labels, attack=attack.attack, cfg=attack, generator=generator)
+            attacked = l_inf.make_adversarial(
+                net, images, labels, attack=attack.attack, cfg=attack, generator=generator
+            )
             masks.update(live)
             net.train()
             loss = F.cross_entropy(net(attacked).float(), labels)
-        price = _price(structure, search.scores, search.thresholds, whole, member_share=member_share)
+        price = _cost_penalty(structure, search.scores, search.thresholds, whole, member_share=member_share)
         search.step(loss + cfg.phi * price, rate=1 - search.steps / (cfg.epochs * batches_each))
 
-    with masked(net, structure, masks), _still(net), deferred():
+    with masked(net, structure, masks), _frozen_weights(net), deferred():
         try:
             while search.epoch < cfg.epochs:
                 generator = torch.Generator(device).manual_seed(seed * 1_000_003 + search.epoch)
@@ -125,7 +127,7 @@ def optimise(
                 ):  # fmt: skip
                     step(images, labels, generator)
                     search.random = random_state(device, generator)
-                    watch({"phase": "score search", "epoch": search.epoch, "epochs": cfg.epochs,
+                    on_record({"phase": "score search", "epoch": search.epoch, "epochs": cfg.epochs,
                            "batch": search.batch, "batches": batches_each})  # fmt: skip
                     where = f"in the score search, epoch {search.epoch + 1} of {cfg.epochs}"
                     checkpoints.after_batch(search.batch, where=where)
@@ -134,13 +136,13 @@ def optimise(
             checkpoints.write()
             raise
     masks = {root: mask.detach() for root, mask in _masks(search.scores, search.thresholds).items()}
-    return Choice(
+    return ChannelScores(
         {root: score.detach() for root, score in search.scores.items()},
         {root: (mask > 0.5).float().mean().item() for root, mask in masks.items()},
     )
 
 
-def _price(
+def _cost_penalty(
     structure: Structure,
     scores: Mapping[str, Tensor],
     thresholds: Mapping[str, Tensor],
@@ -163,7 +165,7 @@ def _masks(scores: Mapping[str, Tensor], thresholds: Mapping[str, Tensor]) -> di
     masks = {}
     for root, score in scores.items():
         soft = torch.sigmoid((score - thresholds[root]) / TEMPERATURE)
-        hard = ((score > thresholds[root]) | (score == score.max())).float().clamp_min(OFF)
+        hard = ((score > thresholds[root]) | (score == score.max())).float().clamp_min(MASK_FLOOR)
         masks[root] = hard + soft - soft.detach()
     return masks
 
@@ -197,7 +199,7 @@ def masked(net: nn.Module, structure: Structure, masks: Mapping[str, Tensor]) ->
 
 
 @contextmanager
-def _still(net: nn.Module) -> Iterator[None]:
+def _frozen_weights(net: nn.Module) -> Iterator[None]:
     """No gradients for the weights, only for scores and thresholds."""
     wanted = [parameter for parameter in net.parameters() if parameter.requires_grad]
     for parameter in wanted:

@@ -71,7 +71,9 @@ class SearchState:
             **{f"adam-{i}": moment for i, moment in moments.items()},
         }
         tensors = {f"{part}/{name}": tensor for part, own in parts.items() for name, tensor in own.items()}
-        checkpoint.save(path, tensors, {"epoch": self.epoch, "batch": self.batch, "steps": self.steps})
+        checkpoint.save_checkpoint(
+            path, tensors, {"epoch": self.epoch, "batch": self.batch, "steps": self.steps}
+        )
 
     def resume(self, path: Path) -> None:
         """Go back to a checkpoint, in place.
@@ -79,7 +81,7 @@ class SearchState:
         Raises:
             CheckpointError: it is cut short or of another network.
         """
-        tensors, record = checkpoint.load(path)
+        tensors, record = checkpoint.load_checkpoint(path)
         parts: dict[str, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             part, _, rest = name.partition("/")

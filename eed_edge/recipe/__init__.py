@@ -21,7 +21,7 @@ from eed_edge.recipe.sections import (
     Select,
     Training,
 )
-from eed_edge.recipe.toml_file import names, read
+from eed_edge.recipe.toml_file import read_table, recipe_names
 
 __all__ = [
     "SCORES",
@@ -39,18 +39,18 @@ __all__ = [
     "Select",
     "Training",
     "from_dict",
-    "load",
-    "names",
+    "load_recipe",
+    "recipe_names",
 ]
 
 
-def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of that name or path, with ``KEY=VALUE`` overrides such as ``base.epochs=2``.
 
     Raises:
         RecipeError: no such recipe, not TOML, an unknown key, or a value out of range.
     """
-    return from_dict(read(source, overrides))
+    return from_dict(read_table(source, overrides))
 
 
 def from_dict(table: dict[str, Any]) -> Recipe:
@@ -67,6 +67,6 @@ def from_dict(table: dict[str, Any]) -> Recipe:
             if isinstance(section, dict):
                 table[stage] = {"eps_255": base["eps_255"], **section}
     try:
-        return schema.read(Recipe, table, "recipe")
+        return schema.read_typed(Recipe, table, "recipe")
     except ValueError as error:
         raise RecipeError(f"{error}; mend the recipe or the --set") from error

@@ -9,7 +9,7 @@ from typing import Any
 from eed_edge.errors import RecipeError
 
 
-def read(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def read_table(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The table of that name or path, with ``KEY=VALUE`` overrides such as ``base.epochs=2``.
 
     Raises:
@@ -26,7 +26,7 @@ def read(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     return table
 
 
-def names() -> list[str]:
+def recipe_names() -> list[str]:
     """The recipes that can be given by name, in alphabetical order."""
     return sorted({path.parent.name for folder in _folders() for path in folder.glob("*/recipe.toml")})
 
@@ -48,7 +48,7 @@ def _locate(source: str) -> Path:
     if path.is_dir():
         path = path / "recipe.toml"
     if not path.is_file():
-        known = ", ".join(names()) or "none installed"
+        known = ", ".join(recipe_names()) or "none installed"
         raise RecipeError(f"no recipe {source!r}: expected a TOML file or one of: {known}")
     return path
 

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eed_edge.runtime.engine.cascade import Prediction
-    from eed_edge.runtime.load import load
+    from eed_edge.runtime.loading import load
 
 __all__ = ["Prediction", "load"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "load":
-        from eed_edge.runtime.load import load
+        from eed_edge.runtime.loading import load
 
         return load
     if name == "Prediction":

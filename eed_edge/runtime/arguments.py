@@ -11,10 +11,10 @@ import numpy as np
 
 from eed_edge.errors import InputError
 
-MOST_THREADS = 1024  # more than any machine has cores
+MAX_THREADS = 1024  # more than any machine has cores
 
 
-def path_of(given: Any) -> Path:
+def to_path(given: Any) -> Path:
     """A path that was given as text or ``Path``.
 
     Raises:
@@ -22,14 +22,14 @@ def path_of(given: Any) -> Path:
     """
     if not isinstance(given, (str, os.PathLike)) or not isinstance(path := os.fspath(given), str):
         raise InputError(
-            f"expected a path as str or Path, got {shown(given)}; name a bundle folder or a cascade.onnx"
+            f"expected a path as str or Path, got {short_repr(given)}; name a bundle folder or a cascade.onnx"
         )
     if "\0" in path:
-        raise InputError(f"expected a path without NUL characters, got {shown(path)}; check the path")
+        raise InputError(f"expected a path without NUL characters, got {short_repr(path)}; check the path")
     return Path(path)
 
 
-def whole(name: str, given: Any, *, most: int | None = None, advice: str) -> int:
+def positive_int(name: str, given: Any, *, most: int | None = None, advice: str) -> int:
     """A whole number from 1 on, up to ``most``.
 
     Raises:
@@ -38,11 +38,11 @@ def whole(name: str, given: Any, *, most: int | None = None, advice: str) -> int
     value = int(given) if isinstance(given, Integral) and not isinstance(given, bool) else 0
     if not 1 <= value <= (most or value):
         end = f"to {most}" if most else "on"
-        raise InputError(f"expected {name}, a whole number from 1 {end}, got {shown(given)}; {advice}")
+        raise InputError(f"expected {name}, a whole number from 1 {end}, got {short_repr(given)}; {advice}")
     return value
 
 
-def number(given: Any) -> float:
+def to_float(given: Any) -> float:
     """A real number as a float; NaN, which is in no range, for whatever is none or does not fit one."""
     if not isinstance(given, Real) or isinstance(given, bool):
         return math.nan
@@ -60,24 +60,24 @@ def deadline(given: Any) -> float | None:
     """
     if given is None:
         return None
-    milliseconds = number(given)
+    milliseconds = to_float(given)
     if not milliseconds >= 0:
-        raise InputError(f"expected deadline_ms, a number >= 0, got {shown(given)}; infinity means none")
+        raise InputError(f"expected deadline_ms, a number >= 0, got {short_repr(given)}; infinity means none")
     return None if milliseconds == math.inf else milliseconds
 
 
-def flag(name: str, given: Any) -> bool:
+def boolean(name: str, given: Any) -> bool:
     """A truth value.
 
     Raises:
         InputError: anything else.
     """
     if not isinstance(given, (bool, np.bool_)):
-        raise InputError(f"expected {name}, True or False, got {shown(given)}; give one of these")
+        raise InputError(f"expected {name}, True or False, got {short_repr(given)}; give one of these")
     return bool(given)
 
 
-def names(name: str, given: Any) -> list[str]:
+def name_list(name: str, given: Any) -> list[str]:
     """A list or tuple of texts.
 
     Raises:
@@ -89,11 +89,12 @@ def names(name: str, given: Any) -> list[str]:
         or not all(isinstance(x, str) for x in given)
     ):
         raise InputError(
-            f"expected {name}, a list or tuple of names, got {shown(given)}; such as ['CPUExecutionProvider']"
+            f"expected {name}, a list or tuple of names, got {short_repr(given)};"
+            " such as ['CPUExecutionProvider']"
         )
     return list(given)
 
 
-def shown(given: Any) -> str:
+def short_repr(given: Any) -> str:
     """What came, on one short line."""
     return f"{' '.join(repr(given).split()):.60}"

@@ -41,7 +41,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class _Field:
+class _TeamTable:
     """The teams within the budget and what is known of them, small teams and low numbers first."""
 
     teams: Bools  # (t, members)
@@ -53,7 +53,7 @@ class _Field:
         return team_accuracies(self.probs, self.labels, self.teams[among])
 
 
-def select(
+def select_team(
     failed: Bools,
     *,
     probs: Floats,
@@ -90,9 +90,9 @@ def select(
     _check(failed, probs, labels, params, macs)
     if rule not in RULES:
         raise RecipeError(f"select.rule: expected one of {', '.join(RULES)}, got {rule!r}")
-    considered = _considered(failed, member_gap)
+    considered = _eligible(failed, member_gap)
     teams = _affordable(params[considered], macs[considered], budget_params, budget_macs)
-    field = _Field(teams, team_diversities(failed[considered], teams), probs[considered], labels)
+    field = _TeamTable(teams, team_diversities(failed[considered], teams), probs[considered], labels)
     best, reason = RULES[rule](field, rd)
     chosen = np.flatnonzero(teams[best])
     members = chosen[running_order(field.probs[chosen], labels)]
@@ -129,7 +129,7 @@ def team_accuracies(probs: Floats, labels: Ints, teams: Bools) -> NDArray[np.flo
     return np.asarray(right / n, dtype=np.float64)
 
 
-def _considered(failed: Bools, member_gap: float) -> NDArray[np.intp]:
+def _eligible(failed: Bools, member_gap: float) -> NDArray[np.intp]:
     """Candidates within the gap of the best one, in ascending order."""
     failures = failed.sum(axis=1)
     worst = failures.min() + member_gap * failed.shape[1] + 1e-9  # the float product may fall short
@@ -157,7 +157,7 @@ def _affordable(params: Ints, macs: Ints, budget_params: float, budget_macs: flo
     return teams
 
 
-def _paper(field: _Field, rd: float) -> tuple[int, str]:
+def _paper(field: _TeamTable, rd: float) -> tuple[int, str]:
     size = field.teams.sum(axis=1)
     reached = np.flatnonzero(field.diversity >= rd)
     if len(reached):
@@ -172,7 +172,7 @@ def _paper(field: _Field, rd: float) -> tuple[int, str]:
     )
 
 
-def _robust(field: _Field, rd: float) -> tuple[int, str]:
+def _robust(field: _TeamTable, rd: float) -> tuple[int, str]:
     everyone = np.arange(len(field.teams))
     accuracy = field.accuracy(everyone)
     best = _best(field, everyone[accuracy == accuracy.max()])
@@ -182,10 +182,10 @@ def _robust(field: _Field, rd: float) -> tuple[int, str]:
     )
 
 
-RULES: dict[str, Callable[[_Field, float], tuple[int, str]]] = {"paper": _paper, "robust": _robust}
+RULES: dict[str, Callable[[_TeamTable, float], tuple[int, str]]] = {"paper": _paper, "robust": _robust}
 
 
-def _best(field: _Field, among: NDArray[np.intp]) -> int:
+def _best(field: _TeamTable, among: NDArray[np.intp]) -> int:
     """The most diverse of these teams, then the most accurate, then the first."""
     diversity = field.diversity[among]
     among = among[diversity == diversity.max()]

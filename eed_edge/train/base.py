@@ -11,16 +11,16 @@ from eed_edge.recipe import Base, Data
 from eed_edge.train import loop
 from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
-from eed_edge.train.loop import Fitted
+from eed_edge.train.loop import TrainingResult
 from eed_edge.train.networks.build import Classifier
-from eed_edge.train.state import copied
-from eed_edge.train.system.distributed import ALONE, Processes
-from eed_edge.train.system.epoch_log import Watch
-from eed_edge.train.system.time_limit import Deadline
-from eed_edge.train.validation import JUDGE_BATCH, judge
+from eed_edge.train.state import copy_weights
+from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
+from eed_edge.train.system.epoch_log import TrainingCallback
+from eed_edge.train.system.time_limit import TimeLimit
+from eed_edge.train.validation import VALIDATION_BATCH, validate
 
 
-def fit(
+def train_base(
     net: nn.Module,
     train: Images,
     tune: Images,
@@ -29,18 +29,18 @@ def fit(
     augment: Data,
     seed: int,
     state: Path,
-    watch: Watch,
-    deadline: Deadline | None = None,
-    processes: Processes = ALONE,
-) -> Fitted:
+    on_record: TrainingCallback,
+    time_limit: TimeLimit | None = None,
+    processes: Processes = SINGLE_PROCESS,
+) -> TrainingResult:
     """Adversarial training of ``net`` in place with label-smoothed cross-entropy; see ``loop.fit``."""
 
     def loss(network: nn.Module, clean: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(network(attacked).float(), labels, label_smoothing=cfg.label_smoothing)
 
     return loop.fit(
-        net, train, tune, cfg=cfg, augment=augment, loss=loss, seed=seed, state=state, watch=watch,
-        deadline=deadline, processes=processes,
+        net, train, tune, cfg=cfg, augment=augment, loss=loss, seed=seed, state=state, on_record=on_record,
+        time_limit=time_limit, processes=processes,
     )  # fmt: skip
 
 
@@ -50,26 +50,26 @@ def validate_untrained(
     *,
     cfg: Base,
     seed: int,
-    watch: Watch,
-    processes: Processes = ALONE,
-) -> Fitted:
+    watch: TrainingCallback,
+    processes: Processes = SINGLE_PROCESS,
+) -> TrainingResult:
     """Pretrained weights as they are, judged once on tune; the record counts as epoch 0 of 0."""
     started = time.monotonic()
     row = {"epoch": -1, "epochs": 0, "attack": "none", "images": 0}
-    row |= judge(net, tune, cfg=cfg, seed=seed, processes=processes)._asdict()
+    row |= validate(net, tune, cfg=cfg, seed=seed, processes=processes)._asdict()
     watch({**row, "seconds": round(time.monotonic() - started, 3)})
-    weights = copied(net.state_dict())
-    return Fitted(best=weights, last=weights, history=[row])
+    weights = copy_weights(net.state_dict())
+    return TrainingResult(best=weights, last=weights, history=[row])
 
 
-def clean_accuracy(net: nn.Module, tune: Images, *, processes: Processes = ALONE) -> float:
+def clean_accuracy(net: nn.Module, tune: Images, *, processes: Processes = SINGLE_PROCESS) -> float:
     """Share of all tune images that ``net`` classifies correctly, in evaluation mode."""
     net.eval()
     correct = torch.zeros((), device=tune.images.device)
     with torch.no_grad():
-        for images, labels in batches.in_order(tune[processes.part], JUDGE_BATCH):
+        for images, labels in batches.in_order(tune[processes.shard], VALIDATION_BATCH):
             correct += (net(images).argmax(1) == labels).sum()
-    return float(processes.total(correct).item() / len(tune))
+    return float(processes.all_reduce_sum(correct).item() / len(tune))
 
 
 def set_normalisation(net: Classifier, train: Images) -> None:

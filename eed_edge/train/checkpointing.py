@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 
 from eed_edge.train.system import interruption
-from eed_edge.train.system.distributed import ALONE, Processes
+from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
 from eed_edge.train.system.interruption import Interrupted
-from eed_edge.train.system.time_limit import Deadline, Paused
+from eed_edge.train.system.time_limit import Paused, TimeLimit
 
 EVERY_S = 300.0
 """Inside an epoch."""
@@ -21,9 +21,11 @@ AGREE_EVERY = 8
 class Checkpointing:
     """Writes checkpoints at intervals; stops training there on a signal or at the time limit."""
 
-    def __init__(self, save: Callable[[], None], *, deadline: Deadline, processes: Processes = ALONE) -> None:
+    def __init__(
+        self, save: Callable[[], None], *, time_limit: TimeLimit, processes: Processes = SINGLE_PROCESS
+    ) -> None:
         """``save`` writes the checkpoint; all processes call it together."""
-        self._save, self._deadline, self._processes = save, deadline, processes
+        self._save, self._time_limit, self._processes = save, time_limit, processes
         self._saved = time.monotonic()
 
     def write(self) -> None:
@@ -47,8 +49,8 @@ class Checkpointing:
         self._raise_if_interrupted()
         if due := self._due(EVERY_S):
             self.write()
-            self._deadline.progress()
-        if self._processes.any(self._deadline.over()):
+            self._time_limit.record_progress()
+        if self._processes.any(self._time_limit.expired()):
             if not due:
                 self.write()
             raise Paused(f"time is up {where}")
@@ -69,8 +71,8 @@ class Checkpointing:
             Paused: the time limit is over and epochs are left; the checkpoint is written.
         """
         self._raise_if_interrupted()
-        self._deadline.progress()
-        paused = self._processes.any(self._deadline.over()) and epoch < epochs
+        self._time_limit.record_progress()
+        paused = self._processes.any(self._time_limit.expired()) and epoch < epochs
         if paused or self._due(AFTER_EPOCH_S):
             self.write()
         if paused:
@@ -80,6 +82,6 @@ class Checkpointing:
         return self._processes.any(time.monotonic() - self._saved > seconds)
 
     def _raise_if_interrupted(self) -> None:
-        signals = [signum for signum in self._processes.everyone(interruption.acknowledge()) if signum]
+        signals = [signum for signum in self._processes.all_gather(interruption.acknowledge()) if signum]
         if signals:
             raise Interrupted(signals[0])

@@ -7,12 +7,12 @@ import torch
 from eed_edge.train.data.batches import Images
 from eed_edge.train.run_folder import Run
 from eed_edge.train.system.distributed import Processes
-from eed_edge.train.system.epoch_log import Log, Watch
-from eed_edge.train.system.time_limit import Deadline, Paused
+from eed_edge.train.system.epoch_log import EpochLog, TrainingCallback
+from eed_edge.train.system.time_limit import Paused, TimeLimit
 
 
 @dataclass(frozen=True)
-class Sitting:
+class TrainingContext:
     """One call of ``train``.
 
     journal: this process's log; the first one's is ``log.jsonl``.
@@ -23,10 +23,10 @@ class Sitting:
     run: Run
     train: Images
     tune: Images
-    journal: Log
-    watch: Watch
+    log: EpochLog
+    on_record: TrainingCallback
     compact: bool
-    deadline: Deadline
+    time_limit: TimeLimit
     processes: Processes
 
     @property
@@ -34,19 +34,19 @@ class Sitting:
         """Where the images lie."""
         return self.train.images.device
 
-    def missing(self, names: list[str]) -> bool:
+    def any_missing(self, names: list[str]) -> bool:
         """Whether one of these files of the run is not there yet; all processes get the same answer."""
-        return self.processes.everyone(not all((self.run.path / name).exists() for name in names))[0]
+        return self.processes.all_gather(not all((self.run.path / name).exists() for name in names))[0]
 
-    def stop_before(self, stage: str) -> None:
+    def pause_if_due(self, stage: str) -> None:
         """Stop if it is time for any process.
 
         Raises:
             Paused: it is.
         """
-        if self.processes.any(self.deadline.over()):
+        if self.processes.any(self.time_limit.expired()):
             raise Paused(f"time is up before {stage}")
 
-    def epochs(self, stage: str) -> Watch:
+    def epoch_callback(self, stage: str) -> TrainingCallback:
         """The watcher of a stage that all processes train together: one of them keeps the log."""
-        return self.journal.watch(self.watch, stage=stage) if self.processes.first else lambda _: None
+        return self.log.callback(self.on_record, stage=stage) if self.processes.is_main else lambda _: None

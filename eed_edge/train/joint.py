@@ -9,16 +9,16 @@ from torch import Tensor, nn
 from eed_edge.recipe import Data, Joint
 from eed_edge.train import loop, losses
 from eed_edge.train.data.batches import Images
-from eed_edge.train.loop import Fitted
+from eed_edge.train.loop import TrainingResult
 from eed_edge.train.networks.ensemble import ACTIVATIONS, Ensemble, recorded_activations
-from eed_edge.train.system.distributed import ALONE, Processes
-from eed_edge.train.system.epoch_log import Watch
-from eed_edge.train.system.time_limit import Deadline
+from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
+from eed_edge.train.system.epoch_log import TrainingCallback
+from eed_edge.train.system.time_limit import TimeLimit
 
 log = logging.getLogger(__name__)
 
 
-def fit(
+def train_joint(
     ensemble: Ensemble,
     train: Images,
     tune: Images,
@@ -28,10 +28,10 @@ def fit(
     augment: Data,
     seed: int,
     state: Path,
-    watch: Watch,
-    deadline: Deadline | None = None,
-    processes: Processes = ALONE,
-) -> Fitted:
+    on_record: TrainingCallback,
+    time_limit: TimeLimit | None = None,
+    processes: Processes = SINGLE_PROCESS,
+) -> TrainingResult:
     """Train all members of ``ensemble`` in place with ``L = L_E + omega L_R + gamma L_C``.
 
     Args:
@@ -44,12 +44,12 @@ def fit(
     def loss(network: nn.Module, clean: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
         assert isinstance(network, Ensemble)
         with recorded_activations(network) as activations:
-            logits = network.each(attacked).float()
+            logits = network.member_logits(attacked).float()
         return joint_loss(network, logits, labels, activations, base=base, clean=clean, cfg=cfg)
 
     return loop.fit(
-        ensemble, train, tune, cfg=cfg, augment=augment, loss=loss, seed=seed, state=state, watch=watch,
-        deadline=deadline, processes=processes,
+        ensemble, train, tune, cfg=cfg, augment=augment, loss=loss, seed=seed, state=state,
+        on_record=on_record, time_limit=time_limit, processes=processes,
     )  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def joint_loss(
     return total
 
 
-def notes(cfg: Joint, ensemble: Ensemble, *, classes: int) -> list[str]:
+def loss_notes(cfg: Joint, ensemble: Ensemble, *, classes: int) -> list[str]:
     """A sentence for each term of the loss that cannot be used with this team."""
     members, found = len(ensemble.members), []
     if cfg.beta and not 1 < members < classes:

@@ -23,26 +23,26 @@ from eed_edge.train.checkpointing import Checkpointing
 from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
 from eed_edge.train.state import (
-    State,
-    begin,
-    copied,
+    TrainingState,
+    copy_weights,
+    initial_state,
     move_average,
     random_state,
-    resume,
-    save,
+    resume_state,
+    save_state,
     set_random_state,
     temporary_weights,
 )
 from eed_edge.train.system.devices import mixed_precision
-from eed_edge.train.system.distributed import ALONE, Processes
-from eed_edge.train.system.epoch_log import Watch
+from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
+from eed_edge.train.system.epoch_log import TrainingCallback
 from eed_edge.train.system.interruption import Interrupted, deferred, let_through
-from eed_edge.train.system.time_limit import Deadline
+from eed_edge.train.system.time_limit import TimeLimit
 from eed_edge.train.validation import (
-    collapsed,
-    judge,
-    merit,
+    has_collapsed,
     out_of_patience,
+    selection_score,
+    validate,
 )
 
 Loss = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
@@ -50,7 +50,7 @@ Loss = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Fitted:
+class TrainingResult:
     """What training found: weights of the best and of the last epoch, and how it went."""
 
     best: dict[str, Tensor]
@@ -68,7 +68,7 @@ class Fitted:
     @property
     def summary(self) -> dict[str, Any]:
         """The best and the last epoch's accuracies on tune and their gap, for the record."""
-        best, last = max(self.history, key=merit), self.history[-1]
+        best, last = max(self.history, key=selection_score), self.history[-1]
         keep = ("epoch", "clean", "attacked")
         return {
             "best": {key: best[key] for key in keep},
@@ -87,17 +87,17 @@ def fit(
     loss: Loss,
     seed: int,
     state: Path,
-    watch: Watch,
-    deadline: Deadline | None = None,
-    processes: Processes = ALONE,
-) -> Fitted:
+    on_record: TrainingCallback,
+    time_limit: TimeLimit | None = None,
+    processes: Processes = SINGLE_PROCESS,
+) -> TrainingResult:
     """Train ``net`` in place under attack; it ends with the weights of the best epoch.
 
     Args:
         train: what the gradients come from.
         tune: what chooses the best epoch, by attacked and, for less, clean accuracy.
         state: where the checkpoint of a run under way is kept; an existing one is continued.
-        deadline: when to stop at a checkpoint; None never does.
+        time_limit: when to stop at a checkpoint; None never does.
         processes: those that train this network together, each on its part of every batch.
 
     Raises:
@@ -117,41 +117,50 @@ def fit(
         weight_decay=cfg.weight_decay,
         fused=True,
     )
-    now = resume(state, net, optimiser, processes=processes) if state.exists() else begin(net, cfg)
+    now = (
+        resume_state(state, net, optimiser, processes=processes)
+        if state.exists()
+        else initial_state(net, cfg)
+    )
     checkpoints = Checkpointing(
-        lambda: save(state, net, optimiser, now, processes=processes),
-        deadline=deadline or Deadline(),
+        lambda: save_state(state, net, optimiser, now, processes=processes),
+        time_limit=time_limit or TimeLimit(),
         processes=processes,
     )
     with deferred():
         try:
             while now.epoch < cfg.epochs and not out_of_patience(now.history, cfg):
-                row = one_epoch(
-                    net, train, optimiser, now, cfg=cfg, augment=augment, loss=loss, seed=seed, watch=watch,
-                    checkpoints=checkpoints, processes=processes,
+                row = train_epoch(
+                    net, train, optimiser, now, cfg=cfg, augment=augment, loss=loss, seed=seed,
+                    on_record=on_record, checkpoints=checkpoints, processes=processes,
                 )  # fmt: skip
                 trained_s, started = now.trained_s, time.monotonic()
                 checkpoints.before_validation()
-                row |= _validated(net, tune, now, cfg=cfg, seed=seed, processes=processes)
-                _settle(net, optimiser, now, row, cfg, chance=_chance(tune))
+                row |= _validate(net, tune, now, cfg=cfg, seed=seed, processes=processes)
+                _update_best(net, optimiser, now, row, cfg, chance=_chance(tune))
                 seconds = trained_s + time.monotonic() - started
-                watch({**row, "images_s": round(row["images"] / trained_s, 1), "seconds": round(seconds, 3)})
+                on_record(
+                    {**row, "images_s": round(row["images"] / trained_s, 1), "seconds": round(seconds, 3)}
+                )
                 checkpoints.after_epoch(now.epoch, epochs=cfg.epochs)
         except Interrupted:
             checkpoints.write()
             raise
-    fitted = Fitted(best=now.best, last=copied(now.judged(net)), history=now.history)
+    fitted = TrainingResult(best=now.best, last=copy_weights(now.kept_weights(net)), history=now.history)
     net.load_state_dict(fitted.best)
     net.eval()
     return fitted
 
 
-def _validated(
-    net: nn.Module, tune: Images, now: State, *, cfg: Training, seed: int, processes: Processes
+def _validate(
+    net: nn.Module, tune: Images, now: TrainingState, *, cfg: Training, seed: int, processes: Processes
 ) -> dict[str, float]:
     """Accuracies on tune of the weights that are kept; alone, a process can be interrupted meanwhile."""
-    with temporary_weights(net, now.judged(net)), let_through() if processes.size == 1 else nullcontext():
-        return judge(net, tune, cfg=cfg, seed=seed, processes=processes)._asdict()
+    with (
+        temporary_weights(net, now.kept_weights(net)),
+        let_through() if processes.size == 1 else nullcontext(),
+    ):
+        return validate(net, tune, cfg=cfg, seed=seed, processes=processes)._asdict()
 
 
 def _chance(images: Images) -> float:
@@ -163,7 +172,7 @@ def _check_parts(images: int, cfg: Training, processes: Processes) -> None:
     if images < 2:
         raise TrainingError(f"expected at least 2 training images, got {images}; raise data.limit")
     if cfg.batch % processes.size or min(images, cfg.batch) // processes.size < 2:
-        processes.refuse(
+        processes.raise_on_main(
             TrainingError(
                 f"expected a batch that {processes.size} processes can share out evenly, two images or more"
                 f" each, got {cfg.batch} of {images} images; change the stage's batch or --nproc-per-node"
@@ -171,42 +180,42 @@ def _check_parts(images: int, cfg: Training, processes: Processes) -> None:
         )
 
 
-def _settle(
+def _update_best(
     net: nn.Module,
     optimiser: torch.optim.Optimizer,
-    now: State,
+    now: TrainingState,
     row: dict[str, Any],
     cfg: Training,
     *,
     chance: float,
 ) -> None:
     """Keep the weights if the epoch is the best so far; go back to the best if training has collapsed."""
-    if now.history and collapsed(row, now.history, cfg, chance=chance):
+    if now.history and has_collapsed(row, now.history, cfg, chance=chance):
         row["guard"] = "attacked accuracy collapsed: back to the best weights, on with pgd"
         now.attack = "pgd"
         net.load_state_dict(now.best)
-        now.average = copied(now.best) if now.average else {}
+        now.average = copy_weights(now.best) if now.average else {}
         optimiser.state.clear()
-    elif not now.history or merit(row) > max(map(merit, now.history)):
-        now.best = copied(now.judged(net))
+    elif not now.history or selection_score(row) > max(map(selection_score, now.history)):
+        now.best = copy_weights(now.kept_weights(net))
     now.history.append(row)
     now.epoch += 1
     now.batch, now.trained_s, now.local = 0, 0.0, {}
 
 
-def one_epoch(
+def train_epoch(
     net: nn.Module,
     train: Images,
     optimiser: torch.optim.Optimizer,
-    now: State,
+    now: TrainingState,
     *,
     cfg: Training,
     augment: Data,
     loss: Loss,
     seed: int,
-    watch: Watch,
+    on_record: TrainingCallback,
     checkpoints: Checkpointing,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> dict[str, Any]:
     """Train on every image once, or on those left of an interrupted epoch, in place; see ``fit``.
 
@@ -229,20 +238,20 @@ def one_epoch(
     started = time.monotonic() - now.trained_s
     net.train()
     for images, labels in batches.epoch(
-        train, batch=cfg.batch, augment=augment, generator=generator, part=processes.part,
+        train, batch=cfg.batch, augment=augment, generator=generator, part=processes.shard,
         first=now.batch, noise=now.local.get("noise"),
     ):  # fmt: skip
         progress = (now.epoch + now.batch / steps) / cfg.epochs
         for group in optimiser.param_groups:
             group["lr"] = cfg.lr * schedule(cfg, progress)
         with mixed_precision(device):
-            attacked = l_inf.craft(
+            attacked = l_inf.make_adversarial(
                 net, images, labels, attack=attack, cfg=cfg, generator=generator, progress=progress
             )
             value = loss(net, images, attacked, labels)
         optimiser.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
-        processes.average(parameter.grad for parameter in net.parameters())
+        processes.all_reduce_mean_(parameter.grad for parameter in net.parameters())
         if cfg.clip:
             nn.utils.clip_grad_norm_(net.parameters(), cfg.clip)
         optimiser.step()
@@ -252,12 +261,12 @@ def one_epoch(
         now.trained_s = time.monotonic() - started
         now.local = {**random_state(device, generator), "loss": total}
         move_average(now, net, cfg.averaging)
-        watch({"epoch": now.epoch, "epochs": cfg.epochs, "batch": now.batch, "batches": steps})
+        on_record({"epoch": now.epoch, "epochs": cfg.epochs, "batch": now.batch, "batches": steps})
         checkpoints.after_batch(
             now.batch, where=f"in epoch {now.epoch + 1} after batch {now.batch} of {steps}"
         )
     _average_norms(net, now, processes)
-    mean = processes.total(total).item() / steps / processes.size
+    mean = processes.all_reduce_sum(total).item() / steps / processes.size
     if not math.isfinite(mean):
         raise TrainingError(
             f"the loss is {mean} in epoch {now.epoch + 1}; lower lr (now {cfg.lr:g}) and train again"
@@ -272,10 +281,10 @@ def one_epoch(
     }
 
 
-def _average_norms(net: nn.Module, now: State, processes: Processes) -> None:
+def _average_norms(net: nn.Module, now: TrainingState, processes: Processes) -> None:
     """Batch-norm statistics as the mean over processes, also those of the weight average."""
     buffers = dict(net.named_buffers())
-    processes.average([*buffers.values(), *(now.average.get(name) for name in buffers)])
+    processes.all_reduce_mean_([*buffers.values(), *(now.average.get(name) for name in buffers)])
 
 
 def schedule(cfg: Training, progress: float) -> float:

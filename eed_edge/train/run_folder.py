@@ -27,7 +27,7 @@ import numpy as np
 
 from eed_edge import recipe as recipes
 from eed_edge import schema
-from eed_edge.atomic_files import write_json, write_whole
+from eed_edge.atomic_files import write_atomic, write_json
 from eed_edge.errors import CheckpointError
 from eed_edge.manifest import InputSpec, Manifest
 from eed_edge.recipe import Recipe
@@ -57,7 +57,7 @@ class Run:
         Raises:
             CheckpointError: it is missing, damaged or of another run.
         """
-        return self._own(self.path / "base.safetensors")
+        return self._load_own(self.path / "base.safetensors")
 
     def narrow(self) -> Classifier | None:
         """The static narrow network in evaluation mode; None when there is none.
@@ -66,18 +66,18 @@ class Run:
             CheckpointError: it is damaged or of another run.
         """
         path = self.path / "narrow.safetensors"
-        return self._own(path) if path.exists() else None
+        return self._load_own(path) if path.exists() else None
 
-    def _own(self, path: Path) -> Classifier:
+    def _load_own(self, path: Path) -> Classifier:
         """The network of that file, which must be of the recipe's kind and for the run's images."""
-        net, _ = checkpoint.load_net(path)
+        net, _ = checkpoint.load_network(path)
         wanted = {
             "arch": self.recipe.net.arch,
             "classes": len(self.classes),
             "channels": self.input.size[0],
             "width": self.recipe.net.width,
         }
-        if found := difference(net.architecture, wanted, sides=("in the file", "in run.json")):
+        if found := first_difference(net.architecture, wanted, sides=("in the file", "in run.json")):
             raise CheckpointError(
                 f"{path}: expected a network of this run, but {found}; put the run's own file back"
             )
@@ -89,7 +89,7 @@ class Run:
         Raises:
             CheckpointError: joint training has not finished.
         """
-        return [checkpoint.load_net(path) for path in self._member_paths()]
+        return [checkpoint.load_network(path) for path in self._member_paths()]
 
     def _member_paths(self) -> list[Path]:
         paths = [self.member_path(i) for i in range(len(self.joint()["members"]))]
@@ -128,7 +128,7 @@ class Run:
         Raises:
             CheckpointError: they are not.
         """
-        if digest(splits) != self.data_digest:
+        if images_digest(splits) != self.data_digest:
             raise CheckpointError(f"{self.path} was trained on other images; give the same --data")
 
     def weights_digest(self) -> str:
@@ -138,7 +138,7 @@ class Run:
             state.update(path.read_bytes())
         return state.hexdigest()
 
-    def judged(self, bundle: Path) -> "hashlib._Hash":
+    def evaluated_digest(self, bundle: Path) -> "hashlib._Hash":
         """SHA-256 of what ``attack`` judges: the manifest, which names its weights, and both nets."""
         state = hashlib.sha256((bundle / "manifest.json").read_bytes())
         for path in (self.path / "base.safetensors", self.path / "narrow.safetensors"):
@@ -152,7 +152,7 @@ class Run:
             CheckpointError: it was not.
         """
         attacked = not report.keys().isdisjoint({"accuracy", "evaluated"})
-        if attacked and report.get("evaluated") != self.judged(bundle).hexdigest():
+        if attacked and report.get("evaluated") != self.evaluated_digest(bundle).hexdigest():
             raise CheckpointError(
                 f"{self.path / 'report.json'}: expected figures of {bundle}, base.safetensors and"
                 " narrow.safetensors as they are now, got those of other files; run eed-edge attack again"
@@ -185,7 +185,7 @@ class Run:
             ) from error
 
 
-def start(path: Path, recipe: Recipe, splits: Splits) -> Run:
+def create_or_resume(path: Path, recipe: Recipe, splits: Splits) -> Run:
     """The run of that folder: a new one, or the one begun there with the same recipe and data.
 
     Parts of the recipe that no stage has used yet may differ; they are taken over.
@@ -193,12 +193,12 @@ def start(path: Path, recipe: Recipe, splits: Splits) -> Run:
     Raises:
         CheckpointError: the folder holds a run of another recipe, other data or another version.
     """
-    run = Run(path, recipe, splits.classes, splits.input, digest(splits))
+    run = Run(path, recipe, splits.classes, splits.input, images_digest(splits))
     if (path / "run.json").exists():
         old = open_run(path)
         there, here = old.recipe.as_dict(), recipe.as_dict()
         fixed = {key for key in there if any((path / file).exists() for file in _BEGUN.get(key, ()))}
-        if found := difference({key: there[key] for key in there if key in fixed}, here):
+        if found := first_difference({key: there[key] for key in there if key in fixed}, here):
             raise CheckpointError(
                 f"{path} holds a run of another recipe ({found}); choose another --run folder"
             )
@@ -248,9 +248,9 @@ def open_run(path: Path) -> Run:
         return Run(
             path,
             recipes.from_dict(record["recipe"]),
-            schema.read(tuple[str, ...], record["classes"], "classes"),
-            schema.read(InputSpec, record["input"], "input"),
-            schema.read(str, record["data"], "data"),
+            schema.read_typed(tuple[str, ...], record["classes"], "classes"),
+            schema.read_typed(InputSpec, record["input"], "input"),
+            schema.read_typed(str, record["data"], "data"),
         )
     except (KeyError, ValueError) as error:
         raise CheckpointError(
@@ -279,10 +279,10 @@ def save_images(path: Path, split: Split) -> None:
     """Write a split as an NPZ file that every command reads: images ``(n, h, w, c)`` uint8, labels."""
     stream = io.BytesIO()
     np.savez_compressed(stream, images=split.images.transpose(0, 2, 3, 1), labels=split.labels)
-    write_whole(path, stream.getvalue())
+    write_atomic(path, stream.getvalue())
 
 
-def digest(splits: Splits) -> str:
+def images_digest(splits: Splits) -> str:
     """SHA-256 of the training, tune and calib images and labels."""
     state = hashlib.sha256()
     for split in (splits.train, splits.tune, splits.calib):
@@ -291,7 +291,7 @@ def digest(splits: Splits) -> str:
     return state.hexdigest()
 
 
-def difference(
+def first_difference(
     old: Mapping[str, Any],
     new: Mapping[str, Any],
     where: str = "",
@@ -305,7 +305,7 @@ def difference(
     """
     for key in old:
         if isinstance(old[key], dict):
-            if found := difference(old[key], new[key], f"{where}{key}.", sides=sides):
+            if found := first_difference(old[key], new[key], f"{where}{key}.", sides=sides):
                 return found
         elif old[key] != new[key]:
             return f"{where}{key} is {old[key]!r} {sides[0]} and {new[key]!r} {sides[1]}"

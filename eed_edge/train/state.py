@@ -13,14 +13,14 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from eed_edge.errors import CheckpointError
 from eed_edge.recipe import Training
 from eed_edge.train.networks import checkpoint
-from eed_edge.train.system.distributed import ALONE, Processes
+from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
 
 RECORDED = ("epoch", "batch", "step", "attack", "history", "trained_s")
 """Fields of ``State`` that a checkpoint keeps as JSON; the others are tensors."""
 
 
 @dataclass
-class State:
+class TrainingState:
     """Everything that the next batch depends on, beside the network and the optimiser.
 
     epoch, batch: epochs done, and batches done of the one under way.
@@ -43,17 +43,17 @@ class State:
     trained_s: float = 0.0
     local: dict[str, Tensor] = field(default_factory=dict)
 
-    def judged(self, net: nn.Module) -> dict[str, Tensor]:
+    def kept_weights(self, net: nn.Module) -> dict[str, Tensor]:
         """The weights that are judged and kept: the average, or the network's own without one."""
         return self.average or net.state_dict()
 
 
-def begin(net: nn.Module, cfg: Training) -> State:
+def initial_state(net: nn.Module, cfg: Training) -> TrainingState:
     """Before the first epoch."""
-    return State(0, 0, cfg.attack, copied(net.state_dict()) if cfg.averaging else {}, {})
+    return TrainingState(0, 0, cfg.attack, copy_weights(net.state_dict()) if cfg.averaging else {}, {})
 
 
-def move_average(now: State, net: nn.Module, decay: float) -> None:
+def move_average(now: TrainingState, net: nn.Module, decay: float) -> None:
     """Move the weight average; a young average moves faster."""
     if not decay:
         return
@@ -69,7 +69,7 @@ def move_average(now: State, net: nn.Module, decay: float) -> None:
 @contextmanager
 def temporary_weights(net: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
     """Give the network other weights inside the block."""
-    own = copied(net.state_dict())
+    own = copy_weights(net.state_dict())
     try:
         net.load_state_dict(weights)
         yield
@@ -77,7 +77,7 @@ def temporary_weights(net: nn.Module, weights: dict[str, Tensor]) -> Iterator[No
         net.load_state_dict(own)
 
 
-def copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def copy_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Weights of their own, which no training moves."""
     return {name: tensor.detach().clone() for name, tensor in weights.items()}
 
@@ -97,13 +97,13 @@ def set_random_state(device: torch.device, states: dict[str, Tensor]) -> None:
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
-def save(
+def save_state(
     path: Path,
     net: nn.Module,
     optimiser: torch.optim.Optimizer,
-    now: State,
+    now: TrainingState,
     *,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> None:
     """Write the checkpoint of a training under way; all processes call it, the first one writes."""
     momenta = {
@@ -115,14 +115,14 @@ def save(
         "net": net.state_dict(), "average": now.average, "best": now.best, "momentum": momenta,
         "local": _gathered(net, now, processes),
     }  # fmt: skip
-    if processes.first:
+    if processes.is_main:
         tensors = {
             f"{part}/{name}": tensor for part, weights in parts.items() for name, tensor in weights.items()
         }
-        checkpoint.save(path, tensors, {name: getattr(now, name) for name in RECORDED})
+        checkpoint.save_checkpoint(path, tensors, {name: getattr(now, name) for name in RECORDED})
 
 
-def _gathered(net: nn.Module, now: State, processes: Processes) -> dict[str, Tensor]:
+def _gathered(net: nn.Module, now: TrainingState, processes: Processes) -> dict[str, Tensor]:
     """What each process has of its own inside an epoch, by rank: ``local`` and batch-norm statistics."""
     if not now.batch:
         return {}
@@ -134,14 +134,14 @@ def _gathered(net: nn.Module, now: State, processes: Processes) -> dict[str, Ten
                 own[f"average/{name}"] = now.average[name].cpu()
     return {
         f"{rank}/{name}": tensor
-        for rank, tensors in enumerate(processes.everyone(own))
+        for rank, tensors in enumerate(processes.all_gather(own))
         for name, tensor in tensors.items()
     }
 
 
-def resume(
-    path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, *, processes: Processes = ALONE
-) -> State:
+def resume_state(
+    path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, *, processes: Processes = SINGLE_PROCESS
+) -> TrainingState:
     """Go back to a checkpoint, in place.
 
     An epoch that was interrupted goes on bitwise with as many processes as before; with another
@@ -150,7 +150,7 @@ def resume(
     Raises:
         CheckpointError: it is missing, cut short or of another network.
     """
-    tensors, record = checkpoint.load(path)
+    tensors, record = checkpoint.load_checkpoint(path)
     device = next(net.parameters()).device
     parts: dict[str, dict[str, Tensor]] = {"net": {}, "average": {}, "best": {}, "momentum": {}, "local": {}}
     for name, tensor in tensors.items():
@@ -170,7 +170,7 @@ def resume(
             buffer = torch.empty_like(parameter, memory_format=torch.preserve_format)
             optimiser.state[parameter]["momentum_buffer"] = buffer.copy_(parts["momentum"][str(i)])
     del record["format"]
-    return State(average=parts["average"], best=parts["best"], local=own.get("local", {}), **record)
+    return TrainingState(average=parts["average"], best=parts["best"], local=own.get("local", {}), **record)
 
 
 def _own_part(gathered: dict[str, Tensor], processes: Processes) -> dict[str, dict[str, Tensor]]:

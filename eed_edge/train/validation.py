@@ -10,40 +10,40 @@ from eed_edge.attacks import l_inf
 from eed_edge.recipe import Training
 from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
-from eed_edge.train.system.distributed import ALONE, Processes
+from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
 
-JUDGE_BATCH = 500
+VALIDATION_BATCH = 500
 CLEAN_WEIGHT = 0.25
 
 
-class Judgement(NamedTuple):
+class ValidationResult(NamedTuple):
     """Accuracies on tune, as fractions."""
 
     clean: float
     attacked: float
 
 
-def judge(
-    net: nn.Module, tune: Images, *, cfg: Training, seed: int, processes: Processes = ALONE
-) -> Judgement:
+def validate(
+    net: nn.Module, tune: Images, *, cfg: Training, seed: int, processes: Processes = SINGLE_PROCESS
+) -> ValidationResult:
     """Clean and PGD accuracy of ``net`` on the first ``judge_images`` of tune, in evaluation mode."""
     tune = tune[slice(0, cfg.judge_images)]
-    own = tune[processes.part]
+    own = tune[processes.shard]
     generator = torch.Generator(tune.images.device).manual_seed(seed)
     right = torch.zeros(2, device=tune.images.device)
     eps = cfg.eps_255 / 255
     with l_inf.frozen(net):
-        for images, labels in batches.in_order(own, JUDGE_BATCH):
+        for images, labels in batches.in_order(own, VALIDATION_BATCH):
             attacked = l_inf.pgd(
                 net, images, labels, eps=eps, step=eps / 4, steps=cfg.judge_steps, generator=generator
             )
             with torch.no_grad():
                 right += torch.stack([(net(x).argmax(1) == labels).sum() for x in (images, attacked)])
-    clean, robust = (processes.total(right) / len(tune)).tolist()
-    return Judgement(round(clean, 6), round(robust, 6))
+    clean, robust = (processes.all_reduce_sum(right) / len(tune)).tolist()
+    return ValidationResult(round(clean, 6), round(robust, 6))
 
 
-def merit(row: dict[str, Any]) -> float:
+def selection_score(row: dict[str, Any]) -> float:
     """Attacked accuracy and a quarter of clean accuracy; the first of equals wins.
 
     On some hundred images two epochs differ under attack by chance alone; attacked accuracy by
@@ -53,7 +53,7 @@ def merit(row: dict[str, Any]) -> float:
     return round(worth, 9)
 
 
-def collapsed(
+def has_collapsed(
     row: dict[str, Any], history: Sequence[dict[str, Any]], cfg: Training, *, chance: float
 ) -> bool:
     """Catastrophic overfitting: attacked accuracy falls, after it was there, and clean accuracy does not.
@@ -61,7 +61,7 @@ def collapsed(
     Args:
         chance: accuracy of a guess.
     """
-    best = max(history, key=merit)
+    best = max(history, key=selection_score)
     fallen: bool = row["attacked"] < cfg.guard * best["attacked"] and row["clean"] > 0.9 * best["clean"]
     learned: bool = best["attacked"] > 1.5 * chance
     return row["attack"] != "pgd" and learned and fallen
@@ -71,5 +71,5 @@ def out_of_patience(history: Sequence[dict[str, Any]], cfg: Training) -> bool:
     """Whether the best epoch is too long ago."""
     if not cfg.patience or not history:
         return False
-    best = max(range(len(history)), key=lambda i: (merit(history[i]), -i))
+    best = max(range(len(history)), key=lambda i: (selection_score(history[i]), -i))
     return len(history) - 1 - best >= cfg.patience

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import eed_edge
-from eed_edge.evaluate.models_compared import Defences
+from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.train.data import splits
 from eed_edge.train.data.batches import Images
 from eed_edge.train.run_folder import open_run
@@ -16,15 +16,15 @@ from tests.conftest import Flow
 
 @pytest.fixture(scope="session")
 def images_of_test(flow: Flow) -> Images:
-    test = splits.for_recipe(open_run(flow.run).recipe, None).test
+    test = splits.splits_for_recipe(open_run(flow.run).recipe, None).test
     return Images(torch.from_numpy(test.images[:80].copy()), torch.from_numpy(test.labels[:80].copy()))
 
 
 @pytest.fixture(scope="session")
-def defences(flow: Flow, images_of_test: Images) -> Defences:
+def defences(flow: Flow, images_of_test: Images) -> ModelsCompared:
     run = open_run(flow.run)
     sure = eed_edge.load(flow.bundle).member_probs(images_of_test.images.numpy() / np.float32(255))[0].max(1)
     deployed = eed_edge.load(
         flow.bundle, rule="confidence", threshold=float(np.median(sure)), deadline_ms=math.inf
     )
-    return Defences({"dense": run.base()}, run.ensemble(), deployed)
+    return ModelsCompared({"dense": run.base()}, run.ensemble(), deployed)

@@ -11,8 +11,8 @@ from torch import nn
 from eed_edge.evaluate import accuracy, attacks
 from eed_edge.evaluate.adaptive import soft_gates
 from eed_edge.evaluate.attacks import Threat
-from eed_edge.evaluate.models_compared import Defences
-from eed_edge.evaluate.suites import jobs, run_batch, suite
+from eed_edge.evaluate.models_compared import ModelsCompared
+from eed_edge.evaluate.suites import build_jobs, find_suite, run_batch
 from eed_edge.manifest import Agreement, Confidence, GateParameters, GateSpec, Geometric
 from eed_edge.runtime.gates import batch_rules
 from eed_edge.train.networks.ensemble import Ensemble
@@ -38,9 +38,9 @@ class Rule:
 
     def __call__(self, images: np.ndarray):
         with torch.no_grad():
-            probs = self.members.each(torch.from_numpy(images)).softmax(2).numpy()
+            probs = self.members.member_logits(torch.from_numpy(images)).softmax(2).numpy()
         gate = self.manifest.gate
-        return batch_rules.replay(
+        return batch_rules.replay_rule(
             probs, gate.rule, gate.parameters_of(gate.rule), max_submodels=gate.max_submodels
         )
 
@@ -77,7 +77,7 @@ def test_reweighting_fools_the_mean_where_the_ball_reaches_over_the_tie():
     distance = exact_linf(team.members[0], images, labels)
     eps = distance.quantile(0.6).item()
     attacked, again = (
-        soft_gates.reweighted(
+        soft_gates.mora_attack(
             team, images, labels, eps=eps, steps=50, generator=torch.Generator().manual_seed(0)
         )
         for _ in range(2)
@@ -93,7 +93,7 @@ def test_a_member_far_beyond_the_tie_has_next_to_no_weight():
     sure, near = classifier(2, SIZE, seed=0), classifier(2, SIZE, seed=1)
     sure[1].bias.data += torch.tensor([100.0, 0.0])
     given = pictures(60)[near(pictures(60)).argmax(1) == 0]
-    attacked = soft_gates.reweighted(
+    attacked = soft_gates.mora_attack(
         Ensemble([sure, near]).eval(),
         given,
         torch.zeros(len(given), dtype=torch.long),
@@ -127,16 +127,16 @@ def test_a_gate_that_hides_its_gradients_fools_autoattack_but_not_the_adaptive_e
     distance = exact_linf(team.members[0], images, labels)
     eps = float(distance.sort().values[7]) * 1.01  # within reach of 8 of 10 images, of the last one just so
 
-    with attacks.heard_warnings():
+    with attacks.capture_warnings():
         plain = attacks.autoattack(Masked(rule), images, labels, Threat(eps, 0))
     by_autoattack = (rule(plain.numpy()).labels == labels.numpy()).mean()
 
-    defences = Defences({}, team, rule)
-    chosen = suite(name)
-    todo = jobs(defences, chosen)
+    defences = ModelsCompared({}, team, rule)
+    chosen = find_suite(name)
+    todo = build_jobs(defences, chosen)
     outcomes = run_batch(
         todo, defences, images, labels, threat=Threat(eps, 0), folder=tmp_path, step=lambda name: None
     )
-    ours = accuracy.adaptive(outcomes, todo)
+    ours = accuracy.adaptive_accuracy(outcomes, todo)
     assert by_autoattack > ours["dynamic"]
     assert ours["dynamic"] == pytest.approx((distance >= eps).float().mean().item())

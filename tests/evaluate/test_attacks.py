@@ -72,7 +72,7 @@ def test_deepfool_fools_a_linear_classifier_just_where_its_l2_ball_reaches(class
 )
 def test_channels_last_colour_images_through_convolutions_are_attacked_as_any(attack, monkeypatch):
     monkeypatch.setattr(attacks, "AUTOATTACK_STEPS", 4)
-    net = build.build("resnet18", classes=5, channels=3, width=4).eval()
+    net = build.build_network("resnet18", classes=5, channels=3, width=4).eval()
     images = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         labels = net(images).argmax(1)
@@ -104,7 +104,7 @@ def test_autoattacks_own_warnings_are_heard():
 
     masked = Masked()
     masked.net, images, _ = linear(10, n=6)
-    with attacks.heard_warnings() as warnings:
+    with attacks.capture_warnings() as warnings:
         attacks.short_apgd(masked, images, masked(images).argmax(1), Threat(0.01, 0))
     assert any("zero gradient" in text for text in warnings)
 

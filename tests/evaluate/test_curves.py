@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from eed_edge.evaluate.metrics import accuracy_curves
-from eed_edge.evaluate.models_compared import Defences
+from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.report import wilson
-from eed_edge.runtime.gates.batch_rules import replay
+from eed_edge.runtime.gates.batch_rules import replay_rule
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks.ensemble import Ensemble
 from tests.evaluate import linear
@@ -30,7 +30,7 @@ def answers(images=120, members=3, seed=0):
         powers = np.exp(rng.normal(0, 1, (members, images, 4)) + strength * np.eye(4)[labels])
         return (powers / powers.sum(2, keepdims=True)).astype(np.float32)
 
-    return accuracy_curves.Said(said(2.0), np.stack([said(1.0) for _ in range(members)]), labels)
+    return accuracy_curves.CurveLabels(said(2.0), np.stack([said(1.0) for _ in range(members)]), labels)
 
 
 def one_by_one(given, threshold, times, last):
@@ -54,7 +54,7 @@ def one_by_one(given, threshold, times, last):
 def test_every_row_of_the_threshold_curve_equals_a_walk_image_by_image(last):
     given, times = answers(), [1.0, 2.5, 4.0]
     gate = SimpleNamespace(rule="confidence", parameters={"threshold": 0.63}, max_submodels=last)
-    found = accuracy_curves.threshold(given, gate, times_ms=times)
+    found = accuracy_curves.threshold_curve(given, gate, times_ms=times)
     assert (found["rule"], found["images"]) == ("confidence", 120)
     for row in found["rows"]:
         wanted = one_by_one(given, row["threshold"], times, last)
@@ -67,10 +67,10 @@ def test_every_row_of_the_threshold_curve_equals_a_walk_image_by_image(last):
 def test_the_deployed_setting_is_on_the_curve_and_work_rises_along_it(rule, parameters):
     given = answers()
     gate = SimpleNamespace(rule=rule, parameters=parameters, max_submodels=3)
-    rows = accuracy_curves.threshold(given, gate, times_ms=[1, 1, 1])["rows"]
+    rows = accuracy_curves.threshold_curve(given, gate, times_ms=[1, 1, 1])["rows"]
     name = next(iter(parameters))
     (own,) = [row for row in rows if row["threshold"] == parameters[name]]
-    answer = replay(given.clean, rule, parameters)
+    answer = replay_rule(given.clean, rule, parameters)
     assert own["clean"] == (answer.labels == given.labels).mean()
     assert own["submodels_used"] == own["mean_ms"] == answer.submodels_used.mean()
     used = [row["submodels_used"] for row in rows]
@@ -85,12 +85,12 @@ def test_the_deployed_setting_is_on_the_curve_and_work_rises_along_it(rule, para
 
 def test_stopping_shares_are_counted_and_sum_to_one():
     used = np.array([1, 1, 3, 1, 2])
-    assert accuracy_curves.stopping(used, members=4) == [0.6, 0.2, 0.2, 0.0]
+    assert accuracy_curves.stopping_shares(used, members=4) == [0.6, 0.2, 0.2, 0.0]
 
 
 def test_agreement_counts_equal_labels_pair_by_pair():
     probs = answers(members=4).clean
-    found = accuracy_curves.agreement(probs)
+    found = accuracy_curves.member_agreement(probs)
     for i in range(4):
         for j in range(4):
             same = [one.argmax() == other.argmax() for one, other in zip(probs[i], probs[j], strict=True)]
@@ -109,7 +109,7 @@ def test_widths_name_every_layer_and_a_lost_branch_has_none():
         whole.body = body
         return whole
 
-    assert accuracy_curves.widths(net(8), [net(4), net(2, branch=False)]) == {
+    assert accuracy_curves.channel_widths(net(8), [net(4), net(2, branch=False)]) == {
         "layers": ["stem", "branch", "up", "classify"],
         "dense": [8, 16, 9, 10],
         "each": [[4, 8, 5, 10], [2, 0, 3, 10]],
@@ -119,9 +119,9 @@ def test_widths_name_every_layer_and_a_lost_branch_has_none():
 def test_robust_diversity_is_taken_from_the_selection_and_left_out_of_older_ones():
     rows = [{"size": 2, "teams": 1, "min": 0.1, "mean": 0.1, "max": 0.1}]
     selection = {"members": ["a", "b"], "rd": 0.1, "rd_by_size": rows}
-    found = accuracy_curves.rd(selection, threshold=0.7)
+    found = accuracy_curves.diversity_curve(selection, threshold=0.7)
     assert found == {"threshold": 0.7, "rows": rows, "chosen": {"size": 2, "rd": 0.1}}
-    assert accuracy_curves.rd({"members": ["a", "b"], "rd": 0.1}, threshold=0.7) is None
+    assert accuracy_curves.diversity_curve({"members": ["a", "b"], "rd": 0.1}, threshold=0.7) is None
 
 
 def test_every_sub_model_is_timed(defences, images_of_test):
@@ -138,8 +138,8 @@ class Deployed:
 
     def __call__(self, images):
         with torch.no_grad():
-            probs = self.ensemble.each(torch.from_numpy(images)).softmax(2).numpy()
-        return replay(probs, "confidence", self.parameters)
+            probs = self.ensemble.member_logits(torch.from_numpy(images)).softmax(2).numpy()
+        return replay_rule(probs, "confidence", self.parameters)
 
 
 def test_accuracy_against_eps_is_the_share_beyond_that_distance_for_linear_networks():
@@ -148,8 +148,8 @@ def test_accuracy_against_eps_is_the_share_beyond_that_distance_for_linear_netwo
     pixels = torch.randint(90, 166, (300, *size), generator=torch.Generator().manual_seed(0))
     images, labels = pixels / 255, dense(pixels / 255).argmax(1)
     ensemble, seen = Ensemble([member, member]), []
-    found = accuracy_curves.against_eps(
-        Defences({"dense": dense}, ensemble, Deployed(ensemble, 0.7)),
+    found = accuracy_curves.eps_curve(
+        ModelsCompared({"dense": dense}, ensemble, Deployed(ensemble, 0.7)),
         Images(pixels.to(torch.uint8), labels),
         eps=eps,
         seed=0,
@@ -175,8 +175,8 @@ def test_the_eps_curve_counts_what_survives_every_prefix_as_dynamic():
     pixels = torch.randint(90, 166, (500, *size), generator=torch.Generator().manual_seed(0))
     labels = first(pixels / 255).argmax(1)
     ensemble = Ensemble([first, second])
-    found = accuracy_curves.against_eps(
-        Defences({"dense": second}, ensemble, Deployed(ensemble, 0.0)),  # the first always answers
+    found = accuracy_curves.eps_curve(
+        ModelsCompared({"dense": second}, ensemble, Deployed(ensemble, 0.0)),  # the first always answers
         Images(pixels.to(torch.uint8), labels),
         eps=eps,
         seed=0,

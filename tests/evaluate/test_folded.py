@@ -19,7 +19,7 @@ class Choosing(nn.Module):
 
 
 def test_folded_networks_answer_and_steer_attacks_as_before():
-    net = build.build("resnet18", classes=10, channels=3, width=8)
+    net = build.build_network("resnet18", classes=10, channels=3, width=8)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)

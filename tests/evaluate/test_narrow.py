@@ -24,8 +24,8 @@ from eed_edge.train.data import splits
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import build, checkpoint
 from eed_edge.train.run_folder import open_run
-from eed_edge.train.state import begin
-from eed_edge.train.system.time_limit import Deadline
+from eed_edge.train.state import initial_state
+from eed_edge.train.system.time_limit import TimeLimit
 from tests.conftest import Flow, call
 
 IMAGE = torch.rand(1, 3, 8, 8)
@@ -33,14 +33,17 @@ IMAGE = torch.rand(1, 3, 8, 8)
 
 @pytest.fixture(scope="module")
 def dense():
-    return build.build("resnet18", classes=4, channels=3, width=16).eval()
+    return build.build_network("resnet18", classes=4, channels=3, width=16).eval()
 
 
 @pytest.fixture(scope="module")
 def choices(dense):
     """Every narrower copy: its widths and its multiply-accumulates."""
-    found = latency_match.narrower(analyse(dense, IMAGE)[0], round_to=8)
-    return [(widths, count(latency_match.fresh(dense, widths, IMAGE, seed=0), IMAGE)[1]) for widths in found]
+    found = latency_match.width_ladder(analyse(dense, IMAGE)[0], round_to=8)
+    return [
+        (widths, count(latency_match.reinitialised(dense, widths, IMAGE, seed=0), IMAGE)[1])
+        for widths in found
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +66,8 @@ def test_narrower_copies_grow_from_eight_channels_a_layer_to_the_whole_network(d
 def test_fresh_weights_are_those_of_a_new_network_of_that_width(dense):
     structure, _ = analyse(dense, IMAGE)
     half = {group.root: group.channels // 2 for group in structure.groups}
-    net = latency_match.fresh(dense, half, IMAGE, seed=3)
-    plain = build.build("resnet18", classes=4, channels=3, width=8).state_dict()
+    net = latency_match.reinitialised(dense, half, IMAGE, seed=3)
+    plain = build.build_network("resnet18", classes=4, channels=3, width=8).state_dict()
     for name, tensor in net.state_dict().items():
         assert tensor.shape == plain[name].shape
         if tensor.dim() == 4 and tensor.numel() > 1000:
@@ -113,32 +116,33 @@ class Flops(TorchDispatchMode):
 @pytest.mark.parametrize("attack", ["n-fgsm", "pgd"])
 def test_counted_passes_are_the_work_that_torch_counts(attack):
     cfg = Base(attack=attack, steps=3, batch=8, epochs=1, averaging=0)
-    net = build.build("vgg16", classes=4, channels=3, width=4)
+    net = build.build_network("vgg16", classes=4, channels=3, width=4)
     images = Images(torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8), torch.arange(16) % 4)
-    optimiser, state = torch.optim.SGD(net.parameters(), 0.1), begin(net, cfg)
+    optimiser, state = torch.optim.SGD(net.parameters(), 0.1), initial_state(net, cfg)
 
     def loss(network, clean, attacked, labels):
         return F.cross_entropy(network(attacked), labels)
 
     with Flops() as flops:
-        loop.one_epoch(
-            net, images, optimiser, state, cfg=cfg, augment=Data(), loss=loss, seed=0, watch=lambda _: None,
-            checkpoints=Checkpointing(lambda: None, deadline=Deadline()),
+        loop.train_epoch(
+            net, images, optimiser, state, cfg=cfg, augment=Data(), loss=loss, seed=0,
+            on_record=lambda _: None, checkpoints=Checkpointing(lambda: None, time_limit=TimeLimit()),
         )  # fmt: skip
     cost = count(net, torch.rand(1, 3, 32, 32))[1]
-    counted = training_cost.price(cfg, cost=cost, images=len(images))
+    counted = training_cost.training_macs(cfg, cost=cost, images=len(images))
     assert flops.total / 2 == pytest.approx(counted, rel=0.05)
 
 
 def test_the_budget_is_what_every_stage_of_the_run_has_cost(flow: Flow):
     run = open_run(flow.run)
-    found = training_cost.spent(run)
+    found = training_cost.run_cost(run)
     base = count(run.base(), torch.zeros(1, 1, 8, 8))[1]
     # 156 training images: four batches of 32; each of two subsets has 97, a quarter shared: three batches
     assert found["base"] == 2 * 128 * 5 * base
     assert found["scores"] == 4 * 96 * 4 * base
     macs = [
-        checkpoint.load(path)[1]["pruning"]["macs"] for path in (flow.run / "pool").glob("*-?.safetensors")
+        checkpoint.load_checkpoint(path)[1]["pruning"]["macs"]
+        for path in (flow.run / "pool").glob("*-?.safetensors")
     ]
     assert len(macs) == 4
     assert found["pool"] == sum(96 * (5 * own + base) for own in macs)
@@ -150,23 +154,30 @@ def test_the_budget_is_what_every_stage_of_the_run_has_cost(flow: Flow):
 def test_a_budget_buys_whole_epochs_and_one_at_least():
     cfg = Base(batch=10, lr=0.3)
     for budget_macs, epochs in ((0, 1), (999, 1), (10_000, 2), (12_499, 2), (15_000, 3)):
-        bought = training_cost.bought(budget_macs, cfg, cost=10, images=109)  # 100 images × 5 passes × 10
+        bought = training_cost.epochs_for_budget(
+            budget_macs, cfg, cost=10, images=109
+        )  # 100 images × 5 passes × 10
         assert (bought.epochs, bought.lr) == (epochs, 0.3)
     finished = Base(batch=10, epochs=10, finish_epochs=2, steps=10)  # a fifth of the epochs costs 23 passes
-    assert training_cost.price(finished, cost=1, images=10) == 10 * (8 * 5 + 2 * 23)
+    assert training_cost.training_macs(finished, cost=1, images=10) == 10 * (8 * 5 + 2 * 23)
     for epochs in range(1, 30):
-        whole = training_cost.price(training_cost.longer(finished, epochs), cost=10, images=100)
-        assert training_cost.bought(whole, finished, cost=10, images=100).epochs == epochs
-        assert training_cost.bought(whole - 1, finished, cost=10, images=100).epochs == max(1, epochs - 1)
+        whole = training_cost.training_macs(training_cost.with_epochs(finished, epochs), cost=10, images=100)
+        assert training_cost.epochs_for_budget(whole, finished, cost=10, images=100).epochs == epochs
+        assert training_cost.epochs_for_budget(whole - 1, finished, cost=10, images=100).epochs == max(
+            1, epochs - 1
+        )
     assert (
-        training_cost.bought(46_000, Base(batch=10, attack="pgd", steps=10), cost=10, images=100).epochs == 2
+        training_cost.epochs_for_budget(
+            46_000, Base(batch=10, attack="pgd", steps=10), cost=10, images=100
+        ).epochs
+        == 2
     )
 
 
 def test_narrow_leaves_weights_onnx_log_and_report(made, flow: Flow):
     run, report = made
     found = report["narrow"]
-    net, _ = checkpoint.load_net(run / "narrow.safetensors")
+    net, _ = checkpoint.load_network(run / "narrow.safetensors")
     images = torch.rand(3, 1, 8, 8)
     logits = onnxruntime.InferenceSession(run / "narrow.onnx").run(None, {"images": images.numpy()})[0]
     np.testing.assert_allclose(logits, net(images).detach().numpy(), atol=1e-4)
@@ -202,12 +213,12 @@ def test_narrow_reads_train_and_tune_only_and_goes_on_where_it_was_killed(
     run = shutil.copytree(flow.run, tmp_path / "run")
     shutil.copy(whole / "narrow.json", run)  # the same widths, whatever the clock says now
     monkeypatch.setattr(checkpointing, "AFTER_EPOCH_S", -1)
-    real = splits.for_recipe
+    real = splits.splits_for_recipe
 
     def without_test(recipe, root):
         return dataclasses.replace(real(recipe, root), read_test=lambda: pytest.fail("test was read"))
 
-    monkeypatch.setattr(splits, "for_recipe", without_test)
+    monkeypatch.setattr(splits, "splits_for_recipe", without_test)
     epochs = []
 
     def watch(row):
@@ -220,10 +231,10 @@ def test_narrow_reads_train_and_tune_only_and_goes_on_where_it_was_killed(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        narrow_network.train(open_run(run), flow.bundle, None, watch=kill)
-    narrow_network.train(open_run(run), flow.bundle, None, watch=watch)
+        narrow_network.train_narrow(open_run(run), flow.bundle, None, on_record=kill)
+    narrow_network.train_narrow(open_run(run), flow.bundle, None, on_record=watch)
     assert epochs == sorted(set(epochs))
-    ours, theirs = (checkpoint.load(folder / "narrow.safetensors")[0] for folder in (run, whole))
+    ours, theirs = (checkpoint.load_checkpoint(folder / "narrow.safetensors")[0] for folder in (run, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
@@ -232,21 +243,21 @@ def test_a_bundle_of_another_run_and_a_plan_for_another_team_are_refused(made, f
     plan = json.loads((run / "narrow.json").read_text())
     (run / "narrow.json").write_text(json.dumps({**plan, "team": "other"}))
     with pytest.raises(CheckpointError, match=r"made for another team; delete it and narrow\.\*"):
-        narrow_network.train(open_run(run), flow.bundle, None, watch=lambda row: None)
+        narrow_network.train_narrow(open_run(run), flow.bundle, None, on_record=lambda row: None)
     (run / "narrow.json").write_text("{}")
     with pytest.raises(CheckpointError, match="is damaged"):
-        narrow_network.train(open_run(run), flow.bundle, None, watch=lambda row: None)
+        narrow_network.train_narrow(open_run(run), flow.bundle, None, on_record=lambda row: None)
     member = run / "joint" / "member-0.safetensors"
     shutil.copy(run / "joint" / "member-1.safetensors", member)
     with pytest.raises(CheckpointError, match="was not exported from"):
-        narrow_network.train(open_run(run), flow.bundle, None, watch=lambda row: None)
+        narrow_network.train_narrow(open_run(run), flow.bundle, None, on_record=lambda row: None)
 
 
 def test_without_a_record_of_the_joint_epochs_the_budget_is_unknown(flow: Flow, tmp_path: Path):
     run = shutil.copytree(flow.run, tmp_path / "run")
     (run / "log.jsonl").write_text("")
     with pytest.raises(CheckpointError, match=r"no record of its epochs.*give --epochs"):
-        training_cost.spent(open_run(run))
+        training_cost.run_cost(open_run(run))
     (run / "log.jsonl").unlink()
     with pytest.raises(CheckpointError, match="cannot be read"):
-        training_cost.spent(open_run(run))
+        training_cost.run_cost(open_run(run))

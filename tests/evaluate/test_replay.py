@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from eed_edge.evaluate.metrics import torch_parity
-from eed_edge.evaluate.models_compared import Defences
+from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.gates.margins import distance_to_tie
 
@@ -22,7 +22,7 @@ def deployed_with(cascade, submodels, threshold):
 
 def test_the_exported_bundle_answers_as_torch_on_every_set(defences, images_of_test):
     batch, seen = images_of_test.images.float() / 255, []
-    found = torch_parity.check(
+    found = torch_parity.check_torch_parity(
         defences, {"clean": batch, "negative": 1 - batch}, watch=lambda *row: seen.append(row)
     )
     assert found == {"images": 160, "allowed": 0, "disagreements": []}
@@ -34,11 +34,11 @@ def test_a_bundle_with_another_submodel_is_found_out(defences, images_of_test, m
     wrong = deployed_with(defences.deployed, [first, first], threshold=2.0)  # the second is not what it was
     batch = images_of_test.images.float() / 255
     monkeypatch.setattr(torch_parity, "BATCH", 33)  # numbers go on over the batches
-    found = torch_parity.check(
-        Defences(defences.singles, defences.ensemble, wrong), {"clean": batch}, watch=lambda *_: None
+    found = torch_parity.check_torch_parity(
+        ModelsCompared(defences.singles, defences.ensemble, wrong), {"clean": batch}, watch=lambda *_: None
     )
     with torch.no_grad():
-        each = defences.ensemble.each(batch).softmax(2).numpy()
+        each = defences.ensemble.member_logits(batch).softmax(2).numpy()
     torch_labels, wrong_labels = each.mean(0).argmax(1), each[0].argmax(1)
     apart = np.flatnonzero(torch_labels != wrong_labels)
     assert len(apart) > found["allowed"]
@@ -52,7 +52,7 @@ def test_a_bundle_with_another_submodel_is_found_out(defences, images_of_test, m
 
 @pytest.mark.parametrize(("images", "allowed"), [(0, 0), (1, 0), (999, 0), (1000, 1), (1999, 1), (5000, 5)])
 def test_one_in_every_full_thousand_may_disagree(images, allowed):
-    assert torch_parity.allowed(images) == allowed
+    assert torch_parity.logit_tolerance(images) == allowed
 
 
 def test_the_distance_to_a_tie_is_that_of_the_closest_comparison_made():

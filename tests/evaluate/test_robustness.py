@@ -13,7 +13,7 @@ import torch
 import eed_edge
 from eed_edge.evaluate import accuracy, suites
 from eed_edge.evaluate.attacks import Threat
-from eed_edge.evaluate.models_compared import Defences
+from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.evaluate.suites import Outcome
 from eed_edge.report import wilson
 from eed_edge.train.data import splits
@@ -24,20 +24,20 @@ ONE = ("--images", 20)
 
 
 @pytest.fixture(scope="module")
-def defences(flow: Flow) -> Defences:
+def defences(flow: Flow) -> ModelsCompared:
     run = open_run(flow.run)
-    return Defences({"dense": run.base()}, run.ensemble(), eed_edge.load(flow.bundle))
+    return ModelsCompared({"dense": run.base()}, run.ensemble(), eed_edge.load(flow.bundle))
 
 
 @pytest.fixture(scope="module")
 def images_and_labels(flow: Flow):
-    test = splits.for_recipe(open_run(flow.run).recipe, None).test
+    test = splits.splits_for_recipe(open_run(flow.run).recipe, None).test
     images = torch.from_numpy(test.images[:60]).float() / 255
     return images, torch.from_numpy(test.labels[:60])
 
 
 def attacked(defences, images, labels, folder, *, eps: float) -> tuple[list, dict[str, Outcome]]:
-    todo = suites.jobs(defences, suites.suite("quick"))
+    todo = suites.build_jobs(defences, suites.find_suite("quick"))
     outcomes = suites.run_batch(
         todo, defences, images, labels, threat=Threat(eps, 0), folder=folder, step=lambda name: None
     )
@@ -48,10 +48,10 @@ def test_without_an_attack_radius_every_attacked_accuracy_is_the_clean_one(
     defences, images_and_labels, tmp_path
 ):
     todo, outcomes = attacked(defences, *images_and_labels, tmp_path, eps=0.0)
-    rows = accuracy.accuracies(outcomes, suites.suite("quick"), singles=["dense"], members=2)
+    rows = accuracy.accuracies(outcomes, suites.find_suite("quick"), singles=["dense"], members=2)
     for kind in ("pgd20", "apgd", "adaptive"):
         assert rows[kind] == rows["clean"]
-    told = accuracy.adaptive(outcomes, todo)
+    told = accuracy.adaptive_accuracy(outcomes, todo)
     assert told["difference"] == rows["clean"]["dynamic"] - rows["clean"]["static"]
 
 
@@ -60,7 +60,7 @@ def test_the_rows_are_what_a_plain_count_over_all_attacked_images_gives(
 ):
     images, labels = images_and_labels
     todo, outcomes = attacked(defences, images, labels, tmp_path, eps=0.1)
-    chosen = suites.suite("quick")
+    chosen = suites.find_suite("quick")
     rows = accuracy.accuracies(outcomes, chosen, singles=["dense"], members=2)
     truth = labels.numpy()
 
@@ -80,7 +80,7 @@ def test_the_rows_are_what_a_plain_count_over_all_attacked_images_gives(
     assert rows["adaptive"]["dynamic"] <= rows["apgd"]["dynamic"] <= rows["pgd20"]["dynamic"]
     low, high = rows["adaptive"]["interval"]["dynamic"]
     assert (low, high) == wilson(round(rows["adaptive"]["dynamic"] * len(truth)), len(truth))
-    told = accuracy.adaptive(outcomes, todo)
+    told = accuracy.adaptive_accuracy(outcomes, todo)
     assert {item["name"] for item in told["items"]} >= {
         "PGD-20 on the mean of the first 1",
         "short APGD on the dense base, transferred",
@@ -102,7 +102,7 @@ def test_attacked_images_are_those_that_the_defences_were_judged_on(defences, im
     np.testing.assert_array_equal(answer.labels, kept.answer)
     np.testing.assert_array_equal(answer.submodels_used, kept.submodels_used)
     clean = outcomes["clean on all"].right
-    first = outcomes["clean on all"].right_by(1, labels.numpy())
+    first = outcomes["clean on all"].prefix_correct(1, labels.numpy())
     untouched = ~(clean["static"] | clean["dynamic"] | first)
     np.testing.assert_array_equal(kept.images[untouched], images.numpy()[untouched])
 
@@ -123,11 +123,11 @@ def test_a_positive_difference_is_warned_of_and_a_deepfool_image_does_not_count_
         "pgd20 on mean-1": outcome(half, [True, True, True, False]),
         "deepfool on mean-1": outcome([False] * 4, [False] * 4),
     }
-    told = accuracy.adaptive(outcomes, todo)
+    told = accuracy.adaptive_accuracy(outcomes, todo)
     assert (told["dynamic"], told["static"], told["difference"]) == (0.75, 0.5, 0.25)
     assert "25.0 points more" in told["warning"]
     outcomes["pgd20 on mean-1"] = outcome(half, half)
-    assert accuracy.adaptive(outcomes, todo)["warning"] == ""
+    assert accuracy.adaptive_accuracy(outcomes, todo)["warning"] == ""
 
 
 def test_a_stopped_attack_goes_on_and_gives_the_same_figures(flow: Flow, monkeypatch):
@@ -238,8 +238,8 @@ def test_a_prefix_is_judged_by_its_own_mean_on_images_attacked_against_itself(
 ):
     images, labels = images_and_labels
     _, outcomes = attacked(defences, images, labels, tmp_path, eps=0.1)
-    rows = accuracy.prefixes(outcomes, suites.suite("quick"), labels.numpy(), members=2)
-    last = accuracy.accuracies(outcomes, suites.suite("quick"), singles=["dense"], members=2)
+    rows = accuracy.prefix_accuracies(outcomes, suites.find_suite("quick"), labels.numpy(), members=2)
+    last = accuracy.accuracies(outcomes, suites.find_suite("quick"), singles=["dense"], members=2)
     for kind in ("clean", "pgd20", "apgd"):
         assert len(rows[kind]["right"]) == 2
         assert rows[kind]["right"][1] == last[kind]["static"]
@@ -266,10 +266,10 @@ def test_an_image_that_only_a_prefix_has_right_is_attacked_there(defences):
         0.0,
     )
     done = {"clean on all": clean}
-    by_name = {job.name: job for job in suites.jobs(defences, suites.suite("quick"))}
+    by_name = {job.name: job for job in suites.build_jobs(defences, suites.find_suite("quick"))}
 
     def wanted(name: str) -> list[bool]:
-        return suites._wanted(by_name[name], done, defences, labels).tolist()
+        return suites._images_to_attack(by_name[name], done, defences, labels).tolist()
 
     assert wanted("pgd20 on mean-1") == [True, True, False, False]
     done["pgd20 on mean-1"] = dataclasses.replace(clean, probs=np.roll(said, -1, axis=1))
@@ -285,12 +285,12 @@ def test_what_is_attacked_on_the_team_does_not_depend_on_other_networks(defences
     verdicts = {"dense": right, "static": right, "dynamic": right}
     clean = Outcome(verdicts, labels, labels, said, np.zeros(0, np.float32), 0.0)
     fooled = dataclasses.replace(clean, right=dict.fromkeys(("dense", "static", "dynamic"), ~right))
-    by_name = {job.name: job for job in suites.jobs(defences, suites.suite("quick"))}
+    by_name = {job.name: job for job in suites.build_jobs(defences, suites.find_suite("quick"))}
     done = {"clean on all": clean, other: fooled}
     for name in ("apgd on mean-1", "apgd on mean-2"):
-        assert suites._wanted(by_name[name], done, defences, labels).all()
+        assert suites._images_to_attack(by_name[name], done, defences, labels).all()
     if other == "pgd20 on dense":
-        assert not suites._wanted(by_name["apgd on dense"], done, defences, labels).any()
+        assert not suites._images_to_attack(by_name["apgd on dense"], done, defences, labels).any()
 
 
 def test_a_part_of_the_suite_leaves_what_the_whole_of_it_has_found(flow: Flow):

@@ -15,7 +15,7 @@ from eed_edge.evaluate.metrics.corruptions import (
     PARAMETERS,
     STRENGTHS,
     corrupt,
-    of_no_class,
+    no_class_images,
 )
 
 
@@ -50,7 +50,7 @@ def test_the_seed_decides_and_batches_do_not(name):
 
     def make(batch, first=0, seed=5):
         if name in NO_CLASS:
-            return of_no_class(batch, name, seed=seed, first=first)
+            return no_class_images(batch, name, seed=seed, first=first)
         return corrupt(batch, name, 2, seed=seed, first=first)
 
     whole = make(images)
@@ -86,12 +86,12 @@ def test_jpeg_is_what_pillow_reads_back():
 
 def test_a_constant_image_is_grey_noise_covers_the_range_and_shuffling_keeps_the_pixels():
     images = pictures((3, 8, 8), count=40)
-    grey = of_no_class(images, "constant grey", seed=0)
+    grey = no_class_images(images, "constant grey", seed=0)
     assert (grey == grey[:, :1, :1, :1]).all()
     assert len(np.unique(grey)) == 40
-    noise = of_no_class(images, "uniform noise", seed=0)
+    noise = no_class_images(images, "uniform noise", seed=0)
     assert 0.48 < noise.mean() < 0.52
-    shuffled = of_no_class(images, "shuffled pixels", seed=0)
+    shuffled = no_class_images(images, "shuffled pixels", seed=0)
     before, after = (np.sort([tuple(p) for p in a[0].reshape(3, -1).T], axis=0) for a in (images, shuffled))
     np.testing.assert_array_equal(before, after)
     assert not np.array_equal(shuffled[0], images[0])
@@ -110,7 +110,7 @@ def test_other_images_than_grey_and_rgb_and_unknown_kinds_of_no_class_are_refuse
     with pytest.raises(InputError, match=r"expected grey or RGB images .* got shape \(2, 4, 8, 8\)"):
         corrupt(np.zeros((2, 4, 8, 8), np.float32), "noise", 1, seed=0)
     with pytest.raises(InputError, match="out of uniform noise"):
-        of_no_class(pictures((1, 8, 8)), "cats", seed=0)
+        no_class_images(pictures((1, 8, 8)), "cats", seed=0)
 
 
 def test_calibration_error_by_hand():
@@ -167,7 +167,9 @@ def test_calibration_error_of_nonsense_is_refused(confidence, right, match):
 
 def test_the_part_has_all_kinds_and_its_clean_row_is_the_deployed_answer(defences, images_of_test):
     seen = []
-    found = shift.measure(defences.deployed, images_of_test, seed=0, watch=lambda *row: seen.append(row))
+    found = shift.measure_shift(
+        defences.deployed, images_of_test, seed=0, watch=lambda *row: seen.append(row)
+    )
     answer = defences.deployed(images_of_test.images.numpy() / np.float32(255))
     right = answer.labels == images_of_test.labels.numpy()
     assert found["images"] == 80
@@ -183,9 +185,9 @@ def test_the_part_has_all_kinds_and_its_clean_row_is_the_deployed_answer(defence
 
 
 def test_batches_of_the_measurement_do_not_matter(defences, images_of_test, monkeypatch):
-    whole = shift.measure(defences.deployed, images_of_test, seed=0, watch=lambda *_: None)
+    whole = shift.measure_shift(defences.deployed, images_of_test, seed=0, watch=lambda *_: None)
     monkeypatch.setattr(shift, "BATCH", 33)
-    assert shift.measure(defences.deployed, images_of_test, seed=0, watch=lambda *_: None) == whole
+    assert shift.measure_shift(defences.deployed, images_of_test, seed=0, watch=lambda *_: None) == whole
 
 
 def test_brightness_raises_the_hsv_value_alone():

@@ -9,7 +9,7 @@ import torch
 
 from eed_edge.attacks import l_inf
 from eed_edge.evaluate.adaptive import slowdown
-from eed_edge.evaluate.adaptive.stop_rule import replayed
+from eed_edge.evaluate.adaptive.stop_rule import replay_stop_rule
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks.ensemble import Ensemble
 from tests.evaluate import linear
@@ -38,12 +38,12 @@ def images() -> torch.Tensor:
 
 def used(ensemble, images, rule):
     with torch.no_grad():
-        return replayed(ensemble.each(images).softmax(2).numpy(), rule).submodels_used
+        return replay_stop_rule(ensemble.member_logits(images).softmax(2).numpy(), rule).submodels_used
 
 
 def attack(ensemble, images, rule, *, eps=0.1, seed=0, steps=20):
     generator = torch.Generator().manual_seed(seed)
-    return slowdown.attack(ensemble, images, gate=rule, eps=eps, steps=steps, generator=generator)
+    return slowdown.slowdown_attack(ensemble, images, gate=rule, eps=eps, steps=steps, generator=generator)
 
 
 @pytest.mark.parametrize("threshold", [0.7, 0.95])
@@ -138,7 +138,7 @@ def test_images_that_run_everything_are_left_alone(ensemble, images):
 def test_figures_are_those_of_the_deployed_rule_and_its_capped_twin(defences, images_of_test):
     few = Images(images_of_test.images[:30], images_of_test.labels[:30])
     clean = few.images.float() / 255
-    found = slowdown.measure(defences, few, clean, eps=0.1, seed=0, watch=lambda *_: None)
+    found = slowdown.measure_slowdown(defences, few, clean, eps=0.1, seed=0, watch=lambda *_: None)
     answer = defences.deployed(clean.numpy())
     whole, capped = found["uncapped"], found["capped"]
     for name in ("clean", "pgd20"):  # given here as the same images
@@ -154,5 +154,5 @@ def test_figures_are_those_of_the_deployed_rule_and_its_capped_twin(defences, im
 
 def test_without_a_radius_nothing_is_slower(defences, images_of_test):
     few = Images(images_of_test.images[:30], images_of_test.labels[:30])
-    slowed = slowdown.craft(defences, few, eps=0.0, seed=0, watch=lambda *_: None)
+    slowed = slowdown.slowdown_images(defences, few, eps=0.0, seed=0, watch=lambda *_: None)
     np.testing.assert_array_equal(slowed.numpy(), few.images.float().numpy() / np.float32(255))

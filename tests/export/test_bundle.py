@@ -36,18 +36,18 @@ def test_a_folder_that_is_no_bundle_is_not_replaced(flow: Flow, tmp_path):
 )
 def test_a_cap_that_is_none_is_refused_before_any_work(tmp_path, cap):
     with pytest.raises(InputError, match=f"^expected {next(iter(cap))}, a .*number"):
-        write_bundle.write(None, tmp_path / "bundle", **cap)
+        write_bundle.write_bundle(None, tmp_path / "bundle", **cap)
 
 
 def test_a_run_without_joint_training_is_told(flow: Flow, tmp_path):
     (tmp_path / "run.json").write_bytes((flow.run / "run.json").read_bytes())
     with pytest.raises(CheckpointError, match="joint training has not finished"):
-        write_bundle.write(open_run(tmp_path), tmp_path / "bundle")
+        write_bundle.write_bundle(open_run(tmp_path), tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
 
 def test_golden_images_can_be_synthetic_and_still_check(flow: Flow, tmp_path):
-    made = write_bundle.write(open_run(flow.run), tmp_path / "bundle", golden="synthetic")
+    made = write_bundle.write_bundle(open_run(flow.run), tmp_path / "bundle", golden="synthetic")
     with np.load(tmp_path / "bundle" / "golden.npz") as golden, np.load(flow.run / "calib.npz") as calib:
         assert not np.isin(np.round(golden["images"] * 255), calib["images"][:16] * 1.0).all()
     assert call("check", tmp_path / "bundle").exit_code == 0

@@ -5,12 +5,12 @@ import pytest
 from scipy.stats import binomtest
 
 from eed_edge.export import calibration
-from eed_edge.export.calibration import Answers, calibrate
+from eed_edge.export.calibration import MemberProbs, calibrate
 from eed_edge.recipe import Gate
-from eed_edge.runtime.gates.batch_rules import replay
+from eed_edge.runtime.gates.batch_rules import replay_rule
 
 
-def answers(images: int = 400, members: int = 3, seed: int = 0, skill: float = 2.0) -> Answers:
+def answers(images: int = 400, members: int = 3, seed: int = 0, skill: float = 2.0) -> MemberProbs:
     """Members that are mostly right, and less so under attack."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 5, images)
@@ -20,7 +20,7 @@ def answers(images: int = 400, members: int = 3, seed: int = 0, skill: float = 2
         powers = np.exp(logits)
         return (powers / powers.sum(2, keepdims=True)).astype(np.float32)
 
-    return Answers(said(skill), tuple(said(skill / 2) for _ in range(members)), labels)
+    return MemberProbs(said(skill), tuple(said(skill / 2) for _ in range(members)), labels)
 
 
 def lost(probs: np.ndarray, threshold: float, labels: np.ndarray) -> tuple[float, float]:
@@ -90,7 +90,7 @@ def test_a_guarantee_holds_the_bound_and_too_few_images_run_all_members(caplog):
     assert enough.upper_bound <= 0.03
     assert enough.submodels_used < 3
     few = calibrate(answers(images=50), Gate(max_drop=0.005, guarantee=True))
-    assert few["confidence"].parameters["threshold"] == calibration.NEVER
+    assert few["confidence"].parameters["threshold"] == calibration.NEVER_STOP
     assert {rule: one.submodels_used for rule, one in few.items()} == dict.fromkeys(few, 3.0)
     assert "50 calib images cannot guarantee a drop of 0.005: at least 598 are needed" in caplog.text
 
@@ -117,12 +117,12 @@ def test_the_guarantee_keeps_its_level_over_many_draws():
     rng = np.random.default_rng(1)
     for _ in range(draws):
         some = rng.choice(20_000, 300, replace=False)
-        given = Answers(
+        given = MemberProbs(
             truth.clean[:, some], tuple(p[:, some] for p in truth.attacked[:1]), truth.labels[some]
         )
         chosen = calibrate(given, Gate(max_drop=0.05, guarantee=True))["confidence"]
         for probs in (truth.clean, truth.attacked[0]):
-            gate = replay(probs, "confidence", chosen.parameters).labels
+            gate = replay_rule(probs, "confidence", chosen.parameters).labels
             if ((probs.mean(0).argmax(1) == truth.labels) & (gate != truth.labels)).mean() > 0.05:
                 broken += 1
                 break

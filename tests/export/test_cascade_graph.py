@@ -14,8 +14,8 @@ from eed_edge import manifest as contract
 from eed_edge.errors import BundleError, InferenceError, InputError
 from eed_edge.export.cascade_graph import to_cascade
 from eed_edge.export.network_graph import to_onnx
-from eed_edge.runtime.bundle.single_file import load_file
-from eed_edge.runtime.gates.batch_rules import replay
+from eed_edge.runtime.bundle.single_file import load_single_file
+from eed_edge.runtime.gates.batch_rules import replay_rule
 from eed_edge.runtime.measure import benchmark
 from eed_edge.train.networks import build
 from tests.conftest import call
@@ -39,7 +39,7 @@ def models() -> list[bytes]:
     """Members that are sure of some images and not of others."""
     made = []
     for seed in range(MEMBERS):
-        net = build.build("resnet18", classes=CLASSES, channels=3, width=4, seed=seed)
+        net = build.build_network("resnet18", classes=CLASSES, channels=3, width=4, seed=seed)
         net.body.classify.weight.data.mul_(80)
         with torch.no_grad():
             for _ in range(20):
@@ -105,14 +105,14 @@ def test_the_single_file_decides_as_the_rule_does_on_the_same_probabilities(
 ):
     model = to_cascade(models, manifest_of(rule, parameters, max_submodels=cap))
     found, used = run(model, IMAGES)
-    wanted = replay(probs, rule, parameters, max_submodels=cap)
+    wanted = replay_rule(probs, rule, parameters, max_submodels=cap)
     np.testing.assert_array_equal(used, wanted.submodels_used)
     np.testing.assert_array_equal(found.argmax(1), wanted.labels)
     np.testing.assert_allclose(found, wanted.probs, atol=1e-5)
 
 
 def test_some_images_stop_early_and_some_do_not(models, probs):
-    used = replay(probs, "confidence", {"threshold": 0.6}).submodels_used
+    used = replay_rule(probs, "confidence", {"threshold": 0.6}).submodels_used
     assert set(used.tolist()) == {1, 2, 3, 4}
 
 
@@ -151,7 +151,10 @@ def test_the_file_names_its_classes_and_its_gate(models):
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     texts = session.get_modelmeta().custom_metadata_map
     assert texts["eed_edge.classes"] == '["a", "b", "c", "d", "e"]'
-    assert contract.parse(texts["eed_edge.manifest"].encode()).gate.parameters.confidence.threshold == 0.6
+    assert (
+        contract.parse_manifest(texts["eed_edge.manifest"].encode()).gate.parameters.confidence.threshold
+        == 0.6
+    )
 
 
 def test_the_file_alone_is_loaded_and_answers_as_the_rule_does(models, probs, tmp_path):
@@ -159,7 +162,7 @@ def test_the_file_alone_is_loaded_and_answers_as_the_rule_does(models, probs, tm
     path.write_bytes(to_cascade(models, manifest_of("geometric", {"g": 1.0, "k": 1.0})))
     net = eed_edge.load(path)
     many = np.concatenate([IMAGES, IMAGES])
-    wanted = replay(np.concatenate([probs, probs], 1), "geometric", {"g": 1.0, "k": 1.0})
+    wanted = replay_rule(np.concatenate([probs, probs], 1), "geometric", {"g": 1.0, "k": 1.0})
     found = net(many)
     np.testing.assert_array_equal(found.labels, wanted.labels)
     np.testing.assert_array_equal(found.submodels_used, wanted.submodels_used)
@@ -172,7 +175,7 @@ def test_settings_of_another_type_are_one_line_for_the_file_too(models, tmp_path
     path.write_bytes(to_cascade(models, manifest_of("agreement", {"votes": 2})))
     wrong = {"threads": "2", "spinning": "yes", "arena": 3, "providers": "CPUExecutionProvider"}
     for name, given in wrong.items():
-        for open_it in (eed_edge.load, load_file):
+        for open_it in (eed_edge.load, load_single_file):
             with pytest.raises(InputError, match=f"^expected {name}, .*, got {given!r}; "):
                 open_it(path, **{name: given})
     with pytest.raises(InputError, match=r"^expected deadline_ms, a number >= 0, got '5'; "):
@@ -333,7 +336,7 @@ def input_of_one_batch_size(model):
 
 def manifest_of_other_classes(model):
     manifest = manifest_of("agreement", {"votes": 2})
-    text = contract.dump(dataclasses.replace(manifest, classes=("a", "b"))).decode()
+    text = contract.dump_manifest(dataclasses.replace(manifest, classes=("a", "b"))).decode()
     onnx.helper.set_model_props(model, {"eed_edge.manifest": text, "eed_edge.classes": '["a", "b"]'})
 
 
@@ -387,7 +390,7 @@ def test_a_text_that_is_not_utf_8_is_one_line(models, tmp_path, text, field):
 def test_the_file_is_timed_beside_the_bundle_and_run_by_the_command(tmp_path):
     plain = Tiny(tmp_path / "bundle")
     tiny = Tiny(tmp_path / "bundle", files={"cascade.onnx": to_cascade(plain.models, plain.manifest)})
-    latency = benchmark.measure(tiny.folder, tiny.images, networks={}, repeats=2)["latency"]
+    latency = benchmark.measure_latency(tiny.folder, tiny.images, networks={}, repeats=2)["latency"]
     assert latency["single_file"].keys() == latency["dynamic"].keys()
     for key in ("load_ms", "first_ms", "peak_rss_mib"):
         assert latency[key].keys() == {"ensemble", "single_file"}

@@ -14,7 +14,7 @@ from eed_edge.train.networks import build
 
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
-    made = build.build("vgg16", classes=4, channels=3, width=4).eval()
+    made = build.build_network("vgg16", classes=4, channels=3, width=4).eval()
     made.normalise.mean.fill_(0.4)
     return made
 

@@ -66,7 +66,9 @@ def folder(request, models, tmp_path):
         (tmp_path / name).write_bytes(data)
     for entry, model in zip(manifest.submodels, models, strict=True):
         (tmp_path / entry.file).write_bytes(model)
-    (tmp_path / "manifest.json").write_bytes(contract.dump(dataclasses.replace(manifest, files=entries)))
+    (tmp_path / "manifest.json").write_bytes(
+        contract.dump_manifest(dataclasses.replace(manifest, files=entries))
+    )
     assert json.loads((tmp_path / "manifest.json").read_bytes())["gate"]["rule"] == rule
     return tmp_path
 

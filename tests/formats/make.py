@@ -71,7 +71,7 @@ def keep(run: Path, name: str, to: Path) -> None:
 
 def make_networks(folder: Path) -> None:
     """A pruned network of each kind that the package has itself, and its answers."""
-    from eed_edge.train.networks.checkpoint import load_net
+    from eed_edge.train.networks.checkpoint import load_network
 
     folder.mkdir()
     images = make_answers.shown()[:4]
@@ -91,7 +91,7 @@ def make_networks(folder: Path) -> None:
         shutil.copy(run / "pool" / "erm-0.safetensors", folder / f"{arch}.safetensors")
         shutil.rmtree(run)
         answers[arch] = make_answers.logits(
-            load_net(folder / f"{arch}.safetensors")[0], make_answers.scaled(images, size)
+            load_network(folder / f"{arch}.safetensors")[0], make_answers.scaled(images, size)
         )
     np.savez_compressed(folder / "answers.npz", **answers)
 

@@ -114,14 +114,14 @@ def test_selection_and_joint_json_have_these_keys():
 
 @pytest.mark.parametrize(("arch", "size"), [("resnet18", 8), ("vgg16", 32)])
 def test_a_stored_pruned_network_of_each_kind_gives_its_stored_logits(arch, size):
-    from eed_edge.train.networks.checkpoint import load_net
+    from eed_edge.train.networks.checkpoint import load_network
 
     with np.load(STORED / "networks" / "answers.npz") as arrays:
         images, wanted = arrays["images"], arrays[arch]
     factor = size // images.shape[2]
     images = torch.from_numpy(images.repeat(factor, 2).repeat(factor, 3))
     with torch.no_grad():
-        found = load_net(STORED / "networks" / f"{arch}.safetensors")[0](images).numpy()
+        found = load_network(STORED / "networks" / f"{arch}.safetensors")[0](images).numpy()
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 

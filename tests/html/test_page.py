@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from eed_edge.errors import InputError
-from eed_edge.html.inputs import gather
+from eed_edge.html.inputs import read_inputs
 from eed_edge.html.page import PARTS, render
 from tests.html import sample
 from tests.html.page_reader import Page, read
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def page_of(folder: Path, report, name="tiny") -> str:
-    return render(gather(sample.fill(folder, report), sample.bundle_manifest(name)))
+    return render(read_inputs(sample.fill(folder, report), sample.bundle_manifest(name)))
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_a_report_of_accuracy_and_latency_alone_says_how_to_make_the_rest(tmp_pa
     (tmp_path / "report.json").write_text(
         sample.json.dumps({key: whole[key] for key in ("accuracy", "latency")})
     )
-    page = read(render(gather(tmp_path, sample.bundle_manifest())))
+    page = read(render(read_inputs(tmp_path, sample.bundle_manifest())))
     assert page.tables["accuracy", "Right answers"]["Clean 400 images"][3].startswith("78.8 %")
     for key, part in PARTS.items():
         if key not in ("accuracy", "latency"):

@@ -41,7 +41,7 @@ def test_without_the_report_extra_one_line_names_it_and_nothing_is_written(run, 
 def test_a_page_that_cannot_be_written_leaves_nothing_behind(run, tmp_path):
     (tmp_path / "page.html").mkdir()
     with pytest.raises(StorageError, match=r"cannot write .*page\.html"):
-        html.write(run, sample.bundle_manifest(), tmp_path / "page.html")
+        html.write_page(run, sample.bundle_manifest(), tmp_path / "page.html")
     assert not list((tmp_path / "page.html").iterdir())
     assert not list(tmp_path.glob(".*"))
 
@@ -59,7 +59,7 @@ DAMAGED = [
 def test_a_damaged_file_is_named(run, tmp_path, file, content, message):
     (run / file).write_bytes(content)
     with pytest.raises(InputError, match=message):
-        html.write(run, sample.bundle_manifest(), tmp_path / "page.html")
+        html.write_page(run, sample.bundle_manifest(), tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
 
 
@@ -76,12 +76,12 @@ MISFITS = [
 def test_arrays_that_do_not_fit_together_are_named(run, tmp_path, name, array):
     np.savez(run / "evaluation.npz", **{**sample.arrays(), name: array})
     with pytest.raises(InputError, match=r"evaluation\.npz: expected images .* run eed-edge attack again"):
-        html.write(run, sample.bundle_manifest(), tmp_path / "page.html")
+        html.write_page(run, sample.bundle_manifest(), tmp_path / "page.html")
 
 
 def test_without_a_report_the_commands_that_make_one_are_named(tmp_path):
     with pytest.raises(InputError, match="run eed-edge attack or eed-edge bench"):
-        html.write(tmp_path, sample.bundle_manifest(), tmp_path / "page.html")
+        html.write_page(tmp_path, sample.bundle_manifest(), tmp_path / "page.html")
 
 
 def test_the_page_is_made_without_torch_and_onnxruntime():
@@ -113,7 +113,7 @@ def test_the_command_writes_the_page_of_a_real_run(flow: Flow, tmp_path):
     run = shutil.copytree(flow.run, tmp_path / "run")
     figures = {
         "accuracy": sample.whole_report()["accuracy"],
-        "evaluated": open_run(run).judged(flow.bundle).hexdigest(),
+        "evaluated": open_run(run).evaluated_digest(flow.bundle).hexdigest(),
     }
     (run / "report.json").write_text(json.dumps(figures))
     result = call("report", run, flow.bundle, "--html", tmp_path / "page.html")
@@ -135,7 +135,7 @@ def judged(flow: Flow, tmp_path):
 
     whole = sample.whole_report()
     del whole["curves"]
-    return run, told, {**whole, "evaluated": open_run(run).judged(flow.bundle).hexdigest()}
+    return run, told, {**whole, "evaluated": open_run(run).evaluated_digest(flow.bundle).hexdigest()}
 
 
 @pytest.mark.parametrize("other", ["base.safetensors", "narrow.safetensors", "bundle"])

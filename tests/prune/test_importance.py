@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eed_edge.prune.groups import analyse
-from eed_edge.prune.importance import SCORES, ChannelScores
+from eed_edge.prune.importance import SCORES, LayerScores
 from eed_edge.train.networks import build
 
 
-def scores_of(name: str, net: nn.Module, images: Tensor, labels: Tensor | None = None) -> ChannelScores:
+def scores_of(name: str, net: nn.Module, images: Tensor, labels: Tensor | None = None) -> LayerScores:
     structure, _ = analyse(net, images[:1])
     labels = torch.zeros(len(images), dtype=torch.long) if labels is None else labels
     return SCORES[name](net, structure, images, labels)
@@ -141,7 +141,7 @@ def test_bnsf_is_the_sum_of_absolute_effective_weights_and_scale_one_without_a_n
 
 @pytest.mark.parametrize("name", SCORES)
 def test_a_groups_score_is_the_mean_over_the_layers_that_produce_its_channels(name):
-    net = build.build("resnet18", classes=4, channels=3, width=8).eval()
+    net = build.build_network("resnet18", classes=4, channels=3, width=8).eval()
     images = torch.rand(3, 3, 8, 8)
     structure, _ = analyse(net, images[:1])
     importance = SCORES[name](net, structure, images, torch.tensor([0, 1, 2]))

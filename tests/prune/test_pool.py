@@ -66,7 +66,7 @@ def test_a_network_that_cannot_be_pruned_is_told_before_training():
 
 
 def test_a_budget_that_no_two_members_meet_is_told_before_training():
-    net = build.build("resnet18", classes=4, channels=3, width=32).body
+    net = build.build_network("resnet18", classes=4, channels=3, width=32).body
     fails(net, "two members of .* do not fit into a team", member_share=0.9, sparsity=0.5)
 
 

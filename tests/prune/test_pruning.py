@@ -14,7 +14,7 @@ from eed_edge.errors import CheckpointError, NetworkError
 from eed_edge.prune import removal, score_search
 from eed_edge.prune.groups import analyse, count
 from eed_edge.prune.removal import Budget
-from eed_edge.prune.score_search import Choice
+from eed_edge.prune.score_search import ChannelScores
 from eed_edge.recipe import Data, Pool, Scores
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import build, checkpoint
@@ -26,7 +26,7 @@ ARCHITECTURES = ["resnet18", "vgg16"]
 
 def network(arch: str, width: int = 16) -> nn.Module:
     """With batch-norm values as after training, so that wrong channels show."""
-    net = build.build(arch, classes=4, channels=3, width=width, seed=2)
+    net = build.build_network(arch, classes=4, channels=3, width=width, seed=2)
     generator = torch.Generator().manual_seed(3)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -36,9 +36,9 @@ def network(arch: str, width: int = 16) -> nn.Module:
     return net.eval()
 
 
-def random_choice(structure, seed: int = 0) -> Choice:
+def random_choice(structure, seed: int = 0) -> ChannelScores:
     generator = torch.Generator().manual_seed(seed)
-    return Choice(
+    return ChannelScores(
         {g.root: torch.rand(g.channels, generator=generator) for g in structure.groups},
         {g.root: 0.5 for g in structure.groups},
     )
@@ -50,13 +50,13 @@ def test_the_cost_model_equals_a_real_count_before_and_after_pruning(arch):
     structure, _ = analyse(net, IMAGE[:1])
     assert structure.cost({g.root: 1.0 for g in structure.groups}) == count(net, IMAGE[:1])
     chosen = {g.root: max(3, g.channels // (i % 4 + 1)) for i, g in enumerate(structure.groups)}
-    small = removal.prune(net, random_choice(structure), IMAGE[:1], chosen)
+    small = removal.remove_channels(net, random_choice(structure), IMAGE[:1], chosen)
     kept = {g.root: chosen[g.root] / g.channels for g in structure.groups}
     assert structure.cost(kept) == pytest.approx(count(small, IMAGE[:1]), rel=1e-9)
 
 
 def test_macs_of_resnet18_are_those_of_the_literature():
-    net = build.build("resnet18", classes=10, channels=3, width=64)
+    net = build.build_network("resnet18", classes=10, channels=3, width=64)
     assert count(net, IMAGE[:1])[1] / 1e6 == pytest.approx(555.4, abs=1.5)
 
 
@@ -73,7 +73,7 @@ def test_the_pruned_network_answers_as_the_network_with_these_channels_masked(ar
     with torch.no_grad():
         with score_search.masked(net, structure, masks):
             masked = net(IMAGE)
-        pruned = removal.prune(net, choice, IMAGE[:1], chosen).eval()(IMAGE)
+        pruned = removal.remove_channels(net, choice, IMAGE[:1], chosen).eval()(IMAGE)
     torch.testing.assert_close(pruned, masked, rtol=1e-4, atol=1e-5)
 
 
@@ -81,7 +81,7 @@ def test_pruning_leaves_the_base_unchanged():
     net = network("resnet18")
     before = copy.deepcopy(net.state_dict())
     structure, _ = analyse(net, IMAGE[:1])
-    removal.prune(net, random_choice(structure), IMAGE[:1], {g.root: 8 for g in structure.groups})
+    removal.remove_channels(net, random_choice(structure), IMAGE[:1], {g.root: 8 for g in structure.groups})
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
@@ -97,7 +97,7 @@ WHOLE = STRUCTURE.cost({g.root: 1.0 for g in STRUCTURE.groups})
 def test_widths_are_multiples_of_eight_and_use_the_budget_without_exceeding_it(shares, budget):
     kept = {g.root: share for g, share in zip(STRUCTURE.groups, shares, strict=True)}
     limit = Budget(budget * WHOLE[0], budget * WHOLE[1])
-    chosen = removal.widths(STRUCTURE, kept, limit, round_to=8)
+    chosen = removal.choose_widths(STRUCTURE, kept, limit, round_to=8)
     whole = {g.root: g.channels for g in STRUCTURE.groups}
     assert all(width % 8 == 0 and 8 <= width <= whole[root] for root, width in chosen.items())
 
@@ -116,10 +116,10 @@ def test_a_branch_whose_share_rounds_to_nothing_goes_as_a_whole_and_the_rest_ans
     structure, _ = analyse(net, IMAGE[:1])
     kept = {g.root: 0.1 if g.branch in ("body.blocks.1", "body.blocks.4") else 1.0 for g in structure.groups}
     without = structure.cost({root: float(share == 1) for root, share in kept.items()})
-    chosen = removal.widths(structure, kept, Budget(*without), round_to=16, branches=True)
+    chosen = removal.choose_widths(structure, kept, Budget(*without), round_to=16, branches=True)
     gone = {root for root, width in chosen.items() if not width}
     assert gone == {"body.blocks.1.conv1", "body.blocks.4.conv1"}
-    small = removal.prune(net, random_choice(structure), IMAGE[:1], chosen).eval()
+    small = removal.remove_channels(net, random_choice(structure), IMAGE[:1], chosen).eval()
 
     features = net.body.stem(net.normalise(IMAGE))
     for i, block in enumerate(net.body.blocks):
@@ -129,8 +129,8 @@ def test_a_branch_whose_share_rounds_to_nothing_goes_as_a_whole_and_the_rest_ans
     params, macs = count(small, IMAGE[:1])
     assert (params, macs) == (sum(p.numel() for p in small.parameters()), structure.cost(_shares(chosen))[1])
     assert structure.cost(_shares(chosen))[0] - params == 2 * (16 + 64)  # the norms at the branches' ends
-    checkpoint.save_net(tmp_path / "small.safetensors", small, {})
-    again, _ = checkpoint.load_net(tmp_path / "small.safetensors")
+    checkpoint.save_network(tmp_path / "small.safetensors", small, {})
+    again, _ = checkpoint.load_network(tmp_path / "small.safetensors")
     torch.testing.assert_close(again.eval()(IMAGE), small(IMAGE))
 
 
@@ -139,14 +139,14 @@ def test_branches_stay_unless_they_may_go_and_only_branches_may():
     kept = {g.root: 0.1 for g in structure.groups}
     whole = structure.cost({g.root: 1.0 for g in structure.groups})
     limit = Budget(0.25 * whole[0], 0.25 * whole[1])
-    stay = removal.widths(structure, kept, limit, round_to=8)
-    may = removal.widths(structure, kept, limit, round_to=16, branches=True)
+    stay = removal.choose_widths(structure, kept, limit, round_to=8)
+    may = removal.choose_widths(structure, kept, limit, round_to=16, branches=True)
     assert all(width >= 8 for width in stay.values())
     assert 0 in may.values()
     assert all(width % 16 == 0 for width in may.values())
     assert all(may[g.root] for g in structure.groups if not g.branch)
     with pytest.raises(NetworkError, match="removable branch"):
-        removal.prune(network("resnet18"), random_choice(structure), IMAGE[:1], {"body.stem.0": 0})
+        removal.remove_channels(network("resnet18"), random_choice(structure), IMAGE[:1], {"body.stem.0": 0})
 
 
 def _shares(chosen):
@@ -158,7 +158,7 @@ def test_a_base_whose_widths_are_no_multiples_of_eight_keeps_whole_or_rounds_and
     caplog.set_level("INFO")
     structure, _ = analyse(network("resnet18", 12), IMAGE[:1])
     whole = structure.cost({g.root: 1.0 for g in structure.groups})
-    chosen = removal.widths(
+    chosen = removal.choose_widths(
         structure, {g.root: 0.5 for g in structure.groups}, Budget(0.5 * whole[0], 0.5 * whole[1]), round_to=8
     )
     channels = {g.root: g.channels for g in structure.groups}
@@ -168,7 +168,9 @@ def test_a_base_whose_widths_are_no_multiples_of_eight_keeps_whole_or_rounds_and
 
 def test_a_budget_below_the_smallest_widths_is_refused():
     with pytest.raises(NetworkError, match=r"with the smallest widths it has .* raise prune.member_share"):
-        removal.widths(STRUCTURE, {g.root: 0.5 for g in STRUCTURE.groups}, Budget(1e4, 1e4), round_to=8)
+        removal.choose_widths(
+            STRUCTURE, {g.root: 0.5 for g in STRUCTURE.groups}, Budget(1e4, 1e4), round_to=8
+        )
 
 
 def test_recalibration_gives_the_statistics_of_the_images():
@@ -181,10 +183,10 @@ def test_recalibration_gives_the_statistics_of_the_images():
     assert net[1].momentum == 0.1
 
 
-def search(net, structure, train: Images, start: Choice, rest=None, **changes) -> Choice:
+def search(net, structure, train: Images, start: ChannelScores, rest=None, **changes) -> ChannelScores:
     cfg = Scores(**{"epochs": 6, "lr": 0.05, "phi": 2.0, **changes})
     attack = Pool(batch=16, eps_255=8.0)
-    return score_search.optimise(
+    return score_search.search_scores(
         net, structure, start, train,
         cfg=cfg, attack=attack, augment=Data(flip=False, crop=0), member_share=0.2, seed=0, **(rest or {}),
     )  # fmt: skip
@@ -212,7 +214,7 @@ def test_the_search_finds_the_channels_that_matter_from_scores_that_are_wrong():
     structure, _ = analyse(net, torch.rand(1, 1, 4, 4))
     (group,) = structure.groups
     wrong = torch.arange(1, 9) / 8  # the useful channels 0 and 1 come last
-    found = search(net, structure, train, Choice({group.root: wrong}, {group.root: 0.45}), epochs=30)
+    found = search(net, structure, train, ChannelScores({group.root: wrong}, {group.root: 0.45}), epochs=30)
     gain = (found.scores[group.root] - wrong).tolist()
     assert min(gain[:2]) > max(gain[2:])
 
@@ -224,7 +226,7 @@ def test_a_search_that_was_interrupted_ends_bitwise_as_an_unbroken_one(tmp_path,
         colour = Images(train.images.expand(-1, 3, -1, -1).contiguous(), train.labels)
         structure, _ = analyse(net, torch.rand(1, 3, 4, 4))
         scored = {group.root: score_search.ranks(torch.rand(group.channels)) for group in structure.groups}
-        return net, structure, colour, Choice(scored, dict.fromkeys(scored, 0.45))
+        return net, structure, colour, ChannelScores(scored, dict.fromkeys(scored, 0.45))
 
     torch.manual_seed(0)
     unbroken = search(*begin(), epochs=3)
@@ -238,11 +240,11 @@ def test_a_search_that_was_interrupted_ends_bitwise_as_an_unbroken_one(tmp_path,
     state = tmp_path / "search"
     torch.manual_seed(0)
     with pytest.raises(Interrupted), handled():
-        search(*begin(), {"state": state, "watch": stop}, epochs=3)
+        search(*begin(), {"state": state, "on_record": stop}, epochs=3)
     torch.manual_seed(0)
-    resumed = search(*begin(), {"state": state, "watch": lambda row: seen.append(row)}, epochs=3)
+    resumed = search(*begin(), {"state": state, "on_record": lambda row: seen.append(row)}, epochs=3)
     assert len(seen) == 3 * 4  # no batch twice
-    assert resumed.kept == unbroken.kept
+    assert resumed.keep_ratio == unbroken.keep_ratio
     for root, score in unbroken.scores.items():
         assert torch.equal(resumed.scores[root], score)
 
@@ -251,8 +253,8 @@ def test_a_search_checkpoint_of_another_network_is_refused(tmp_path):
     net, train = toy()
     structure, _ = analyse(net, torch.rand(1, 1, 4, 4))
     (group,) = structure.groups
-    checkpoint.save(tmp_path / "search", {"scores/other": torch.ones(8)}, {})
-    start = Choice({group.root: torch.arange(1, 9) / 8}, {group.root: 0.45})
+    checkpoint.save_checkpoint(tmp_path / "search", {"scores/other": torch.ones(8)}, {})
+    start = ChannelScores({group.root: torch.arange(1, 9) / 8}, {group.root: 0.45})
     with pytest.raises(CheckpointError, match=r"search: it does not fit the network; delete it"):
         search(net, structure, train, start, {"state": tmp_path / "search"})
 
@@ -264,13 +266,13 @@ def test_the_search_does_not_fall_through_the_target_on_a_deep_network():
     images = torch.randint(0, 256, (512, 3, 32, 32), generator=generator, dtype=torch.uint8)
     train = Images(images, torch.arange(512) % 4)
     start = random_choice(structure)
-    choice = Choice(
+    choice = ChannelScores(
         {root: score_search.ranks(score) for root, score in start.scores.items()},
         {g.root: 0.2**0.5 for g in structure.groups},
     )
     found = search(net, structure, train, choice, epochs=2)
     whole = structure.cost({g.root: 1.0 for g in structure.groups})
-    used = max(now / all_ for now, all_ in zip(structure.cost(found.kept), whole, strict=True))
+    used = max(now / all_ for now, all_ in zip(structure.cost(found.keep_ratio), whole, strict=True))
     assert 0.15 < used < 0.3
 
 
@@ -279,9 +281,11 @@ def test_the_search_brings_the_cost_to_the_target_and_touches_no_weight():
     weights = copy.deepcopy(net.state_dict())
     structure, _ = analyse(net, torch.rand(1, 1, 4, 4))
     (group,) = structure.groups
-    start = Choice({group.root: torch.rand(8, generator=torch.Generator().manual_seed(1))}, {group.root: 0.9})
+    start = ChannelScores(
+        {group.root: torch.rand(8, generator=torch.Generator().manual_seed(1))}, {group.root: 0.9}
+    )
     one, again = (search(net, structure, train, start, epochs=30) for _ in range(2))
-    assert one.kept[group.root] <= 0.25 < start.kept[group.root]
+    assert one.keep_ratio[group.root] <= 0.25 < start.keep_ratio[group.root]
     assert torch.equal(one.scores[group.root], again.scores[group.root])
     assert all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
     assert all(parameter.requires_grad for parameter in net.parameters())

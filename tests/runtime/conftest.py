@@ -79,7 +79,7 @@ class Tiny:
             self.models[index] = model
         rule, self.files = gate.get("rule", "confidence"), dict(files or {})
         parameters = {"confidence": {"threshold": gate.get("threshold", 0.6)}, "agreement": {"votes": 2}}
-        answer = batch_rules.replay(self.probs, rule, parameters.get(rule, {"g": 1.0, "k": 1.0}))
+        answer = batch_rules.replay_rule(self.probs, rule, parameters.get(rule, {"g": 1.0, "k": 1.0}))
         arrays = {
             "images": self.images,
             "probs": answer.probs,
@@ -102,7 +102,7 @@ class Tiny:
             (self.folder / made.file).write_bytes(model)
         for name, data in self.files.items():
             (self.folder / name).write_bytes(data)
-        (self.folder / "manifest.json").write_bytes(contract.dump(self.manifest))
+        (self.folder / "manifest.json").write_bytes(contract.dump_manifest(self.manifest))
 
 
 def models_that_say(members, classes, *, last=tiny_onnx.NAN_AT_0, more=()):

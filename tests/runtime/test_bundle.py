@@ -11,15 +11,15 @@ import eed_edge
 from eed_edge.errors import BundleError, DeviceError, InputError
 from eed_edge.runtime.bundle import folder as module
 from eed_edge.runtime.bundle.folder import open_bundle
-from eed_edge.runtime.bundle.single_file import load_file
-from eed_edge.runtime.gates.batch_rules import replay
+from eed_edge.runtime.bundle.single_file import load_single_file
+from eed_edge.runtime.gates.batch_rules import replay_rule
 
 
 @pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
 def test_a_loaded_bundle_answers_as_numpy_does(make_tiny, rule):
     tiny = make_tiny(rule=rule)
     net = eed_edge.load(tiny.folder)
-    expected = replay(tiny.probs, rule, tiny.manifest.gate.parameters_of(rule))
+    expected = replay_rule(tiny.probs, rule, tiny.manifest.gate.parameters_of(rule))
     found = net(tiny.images)
     assert net.manifest == tiny.manifest
     assert np.allclose(found.probs, expected.probs, atol=1e-6)
@@ -82,7 +82,7 @@ def test_numbers_of_numpy_are_numbers(tiny):
 
 
 @pytest.mark.parametrize("given", [5, None, True, b"bundle", ["bundle"], "bun\0dle"])
-@pytest.mark.parametrize("open_it", [eed_edge.load, open_bundle, load_file])
+@pytest.mark.parametrize("open_it", [eed_edge.load, open_bundle, load_single_file])
 def test_what_is_no_path_is_refused(open_it, given):
     with pytest.raises(InputError, match=r"expected a path .*, got .*; "):
         open_it(given)

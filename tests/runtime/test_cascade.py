@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import eed_edge
 from eed_edge.errors import InferenceError, InputError
 from eed_edge.runtime.engine import cascade as module
-from eed_edge.runtime.gates.batch_rules import replay
+from eed_edge.runtime.gates.batch_rules import replay_rule
 from eed_edge.runtime.gates.softmax import softmax as batch_softmax
 from eed_edge.runtime.gates.softmax import softmax_row
 from tests.runtime.conftest import as_images, cascade_that_says, softmax
@@ -37,7 +37,7 @@ def random_said(seed, n, members=4, classes=3, failing=0.0):
 def test_the_answers_are_those_of_a_replay_of_what_all_submodels_say(rule, parameters, failing):
     net = cascade_that_says(4, 3, rule=rule, parameters=parameters)
     images = as_images(random_said(0, 300, failing=failing))
-    expected, found = replay(net.member_probs(images), rule, parameters), net(images)
+    expected, found = replay_rule(net.member_probs(images), rule, parameters), net(images)
     for name in FIELDS:
         assert np.array_equal(getattr(found, name), getattr(expected, name))
     assert found.complete

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from eed_edge.runtime.engine import cascade as module
-from eed_edge.runtime.engine.latency_estimator import Pace
+from eed_edge.runtime.engine.latency_estimator import LatencyEstimator
 from tests.runtime.conftest import as_images, cascade_that_says
 
 
@@ -103,26 +103,26 @@ def test_the_geometric_rule_cut_short_answers_with_the_last_that_ran(clock):
 
 
 def test_a_batch_size_not_seen_is_judged_by_others_and_a_submodel_not_seen_by_its_macs():
-    pace = Pace([100, 300])
-    assert pace.expect(0, 1) == 0
-    pace.note(0, 10, 1.0)
-    assert pace.expect(0, 20) == 2.0
-    assert pace.expect(0, 5) == 1.0
-    assert pace.expect(1, 10) == pytest.approx(3.0)
+    pace = LatencyEstimator([100, 300])
+    assert pace.estimate(0, 1) == 0
+    pace.record(0, 10, 1.0)
+    assert pace.estimate(0, 20) == 2.0
+    assert pace.estimate(0, 5) == 1.0
+    assert pace.estimate(1, 10) == pytest.approx(3.0)
 
 
 def test_a_rise_counts_at_once_and_a_fall_slowly():
-    pace = Pace([1])
+    pace = LatencyEstimator([1])
     for seconds in (1.0, 3.0, 1.0):
-        pace.note(0, 1, seconds)
-    assert 2 < pace.expect(0, 1) < 3
+        pace.record(0, 1, seconds)
+    assert 2 < pace.estimate(0, 1) < 3
 
 
 def test_one_slow_moment_does_not_shut_a_submodel_out_for_good():
-    pace = Pace([1, 1])
-    pace.note(0, 1, 1.0)
-    pace.note(1, 1, 50.0)
+    pace = LatencyEstimator([1, 1])
+    pace.record(0, 1, 1.0)
+    pace.record(1, 1, 50.0)
     tries = 1
-    while not pace.fits(1, 1, seconds_left=2.0):
+    while not pace.fits_deadline(1, 1, seconds_left=2.0):
         tries += 1
     assert 50 < tries < 200

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from eed_edge.errors import InferenceError, InputError
 from eed_edge.runtime.gates import batch_rules, single_image_rules
-from eed_edge.runtime.gates.batch_rules import RULES, replay
+from eed_edge.runtime.gates.batch_rules import BATCH_RULES, replay_rule
 from eed_edge.runtime.gates.margins import near_ties
 
 CASES = [
@@ -64,7 +64,7 @@ def plain_geometric(means, fine, g, k):
 @pytest.mark.parametrize("failing", [0.0, 0.3])
 def test_replay_gives_what_the_definition_gives(rule, parameters, failing):
     probs = random_probs(1, failing=failing)
-    answer = replay(probs, rule, parameters)
+    answer = replay_rule(probs, rule, parameters)
     for i in range(probs.shape[1]):
         label, used, prefix = plain_answer(probs[:, i], rule, parameters)
         assert (answer.labels[i], answer.answer_prefix[i]) == (label, prefix)
@@ -94,8 +94,8 @@ def test_lazy_geometric_picks_the_first_maximum_of_all(qualities):
         values.append(one * left)
         left *= 1 - one
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch_rules, "sureness", lambda stage, *_: np.array([q[stage.t - 1]]))
-        answer = replay(np.full((len(q), 1, 2), 0.5, np.float32), "geometric", {})
+        patch.setattr(batch_rules, "exit_probability", lambda stage, *_: np.array([q[stage.t - 1]]))
+        answer = replay_rule(np.full((len(q), 1, 2), 0.5, np.float32), "geometric", {})
     assert answer.answer_prefix[0] == int(np.argmax(values)) + 1
     used = answer.submodels_used[0]
     assert all(max(values[:t]) < math.prod(1 - one for one in q[:t]) for t in range(1, used))  # no lazier way
@@ -105,20 +105,20 @@ def test_lazy_geometric_picks_the_first_maximum_of_all(qualities):
 @pytest.mark.parametrize("failing", [0.0, 0.3])
 def test_one_image_in_plain_python_is_decided_as_in_numpy(rule, parameters, failing):
     probs = random_probs(2, n=400, failing=failing)
-    answer = replay(probs, rule, parameters)
+    answer = replay_rule(probs, rule, parameters)
     logits = np.log(probs.astype(np.float64))
     exact = [
         [single_image_rules.softmax_row(row.tolist(), Struct("4d")) for row in member] for member in logits
     ]
     rounded = np.array([[row or [np.nan] * 4 for row in member] for member in exact]).astype(np.float32)
-    answer = replay(rounded, rule, parameters)
+    answer = replay_rule(rounded, rule, parameters)
     for i in range(400):
-        found = single_image_rules.walk_one(
+        found = single_image_rules.run_single_image(
             lambda t, i=i: logits[t, i].tolist(),
             Struct("4f"),
-            single_image_rules.RULES[rule],
+            single_image_rules.SINGLE_IMAGE_RULES[rule],
             parameters,
-            last=5,
+            max_submodels=5,
         )
         mean, used, prefix, failed = found
         assert (used, prefix) == (answer.submodels_used[i], answer.answer_prefix[i])
@@ -135,9 +135,13 @@ BORDERS = [
 
 @pytest.mark.parametrize(("rule", "parameters", "used"), BORDERS)
 def test_reaching_the_border_is_enough(rule, parameters, used):
-    answer = replay(np.full((3, 1, 2), 0.5, np.float32), rule, parameters)
-    mean, *found, failed = single_image_rules.walk_one(
-        lambda _: [0.0, 0.0], Struct("2f"), single_image_rules.RULES[rule], parameters, last=3
+    answer = replay_rule(np.full((3, 1, 2), 0.5, np.float32), rule, parameters)
+    mean, *found, failed = single_image_rules.run_single_image(
+        lambda _: [0.0, 0.0],
+        Struct("2f"),
+        single_image_rules.SINGLE_IMAGE_RULES[rule],
+        parameters,
+        max_submodels=3,
     )
     assert [answer.submodels_used[0], answer.answer_prefix[0]] == found == [used, used]
     assert (mean, failed) == ([0.5, 0.5], [])
@@ -152,12 +156,12 @@ def test_of_equal_values_the_first_wins_in_plain_python_too():
 @pytest.mark.parametrize(("rule", "parameters"), CASES)
 def test_an_image_is_decided_alike_alone_and_in_any_company(rule, parameters):
     probs = random_probs(3, failing=0.2)
-    whole = replay(probs, rule, parameters)
+    whole = replay_rule(probs, rule, parameters)
     order = np.random.default_rng(0).permutation(probs.shape[1])
-    shuffled = replay(probs[:, order], rule, parameters)
+    shuffled = replay_rule(probs[:, order], rule, parameters)
     for name in ("probs", "labels", "submodels_used", "answer_prefix"):
         assert np.array_equal(getattr(whole, name)[order], getattr(shuffled, name))
-        alone = [getattr(replay(probs[:, [i]], rule, parameters), name)[0] for i in order]
+        alone = [getattr(replay_rule(probs[:, [i]], rule, parameters), name)[0] for i in order]
         assert np.array_equal(getattr(shuffled, name), alone)
 
 
@@ -165,8 +169,8 @@ def test_an_image_is_decided_alike_alone_and_in_any_company(rule, parameters):
 def test_a_cap_of_submodels_is_as_if_there_were_no_more(rule, parameters):
     probs = random_probs(4)
     capped, shorter = (
-        replay(probs, rule, parameters, max_submodels=3),
-        replay(probs[:3], rule, parameters, max_submodels=9),
+        replay_rule(probs, rule, parameters, max_submodels=3),
+        replay_rule(probs[:3], rule, parameters, max_submodels=9),
     )
     assert np.array_equal(capped.probs, shorter.probs)
     assert np.array_equal(capped.submodels_used, shorter.submodels_used)
@@ -174,13 +178,13 @@ def test_a_cap_of_submodels_is_as_if_there_were_no_more(rule, parameters):
 
 def test_a_threshold_above_one_runs_everything_and_answers_with_the_mean():
     probs = random_probs(5)
-    answer = replay(probs, "confidence", {"threshold": 2.0})
+    answer = replay_rule(probs, "confidence", {"threshold": 2.0})
     assert set(answer.submodels_used) == {5}
     assert np.allclose(answer.probs, probs.mean(axis=0), atol=1e-7)
 
 
 def test_no_images_have_no_answers():
-    answer = replay(np.zeros((3, 0, 4), np.float32), "confidence", {"threshold": 0.5})
+    answer = replay_rule(np.zeros((3, 0, 4), np.float32), "confidence", {"threshold": 0.5})
     assert answer.labels.shape == (0,)
     assert answer.probs.shape == (0, 4)
 
@@ -188,26 +192,26 @@ def test_no_images_have_no_answers():
 def test_replay_leaves_its_input_alone():
     probs = random_probs(6, failing=0.3)
     before = probs.copy()
-    replay(probs, "geometric", {"g": 1.0, "k": 1.0}).probs[:] = 0
+    replay_rule(probs, "geometric", {"g": 1.0, "k": 1.0}).probs[:] = 0
     assert np.array_equal(probs, before, equal_nan=True)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", BATCH_RULES)
 def test_an_image_on_which_all_submodels_fail_is_an_error(rule):
     probs = random_probs(7)
     probs[:, 3] = np.nan
     with pytest.raises(InferenceError, match="all 5 sub-models failed for 1 of 60"):
-        replay(probs, rule, {"threshold": 2.0, "votes": 5, "g": 1.0, "k": 1.0})
+        replay_rule(probs, rule, {"threshold": 2.0, "votes": 5, "g": 1.0, "k": 1.0})
 
 
 def test_a_rule_nobody_knows_and_other_arrays_are_refused():
     with pytest.raises(
         InputError, match="expected a rule out of confidence, agreement, geometric, got 'vote'"
     ):
-        replay(random_probs(0), "vote", {})
+        replay_rule(random_probs(0), "vote", {})
     for bad in (np.zeros((3, 2), np.float32), np.zeros((3, 2, 4)), np.zeros((0, 2, 4), np.float32)):
         with pytest.raises(InputError, match=r"expected probs \(members, n, k\) float32, got"):
-            replay(bad, "confidence", {"threshold": 0.5})
+            replay_rule(bad, "confidence", {"threshold": 0.5})
 
 
 @pytest.mark.parametrize(("rule", "parameters"), [CASES[0], *CASES[3:]])
@@ -217,7 +221,7 @@ def test_only_near_ties_change_when_probabilities_tremble(rule, parameters):
     probs[0, 50:100] = [0.5, 0.5, 0, 0]
     near = near_ties(probs, rule, parameters, tolerance=1e-4)
     trembling = 1 + np.random.default_rng(0).uniform(-2e-6, 2e-6, probs.shape).astype(np.float32)
-    steady, shaken = (replay(p, rule, parameters) for p in (probs, probs * trembling))
+    steady, shaken = (replay_rule(p, rule, parameters) for p in (probs, probs * trembling))
     changed = (steady.labels != shaken.labels) | (steady.submodels_used != shaken.submodels_used)
     assert not (changed & ~near).any()
     assert near.mean() < 0.1

@@ -5,14 +5,14 @@ import eed_edge
 from eed_edge.errors import BundleError
 from eed_edge.runtime.bundle import golden_answers as module
 from eed_edge.runtime.bundle.folder import open_bundle
-from eed_edge.runtime.bundle.golden_answers import check, golden
+from eed_edge.runtime.bundle.golden_answers import check_bundle, read_golden
 from tests.runtime.conftest import npz
 
 
 @pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
 def test_a_sound_bundle_passes_and_says_what_was_looked_at(make_tiny, rule):
     tiny = make_tiny(rule=rule, deadline_ms=0.0)
-    found = check(tiny.folder)
+    found = check_bundle(tiny.folder)
     sizes = [path.stat().st_size for path in tiny.folder.iterdir() if path.name != "manifest.json"]
     assert (found.name, found.submodels, found.files, found.bytes) == ("tiny", 3, 5, sum(sizes))
     assert (found.images, found.ties) == (20, 0)
@@ -20,7 +20,7 @@ def test_a_sound_bundle_passes_and_says_what_was_looked_at(make_tiny, rule):
 
 
 def test_golden_arrays_come_back_as_they_were_written(tiny):
-    found = golden(open_bundle(tiny.folder))
+    found = read_golden(open_bundle(tiny.folder))
     assert np.array_equal(found.images, tiny.images)
     assert found.labels.dtype == np.int64
 
@@ -28,28 +28,31 @@ def test_golden_arrays_come_back_as_they_were_written(tiny):
 @pytest.mark.parametrize("name", ["labels", "submodels_used"])
 def test_one_other_answer_is_found_and_named(make_tiny, name):
     tiny = make_tiny()
-    arrays = {name: getattr(golden(open_bundle(tiny.folder)), name).copy()}
+    arrays = {name: getattr(read_golden(open_bundle(tiny.folder)), name).copy()}
     arrays[name][7] = 3 - arrays[name][7]
     with pytest.raises(BundleError, match=r"golden.npz: 1 of 20 answers differ; image 7: expected label"):
-        check(make_tiny(golden=arrays).folder)
+        check_bundle(make_tiny(golden=arrays).folder)
 
 
 def test_probabilities_may_differ_by_rounding_and_no_more(make_tiny):
-    probs = golden(open_bundle(make_tiny().folder)).probs
-    assert check(make_tiny(golden={"probs": probs + np.float32(5e-5)}).folder).largest_difference > 4e-5
+    probs = read_golden(open_bundle(make_tiny().folder)).probs
+    assert (
+        check_bundle(make_tiny(golden={"probs": probs + np.float32(5e-5)}).folder).largest_difference
+        > 4e-5
+    )
     with pytest.raises(BundleError, match=r"20 of 20 answers differ; image 0: .* 2.0e-04 apart"):
-        check(make_tiny(golden={"probs": probs + np.float32(2e-4)}).folder)
+        check_bundle(make_tiny(golden={"probs": probs + np.float32(2e-4)}).folder)
     with pytest.raises(BundleError, match="20 of 20 answers differ"):
-        check(make_tiny(golden={"probs": np.full_like(probs, np.nan)}).folder)
+        check_bundle(make_tiny(golden={"probs": np.full_like(probs, np.nan)}).folder)
 
 
 def test_a_decision_within_a_hair_of_a_tie_is_counted_not_refused(make_tiny):
     tiny = make_tiny(threshold=2.0)
     mean = eed_edge.load(tiny.folder, max_submodels=1)(tiny.images).probs.max(axis=1)
-    recorded = golden(open_bundle(make_tiny(threshold=float(mean[4]) + 2e-6).folder))
+    recorded = read_golden(open_bundle(make_tiny(threshold=float(mean[4]) + 2e-6).folder))
     assert recorded.submodels_used[4] > 1
     arrays = {name: getattr(recorded, name) for name in ("probs", "labels", "submodels_used")}
-    assert check(make_tiny(threshold=float(mean[4]) - 2e-6, golden=arrays).folder).ties == 1
+    assert check_bundle(make_tiny(threshold=float(mean[4]) - 2e-6, golden=arrays).folder).ties == 1
 
 
 BAD_ARRAYS = [
@@ -64,7 +67,7 @@ BAD_ARRAYS = [
 @pytest.mark.parametrize(("arrays", "message"), BAD_ARRAYS)
 def test_golden_arrays_of_another_shape_or_type_are_refused(make_tiny, arrays, message):
     with pytest.raises(BundleError, match=f"golden.npz: .*{message}"):
-        check(make_tiny(golden=arrays).folder)
+        check_bundle(make_tiny(golden=arrays).folder)
 
 
 def test_golden_files_that_are_no_archive_lack_an_array_or_unpack_to_too_much_are_refused(tiny, monkeypatch):
@@ -72,13 +75,13 @@ def test_golden_files_that_are_no_archive_lack_an_array_or_unpack_to_too_much_ar
     for raw, message in [(b"no archive", "File is not a zip file"), (npz(images=tiny.images), "labels")]:
         monkeypatch.setattr(module.Bundle, "read", lambda *_, raw=raw: raw)
         with pytest.raises(BundleError, match=f"golden.npz: .*{message}"):
-            golden(bundle)
+            read_golden(bundle)
     monkeypatch.undo()
     monkeypatch.setattr(module, "_LARGEST_ARCHIVE", 100)
     with pytest.raises(BundleError, match="expected at most 100 bytes unpacked"):
-        golden(bundle)
+        read_golden(bundle)
 
 
 def test_the_dense_network_in_the_bundle_is_judged_too(make_tiny):
     with pytest.raises(BundleError, match=r"dense.onnx: expected a plain ONNX model, got"):
-        check(make_tiny(files={"dense.onnx": b"no model"}).folder)
+        check_bundle(make_tiny(files={"dense.onnx": b"no model"}).folder)

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from eed_edge import digest_json
 from eed_edge.errors import BundleError
-from eed_edge.manifest import dump, parse
+from eed_edge.manifest import dump_manifest, parse_manifest
 from tests.runtime.conftest import make_manifest
 
 MANIFEST = make_manifest([b"a", b"b"], {"golden.npz": b"g"}, max_submodels=2, deadline_ms=5.0)
-RAW = dump(MANIFEST)
+RAW = dump_manifest(MANIFEST)
 
 
 def sealed(change):
@@ -38,17 +38,17 @@ def at(path, value):
 
 
 def test_what_is_written_is_read_back_and_written_alike():
-    assert parse(RAW) == MANIFEST
-    assert dump(parse(RAW)) == RAW
+    assert parse_manifest(RAW) == MANIFEST
+    assert dump_manifest(parse_manifest(RAW)) == RAW
     metrics = dataclasses.replace(MANIFEST, metrics={"clean": 0.5, "seed": 1, "note": "x"})
-    assert parse(dump(metrics)) == metrics
+    assert parse_manifest(dump_manifest(metrics)) == metrics
     assert "metrics" not in json.loads(RAW)
 
 
 def test_the_digest_is_the_hash_of_the_file_with_64_zeros_in_its_place():
     digest = json.loads(RAW)["digest"]
     assert hashlib.sha256(RAW.replace(digest.encode(), b"0" * 64)).hexdigest() == digest
-    assert parse(RAW).digest == digest
+    assert parse_manifest(RAW).digest == digest
 
 
 @settings(max_examples=300, deadline=None)
@@ -57,7 +57,7 @@ def test_any_flipped_bit_is_found(place, bit):
     flipped = bytearray(RAW)
     flipped[place] ^= 1 << bit
     with pytest.raises(BundleError, match=r"manifest\.json") as caught:
-        parse(bytes(flipped))
+        parse_manifest(bytes(flipped))
     assert "\n" not in str(caught.value)
 
 
@@ -119,7 +119,7 @@ CHANGES = [
 @pytest.mark.parametrize(("change", "message"), CHANGES)
 def test_every_value_out_of_place_is_named(change, message):
     with pytest.raises(BundleError, match=message) as caught:
-        parse(sealed(change))
+        parse_manifest(sealed(change))
     assert "\n" not in str(caught.value)
 
 
@@ -139,7 +139,7 @@ RAWS = [
 @pytest.mark.parametrize(("raw", "message"), RAWS)
 def test_what_is_no_sealed_json_is_refused_in_one_line(raw, message):
     with pytest.raises(BundleError, match=rf"manifest\.json: .*{message}.*; it is damaged"):
-        parse(raw)
+        parse_manifest(raw)
 
 
 BAD_MANIFESTS = [
@@ -153,4 +153,4 @@ BAD_MANIFESTS = [
 @pytest.mark.parametrize(("change", "message"), BAD_MANIFESTS)
 def test_nothing_is_written_that_would_not_be_read(change, message):
     with pytest.raises(BundleError, match=message):
-        dump(dataclasses.replace(MANIFEST, **change))
+        dump_manifest(dataclasses.replace(MANIFEST, **change))

@@ -7,7 +7,7 @@ import pytest
 
 from eed_edge import report
 from eed_edge.errors import InputError
-from eed_edge.report import commit, machine, merge, wilson
+from eed_edge.report import commit, machine, merge_report, wilson
 
 
 def test_the_machine_is_described_and_only_installed_packages_have_a_version():
@@ -103,8 +103,10 @@ def test_wilson_of_nothing_is_everything_and_of_nonsense_an_error():
 
 def test_figures_are_merged_object_by_object(tmp_path):
     path = tmp_path / "run" / "report.json"
-    merge(path, {"accuracy": {"clean": {"dense": 0.9}}, "seed": 1, "latency": 5})
-    whole = merge(path, {"accuracy": {"clean": {"static": 0.8}, "pgd20": {}}, "seed": 2, "latency": {"a": 1}})
+    merge_report(path, {"accuracy": {"clean": {"dense": 0.9}}, "seed": 1, "latency": 5})
+    whole = merge_report(
+        path, {"accuracy": {"clean": {"static": 0.8}, "pgd20": {}}, "seed": 2, "latency": {"a": 1}}
+    )
     assert whole == json.loads(path.read_text())
     assert whole == {
         "accuracy": {"clean": {"dense": 0.9, "static": 0.8}, "pgd20": {}},
@@ -120,7 +122,7 @@ def test_what_is_no_report_is_not_overwritten(tmp_path, text):
     with pytest.raises(
         InputError, match=r"report\.json: expected a JSON object, got: .*; move the file away"
     ):
-        merge(path, {"seed": 1})
+        merge_report(path, {"seed": 1})
     assert path.read_text(encoding="latin-1") == text
 
 

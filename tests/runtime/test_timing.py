@@ -5,11 +5,11 @@ import pytest
 
 from eed_edge.errors import BundleError, InferenceError, InputError
 from eed_edge.runtime.bundle import folder
-from eed_edge.runtime.engine.session import PLAIN, Setting, open_session
+from eed_edge.runtime.engine.session import DEFAULT, SessionConfig, open_session
 from eed_edge.runtime.measure import benchmark, cold_start, timing
 from eed_edge.runtime.measure.timing import (
-    fresh_start,
     interleaved,
+    measure_cold_start,
     peak_rss_mib,
     summary,
 )
@@ -77,26 +77,26 @@ def test_peak_memory_is_0_where_the_system_does_not_say(monkeypatch, tmp_path):
 
 def test_a_fresh_process_does_not_count_the_memory_of_its_parent(tiny):
     held = np.ones(400 * 2**17)
-    assert fresh_start(tiny.folder, runs=1)["peak_rss_mib"] < held.nbytes / 2**20
+    assert measure_cold_start(tiny.folder, runs=1)["peak_rss_mib"] < held.nbytes / 2**20
 
 
 def test_a_fresh_process_loads_and_answers_a_bundle_and_a_network(tiny):
     for path in (tiny.folder, tiny.folder / "submodel-0.onnx"):
-        found = fresh_start(path, runs=1)
+        found = measure_cold_start(path, runs=1)
         assert set(found) == {"load_ms", "first_ms", "peak_rss_mib"}
         assert all(value > 0 for value in found.values())
 
 
 def test_the_cost_of_a_start_is_measured_from_loading_to_the_first_answer(tiny):
     for path in (tiny.folder, tiny.folder / "submodel-0.onnx"):
-        found = cold_start.measure(path, PLAIN)
+        found = cold_start.load_and_answer(path, DEFAULT)
         assert 0 < found["first_ms"] < found["load_ms"] + 1000
 
 
 def test_a_fresh_process_that_fails_says_why(tiny):
     (tiny.folder / "submodel-0.onnx").write_bytes(b"")
     with pytest.raises(InferenceError, match=r"got: eed_edge\.errors\.BundleError: submodel-0\.onnx"):
-        fresh_start(tiny.folder, runs=1)
+        measure_cold_start(tiny.folder, runs=1)
 
 
 def test_a_benchmark_has_the_fields_of_the_report(make_tiny, tmp_path):
@@ -104,7 +104,7 @@ def test_a_benchmark_has_the_fields_of_the_report(make_tiny, tmp_path):
     tiny = make_tiny(files={"dense.onnx": dense})
     (tmp_path / "narrow.onnx").write_bytes(dense)
     networks = benchmark.find_networks(tiny.folder, tmp_path)
-    figures = benchmark.measure(tiny.folder, tiny.images, networks=networks, repeats=2)
+    figures = benchmark.measure_latency(tiny.folder, tiny.images, networks=networks, repeats=2)
     latency = figures["latency"]
     for name in ("dense", "narrow", "static", "dynamic"):
         assert set(latency[name]) == PERCENTILES
@@ -129,8 +129,8 @@ def test_a_benchmark_uses_the_setting_everywhere_and_whole_batches(make_tiny, mo
     monkeypatch.setattr(folder, "open_session", opened)
     monkeypatch.setattr(benchmark, "open_session", opened)
     networks = benchmark.find_networks(tiny.folder, None)
-    setting = Setting(2, True, False)
-    figures = benchmark.measure(tiny.folder, tiny.images, networks=networks, setting=setting, batch=8)
+    setting = SessionConfig(2, True, False)
+    figures = benchmark.measure_latency(tiny.folder, tiny.images, networks=networks, setting=setting, batch=8)
     assert asked == [(2, True, False)] * 4
     assert (figures["latency"]["batch"], figures["latency"]["images"]) == (8, 16)
 
@@ -196,4 +196,4 @@ def test_image_files_that_do_not_fit_are_refused(tiny, tmp_path, raw, message):
 
 def test_a_network_that_cannot_be_read_or_takes_something_else_is_refused(tiny, tmp_path):
     with pytest.raises(BundleError, match=r"nowhere: cannot be read: No such file"):
-        benchmark.measure(tiny.folder, tiny.images, networks={"dense": tmp_path / "nowhere"})
+        benchmark.measure_latency(tiny.folder, tiny.images, networks={"dense": tmp_path / "nowhere"})

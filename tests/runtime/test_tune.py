@@ -1,17 +1,17 @@
 import numpy as np
 import pytest
 
-from eed_edge.runtime.engine.session import Setting
+from eed_edge.runtime.engine.session import SessionConfig
 from eed_edge.runtime.measure import session_tuning as module
-from eed_edge.runtime.measure.session_tuning import grid, tune
+from eed_edge.runtime.measure.session_tuning import grid, tune_session
 
 
 def test_the_grid_has_every_useful_setting_once_and_the_plainest_first():
-    assert grid(1) == [Setting(1, False, True), Setting(1, False, False)]
+    assert grid(1) == [SessionConfig(1, False, True), SessionConfig(1, False, False)]
     assert [setting.threads for setting in grid(4)] == [1, 1, 2, 2, 2, 2, 4, 4, 4, 4]
     assert {setting.threads for setting in grid(6)} == {1, 2, 4, 6}
     for cores in (2, 6, 64):
-        assert grid(cores)[0] == Setting()
+        assert grid(cores)[0] == SessionConfig()
         assert len(set(grid(cores))) == len(grid(cores))
         assert not any(setting.spinning for setting in grid(cores) if setting.threads == 1)
 
@@ -19,10 +19,13 @@ def test_the_grid_has_every_useful_setting_once_and_the_plainest_first():
 @pytest.mark.parametrize(
     ("costs", "best"),
     [
-        ({}, Setting()),
-        ({Setting(2): 0.5}, Setting(2)),
-        ({Setting(2): 0.99, Setting(1, arena=False): 0.995}, Setting()),  # near enough: the plainest
-        ({Setting(1): 3, Setting(2, True, False): 0.9}, Setting(2, True, False)),
+        ({}, SessionConfig()),
+        ({SessionConfig(2): 0.5}, SessionConfig(2)),
+        (
+            {SessionConfig(2): 0.99, SessionConfig(1, arena=False): 0.995},
+            SessionConfig(),
+        ),  # near enough: the plainest
+        ({SessionConfig(1): 3, SessionConfig(2, True, False): 0.9}, SessionConfig(2, True, False)),
     ],
 )
 def test_the_fastest_setting_is_first_unless_a_plainer_one_is_as_fast(tiny, monkeypatch, costs, best):
@@ -35,7 +38,7 @@ def test_the_fastest_setting_is_first_unless_a_plainer_one_is_as_fast(tiny, monk
         return times.tolist()
 
     monkeypatch.setattr(module, "_visit", visit)
-    tried = tune(tiny.folder, tiny.images, cores=2, rounds=3)
+    tried = tune_session(tiny.folder, tiny.images, cores=2, rounds=3)
     assert tried[0].setting == best
     assert {one.setting for one in tried} == set(grid(2))
     rest = [one.typical_ms for one in tried[1:]]
@@ -45,7 +48,7 @@ def test_the_fastest_setting_is_first_unless_a_plainer_one_is_as_fast(tiny, monk
 
 
 def test_tuning_times_every_image_under_every_setting(tiny):
-    tried = tune(tiny.folder, tiny.images, cores=1, batch=3, rounds=2)
+    tried = tune_session(tiny.folder, tiny.images, cores=1, batch=3, rounds=2)
     assert len(tried) == 2
     for one in tried:
         assert one.typical_ms > 0

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from eed_edge.errors import InputError, RecipeError, TrainingError
 from eed_edge.select import robust_diversity, selection
-from eed_edge.select.selection import MOST_CONSIDERED, select, team_accuracies
+from eed_edge.select.selection import MOST_CONSIDERED, select_team, team_accuracies
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -53,7 +53,7 @@ def plain_choice(failed, case, teams, rule, rd):
 
 
 def choose(failed, case, budget=1e9, **settings):
-    return select(failed, **case, budget_params=budget, budget_macs=10 * budget, **settings)
+    return select_team(failed, **case, budget_params=budget, budget_macs=10 * budget, **settings)
 
 
 @pytest.mark.parametrize("rule", ["paper", "robust"])

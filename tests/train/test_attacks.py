@@ -61,7 +61,7 @@ def test_crafting_changes_nothing_in_the_network(attack, images, labels, generat
     net[1].eval()
     net[3].bias.requires_grad_(False)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    l_inf.craft(net, images, labels, attack=attack, cfg=Base(steps=2), generator=generator)
+    l_inf.make_adversarial(net, images, labels, attack=attack, cfg=Base(steps=2), generator=generator)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert [module.training for module in net] == [True, False, True, True]
     assert [parameter.requires_grad for parameter in net.parameters()] == [True] * 5 + [False]
@@ -73,7 +73,7 @@ def test_crafting_changes_nothing_in_the_network(attack, images, labels, generat
 def test_the_radius_rises_linearly_during_the_warmup(attack, progress, share, images, labels, generator):
     settings = {"eps_255": 8.0, "step_255": 8.0, "steps": 3}
     rising, full = (
-        l_inf.craft(
+        l_inf.make_adversarial(
             linear(torch.Generator().manual_seed(1)),
             images,
             labels,

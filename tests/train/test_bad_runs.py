@@ -52,7 +52,7 @@ def test_too_little_memory_names_the_setting_to_lower(run, monkeypatch, error):
     def full(*_, **__):
         raise error
 
-    monkeypatch.setattr(team.training, "fit", full)
+    monkeypatch.setattr(team.training, "train_joint", full)
     refused(run, "out of memory; in stage joint: lower joint.batch (now 32)")
 
 
@@ -61,7 +61,7 @@ def test_too_little_memory_on_a_cpu_is_told_and_other_failures_are_not_taken_for
         ("DefaultCPUAllocator: can't allocate memory", "lower joint.batch"),
         ("shapes", "shapes"),
     ):
-        monkeypatch.setattr(team.training, "fit", lambda *_, text=text, **__: torch._assert(False, text))
+        monkeypatch.setattr(team.training, "train_joint", lambda *_, text=text, **__: torch._assert(False, text))
         monkeypatch.setattr(torch, "_assert", lambda _, text: (_ for _ in ()).throw(RuntimeError(text)))
         refused(run, told)
 
@@ -110,12 +110,12 @@ def test_a_run_begun_before_a_field_of_the_recipe_existed_goes_on(run):
     result = call("train", TINY, "--run", run, "--until", "select")
     assert result.exit_code == 0, result.output
     assert (run / "run.json").read_bytes() == before  # an older program can still read it
-    assert open_run(run).recipe == recipe.load(str(TINY))
+    assert open_run(run).recipe == recipe.load_recipe(str(TINY))
 
 
 def test_layers_without_batch_norm_are_told_once_for_the_whole_pool(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(checkpointing, "AFTER_EPOCH_S", 1e9)
-    net = build.build("resnet18", classes=2, channels=1, width=8)
+    net = build.build_network("resnet18", classes=2, channels=1, width=8)
     net.body.stem[1] = torch.nn.Identity()
     data = Images(torch.randint(0, 256, (16, 1, 8, 8), dtype=torch.uint8), torch.arange(16) % 2)
     cfg = {"epochs": 1, "batch": 8, "judge_steps": 1, "subsets": 2}
@@ -124,7 +124,11 @@ def test_layers_without_batch_norm_are_told_once_for_the_whole_pool(tmp_path, ca
          "prune": {"member_share": 0.9, "round_to": 4}}
     )  # fmt: skip
     with caplog.at_level(logging.INFO, logger="eed_edge"):
-        made = pool.build(net, data, data, recipe=chosen, folder=tmp_path, watch=lambda _: lambda row: None)
+        made = pool.build_pool(
+            net, data, data, recipe=chosen, folder=tmp_path, on_record=lambda _: lambda row: None
+        )
     lines = [record.getMessage() for record in caplog.records if "no batch norm" in record.getMessage()]
     assert lines == ["bnsf: no batch norm behind body.stem.0, weights count as they are there"]
-    assert [checkpoint.load(path)[1]["pruning"]["importance"] for path in made] == ["bnsf"] * 2 + ["erm"] * 2
+    assert [checkpoint.load_checkpoint(path)[1]["pruning"]["importance"] for path in made] == ["bnsf"] * 2 + [
+        "erm"
+    ] * 2

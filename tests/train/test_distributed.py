@@ -19,7 +19,7 @@ from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.system import distributed
-from eed_edge.train.system.distributed import ALONE, Processes
+from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
 from tests.conftest import TINY
 
 ROOT = Path(__file__).parents[2]
@@ -28,17 +28,17 @@ ROOT = Path(__file__).parents[2]
 class Pretended(Processes):
     """One of several processes, the others of which say the same."""
 
-    def everyone(self, value):
+    def all_gather(self, value):
         return [value] * self.size
 
 
 def test_one_process_alone_gives_back_what_it_got():
     tensor = torch.rand(3)
-    assert ALONE.total(tensor) is tensor
-    assert ALONE.everyone("a") == ["a"]
-    assert (ALONE.any(True), ALONE.any(False)) == (True, False)
+    assert SINGLE_PROCESS.all_reduce_sum(tensor) is tensor
+    assert SINGLE_PROCESS.all_gather("a") == ["a"]
+    assert (SINGLE_PROCESS.any(True), SINGLE_PROCESS.any(False)) == (True, False)
     before = tensor.clone()
-    ALONE.average([tensor])
+    SINGLE_PROCESS.all_reduce_mean_([tensor])
     assert torch.equal(tensor, before)
 
 
@@ -54,7 +54,7 @@ def test_the_parts_of_every_batch_make_up_the_batch_and_no_two_draw_the_same_noi
         return found, torch.rand(1, generator=generator).item()
 
     whole, _ = labels(slice(None))
-    parts = [labels(Processes(rank, 4).part) for rank in range(4)]
+    parts = [labels(Processes(rank, 4).shard) for rank in range(4)]
     for i, batch in enumerate(whole):
         together = torch.cat([found[i] for found, _ in parts])
         assert sorted(together.tolist()) == sorted(batch.tolist())
@@ -62,16 +62,16 @@ def test_the_parts_of_every_batch_make_up_the_batch_and_no_two_draw_the_same_noi
 
 
 def test_every_candidate_is_made_by_exactly_one_process(monkeypatch, tmp_path):
-    cfg = recipe.load(str(TINY))
+    cfg = recipe.load_recipe(str(TINY))
     names = [candidate.name for candidate in pool.candidates(cfg)]
     (tmp_path / f"{names[1]}.safetensors").touch()  # made by an earlier sitting
     made = []
-    monkeypatch.setattr(pool, "_make", lambda base, train, tune, candidate, **_: made.append(candidate.name))
+    monkeypatch.setattr(pool, "_make_candidate", lambda base, train, tune, candidate, **_: made.append(candidate.name))
     images = Images(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
     for rank in range(2):
-        pool.build(
+        pool.build_pool(
             torch.nn.Identity(), images, images, recipe=cfg, folder=tmp_path,
-            watch=lambda _: None, processes=Pretended(rank, 2),
+            on_record=lambda _: None, processes=Pretended(rank, 2),
         )  # fmt: skip
     assert sorted(made) == sorted(set(names) - {names[1]})
 
@@ -93,13 +93,13 @@ def test_a_batch_that_cannot_be_shared_out_is_refused():
 )
 def test_processes_that_do_not_agree_are_told_by_the_first_one(monkeypatch, other, images, until, message):
     class Split(Pretended):
-        def everyone(self, value):
+        def all_gather(self, value):
             return [value, (from_dict(other).as_dict(), images, until)]
 
-    monkeypatch.setattr(pipeline, "digest", lambda splits: "a")
+    monkeypatch.setattr(pipeline, "images_digest", lambda splits: "a")
     with pytest.raises(RecipeError, match=message):
         pipeline._agree(Split(0, 2), from_dict({}), None, "pool")
-    monkeypatch.setattr(distributed, "TELLING_S", 0)
+    monkeypatch.setattr(distributed, "ERROR_GRACE_S", 0)
     with pytest.raises(SystemExit) as silent:
         pipeline._agree(Split(1, 2), from_dict({}), None, "pool")
     assert silent.value.code == 1
@@ -110,7 +110,7 @@ import os
 from eed_edge.prune import pool
 from eed_edge.train import checkpointing
 checkpointing.AFTER_EPOCH_S = -1
-real = pool._make
+real = pool._make_candidate
 def make(base, train, tune, candidate, **rest):
     restarts = os.environ["TORCHELASTIC_RESTART_COUNT"]
     if os.environ.get("DIE") == candidate.name and restarts == "0":
@@ -119,7 +119,7 @@ def make(base, train, tune, candidate, **rest):
         there = [path.stem for path in rest["path"].parent.glob("*-?.safetensors")]
         print(candidate.name, restarts, *there, file=stream)
     real(base, train, tune, candidate, **rest)
-pool._make = make
+pool._make_candidate = make
 import atexit, sys
 from pathlib import Path
 def told():
@@ -184,7 +184,7 @@ def test_two_processes_come_to_what_one_comes_to(tmp_path: Path):
     assert "gloo" not in result.stderr
     assert (again / "selection.json").read_bytes() == (one / "selection.json").read_bytes()
     for path in one.glob("pool/*.safetensors"):
-        ours, theirs = (checkpoint.load(run / "pool" / path.name)[0] for run in (again, one))
+        ours, theirs = (checkpoint.load_checkpoint(run / "pool" / path.name)[0] for run in (again, one))
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from eed_edge.cli.data import command
 from eed_edge.errors import DataError, DeviceError, RecipeError, StorageError
 from eed_edge.train.data import official_files
-from eed_edge.train.data.download import fetch
+from eed_edge.train.data.download import download_dataset
 
 CONTENTS = {"data_batch_1.bin": b"one" * 1000, "test_batch.bin": b"test" * 1000}
 
@@ -82,9 +82,9 @@ def test_what_is_missing_is_fetched_and_then_verified_without_the_network(
     name, requests, offer, server, tmp_path
 ):
     offer(name)
-    assert "2 of 2 files fetched" in fetch(name, tmp_path / "data")
+    assert "2 of 2 files fetched" in download_dataset(name, tmp_path / "data")
     assert lying(tmp_path / "data", name) == CONTENTS
-    assert "2 files in" in (again := fetch(name, tmp_path / "data"))
+    assert "2 files in" in (again := download_dataset(name, tmp_path / "data"))
     assert "verified, nothing to fetch" in again
     assert len(server[2]) == requests
 
@@ -93,11 +93,11 @@ def test_what_is_missing_is_fetched_and_then_verified_without_the_network(
 @pytest.mark.parametrize("damage", [b"", b"one" * 999, b"two" * 1000])
 def test_a_broken_file_is_mended_and_the_whole_ones_are_kept(name, damage, offer, tmp_path):
     offer(name)
-    fetch(name, tmp_path)
+    download_dataset(name, tmp_path)
     place = official_files.OFFICIAL[name].place(tmp_path)
     (place / "data_batch_1.bin").write_bytes(damage)
     untouched = (place / "test_batch.bin").stat()
-    assert "1 of 2 files fetched" in fetch(name, tmp_path)
+    assert "1 of 2 files fetched" in download_dataset(name, tmp_path)
     assert lying(tmp_path, name) == CONTENTS
     assert (place / "test_batch.bin").stat().st_mtime_ns == untouched.st_mtime_ns
 
@@ -105,7 +105,7 @@ def test_a_broken_file_is_mended_and_the_whole_ones_are_kept(name, damage, offer
 def test_a_broken_archive_is_fetched_again(offer, server, tmp_path):
     offer("cifar10")
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(b"half of it")
-    fetch("cifar10", tmp_path)
+    download_dataset("cifar10", tmp_path)
     assert lying(tmp_path, "cifar10") == CONTENTS
 
 
@@ -115,7 +115,7 @@ def test_a_file_that_is_not_the_official_one_is_not_kept(name, offer, server, tm
     for path in server[0].iterdir():
         path.write_bytes(b"something else")
     with pytest.raises(DataError, match=r"expected a file of SHA-256 \w+…, got another"):
-        fetch(name, tmp_path / "data")
+        download_dataset(name, tmp_path / "data")
     assert not any(path.is_file() for path in (tmp_path / "data").rglob("*"))
 
 
@@ -134,7 +134,7 @@ def test_a_file_that_is_not_the_official_one_is_not_kept(name, offer, server, tm
 def test_an_archive_that_does_not_hold_the_files_is_refused(packed, message, offer, tmp_path):
     offer("cifar10", packed=packed)
     with pytest.raises(DataError, match=message):
-        fetch("cifar10", tmp_path / "data")
+        download_dataset("cifar10", tmp_path / "data")
     assert not (tmp_path / "elsewhere").exists()
     assert lying(tmp_path / "data", "cifar10").items() <= CONTENTS.items()
 
@@ -149,7 +149,7 @@ def test_without_a_network_or_file_one_line_says_so(url, reason, offer, server, 
     for path in server[0].iterdir():
         path.unlink()
     with pytest.raises(DataError, match=rf"cannot fetch http://127.*{reason}.*; check the network") as caught:
-        fetch("svhn", tmp_path)
+        download_dataset("svhn", tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -157,32 +157,32 @@ def test_a_folder_that_cannot_be_written_is_a_storage_error(offer, tmp_path):
     offer("svhn")
     (tmp_path / "data").write_bytes(b"a file in the way")
     with pytest.raises(StorageError, match=r"cannot write .*data"):
-        fetch("svhn", tmp_path / "data")
+        download_dataset("svhn", tmp_path / "data")
 
 
 def test_a_file_that_cannot_be_read_is_named(offer, tmp_path):
     offer("svhn")
     (tmp_path / "test_batch.bin").mkdir()
     with pytest.raises(DataError, match=r"cannot read .*test_batch\.bin: Is a directory"):
-        fetch("svhn", tmp_path)
+        download_dataset("svhn", tmp_path)
 
 
 def test_digits_need_no_fetching(tmp_path):
-    assert "nothing to fetch" in fetch("digits", tmp_path)
+    assert "nothing to fetch" in download_dataset("digits", tmp_path)
 
 
 def test_a_set_without_official_files_is_refused(tmp_path):
     with pytest.raises(
         RecipeError, match=r"expected a public data set \(digits, cifar10, svhn\), got 'folder'"
     ):
-        fetch("folder", tmp_path)
+        download_dataset("folder", tmp_path)
 
 
 def test_a_missing_pooch_is_named(offer, monkeypatch, tmp_path):
     offer("svhn")
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(DeviceError, match=r"expected pooch.*pip install 'eed-edge\[train\]'"):
-        fetch("svhn", tmp_path)
+        download_dataset("svhn", tmp_path)
 
 
 def test_the_command_shows_how_far_it_is_and_what_it_did(offer, tmp_path):
@@ -196,6 +196,6 @@ def test_the_command_shows_how_far_it_is_and_what_it_did(offer, tmp_path):
 def test_progress_counts_up_to_the_size_of_the_file(offer, tmp_path):
     offer("svhn")
     seen = []
-    fetch("svhn", tmp_path, progress=lambda *row: seen.append(row))
+    download_dataset("svhn", tmp_path, progress=lambda *row: seen.append(row))
     assert [row for row in seen if row[1] == row[2]][-1] == ("test_batch.bin", 4000, 4000)
     assert all(done <= total for _, done, total in seen)

@@ -92,13 +92,14 @@ def test_the_earlier_handlers_come_back_and_an_ignored_signal_stays_ignored():
 SLOW = """
 import time
 from pathlib import Path
-from eed_edge.train import attacks, checkpointing
-real = attacks.craft
+from eed_edge.attacks import l_inf
+from eed_edge.train import checkpointing
+real = l_inf.make_adversarial
 def slow(*args, **rest):
     time.sleep(0.1)
     Path(__file__).with_name(f"batch-{{len(list(Path(__file__).parent.glob('batch-*')))}}").touch()
     return real(*args, **rest)
-attacks.craft = slow
+l_inf.make_adversarial = slow
 {more}
 from eed_edge.cli import main
 main()
@@ -123,7 +124,7 @@ def wait_for(path: Path) -> None:
 
 
 def assert_resumes_to_the_same_weights(run: Path, flow: Flow) -> None:
-    position = checkpoint.load(run / "base.state")[1]
+    position = checkpoint.load_checkpoint(run / "base.state")[1]
     assert position["batch"] > 0  # it stopped inside an epoch
     _, err = (process := training(run)).communicate(timeout=200)
     assert process.returncode == 0, err

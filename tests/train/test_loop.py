@@ -16,8 +16,8 @@ from eed_edge.train import checkpointing, loop
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.system.interruption import Interrupted, handled
-from eed_edge.train.system.time_limit import Deadline, Paused
-from eed_edge.train.validation import Judgement
+from eed_edge.train.system.time_limit import Paused, TimeLimit
+from eed_edge.train.validation import ValidationResult
 
 AUGMENT = Data(flip=True, crop=1)
 
@@ -57,7 +57,7 @@ def config(**changes) -> Base:
 def fit(net, data, cfg, state, watch=lambda row: None, loss=None, **rest):
     plain = loss or (lambda network, clean, attacked, labels: F.cross_entropy(network(attacked), labels))
     return loop.fit(
-        net, data, data, cfg=cfg, augment=AUGMENT, loss=plain, seed=1, state=state, watch=watch, **rest
+        net, data, data, cfg=cfg, augment=AUGMENT, loss=plain, seed=1, state=state, on_record=watch, **rest
     )
 
 
@@ -110,7 +110,7 @@ def test_a_run_killed_inside_an_epoch_ends_bitwise_as_an_unbroken_one(
 @pytest.mark.parametrize("moment", ["training", "validation"])
 def test_a_signal_leaves_a_checkpoint_of_the_last_batch(data, tmp_path, monkeypatch, moment):
     whole = fit(small_net(), data, config(), tmp_path / "whole")
-    judge, calls = loop.judge, itertools.count()
+    judge, calls = loop.validate, itertools.count()
 
     def interrupted_judge(*args, **rest):
         if moment == "validation" and next(calls) == 1:
@@ -121,10 +121,10 @@ def test_a_signal_leaves_a_checkpoint_of_the_last_batch(data, tmp_path, monkeypa
         if moment == "training" and row.get("batch") == 3 and row["epoch"] == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(loop, "judge", interrupted_judge)
+    monkeypatch.setattr(loop, "validate", interrupted_judge)
     with pytest.raises(Interrupted), handled():
         fit(small_net(), data, config(), tmp_path / "broken", watch)
-    _, record = checkpoint.load(tmp_path / "broken")
+    _, record = checkpoint.load_checkpoint(tmp_path / "broken")
     assert (record["epoch"], record["batch"]) == (1, 3 if moment == "training" else 4)
     resumed = fit(small_net(), data, config(), tmp_path / "broken")
     for name in whole.best:
@@ -137,7 +137,7 @@ def test_the_time_limit_pauses_inside_an_epoch_once_a_checkpoint_is_due(data, tm
     pauses = []
     for _ in range(30):
         try:
-            resumed = fit(small_net(), data, config(), tmp_path / "slices", deadline=Deadline(0))
+            resumed = fit(small_net(), data, config(), tmp_path / "slices", time_limit=TimeLimit(0))
             break
         except Paused as stop:
             pauses.append(str(stop))
@@ -149,7 +149,7 @@ def test_the_time_limit_pauses_inside_an_epoch_once_a_checkpoint_is_due(data, tm
 
 def test_a_checkpoint_before_a_long_validation_is_not_trained_again(data, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpointing, "BEFORE_VALIDATION_S", -1)
-    monkeypatch.setattr(loop, "judge", lambda *_, **__: (_ for _ in ()).throw(KilledError))
+    monkeypatch.setattr(loop, "validate", lambda *_, **__: (_ for _ in ()).throw(KilledError))
     with pytest.raises(KilledError):
         fit(small_net(), data, config(epochs=1), tmp_path / "state")
     monkeypatch.undo()
@@ -162,10 +162,10 @@ def test_a_checkpoint_before_a_long_validation_is_not_trained_again(data, tmp_pa
 def test_training_learns_and_the_best_epoch_is_kept(data, tmp_path):
     net = small_net()
     cfg = config(epochs=8)
-    before = loop.judge(net, data, cfg=cfg, seed=1)
+    before = loop.validate(net, data, cfg=cfg, seed=1)
     fitted = fit(net, data, cfg, tmp_path / "state")
-    best = max(fitted.history, key=loop.merit)["attacked"]
-    assert loop.judge(net, data, cfg=cfg, seed=1).attacked == best > before.attacked
+    best = max(fitted.history, key=loop.selection_score)["attacked"]
+    assert loop.validate(net, data, cfg=cfg, seed=1).attacked == best > before.attacked
     assert fitted.summary["gap"] == pytest.approx(best - fitted.history[-1]["attacked"])
 
 
@@ -175,7 +175,7 @@ def test_training_learns_and_the_best_epoch_is_kept(data, tmp_path):
 )
 def test_a_little_attacked_accuracy_is_given_for_much_clean_accuracy(better, worse):
     one, other = ({"attacked": attacked, "clean": clean} for attacked, clean in (better, worse))
-    assert loop.merit(one) > loop.merit(other)
+    assert loop.selection_score(one) > loop.selection_score(other)
 
 
 def test_the_weight_average_equals_the_plain_recursion(data, tmp_path):
@@ -193,7 +193,7 @@ def test_the_weight_average_equals_the_plain_recursion(data, tmp_path):
 
 def test_a_collapse_of_the_attacked_accuracy_goes_back_and_on_with_pgd(data, tmp_path, monkeypatch):
     accuracies = iter([0.8, 0.1, 0.7, 0.9])
-    monkeypatch.setattr(loop, "judge", lambda *_, **__: Judgement(0.9, next(accuracies)))
+    monkeypatch.setattr(loop, "validate", lambda *_, **__: ValidationResult(0.9, next(accuracies)))
     rows = []
     fit(small_net(), data, config(steps=1), tmp_path / "state", rows.append)
     epochs = [row for row in rows if "batch" not in row]
@@ -206,14 +206,14 @@ def test_a_collapse_of_the_attacked_accuracy_goes_back_and_on_with_pgd(data, tmp
 )
 def test_what_is_no_collapse_is_not_taken_for_one(data, tmp_path, monkeypatch, judged):
     accuracies = iter([*judged, (0.9, 0.7), (0.9, 0.9)])
-    monkeypatch.setattr(loop, "judge", lambda *_, **__: Judgement(*next(accuracies)))
+    monkeypatch.setattr(loop, "validate", lambda *_, **__: ValidationResult(*next(accuracies)))
     fitted = fit(small_net(), data, config(), tmp_path / "state")
     assert not any("guard" in row for row in fitted.history)
 
 
 def test_patience_ends_training_after_so_many_epochs_without_gain(data, tmp_path, monkeypatch):
     accuracies = iter([0.5, 0.8, 0.7, 0.8, 0.9])
-    monkeypatch.setattr(loop, "judge", lambda *_, **__: Judgement(0.9, next(accuracies)))
+    monkeypatch.setattr(loop, "validate", lambda *_, **__: ValidationResult(0.9, next(accuracies)))
     fitted = fit(small_net(), data, config(epochs=9, patience=2), tmp_path / "state")
     assert [row["attacked"] for row in fitted.history] == [0.5, 0.8, 0.7, 0.8]
     assert fitted.summary["best"]["epoch"] == 1

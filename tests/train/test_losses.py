@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from eed_edge.recipe import Joint
 from eed_edge.train import losses
-from eed_edge.train.joint import joint_loss, notes
+from eed_edge.train.joint import joint_loss, loss_notes
 from eed_edge.train.networks.ensemble import Ensemble, recorded_activations
 
 LABELS = torch.tensor([0, 2, 1, 3])
@@ -107,7 +107,7 @@ def test_the_joint_loss_is_the_weighted_sum_of_its_terms():
     members = [nn.Sequential(nn.Conv2d(3, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(2, 5)) for _ in range(2)]
     ensemble, images = Ensemble(members), torch.rand(4, 3, 2, 2)
     with recorded_activations(ensemble) as activations:
-        logits = ensemble.each(images)
+        logits = ensemble.member_logits(images)
     cfg = Joint(label_smoothing=0.0)
     total = joint_loss(ensemble, logits, LABELS, activations, base=members[0], clean=images, cfg=cfg)
     probs = logits.softmax(2)
@@ -133,7 +133,7 @@ def test_the_ensembles_logits_are_the_log_of_the_mean_probabilities():
 
 @pytest.mark.parametrize(("members", "classes", "off"), [(3, 4, False), (4, 4, True), (1, 4, True)])
 def test_diversity_is_switched_off_with_a_note_when_its_matrix_is_singular(members, classes, off):
-    found = notes(Joint(), Ensemble([nn.ReLU() for _ in range(members)]), classes=classes)
+    found = loss_notes(Joint(), Ensemble([nn.ReLU() for _ in range(members)]), classes=classes)
     assert [note.startswith("diversity term off") for note in found] == [True] * off
 
 
@@ -143,10 +143,12 @@ def test_a_team_without_activation_modules_gets_a_note_and_one_with_any_of_them_
             return images.relu()
 
     blind = Ensemble([Functional(), nn.Sequential(Functional())])
-    assert ["activation term off" in note for note in notes(Joint(), blind, classes=4)] == [True]
-    assert notes(Joint(lambda2=0), blind, classes=4) == notes(Joint(gamma=0), blind, classes=4) == []
+    assert ["activation term off" in note for note in loss_notes(Joint(), blind, classes=4)] == [True]
+    assert (
+        loss_notes(Joint(lambda2=0), blind, classes=4) == loss_notes(Joint(gamma=0), blind, classes=4) == []
+    )
     for kind in (nn.PReLU, nn.Mish, nn.Tanh, nn.GELU):
         team = Ensemble([nn.Sequential(nn.Flatten(), kind()) for _ in range(2)])
         with recorded_activations(team) as seen:
-            team.each(torch.rand(1, 3, 2, 2))
-        assert (len(seen), notes(Joint(), team, classes=4)) == (2, [])
+            team.member_logits(torch.rand(1, 3, 2, 2))
+        assert (len(seen), loss_notes(Joint(), team, classes=4)) == (2, [])

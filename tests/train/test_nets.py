@@ -13,13 +13,13 @@ from eed_edge.train.networks import build
     ("arch", "millions"), [("resnet18", 11.17), ("vgg16", 14.72)], ids=["resnet18", "vgg16"]
 )
 def test_full_size_networks_have_the_parameters_that_the_paper_names(arch, millions):
-    net = build.build(arch, classes=10, channels=3, width=64)
+    net = build.build_network(arch, classes=10, channels=3, width=64)
     count = sum(parameter.numel() for parameter in net.parameters())
     assert count / 1e6 == pytest.approx(millions, abs=0.01)
 
 
 def test_normalisation_is_the_first_layer():
-    net = build.build("resnet18", classes=4, channels=1, width=8).eval()
+    net = build.build_network("resnet18", classes=4, channels=1, width=8).eval()
     net.normalise.mean.fill_(0.25)
     net.normalise.std.fill_(0.5)
     images = torch.rand(2, 1, 8, 8)
@@ -28,7 +28,9 @@ def test_normalisation_is_the_first_layer():
 
 def test_the_seed_alone_decides_the_weights():
     state = torch.get_rng_state()
-    one, same, other = (build.build("vgg16", classes=3, channels=3, width=2, seed=s) for s in (1, 1, 2))
+    one, same, other = (
+        build.build_network("vgg16", classes=3, channels=3, width=2, seed=s) for s in (1, 1, 2)
+    )
     assert torch.equal(one.body.classify.weight, same.body.classify.weight)
     assert not torch.equal(one.body.classify.weight, other.body.classify.weight)
     assert torch.equal(torch.get_rng_state(), state)
@@ -45,12 +47,12 @@ def test_a_network_of_ones_own_is_found_by_its_path(tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    net = build.build("my_nets:build", classes=4, channels=3, width=8)
+    net = build.build_network("my_nets:build", classes=4, channels=3, width=8)
     build.check_logits(net, torch.rand(2, 3, 8, 8), 4)
     with pytest.raises(NetworkError, match="failed to build a network: no luck"):
-        build.build("my_nets:broken", classes=4, channels=3, width=8)
+        build.build_network("my_nets:broken", classes=4, channels=3, width=8)
     with pytest.raises(NetworkError, match="cannot be imported"):
-        build.build("my_nets:missing", classes=4, channels=3, width=8)
+        build.build_network("my_nets:missing", classes=4, channels=3, width=8)
 
 
 @pytest.mark.parametrize(
@@ -63,11 +65,11 @@ def test_a_network_of_ones_own_is_found_by_its_path(tmp_path, monkeypatch):
 )
 def test_an_unknown_architecture_is_refused(arch, message):
     with pytest.raises(NetworkError, match=message):
-        build.build(arch, classes=4, channels=3, width=8)
+        build.build_network(arch, classes=4, channels=3, width=8)
 
 
 def test_images_that_are_too_small_are_told_before_training():
-    net = build.build("vgg16", classes=4, channels=3, width=2)
+    net = build.build_network("vgg16", classes=4, channels=3, width=2)
     with pytest.raises(NetworkError, match="fails on images"):
         build.check_logits(net, torch.rand(2, 3, 8, 8), 4)
     with pytest.raises(NetworkError, match=r"must give logits \(2, 5\)"):
@@ -75,9 +77,9 @@ def test_images_that_are_too_small_are_told_before_training():
 
 
 def test_shapes_of_another_network_are_refused():
-    net = build.build("resnet18", classes=4, channels=3, width=8)
+    net = build.build_network("resnet18", classes=4, channels=3, width=8)
     shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     with pytest.raises(NetworkError, match="differ at"):
-        build.fit_shapes(net, {**shapes, "extra": (1,)})
+        build.resize_to(net, {**shapes, "extra": (1,)})
     with pytest.raises(NetworkError, match="expected 4 dimensions, got 1"):
-        build.fit_shapes(net, {**shapes, "body.stem.0.weight": (3,)})
+        build.resize_to(net, {**shapes, "body.stem.0.weight": (3,)})

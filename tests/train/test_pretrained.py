@@ -84,7 +84,7 @@ IMAGES = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
 def load(path, cfg=CFG, *, classes=4, channels=3):
-    return pretrained.load(path, cfg, classes=classes, channels=channels)
+    return pretrained.load_pretrained(path, cfg, classes=classes, channels=channels)
 
 
 def same(found: pretrained.Pretrained, expected: nn.Module, images=IMAGES) -> bool:
@@ -160,7 +160,7 @@ def test_names_of_ones_own_are_matched_by_order_and_shape(tmp_path, usual):
 
 
 def test_weights_with_the_networks_own_names_are_told_in_one_line(tmp_path, usual):
-    body = shaken(build.build("resnet18", classes=4, channels=3, width=8).body)
+    body = shaken(build.build_network("resnet18", classes=4, channels=3, width=8).body)
     torch.save(prefixed("module.")(body.state_dict()), tmp_path / "net.pt")
     found = load(tmp_path / "net.pt")
     assert same(found, body)
@@ -179,7 +179,7 @@ def test_counters_of_batch_norms_go_where_their_layers_go(tmp_path, usual):
 
 @pytest.mark.parametrize("last", ["classifier", "classifier.6"])
 def test_vgg16_in_the_usual_names_answers_as_the_network_it_came_from(tmp_path, last):
-    body = shaken(build.build("vgg16", classes=4, channels=3, width=2).body)
+    body = shaken(build.build_network("vgg16", classes=4, channels=3, width=2).body)
     weights = {name.replace("classify", last): tensor for name, tensor in body.state_dict().items()}
     images = torch.rand(2, 3, 32, 32)
     for path, save in ((tmp_path / "a.pt", torch.save), (tmp_path / "a.safetensors", save_file)):
@@ -271,7 +271,7 @@ class OtherOrder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        body = build.build("resnet18", classes=4, channels=3, width=8).body
+        body = build.build_network("resnet18", classes=4, channels=3, width=8).body
         owners = dict.fromkeys(name.rpartition(".")[0] for name in body.state_dict())
         layers = [body.get_submodule(name) for name in owners]
         layers[0], layers[1] = layers[1], layers[0]
@@ -285,7 +285,7 @@ def test_layers_in_another_order_are_refused(tmp_path):
 
 
 def test_names_that_contradict_the_order_are_refused(tmp_path):
-    weights = build.build("resnet18", classes=4, channels=3, width=8).body.state_dict()
+    weights = build.build_network("resnet18", classes=4, channels=3, width=8).body.state_dict()
     turn = {"blocks.0.conv1": "blocks.0.conv2", "blocks.0.conv2": "blocks.0.conv1", "classify": "head"}
     renamed = {}
     for name, tensor in weights.items():
@@ -380,7 +380,7 @@ def endless():
 def test_what_is_no_state_dict_is_refused(tmp_path, value, message):
     torch.save(value, tmp_path / "net.pt")
     with pytest.raises(CheckpointError, match=message) as caught:
-        state_dict.read(tmp_path / "net.pt")
+        state_dict.read_state_dict(tmp_path / "net.pt")
     assert "\n" not in str(caught.value)
 
 
@@ -456,15 +456,15 @@ def test_a_mean_without_a_deviation_is_refused(tmp_path, usual):
 
 
 def test_our_own_checkpoint_keeps_its_normalisation_unless_the_recipe_names_one(tmp_path):
-    net = build.build("resnet18", classes=4, channels=3, width=8).eval()
+    net = build.build_network("resnet18", classes=4, channels=3, width=8).eval()
     net.normalise.set([0.3, 0.2, 0.1], [0.5])
-    checkpoint.save_net(tmp_path / "own", net, {})
+    checkpoint.save_network(tmp_path / "own", net, {})
     assert same(load(tmp_path / "own"), net)
     found = load(tmp_path / "own", Net(width=8, mean=(0.5,), std=(0.25,)))
     assert found.net.normalise.mean.flatten().tolist() == [0.5] * 3
     with pytest.raises(CheckpointError, match="expected a network with width 16, got 8"):
         load(tmp_path / "own", Net(width=16))
     net.body.classify.bias.data[0] = float("inf")
-    checkpoint.save_net(tmp_path / "own", net, {})
+    checkpoint.save_network(tmp_path / "own", net, {})
     with pytest.raises(CheckpointError, match=r"body.classify.bias: expected finite numbers"):
         load(tmp_path / "own")

@@ -11,7 +11,7 @@ import torch
 from eed_edge import recipe
 from eed_edge.errors import RecipeError
 from eed_edge.evaluate.baselines import narrow_network, training_cost
-from eed_edge.evaluate.baselines.latency_match import Found
+from eed_edge.evaluate.baselines.latency_match import LatencyMatch
 from eed_edge.pipeline import learning
 from eed_edge.prune.groups import analyse
 from eed_edge.recipe import Base
@@ -49,7 +49,7 @@ def untrained(weights: Path, tmp_path_factory) -> tuple[Path, str]:
 
 def test_without_epochs_the_base_is_the_given_network_judged_once(untrained, flow: Flow, weights: Path):
     run, printed = untrained
-    ours, theirs = (checkpoint.load(folder / "base.safetensors") for folder in (run, flow.run))
+    ours, theirs = (checkpoint.load_checkpoint(folder / "base.safetensors") for folder in (run, flow.run))
     assert ours[0].keys() == theirs[0].keys()
     assert all(torch.equal(tensor, theirs[0][name]) for name, tensor in ours[0].items())
     best = theirs[1]["training"]["best"]
@@ -69,7 +69,7 @@ def test_without_epochs_the_base_is_the_given_network_judged_once(untrained, flo
 def test_before_training_the_clean_accuracy_on_tune_is_logged(untrained, flow: Flow):
     _, printed = untrained
     rows = [line for line in printed.splitlines() if line.startswith("base.init")]
-    best = checkpoint.load(flow.run / "base.safetensors")[1]["training"]["best"]["clean"]
+    best = checkpoint.load_checkpoint(flow.run / "base.safetensors")[1]["training"]["best"]["clean"]
     assert rows[0] == "base.init: net.pt: 122 tensors matched by name"
     assert rows[1].startswith("base.init: normalisation of the file's normalize.mean")
     clean = f"{best:.3f}"
@@ -85,7 +85,7 @@ def test_a_base_without_epochs_goes_through_export_attack_narrow_and_report(
 
     def at_once(dense, images, **_):
         structure, _ = analyse(dense, torch.from_numpy(images[:1]))
-        return Found({group.root: group.channels for group in structure.groups}, 1.0, 1.0)
+        return LatencyMatch({group.root: group.channels for group in structure.groups}, 1.0, 1.0)
 
     monkeypatch.setattr(narrow_network, "widest_within", at_once)
     for words in (
@@ -105,8 +105,8 @@ def test_a_base_without_epochs_goes_through_export_attack_narrow_and_report(
 
 def test_an_untrained_base_buys_the_narrow_network_epochs_without_a_finish():
     cfg = Base(epochs=0, init="net.pt", finish_epochs=2, batch=10)
-    assert training_cost.longer(cfg, 3) == Base(epochs=3, init="net.pt", finish_epochs=0, batch=10)
-    assert training_cost.bought(10_000, cfg, cost=10, images=100).epochs == 2
+    assert training_cost.with_epochs(cfg, 3) == Base(epochs=3, init="net.pt", finish_epochs=0, batch=10)
+    assert training_cost.epochs_for_budget(10_000, cfg, cost=10, images=100).epochs == 2
 
 
 @pytest.mark.parametrize("kind", ["state dict", "own, pruned"])
@@ -119,17 +119,20 @@ def test_a_run_under_way_goes_on_without_the_file_it_started_from(
     whole, sliced = tmp_path / "whole", tmp_path / "sliced"
     started(whole, init, "--until", "base")
     first = started(sliced, init, "--until", "base", "--max-minutes", 0)
-    assert "stopped, time is up after epoch 1 of 2" in first
+    assert "paused, time is up after epoch 1 of 2" in first
     init.unlink()
     second = started(sliced, init, "--until", "base")
     assert ("before training" in first, "before training" in second) == (True, False)
     assert (sliced / "base.safetensors").read_bytes() == (whole / "base.safetensors").read_bytes()
-    assert checkpoint.load(sliced / "base.safetensors")[1]["init"] == {"file": "init", "sha256": digest}
+    assert checkpoint.load_checkpoint(sliced / "base.safetensors")[1]["init"] == {
+        "file": "init",
+        "sha256": digest,
+    }
     assert not list(sliced.glob("base-init.json")) + list(sliced.glob("base.state"))
 
 
 def test_weights_no_better_than_chance_are_warned_of_before_training(tmp_path: Path):
-    net = build.build("resnet18", classes=10, channels=1, width=16)
+    net = build.build_network("resnet18", classes=10, channels=1, width=16)
     net.body.classify.weight.data.zero_()
     torch.save(net.body.state_dict(), tmp_path / "net.pt")
     words = ("--until", "base", "--set", "base.epochs=0")
@@ -138,7 +141,9 @@ def test_weights_no_better_than_chance_are_warned_of_before_training(tmp_path: P
 
 
 def test_a_file_that_does_not_fit_is_refused_in_one_line_and_leaves_no_run(tmp_path: Path):
-    torch.save(build.build("resnet18", classes=10, channels=3, width=16).body.state_dict(), tmp_path / "n.pt")
+    torch.save(
+        build.build_network("resnet18", classes=10, channels=3, width=16).body.state_dict(), tmp_path / "n.pt"
+    )
     result = call("train", TINY, "--run", tmp_path / "run", "--set", f"base.init={tmp_path / 'n.pt'}")
     errors = [line for line in result.output.splitlines() if line.startswith("error:")]
     assert (result.exit_code, len(errors)) == (1, 1)

@@ -9,10 +9,10 @@ import torch
 from safetensors import safe_open
 
 from eed_edge.evaluate.baselines import narrow_network
-from eed_edge.evaluate.baselines.latency_match import Found
+from eed_edge.evaluate.baselines.latency_match import LatencyMatch
 from eed_edge.prune.groups import analyse
 from eed_edge.train.networks import checkpoint
-from eed_edge.train.system.time_limit import Deadline, Paused
+from eed_edge.train.system.time_limit import Paused, TimeLimit
 from tests.conftest import TINY, Flow, call
 
 
@@ -22,16 +22,16 @@ def networks(run: Path) -> dict[str, bytes]:
 
 
 def test_a_deadline_is_over_only_after_some_progress():
-    deadline = Deadline(0)
-    deadline.check("the pool")
-    assert not deadline.over()
-    deadline.progress()
+    deadline = TimeLimit(0)
+    deadline.raise_if_expired("the pool")
+    assert not deadline.expired()
+    deadline.record_progress()
     with pytest.raises(Paused, match="time is up before the pool"):
-        deadline.check("the pool")
-    patient = Deadline(5)
-    patient.progress()
-    assert not patient.over()
-    assert not Deadline().over()
+        deadline.raise_if_expired("the pool")
+    patient = TimeLimit(5)
+    patient.record_progress()
+    assert not patient.expired()
+    assert not TimeLimit().expired()
 
 
 def test_a_run_in_slices_on_ever_other_machines_ends_as_one_in_one_go(flow: Flow, tmp_path: Path):
@@ -54,7 +54,7 @@ def test_a_run_in_slices_on_ever_other_machines_ends_as_one_in_one_go(flow: Flow
 def test_narrow_stops_and_goes_on_in_slices(flow: Flow, tmp_path: Path, monkeypatch):
     def at_once(dense, images, **_):
         structure, _ = analyse(dense, torch.from_numpy(images[:1]))
-        return Found({group.root: group.channels for group in structure.groups}, 1.0, 1000.0)
+        return LatencyMatch({group.root: group.channels for group in structure.groups}, 1.0, 1000.0)
 
     monkeypatch.setattr(narrow_network, "widest_within", at_once)
     run = shutil.copytree(flow.run, tmp_path / "run")
@@ -79,7 +79,7 @@ def test_a_compact_run_keeps_base_and_candidates_in_half_precision(compact: Path
     files = ["base.safetensors", "base-last.safetensors", "pool/erm-0.safetensors"]
     for name in files:
         assert (compact / name).stat().st_size < 0.6 * (flow.run / name).stat().st_size
-    whole, rounded = (checkpoint.load(run / "base.safetensors")[0] for run in (flow.run, compact))
+    whole, rounded = (checkpoint.load_checkpoint(run / "base.safetensors")[0] for run in (flow.run, compact))
     for name, tensor in whole.items():
         if "conv" in name or name.endswith("classify.weight"):
             assert rounded[name].dtype == torch.float16
@@ -94,7 +94,7 @@ def test_rounded_weights_answer_as_whole_ones_within_noise(compact: Path, flow: 
     images = torch.rand(200, 1, 8, 8)
     with torch.no_grad():
         whole, rounded = (
-            checkpoint.load_net(run / "base.safetensors")[0](images) for run in (flow.run, compact)
+            checkpoint.load_network(run / "base.safetensors")[0](images) for run in (flow.run, compact)
         )
     assert torch.allclose(whole, rounded, atol=2e-2)
     assert (whole.argmax(1) == rounded.argmax(1)).float().mean() > 0.98

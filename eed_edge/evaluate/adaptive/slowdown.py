@@ -22,9 +22,9 @@ from torch import Tensor
 
 from eed_edge.arrays import Floats
 from eed_edge.attacks import l_inf
-from eed_edge.evaluate.adaptive.stop_rule import StopRule, replayed
-from eed_edge.evaluate.models_compared import Defences, Watch
-from eed_edge.report import interval
+from eed_edge.evaluate.adaptive.stop_rule import StopRule, replay_stop_rule
+from eed_edge.evaluate.models_compared import ModelsCompared, Watch
+from eed_edge.report import wilson_interval
 from eed_edge.runtime.engine.cascade import Cascade, Prediction
 from eed_edge.runtime.measure.timing import Times, interleaved, summary
 from eed_edge.train.data.batches import Images, as_float, in_order
@@ -36,7 +36,7 @@ TIMED_IMAGES = 1000
 Loss = Callable[[Tensor, StopRule], Tensor]
 
 
-def attack(
+def slowdown_attack(
     ensemble: Ensemble,
     images: Tensor,
     *,
@@ -60,7 +60,7 @@ def attack(
     found = images.clone()
     with l_inf.frozen(ensemble):
         with torch.no_grad():
-            used = _used(ensemble.each(images), gate)
+            used = _used(ensemble.member_logits(images), gate)
         for loss in (_uniform, _disagreement, _SURENESS[gate.rule]):
             rows = torch.nonzero(used < last)[:, 0]
             if not len(rows):
@@ -93,7 +93,7 @@ def _descend(
     rows = torch.arange(len(images), device=images.device)
     for step in range(steps + 1):  # rows: the images that do not run everything yet
         attacked.requires_grad_(True)
-        logits = ensemble.each(attacked).float()
+        logits = ensemble.member_logits(attacked).float()
         used = _used(logits.detach(), gate)
         better = used > most[rows]
         best[rows[better]], most[rows[better]] = attacked.detach()[better], used[better]
@@ -110,7 +110,7 @@ def _descend(
 
 def _used(logits: Tensor, gate: StopRule) -> Tensor:
     """Members that run for each image, ``(n,)``, given the logits of all, ``(members, n, k)``."""
-    used = replayed(logits.float().softmax(2).cpu().numpy(), gate).submodels_used
+    used = replay_stop_rule(logits.float().softmax(2).cpu().numpy(), gate).submodels_used
     return torch.from_numpy(used).to(logits.device)
 
 
@@ -166,13 +166,15 @@ _SURENESS: dict[str, Loss] = {
 }
 
 
-def craft(defences: Defences, images: Images, *, eps: float, seed: int, watch: Watch) -> Tensor:
+def slowdown_images(
+    defences: ModelsCompared, images: Images, *, eps: float, seed: int, watch: Watch
+) -> Tensor:
     """``attack`` on a whole set, batch by batch: float ``(n, c, h, w)`` in [0, 1]."""
     generator = torch.Generator(images.images.device).manual_seed(seed)
     parts, done = [], 0
     for batch, labels in in_order(images, BATCH):
         parts.append(
-            attack(
+            slowdown_attack(
                 defences.ensemble, batch, gate=defences.deployed, eps=eps, steps=STEPS, generator=generator
             )
         )
@@ -181,8 +183,8 @@ def craft(defences: Defences, images: Images, *, eps: float, seed: int, watch: W
     return torch.cat(parts)
 
 
-def measure(
-    defences: Defences,
+def measure_slowdown(
+    defences: ModelsCompared,
     images: Images,
     attacked_pgd: Tensor,
     *,
@@ -203,7 +205,7 @@ def measure(
         ``TIMED_IMAGES`` once each, and the cap is half of the members, rounded up.
     """
     if slowed is None:
-        slowed = craft(defences, images, eps=eps, seed=seed, watch=watch)
+        slowed = slowdown_images(defences, images, eps=eps, seed=seed, watch=watch)
     whole = defences.deployed
     capped = _capped(whole, (len(whole.submodels) + 1) // 2)
     tensors = {"clean": as_float(images.images), "pgd20": attacked_pgd, "slowdown": slowed}
@@ -251,7 +253,7 @@ def _figures(answer: Prediction, labels: NDArray[np.int64]) -> dict[str, Any]:
         "mean": float(answer.submodels_used.mean()),
         "max": int(answer.submodels_used.max()),
         "accuracy": float(right.mean()),
-        "interval": interval(right),
+        "interval": wilson_interval(right),
     }
 
 

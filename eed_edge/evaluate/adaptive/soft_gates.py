@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from eed_edge.attacks import l_inf
 from eed_edge.manifest import GateSpec
-from eed_edge.runtime.gates.batch_rules import TINY
+from eed_edge.runtime.gates.batch_rules import MIN_PROB
 from eed_edge.train.networks.ensemble import Ensemble
 
 SHARPNESS = 20.0
@@ -38,7 +38,7 @@ class SmoothGate(nn.Module):
         self.settings = gate.parameters_of(gate.rule)
 
     def forward(self, images: Tensor) -> Tensor:
-        probs = self.ensemble.each(images).float().softmax(2)  # (members, n, k)
+        probs = self.ensemble.member_logits(images).float().softmax(2)  # (members, n, k)
         lengths = torch.arange(1, len(probs) + 1, device=probs.device).view(-1, 1, 1)
         means = probs.cumsum(0) / lengths
         stop = SOFT_STOPS[self.rule](means, probs, self.settings)  # (members, n)
@@ -47,7 +47,7 @@ class SmoothGate(nn.Module):
         share = going * stop
         if self.rule == "geometric":  # the rule takes the largest of these, not their mixture
             share = (SHARPNESS * share).softmax(0)
-        return (share.unsqueeze(2) * means).sum(0).clamp_min(TINY).log()
+        return (share.unsqueeze(2) * means).sum(0).clamp_min(MIN_PROB).log()
 
 
 def _confidence(means: Tensor, probs: Tensor, parameters: dict[str, float]) -> Tensor:
@@ -66,7 +66,7 @@ def _agreement(means: Tensor, probs: Tensor, parameters: dict[str, float]) -> Te
 
 
 def _geometric(means: Tensor, probs: Tensor, parameters: dict[str, float]) -> Tensor:
-    logs = means.clamp_min(TINY).log()
+    logs = means.clamp_min(MIN_PROB).log()
     change = (means[1:] * (logs[1:] - logs[:-1])).sum(2)
     change = torch.cat([torch.zeros_like(logs[:1, :, 0]), change])
     return torch.exp(parameters["g"] * logs.amax(2) - parameters["k"] * change).clamp(0, 1)
@@ -75,7 +75,7 @@ def _geometric(means: Tensor, probs: Tensor, parameters: dict[str, float]) -> Te
 SOFT_STOPS = {"confidence": _confidence, "agreement": _agreement, "geometric": _geometric}
 
 
-def reweighted(
+def mora_attack(
     ensemble: Ensemble,
     images: Tensor,
     labels: Tensor,
@@ -109,7 +109,7 @@ def reweighted(
         for i in range(steps + 1):
             attacked.requires_grad_(True)
             with torch.enable_grad():
-                log_probs = ensemble.each(attacked).float().log_softmax(2)
+                log_probs = ensemble.member_logits(attacked).float().log_softmax(2)
                 margins = torch.stack([l_inf.margin(each, labels) for each in log_probs])  # (members, n)
                 weights = (-WEIGHT_SHARPNESS * margins.detach().abs()).softmax(0)
                 gradient = torch.autograd.grad((weights * margins).sum(), attacked)[0]

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from eed_edge.arrays import Floats
 from eed_edge.runtime.gates import batch_rules
-from eed_edge.runtime.gates.early_exit import Replay
+from eed_edge.runtime.gates.early_exit import EarlyExitResult
 
 
 class StopRule(Protocol):
@@ -24,6 +24,6 @@ class StopRule(Protocol):
         """At most this many run for an image."""
 
 
-def replayed(probs: Floats, gate: StopRule) -> Replay:
+def replay_stop_rule(probs: Floats, gate: StopRule) -> EarlyExitResult:
     """What the runtime would answer; arguments and errors as in ``gating.replay``."""
-    return batch_rules.replay(probs, gate.rule, gate.parameters, max_submodels=gate.max_submodels)
+    return batch_rules.replay_rule(probs, gate.rule, gate.parameters, max_submodels=gate.max_submodels)

@@ -12,11 +12,11 @@ from eed_edge.arrays import Floats
 from eed_edge.errors import InputError, NetworkError
 from eed_edge.export.network_graph import INPUT, OUTPUT, to_onnx
 from eed_edge.prune.groups import Structure, analyse, count
-from eed_edge.prune.removal import Budget, prune, widths
-from eed_edge.prune.score_search import Choice
+from eed_edge.prune.removal import Budget, choose_widths, remove_channels
+from eed_edge.prune.score_search import ChannelScores
 from eed_edge.runtime.engine.session import open_session
 from eed_edge.runtime.measure.timing import interleaved
-from eed_edge.train.networks.build import Classifier, build
+from eed_edge.train.networks.build import Classifier, build_network
 
 log = logging.getLogger(__name__)
 Widths = dict[str, int]
@@ -27,7 +27,7 @@ NAME = "dynamic"
 
 
 @dataclass(frozen=True)
-class Found:
+class LatencyMatch:
     """The widths, and the mean milliseconds over images for this network and for what it has to equal."""
 
     widths: Widths
@@ -43,7 +43,7 @@ def widest_within(
     mean_ms: float | None,
     round_to: int,
     seed: int,
-) -> Found:
+) -> LatencyMatch:
     """The largest narrower copy of ``dense`` that is not slower than ``dynamic`` or ``mean_ms``.
 
     Networks with random weights are timed in onnxruntime, one thread, one image a call, taking
@@ -61,12 +61,12 @@ def widest_within(
         raise InputError("expected a bundle or a latency to equal, got neither; give BUNDLE or --mean-ms")
     image = torch.from_numpy(images[:1])
     structure, _ = analyse(dense, image)
-    choices = narrower(structure, round_to=round_to)
+    choices = width_ladder(structure, round_to=round_to)
     made: dict[int, Callable[[int], object]] = {}
 
     def timed(indices: list[int], repeats: int) -> tuple[dict[int, float], float]:
         for i in set(indices) - made.keys():
-            made[i] = _call(to_onnx(fresh(dense, choices[i], image, seed=seed), image), images)
+            made[i] = _call(to_onnx(reinitialised(dense, choices[i], image, seed=seed), image), images)
         calls: dict[str, Callable[[int], object]] = {str(i): made[i] for i in indices}
         if mean_ms is None and dynamic is not None:
             calls[NAME] = lambda item: dynamic(images[item : item + 1])
@@ -88,10 +88,10 @@ def widest_within(
     if not within:
         log.warning("narrow: no narrower copy is as fast; the fastest one has the advantage of being slower")
     log.info("narrow: %s; taken", _told(structure, choices[best], means[best], target))
-    return Found(choices[best], means[best], target)
+    return LatencyMatch(choices[best], means[best], target)
 
 
-def narrower(structure: Structure, *, round_to: int) -> list[Widths]:
+def width_ladder(structure: Structure, *, round_to: int) -> list[Widths]:
     """Uniformly narrower widths in multiples of ``round_to``, from the narrowest to the whole network.
 
     What rounding leaves of each step's multiply-accumulates goes to the layers that it wronged most.
@@ -103,19 +103,19 @@ def narrower(structure: Structure, *, round_to: int) -> list[Widths]:
         share *= STEP
         try:
             budget = Budget(float("inf"), share * macs)
-            chosen = widths(structure, dict.fromkeys(whole, 1.0), budget, round_to=round_to)
+            chosen = choose_widths(structure, dict.fromkeys(whole, 1.0), budget, round_to=round_to)
         except NetworkError:  # narrower than the narrowest
             return found[::-1]
         if chosen != found[-1]:
             found.append(chosen)
 
 
-def fresh(dense: Classifier, chosen: Widths, image: torch.Tensor, *, seed: int) -> Classifier:
+def reinitialised(dense: Classifier, chosen: Widths, image: torch.Tensor, *, seed: int) -> Classifier:
     """A network of these widths with new weights and the normalisation of ``dense``."""
-    net = build(**dense.architecture, seed=seed)
+    net = build_network(**dense.architecture, seed=seed)
     structure, _ = analyse(net, image.cpu())
     scores = {group.root: torch.arange(group.channels) for group in structure.groups}
-    net = prune(net, Choice(scores, {}), image.cpu(), chosen)
+    net = remove_channels(net, ChannelScores(scores, {}), image.cpu(), chosen)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for module in net.modules():
@@ -125,7 +125,7 @@ def fresh(dense: Classifier, chosen: Widths, image: torch.Tensor, *, seed: int) 
     return net
 
 
-def size(net: Classifier, image: torch.Tensor) -> dict[str, int]:
+def network_size(net: Classifier, image: torch.Tensor) -> dict[str, int]:
     """Parameters and multiply-accumulates of ``net`` for one image."""
     params, macs = count(net, image)
     return {"params": params, "macs": macs}

@@ -14,23 +14,23 @@ import numpy as np
 
 from eed_edge import report, schema
 from eed_edge.arrays import Floats
-from eed_edge.atomic_files import write_json, write_whole
+from eed_edge.atomic_files import write_atomic, write_json
 from eed_edge.errors import CheckpointError
 from eed_edge.evaluate.baselines import training_cost
-from eed_edge.evaluate.baselines.latency_match import fresh, size, widest_within
+from eed_edge.evaluate.baselines.latency_match import network_size, reinitialised, widest_within
 from eed_edge.export.network_graph import to_onnx
 from eed_edge.recipe import Base
-from eed_edge.runtime.bundle.folder import load
+from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.runtime.measure.benchmark import NARROW_FILE
 from eed_edge.train import base
 from eed_edge.train.data import splits as data
 from eed_edge.train.data.batches import Images, as_float, on_device
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.run_folder import Run, read_json
-from eed_edge.train.system.devices import choose_device, memory_told
-from eed_edge.train.system.epoch_log import Log, Watch
+from eed_edge.train.system.devices import choose_device, reraise_out_of_memory
+from eed_edge.train.system.epoch_log import EpochLog, TrainingCallback
 from eed_edge.train.system.run_lock import locked
-from eed_edge.train.system.time_limit import Deadline
+from eed_edge.train.system.time_limit import TimeLimit
 
 log = logging.getLogger(__name__)
 TIMED_IMAGES = 64
@@ -58,7 +58,7 @@ class Plan:
     team: str
 
 
-def train(
+def train_narrow(
     run: Run,
     bundle: Path | None,
     root: Path | None,
@@ -66,8 +66,8 @@ def train(
     epochs: int | None = None,
     mean_ms: float | None = None,
     device: str = "auto",
-    watch: Watch,
-    deadline: Deadline | None = None,
+    on_record: TrainingCallback,
+    time_limit: TimeLimit | None = None,
     command: str = "",
 ) -> dict[str, Any]:
     """Train the narrow network; leave its weights, its ONNX file and the report's ``narrow`` in the run.
@@ -79,7 +79,7 @@ def train(
         root: where the images lie, as in training.
         epochs: length of the training; None takes what the whole run has cost.
         mean_ms: a latency to equal instead of the bundle's.
-        deadline: when to stop at a checkpoint; None never does.
+        time_limit: when to stop at a checkpoint; None never does.
         command: recorded as what made these figures.
 
     Returns:
@@ -92,21 +92,21 @@ def train(
     """
     with locked(run.path):
         chosen = choose_device(device)
-        splits = data.for_recipe(run.recipe, root)
+        splits = data.splits_for_recipe(run.recipe, root)
         run.check_data(splits)
-        with memory_told(f"lower base.batch (now {run.recipe.base.batch})"):
+        with reraise_out_of_memory(f"lower base.batch (now {run.recipe.base.batch})"):
             train_images, tune = on_device(splits.train, chosen), on_device(splits.tune, chosen)
             image = as_float(tune.images[:1]).cpu()
             plan = _planned(run, bundle, train_images, tune, epochs=epochs, mean_ms=mean_ms)
-            cfg = training_cost.longer(run.recipe.base, plan.epochs)
-            net = fresh(run.base(), plan.widths, image, seed=run.recipe.seed + SEED).to(chosen)
+            cfg = training_cost.with_epochs(run.recipe.base, plan.epochs)
+            net = reinitialised(run.base(), plan.widths, image, seed=run.recipe.seed + SEED).to(chosen)
             path = run.path / "narrow.safetensors"
             if not path.exists():
-                _fit(run, net, train_images, tune, cfg=cfg, path=path, watch=watch, deadline=deadline)
-        net, record = checkpoint.load_net(path)
-        write_whole(run.path / NARROW_FILE, to_onnx(net, image))
+                _fit(run, net, train_images, tune, cfg=cfg, path=path, on_record=on_record, time_limit=time_limit)
+        net, record = checkpoint.load_network(path)
+        write_atomic(run.path / NARROW_FILE, to_onnx(net, image))
         figures = {
-            **size(net, image),
+            **network_size(net, image),
             "mean_ms": plan.mean_ms,
             "target_ms": plan.target_ms,
             "ratio": plan.mean_ms / plan.target_ms,
@@ -120,7 +120,7 @@ def train(
             "training": record["training"],
             "history": record["history"],
         }
-        report.merge(
+        report.merge_report(
             run.path / "report.json",
             {"machine": report.machine(), "commands": {"narrow": command}, "narrow": figures},
         )
@@ -135,11 +135,11 @@ def _fit(
     *,
     cfg: Base,
     path: Path,
-    watch: Watch,
-    deadline: Deadline | None,
+    on_record: TrainingCallback,
+    time_limit: TimeLimit | None,
 ) -> None:
     state = run.path / "narrow.state"
-    fitted = base.fit(
+    fitted = base.train_base(
         net,
         train_images,
         tune,
@@ -147,12 +147,12 @@ def _fit(
         augment=run.recipe.data,
         seed=run.recipe.seed + SEED,
         state=state,
-        watch=Log(run.path / "log.jsonl").watch(watch, stage="narrow"),
-        deadline=deadline,
+        on_record=EpochLog(run.path / "log.jsonl").callback(on_record, stage="narrow"),
+        time_limit=time_limit,
     )
     log.info("%s", fitted.told("narrow"))
     net.load_state_dict(fitted.best)
-    checkpoint.save_net(path, net, {"training": fitted.summary, "history": fitted.history})
+    checkpoint.save_network(path, net, {"training": fitted.summary, "history": fitted.history})
     state.unlink(missing_ok=True)
 
 
@@ -163,7 +163,7 @@ def _planned(
     dynamic: Callable[[Floats], object] | None = None
     team = ""
     if bundle is not None:
-        deployed = load(bundle, deadline_ms=math.inf)
+        deployed = load_bundle(bundle, deadline_ms=math.inf)
         run.check_belongs(deployed.manifest)
         dynamic, team = deployed, run.weights_digest()
     path = run.path / "narrow.json"
@@ -178,17 +178,17 @@ def _planned(
         round_to=run.recipe.prune.round_to,
         seed=run.recipe.seed,
     )
-    cost = size(fresh(dense, found.widths, images[:1], seed=0), images[:1])["macs"]
-    macs = {} if epochs else training_cost.spent(run)
+    cost = network_size(reinitialised(dense, found.widths, images[:1], seed=0), images[:1])["macs"]
+    macs = {} if epochs else training_cost.run_cost(run)
     if epochs is None:
-        cfg = training_cost.bought(macs["total"], run.recipe.base, cost=cost, images=len(train))
+        cfg = training_cost.epochs_for_budget(macs["total"], run.recipe.base, cost=cost, images=len(train))
     else:
-        cfg = training_cost.longer(run.recipe.base, epochs)
+        cfg = training_cost.with_epochs(run.recipe.base, epochs)
     plan = Plan(
         **asdict(found),
         epochs=cfg.epochs,
         by_hand=epochs is not None,
-        macs={**macs, "narrow": training_cost.price(cfg, cost=cost, images=len(train))},
+        macs={**macs, "narrow": training_cost.training_macs(cfg, cost=cost, images=len(train))},
         team=team,
     )
     log.info("narrow: %d epochs%s", plan.epochs, "" if epochs is None else ", asked for by hand")
@@ -198,7 +198,7 @@ def _planned(
 
 def _kept(path: Path, *, team: str, epochs: int | None) -> Plan:
     try:
-        plan = schema.read(Plan, read_json(path), path.name)
+        plan = schema.read_typed(Plan, read_json(path), path.name)
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged ({error}); delete it and narrow.* beside it") from error
     if plan.team and team and plan.team != team:

@@ -35,7 +35,7 @@ def counted(recipe: Recipe) -> str:
     return COUNTED + (given if recipe.base.init else "")
 
 
-def spent(run: Run) -> dict[str, float]:
+def run_cost(run: Run) -> dict[str, float]:
     """Multiply-accumulates of the base, the score searches, the pool and the joint stage, and their sum.
 
     Raises:
@@ -43,10 +43,10 @@ def spent(run: Run) -> dict[str, float]:
     """
     whole = _macs(run)
     recipe, each = run.recipe, {}
-    _, record = checkpoint.load(run.path / "base.safetensors")
+    _, record = checkpoint.load_checkpoint(run.path / "base.safetensors")
     found = {"base": _epochs(record, "base.safetensors", recipe.base) * whole, "scores": 0.0, "pool": 0.0}
     for candidate in pool.candidates(recipe):
-        _, record = checkpoint.load(run.path / "pool" / f"{candidate.name}.safetensors")
+        _, record = checkpoint.load_checkpoint(run.path / "pool" / f"{candidate.name}.safetensors")
         pruning = record["pruning"]
         each[candidate.name] = pruning["macs"]
         found["pool"] += _epochs(record, candidate.name, recipe.pool) * pruning["macs"]
@@ -63,7 +63,7 @@ def spent(run: Run) -> dict[str, float]:
     return {**found, "total": sum(found.values())}
 
 
-def bought(macs: float, cfg: Base, *, cost: float, images: int) -> Base:
+def epochs_for_budget(macs: float, cfg: Base, *, cost: float, images: int) -> Base:
     """The base's training with as many epochs as a budget pays for, one at least.
 
     Args:
@@ -71,21 +71,21 @@ def bought(macs: float, cfg: Base, *, cost: float, images: int) -> Base:
         cost: multiply-accumulates of one forward pass of the network to be trained.
         images: number of training images.
     """
-    epochs = max(1, int(macs / price(longer(cfg, 1), cost=cost, images=images)))
-    while price(longer(cfg, epochs + 1), cost=cost, images=images) <= macs:
+    epochs = max(1, int(macs / training_macs(with_epochs(cfg, 1), cost=cost, images=images)))
+    while training_macs(with_epochs(cfg, epochs + 1), cost=cost, images=images) <= macs:
         epochs += 1
-    while epochs > 1 and price(longer(cfg, epochs), cost=cost, images=images) > macs:
+    while epochs > 1 and training_macs(with_epochs(cfg, epochs), cost=cost, images=images) > macs:
         epochs -= 1
-    return longer(cfg, epochs)
+    return with_epochs(cfg, epochs)
 
 
-def longer(cfg: Base, epochs: int) -> Base:
+def with_epochs(cfg: Base, epochs: int) -> Base:
     """The base's training with that many epochs; the same share of them finishes with ``pgd``."""
     finish = round(cfg.finish_epochs * epochs / cfg.epochs) if cfg.epochs else 0
     return dataclasses.replace(cfg, epochs=epochs, finish_epochs=finish)
 
 
-def price(cfg: Base, *, cost: float, images: int) -> float:
+def training_macs(cfg: Base, *, cost: float, images: int) -> float:
     """Multiply-accumulates of such a training; arguments as in ``bought``."""
     first, finish = cfg.epochs - cfg.finish_epochs, cfg.finish_epochs
     passes = first * attack_passes(cfg.attack, cfg) + finish * attack_passes("pgd", cfg)

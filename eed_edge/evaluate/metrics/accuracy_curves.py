@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from eed_edge.arrays import Bools, Floats
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
 from eed_edge.evaluate.attacks import Threat, pgd20
-from eed_edge.evaluate.models_compared import Defences, Watch
-from eed_edge.export.calibration import NEVER
-from eed_edge.report import interval
+from eed_edge.evaluate.models_compared import ModelsCompared, Watch
+from eed_edge.export.calibration import NEVER_STOP
+from eed_edge.report import wilson_interval
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.single_image import Submodel
-from eed_edge.runtime.gates.batch_rules import replay
+from eed_edge.runtime.gates.batch_rules import replay_rule
 from eed_edge.runtime.measure.timing import interleaved
 from eed_edge.train.data.batches import Images, as_float
 
@@ -34,7 +34,7 @@ Answer = Callable[[Tensor], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
-class Said:
+class CurveLabels:
     """What every sub-model says of ``n`` images.
 
     clean: ``(members, n, k)`` float32 probabilities.
@@ -62,7 +62,7 @@ def submodel_ms(deployed: Cascade, images: Tensor) -> list[float]:
     return [float(times.mean()) for times in interleaved(calls, items=len(given), repeats=3).values()]
 
 
-def threshold(answers: Said, gate: StopRule, *, times_ms: Sequence[float]) -> dict[str, Any]:
+def threshold_curve(answers: CurveLabels, gate: StopRule, *, times_ms: Sequence[float]) -> dict[str, Any]:
     """Accuracy and mean latency over the settings of the gate's own rule, the deployed one among them.
 
     Args:
@@ -79,7 +79,7 @@ def threshold(answers: Said, gate: StopRule, *, times_ms: Sequence[float]) -> di
     for value in _grid(gate, members=len(answers.clean)):
         parameters = {**gate.parameters, name: value}
         clean, *attacked = (
-            replay(probs, gate.rule, parameters, max_submodels=gate.max_submodels)
+            replay_rule(probs, gate.rule, parameters, max_submodels=gate.max_submodels)
             for probs in (answers.clean, *answers.attacked)
         )
         right = clean.labels == answers.labels
@@ -92,7 +92,7 @@ def threshold(answers: Said, gate: StopRule, *, times_ms: Sequence[float]) -> di
             "threshold": float(value),
             "clean": outcome[1],
             "attacked": outcome[2],
-            "interval": {"clean": interval(right), "attacked": interval(survived)},
+            "interval": {"clean": wilson_interval(right), "attacked": wilson_interval(survived)},
             "submodels_used": used,
             "mean_ms": float(cost[clean.submodels_used - 1].mean()),
         }
@@ -106,20 +106,20 @@ _FIRST = {"confidence": "threshold", "agreement": "votes", "geometric": "g"}
 def _grid(gate: StopRule, *, members: int) -> list[float]:
     """Values of the rule's first parameter, the deployed one among them."""
     grids: dict[str, Sequence[float]] = {
-        "confidence": (*np.linspace(0, 1, 41).tolist(), NEVER),
+        "confidence": (*np.linspace(0, 1, 41).tolist(), NEVER_STOP),
         "agreement": range(1, members + 1),
         "geometric": (0.0, *np.geomspace(0.05, 64, 30).tolist(), 1e6),
     }
     return sorted({*grids[gate.rule], gate.parameters[_FIRST[gate.rule]]})
 
 
-def stopping(submodels_used: NDArray[np.int64], *, members: int) -> list[float]:
+def stopping_shares(submodels_used: NDArray[np.int64], *, members: int) -> list[float]:
     """Share of the images that stop at sub-model 1, 2, …, ``members``."""
     counts = np.bincount(submodels_used - 1, minlength=members)
     return [float(share) for share in counts / len(submodels_used)]
 
 
-def agreement(probs: Floats) -> list[list[float]]:
+def member_agreement(probs: Floats) -> list[list[float]]:
     """Share of the images on which members i and j give the same label.
 
     Args:
@@ -129,8 +129,8 @@ def agreement(probs: Floats) -> list[list[float]]:
     return [[float(share) for share in (labels == one).mean(1)] for one in labels]
 
 
-def against_eps(
-    defences: Defences,
+def eps_curve(
+    defences: ModelsCompared,
     images: Images,
     *,
     eps: float,
@@ -170,7 +170,7 @@ def against_eps(
             {
                 "eps_255": share * eps * 255,
                 **{name: float(each.mean()) for name, each in right.items()},
-                "interval": {name: interval(each) for name, each in right.items()},
+                "interval": {name: wilson_interval(each) for name, each in right.items()},
             }
         )
     return {"images": len(images), "rows": rows}
@@ -209,7 +209,7 @@ def _numpy(images: Tensor) -> Floats:
     return array
 
 
-def rd(selection: Mapping[str, Any], *, threshold: float) -> dict[str, Any] | None:
+def diversity_curve(selection: Mapping[str, Any], *, threshold: float) -> dict[str, Any] | None:
     """Robust diversity against team size, as ``selection.json`` records it; None where it does not.
 
     Args:
@@ -224,7 +224,7 @@ def rd(selection: Mapping[str, Any], *, threshold: float) -> dict[str, Any] | No
     return {"threshold": threshold, "rows": selection["rd_by_size"], "chosen": chosen}
 
 
-def widths(dense: nn.Module, members: Sequence[nn.Module]) -> dict[str, Any]:
+def channel_widths(dense: nn.Module, members: Sequence[nn.Module]) -> dict[str, Any]:
     """Output channels of every convolution and linear layer; 0 where a member lost the whole branch."""
     whole, *each = (_channels(net) for net in (dense, *members))
     return {

@@ -62,7 +62,7 @@ def corrupt(images: Floats, name: str, strength: int, *, seed: int, first: int =
     return np.clip(np.array(made).reshape(images.shape), 0, 1).astype(np.float32)
 
 
-def of_no_class(images: Floats, name: str, *, seed: int, first: int = 0) -> Floats:
+def no_class_images(images: Floats, name: str, *, seed: int, first: int = 0) -> Floats:
     """As many images of no class as ``images`` has, of the same shape, float32 in [0, 1].
 
     ``uniform noise`` draws every value, ``constant grey`` one value an image, ``shuffled pixels`` puts

@@ -15,7 +15,7 @@ from eed_edge.evaluate.metrics.corruptions import (
     PARAMETERS,
     STRENGTHS,
     corrupt,
-    of_no_class,
+    no_class_images,
 )
 from eed_edge.evaluate.models_compared import Watch
 from eed_edge.report import wilson
@@ -28,7 +28,7 @@ Change = Callable[[Floats, int], Floats]
 """Takes images and the place of the first of them in the whole set."""
 
 
-def measure(deployed: Cascade, images: Images, *, seed: int, watch: Watch) -> dict[str, Any]:
+def measure_shift(deployed: Cascade, images: Images, *, seed: int, watch: Watch) -> dict[str, Any]:
     """The report's part ``shift``: clean, corrupted at three strengths, and images of no class.
 
     Args:
@@ -128,4 +128,4 @@ def _corrupted(images: Floats, first: int, *, name: str, strength: int, seed: in
 
 
 def _no_class(images: Floats, first: int, *, name: str, seed: int) -> Floats:
-    return of_no_class(images, name, seed=seed, first=first)
+    return no_class_images(images, name, seed=seed, first=first)

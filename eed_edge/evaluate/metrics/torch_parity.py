@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eed_edge.arrays import Floats
-from eed_edge.evaluate.adaptive.stop_rule import StopRule, replayed
-from eed_edge.evaluate.models_compared import Defences, Watch
+from eed_edge.evaluate.adaptive.stop_rule import StopRule, replay_stop_rule
+from eed_edge.evaluate.models_compared import ModelsCompared, Watch
 from eed_edge.runtime.gates.margins import distance_to_tie
 
 BATCH = 250
@@ -18,7 +18,9 @@ ALLOWED = 1000
 """One disagreement in so many images may be a matter of rounding."""
 
 
-def check(defences: Defences, attacked: Mapping[str, Tensor], *, watch: Watch) -> dict[str, Any]:
+def check_torch_parity(
+    defences: ModelsCompared, attacked: Mapping[str, Tensor], *, watch: Watch
+) -> dict[str, Any]:
     """The report's part ``replay``: the members in torch and the rule replayed, against the runtime.
 
     Args:
@@ -33,15 +35,15 @@ def check(defences: Defences, attacked: Mapping[str, Tensor], *, watch: Watch) -
         for at in range(0, len(images), BATCH):
             batch = images[at : at + BATCH]
             with torch.no_grad():
-                probs = defences.ensemble.each(batch).float().softmax(2).cpu().numpy()
+                probs = defences.ensemble.member_logits(batch).float().softmax(2).cpu().numpy()
             answer = defences.deployed(batch.cpu().contiguous().numpy()).labels
             found += disagreements(attack, probs, answer, defences.deployed, first=at)
             done += len(batch)
             watch("replay", done, total)
-    return {"images": total, "allowed": allowed(total), "disagreements": found}
+    return {"images": total, "allowed": logit_tolerance(total), "disagreements": found}
 
 
-def allowed(images: int) -> int:
+def logit_tolerance(images: int) -> int:
     """How many of them may disagree for reasons of rounding: one in every full 1,000."""
     return images // ALLOWED
 
@@ -61,7 +63,7 @@ def disagreements(
         ``{image, attack, torch, bundle, margin}`` each; margin is the probability by which torch's
         answer is away from a tie: within 1e-5 a machine may decide either way.
     """
-    ours = replayed(probs, gate).labels
+    ours = replay_stop_rule(probs, gate).labels
     apart = np.flatnonzero(ours != answer)
     if not len(apart):
         return []

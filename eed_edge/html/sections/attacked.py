@@ -11,11 +11,11 @@ from eed_edge.html.components import (
     Table,
     row,
 )
-from eed_edge.html.inputs import Sources
+from eed_edge.html.inputs import PageInputs
 from eed_edge.html.sections.headline import attack_title
 
 
-def adaptive(sources: Sources) -> Section:
+def adaptive_section(sources: PageInputs) -> Section:
     """Every item of the adaptive evaluation, and the difference that would be an alarm."""
     found = sources.report["adaptive"]
     rows = [
@@ -42,7 +42,7 @@ def adaptive(sources: Sources) -> Section:
     return Section("adaptive", "Adaptive evaluation", says=says, warnings=warnings, tables=(table,))
 
 
-def attacks(sources: Sources) -> Section:
+def attacks_section(sources: PageInputs) -> Section:
     """Settings, time and warnings of each attack."""
     rows, warnings = [], []
     for name, found in sources.report["attacks"].items():
@@ -55,7 +55,7 @@ def attacks(sources: Sources) -> Section:
     return Section("attacks", "Attacks", says=says, warnings=tuple(warnings), tables=(table,))
 
 
-def slowdown(sources: Sources) -> Section:
+def slowdown_section(sources: PageInputs) -> Section:
     """How many sub-models run, and how long, on images made to keep the gate open."""
     found = sources.report["slowdown"]
     cap = found.get("capped", {}).get("max_submodels")
@@ -89,7 +89,7 @@ def _slow_table(caption: str, found: Mapping[str, Any]) -> Table:
     return Table(caption, columns, tuple(rows), stacked=True)
 
 
-def replay(sources: Sources) -> Section:
+def parity_section(sources: PageInputs) -> Section:
     """Whether attacked images get the same labels from torch and from the exported files."""
     found = sources.report["replay"]
     differ, allowed = found["disagreements"], found["allowed"]
@@ -114,7 +114,7 @@ def replay(sources: Sources) -> Section:
     return Section("replay", "Replay on the exported files", says=(say,), warnings=warnings, tables=tables)
 
 
-def shift(sources: Sources) -> Section:
+def shift_section(sources: PageInputs) -> Section:
     """Accuracy, work and calibration on corrupted images, and on images of no class."""
     found = sources.report["shift"]
     columns = ("", "Accuracy", "Sub-models", "ECE")
@@ -145,7 +145,7 @@ def _shift_row(title: str, item: Mapping[str, Any]) -> Row:
     return Row(title, (accuracy, Cell(used), Cell(ece)))
 
 
-def narrow(sources: Sources) -> Section:
+def narrow_section(sources: PageInputs) -> Section:
     """The static network of equal mean latency that the same training budget buys."""
     found = sources.report["narrow"]
     budget = found.get("budget") or {}

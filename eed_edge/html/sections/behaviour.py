@@ -11,14 +11,14 @@ from eed_edge.html.components import (
     Table,
     row,
 )
-from eed_edge.html.inputs import Sources
+from eed_edge.html.inputs import PageInputs
 from eed_edge.html.plot import BLUE, COLOURS, GREY, HATCHES, INK, LINES, MARKS, RED, drawing
 from eed_edge.html.sections.headline import NETWORKS, attack_title, share
 
 NETWORK_LOOK = {name: (COLOURS[i], MARKS[i], LINES[i]) for i, name in enumerate(reversed(NETWORKS))}
 
 
-def threshold(sources: Sources) -> Chart:
+def threshold_section(sources: PageInputs) -> Chart:
     """Accuracy, clean and attacked, against mean latency as the gate's threshold moves."""
     found = sources.report["curves"]["threshold"]
     rows = sorted(found["rows"], key=lambda item: item["mean_ms"])
@@ -61,7 +61,7 @@ def _setting(rule: str, value: float) -> str:
     return "never stops" if rule == "confidence" and value > 1 else formats.plain(value)
 
 
-def _deployed(sources: Sources, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def _deployed(sources: PageInputs, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The row nearest to the bundle's own setting: confidence, votes, or the first of ``g`` and ``k``."""
     gate = sources.manifest.gate
     if sources.report["curves"]["threshold"]["rule"] != gate.rule:
@@ -70,7 +70,7 @@ def _deployed(sources: Sources, rows: Sequence[Mapping[str, Any]]) -> Mapping[st
     return min(rows, key=lambda item: abs(item["threshold"] - own), default=None)
 
 
-def eps(sources: Sources) -> Chart:
+def eps_section(sources: PageInputs) -> Chart:
     """Accuracy of every network against the attack's radius."""
     found = sources.report["curves"]["eps"]
     rows = sorted(found["rows"], key=lambda item: item["eps_255"])
@@ -104,7 +104,7 @@ def eps(sources: Sources) -> Chart:
     return Chart(title, says, drawn.svg, Table(title, ("eps", *(NETWORKS[name] for name in shown)), cells))
 
 
-def stopping(sources: Sources) -> Chart:
+def stopping_section(sources: PageInputs) -> Chart:
     """Share of the images that stop at each sub-model."""
     found = sources.report["curves"]["stopping"]
     members = max(map(len, found.values()), default=0)

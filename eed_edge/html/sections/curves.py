@@ -8,20 +8,20 @@ from eed_edge.html.components import (
     Chart,
     Section,
 )
-from eed_edge.html.inputs import Sources
+from eed_edge.html.inputs import PageInputs
 from eed_edge.html.sections import behaviour, team
 
-CURVES: dict[str, Callable[[Sources], Chart]] = {
-    "threshold": behaviour.threshold,
-    "eps": behaviour.eps,
-    "stopping": behaviour.stopping,
-    "agreement": team.agreement,
-    "rd": team.rd,
-    "widths": team.widths,
+CURVES: dict[str, Callable[[PageInputs], Chart]] = {
+    "threshold": behaviour.threshold_section,
+    "eps": behaviour.eps_section,
+    "stopping": behaviour.stopping_section,
+    "agreement": team.agreement_section,
+    "rd": team.diversity_section,
+    "widths": team.widths_section,
 }
 
 
-def curves(sources: Sources) -> Section:
+def curves_section(sources: PageInputs) -> Section:
     """The charts of those curves that were measured."""
     there = sources.report["curves"]
     charts = tuple(draw(sources) for key, draw in CURVES.items() if there.get(key))

@@ -17,14 +17,14 @@ from eed_edge.html.components import (
     Section,
     Table,
 )
-from eed_edge.html.inputs import Sources
+from eed_edge.html.inputs import PageInputs
 
 SHOWN = 12
 LARGEST = 256  # pixels; larger pictures are scaled down for the page
 Floats = NDArray[np.floating[Any]]
 
 
-def examples(sources: Sources) -> Section:
+def examples_section(sources: PageInputs) -> Section:
     """A card for each image of the strip."""
     arrays = sources.arrays
     added = arrays["strip_attacked"] - arrays["strip_clean"]  # (s, h, w, c)
@@ -38,7 +38,7 @@ def examples(sources: Sources) -> Section:
     return Section("examples", "Examples", says=(say,), examples=cards)
 
 
-def _card(sources: Sources, i: int, added: Floats, scale: int) -> Example:
+def _card(sources: PageInputs, i: int, added: Floats, scale: int) -> Example:
     arrays = sources.arrays
     label = int(arrays["strip_labels"][i])
     pictures = (
@@ -58,11 +58,11 @@ def _card(sources: Sources, i: int, added: Floats, scale: int) -> Example:
     return Example(sources.class_name(label), pictures, table)
 
 
-def _said(sources: Sources) -> tuple[NDArray[Any], NDArray[Any]]:
+def _said(sources: PageInputs) -> tuple[NDArray[Any], NDArray[Any]]:
     return sources.arrays["strip_said_clean"], sources.arrays["strip_said_attacked"]
 
 
-def _answer(sources: Sources, said: int, label: int, *, used: int | None = None) -> Cell:
+def _answer(sources: PageInputs, said: int, label: int, *, used: int | None = None) -> Cell:
     right = int(said) == label
     detail = "" if used is None else f"ran {used} of {len(sources.manifest.submodels)}"
     return Cell(
@@ -72,7 +72,7 @@ def _answer(sources: Sources, said: int, label: int, *, used: int | None = None)
     )
 
 
-def undecided(sources: Sources) -> Section:
+def undecided_section(sources: PageInputs) -> Section:
     """Which clean images need more than one sub-model."""
     images, labels, used = (sources.arrays[name] for name in ("images", "labels", "submodels_used"))
     more = np.flatnonzero(used > 1)

@@ -12,7 +12,7 @@ from eed_edge.html.components import (
     Table,
     row,
 )
-from eed_edge.html.inputs import Sources
+from eed_edge.html.inputs import PageInputs
 
 NETWORKS = {
     "dense": "Dense",
@@ -49,7 +49,7 @@ def attack_title(name: str) -> str:
     return ATTACKS.get(name, name)
 
 
-def accuracy(sources: Sources) -> Section:
+def accuracy_section(sources: PageInputs) -> Section:
     """Accuracy of every network, clean and under each attack, beside the paper's."""
     report, recipe = sources.report, sources.report.get("recipe")
     figures, beside = report["accuracy"], published_figures.published(recipe)
@@ -92,7 +92,7 @@ def _meaning(report: Mapping[str, Any], name: str) -> str:
     return MEANING[name]
 
 
-def speed(sources: Sources) -> Section:
+def speed_section(sources: PageInputs) -> Section:
     """Latency of every network, and how much faster the team is."""
     report, latency = sources.report, sources.report["latency"]
     shown = [name for name in NETWORKS if name in latency]
@@ -107,7 +107,7 @@ def speed(sources: Sources) -> Section:
     return Section("latency", "Speed", says=tuple(says), tiles=_speed_tiles(sources), tables=(table,))
 
 
-def prefixes(sources: Sources) -> Section:
+def prefixes_section(sources: PageInputs) -> Section:
     """The mean of the first t sub-models without early stop, a budget each, on images made against it."""
     found, latency = sources.report["prefixes"], sources.report.get("latency", {})
     kinds = [name for name in ATTACKS if name in found]
@@ -137,7 +137,7 @@ def _entry(found: Mapping[str, Any], t: int) -> dict[str, Any]:
     return {"right": found["right"][t - 1], "interval": {"right": found["interval"][t - 1]}}
 
 
-def _speed_tiles(sources: Sources) -> tuple[Row, ...]:
+def _speed_tiles(sources: PageInputs) -> tuple[Row, ...]:
     latency, tiles = sources.report["latency"], []
     for name, used in sources.report.get("submodels_used", {}).items():
         title = f"sub-models used, {attack_title(name)}"
@@ -156,7 +156,7 @@ def _speed_tiles(sources: Sources) -> tuple[Row, ...]:
     return tuple(tiles)
 
 
-def size(sources: Sources) -> Section:
+def size_section(sources: PageInputs) -> Section:
     """Parameters, MACs and bytes of the dense base, the team and each member."""
     report, cost = sources.report, sources.report["cost"]
     form = {"params": formats.amount, "macs": formats.amount, "bytes": formats.mib}

@@ -12,14 +12,14 @@ from eed_edge.html.components import (
     Table,
     row,
 )
-from eed_edge.html.inputs import Sources
+from eed_edge.html.inputs import PageInputs
 from eed_edge.html.plot import BLUE, RED, drawing
 
 STAGES = {"base": "Base", "pool": "Pool", "joint": "Joint", "narrow": "Narrow baseline"}
 Rows = Sequence[Mapping[str, Any]]
 
 
-def learning(sources: Sources) -> Section:
+def learning_section(sources: PageInputs) -> Section:
     """A chart for each stage that the log speaks of."""
     judged = [item for item in sources.log if {"clean", "attacked"} <= item.keys()]
     logs = {title: [item for item in judged if item["stage"] == key] for key, title in STAGES.items()}

@@ -11,12 +11,12 @@ from eed_edge.html.components import (
     Table,
     row,
 )
-from eed_edge.html.inputs import Sources
+from eed_edge.html.inputs import PageInputs
 from eed_edge.html.plot import BLUE, COLOURS, FAINT, INK, MARKS, ORANGE, RED, drawing
 from eed_edge.html.sections.headline import attack_title
 
 
-def agreement(sources: Sources) -> Chart:
+def agreement_section(sources: PageInputs) -> Chart:
     """How often each two members give the same label."""
     found = sources.report["curves"]["agreement"]
     title = "Agreement of the sub-models"
@@ -54,7 +54,7 @@ def _matrix(axes: Axes, title: str, shares: Sequence[Sequence[float]]) -> None:
             )
 
 
-def rd(sources: Sources) -> Chart:
+def diversity_section(sources: PageInputs) -> Chart:
     """Robust diversity of all possible teams against their size, as in the paper's figure 4."""
     found = sources.report["curves"]["rd"]
     rows, chosen = sorted(found["rows"], key=lambda item: item["size"]), found["chosen"]
@@ -87,7 +87,7 @@ def rd(sources: Sources) -> Chart:
     return Chart(title, says, drawn.svg, table)
 
 
-def widths(sources: Sources) -> Chart:
+def widths_section(sources: PageInputs) -> Chart:
     """Channels that pruning left in each layer of each sub-model, against dense."""
     found = sources.report["curves"]["widths"]
     layers, each = found["layers"], found["each"]

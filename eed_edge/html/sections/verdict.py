@@ -5,7 +5,7 @@ from typing import Any
 
 from eed_edge.html import formats, published_figures
 from eed_edge.html.components import Row, Section, row
-from eed_edge.html.inputs import Sources
+from eed_edge.html.inputs import PageInputs
 
 HARDEST = {
     "adaptive": "under the adaptive evaluation",
@@ -16,7 +16,7 @@ HARDEST = {
 """The verdict speaks of the first of these that was run."""
 
 
-def headline(sources: Sources) -> Section:
+def headline(sources: PageInputs) -> Section:
     """The top of the page: name, verdict, the alarm if there is one, and key figures."""
     alarm = sources.report.get("adaptive", {}).get("warning")
     return Section(
@@ -28,7 +28,7 @@ def headline(sources: Sources) -> Section:
     )
 
 
-def verdict(sources: Sources) -> str:
+def verdict(sources: PageInputs) -> str:
     """One sentence that says what the figures say."""
     report, members = sources.report, len(sources.manifest.submodels)
     parts = [_speed(report["latency"])] if "speedup_mean" in report.get("latency", {}) else []
@@ -68,7 +68,7 @@ def _listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def _tiles(sources: Sources) -> tuple[Row, ...]:
+def _tiles(sources: PageInputs) -> tuple[Row, ...]:
     report, latency = sources.report, sources.report.get("latency", {})
     beside = published_figures.published(report.get("recipe"))
     tiles = []

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 from eed_edge.errors import BundleError, InputError
-from eed_edge.manifest import CASCADE_FILE, MANIFEST_FILE, FileEntry, Manifest, SubmodelEntry, parse
+from eed_edge.manifest import CASCADE_FILE, MANIFEST_FILE, FileEntry, Manifest, SubmodelEntry, parse_manifest
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle import onnx_scan
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import CPU, check_signature, open_session
 from eed_edge.runtime.engine.single_image import Submodel
-from eed_edge.runtime.gates.batch_rules import RULES
+from eed_edge.runtime.gates.batch_rules import BATCH_RULES
 
 _LARGEST_MANIFEST = 4 * 2**20  # bytes
 _PIECE = 2**20  # bytes hashed at a time
 
 
-def load(
+def load_bundle(
     folder: str | os.PathLike[str],
     *,
     rule: str | None = None,
@@ -120,7 +120,7 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
             file, or anything in it that is not a plain file.
         InputError: ``folder`` is no path.
     """
-    folder = arguments.path_of(folder)
+    folder = arguments.to_path(folder)
     try:
         kinds = {entry.name: entry.is_file(follow_symlinks=False) for entry in os.scandir(folder)}
     except NotADirectoryError as error:
@@ -146,7 +146,7 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
         raise BundleError(
             f"{MANIFEST_FILE}: expected at most {_LARGEST_MANIFEST} bytes; export the bundle again"
         )
-    manifest = parse(raw)
+    manifest = parse_manifest(raw)
     named = {entry.file for entry in manifest.submodels} | set(manifest.files) | {MANIFEST_FILE}
     if missing := sorted(named - kinds.keys()):
         raise BundleError(f"the bundle lacks {missing[0]}, which its manifest names; copy or export it again")
@@ -179,16 +179,17 @@ def _compare(name: str, entry: FileEntry | SubmodelEntry, size: int, sha256: str
 
 def _parameters(manifest: Manifest, rule: str, threshold: float | None) -> dict[str, float]:
     """The calibrated parameters of ``rule``, with the caller's threshold in them."""
-    if not isinstance(rule, str) or rule not in RULES:
+    if not isinstance(rule, str) or rule not in BATCH_RULES:
         raise InputError(
-            f"expected a rule out of {', '.join(RULES)}, got {arguments.shown(rule)}; name one of these"
+            f"expected a rule out of {', '.join(BATCH_RULES)}, got {arguments.short_repr(rule)};"
+            " name one of these"
         )
     parameters = manifest.gate.parameters_of(rule)
     if threshold is None:
         return parameters
     if rule == "geometric":
         raise InputError("the rule geometric has no threshold, got one; leave it out or name another rule")
-    value, got = arguments.number(threshold), arguments.shown(threshold)
+    value, got = arguments.to_float(threshold), arguments.short_repr(threshold)
     if rule == "confidence":
         if not 0 <= value <= 2:
             raise InputError(
@@ -208,4 +209,6 @@ def _cap(max_submodels: int | None, manifest: Manifest) -> int:
     cap = manifest.gate.max_submodels if max_submodels is None else max_submodels
     if cap is None:
         return members
-    return min(arguments.whole("max_submodels", cap, advice="the first sub-model always runs"), members)
+    return min(
+        arguments.positive_int("max_submodels", cap, advice="the first sub-model always runs"), members
+    )

@@ -12,7 +12,7 @@ from eed_edge.arrays import Bools, Floats, Ints
 from eed_edge.errors import BundleError
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, GOLDEN_FILE
 from eed_edge.runtime.bundle import onnx_scan
-from eed_edge.runtime.bundle.folder import Bundle, load, open_bundle
+from eed_edge.runtime.bundle.folder import Bundle, load_bundle, open_bundle
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.gates.margins import near_ties
 
@@ -21,7 +21,7 @@ _LARGEST_ARCHIVE = 256 * 2**20  # bytes unpacked
 
 
 @dataclass(frozen=True)
-class Golden:
+class GoldenAnswers:
     """Images and the answer of the bundle's own rule, without a deadline.
 
     images: ``(n, c, h, w)`` float32 in [0, 1], n at least 1.
@@ -55,7 +55,7 @@ class CheckResult:
     largest_difference: float
 
 
-def check(folder: str | os.PathLike[str]) -> CheckResult:
+def check_bundle(folder: str | os.PathLike[str]) -> CheckResult:
     """Verify a bundle: schema, hashes, models, and the golden answers on this machine.
 
     Raises:
@@ -63,11 +63,11 @@ def check(folder: str | os.PathLike[str]) -> CheckResult:
     """
     bundle = open_bundle(folder)
     manifest = bundle.manifest
-    cascade = load(folder, deadline_ms=math.inf)
+    cascade = load_bundle(folder, deadline_ms=math.inf)
     for name in (DENSE_FILE, CASCADE_FILE):
         if name in manifest.files:
             onnx_scan.inspect(bundle.read(name), name)
-    expected = golden(bundle)
+    expected = read_golden(bundle)
     ties, largest_difference = _compare(cascade, expected)
     sizes = [entry.bytes for entry in manifest.submodels]
     sizes += [entry.bytes for entry in manifest.files.values()]
@@ -82,7 +82,7 @@ def check(folder: str | os.PathLike[str]) -> CheckResult:
     )
 
 
-def golden(bundle: Bundle) -> Golden:
+def read_golden(bundle: Bundle) -> GoldenAnswers:
     """Read ``golden.npz`` from its verified bytes, without unpickling.
 
     Raises:
@@ -111,10 +111,10 @@ def golden(bundle: Bundle) -> Golden:
     except Exception as error:  # an archive can be wrong in many ways
         reason = " ".join(str(error).split())
         raise BundleError(f"{GOLDEN_FILE}: {reason:.200}; export the bundle again") from error
-    return Golden(**found)
+    return GoldenAnswers(**found)
 
 
-def _compare(cascade: Cascade, expected: Golden) -> tuple[int, float]:
+def _compare(cascade: Cascade, expected: GoldenAnswers) -> tuple[int, float]:
     """How many answers differ within a tie, and the largest difference of a probability elsewhere."""
     answer = cascade(expected.images)
     apart: Bools = (answer.labels != expected.labels) | (answer.submodels_used != expected.submodels_used)

@@ -10,7 +10,7 @@ import numpy as np
 
 from eed_edge.arrays import Floats, Ints
 from eed_edge.errors import BundleError, InferenceError
-from eed_edge.manifest import Manifest, parse
+from eed_edge.manifest import Manifest, parse_manifest
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle import onnx_scan
 from eed_edge.runtime.engine import stream
@@ -23,9 +23,9 @@ from eed_edge.runtime.engine.session import (
     open_session,
     signature,
 )
-from eed_edge.runtime.engine.single_image import Unusable
+from eed_edge.runtime.engine.single_image import WarnOnce
 from eed_edge.runtime.engine.validate_images import check_images
-from eed_edge.runtime.gates.early_exit import Replay, nothing_usable
+from eed_edge.runtime.gates.early_exit import EarlyExitResult, all_failed_error
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ OUTPUTS = {
 _NAMES = tuple(OUTPUTS)
 
 
-class SingleFile:
+class SingleFileCascade:
     """A loaded ``cascade.onnx``; call it with images. One instance may serve many threads.
 
     It has no deadline: a graph has no clock.
@@ -52,7 +52,7 @@ class SingleFile:
         self.session = session
         members = len(manifest.submodels)
         self.max_submodels = min(manifest.gate.max_submodels or members, members)
-        self._unusable = Unusable()
+        self._unusable = WarnOnce()
 
     def __call__(self, images: Floats) -> Prediction:
         """Classify images.
@@ -85,7 +85,7 @@ class SingleFile:
 
     def _nothing(self) -> Prediction:
         """The answer for no images, without the graph: some older files and onnxruntimes would crash."""
-        none = Replay.empty(len(self.manifest.classes))
+        none = EarlyExitResult.empty(len(self.manifest.classes))
         return Prediction(none.probs, none.labels, none.submodels_used, none.answer_prefix, True, ())
 
     def _run(self, images: Floats) -> Sequence[Any]:
@@ -104,18 +104,18 @@ class SingleFile:
         for t in failed:
             self._unusable(t)
         if lost := int(np.count_nonzero(np.isnan(probs).any(axis=1))):
-            raise nothing_usable(self.max_submodels, lost, len(probs))
+            raise all_failed_error(self.max_submodels, lost, len(probs))
         return failed
 
 
-def load_file(
+def load_single_file(
     path: str | os.PathLike[str],
     *,
     threads: int = 1,
     spinning: bool = False,
     arena: bool = True,
     providers: Sequence[str] = CPU,
-) -> SingleFile:
+) -> SingleFileCascade:
     """Make a ``cascade.onnx`` ready to run; rule, threshold and caps are fixed inside it.
 
     Raises:
@@ -123,7 +123,7 @@ def load_file(
         InputError: no path, or a setting of another type or out of range.
         DeviceError: onnxruntime is missing or too old, or a provider is not there.
     """
-    path = arguments.path_of(path)
+    path = arguments.to_path(path)
     try:
         model = path.read_bytes()
     except OSError as error:
@@ -133,7 +133,7 @@ def load_file(
         model, path.name, threads=threads, spinning=spinning, arena=arena, providers=providers
     )
     texts = _metadata(session, path.name)
-    manifest = parse(texts[MANIFEST_KEY].encode())
+    manifest = parse_manifest(texts[MANIFEST_KEY].encode())
     _check_graph(session, path.name, manifest)
     if texts[CLASSES_KEY] != json.dumps(manifest.classes):
         raise BundleError(
@@ -147,7 +147,7 @@ def load_file(
             path.name,
             manifest.gate.deadline_ms,
         )
-    return SingleFile(manifest, session)
+    return SingleFileCascade(manifest, session)
 
 
 def _metadata(session: Any, name: str) -> Mapping[str, str]:

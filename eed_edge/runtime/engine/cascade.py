@@ -11,16 +11,16 @@ import numpy as np
 from eed_edge.arrays import Bools, Floats, Ints
 from eed_edge.manifest import Manifest
 from eed_edge.runtime.engine import stream
-from eed_edge.runtime.engine.latency_estimator import Pace
+from eed_edge.runtime.engine.latency_estimator import LatencyEstimator
 from eed_edge.runtime.engine.single_image import (
-    Lane,
+    SingleImageRunner,
     Submodel,
-    Unusable,
-    left_out,
+    WarnOnce,
+    log_failure,
 )
 from eed_edge.runtime.engine.validate_images import FLOAT32, check_images
 from eed_edge.runtime.gates import batch_rules, single_image_rules
-from eed_edge.runtime.gates.early_exit import Replay, walk
+from eed_edge.runtime.gates.early_exit import EarlyExitResult, run_early_exit
 from eed_edge.runtime.gates.softmax import softmax
 
 CHUNK = 128  # images at once: enough for full speed, and memory stays flat for a batch of any size
@@ -76,9 +76,9 @@ class Cascade:
         self._alone = (1, *self._size)
         self._classes = len(manifest.classes)
         self._float32 = Struct(f"{self._classes}f")
-        self._pace = Pace([entry.macs for entry in manifest.submodels])
+        self._pace = LatencyEstimator([entry.macs for entry in manifest.submodels])
         self._of_this_thread = threading.local()
-        self._unusable = Unusable()
+        self._unusable = WarnOnce()
 
     def __call__(self, images: Floats) -> Prediction:
         """Classify images.
@@ -95,7 +95,7 @@ class Cascade:
             and images.shape == self._alone
             and images.dtype == FLOAT32
             and self.deadline_ms is None
-            and self._classes <= single_image_rules.MOST_CLASSES
+            and self._classes <= single_image_rules.MAX_CLASSES
         ):
             answer = self._one(images)
             if answer is not None:
@@ -137,20 +137,20 @@ class Cascade:
 
     def _one(self, image: Floats) -> Prediction | None:
         """The answer for one image, the fast way; None when it needs a closer look."""
-        lane: Lane | None = getattr(self._of_this_thread, "lane", None)
+        lane: SingleImageRunner | None = getattr(self._of_this_thread, "lane", None)
         if lane is None:
-            lane = Lane(self.submodels, self._input, self._size, self._classes)
+            lane = SingleImageRunner(self.submodels, self._input, self._size, self._classes)
             self._of_this_thread.lane = lane
-        if not lane.take(image):
+        if not lane.set_image(image):
             return None
-        rule = single_image_rules.RULES[self.rule]
-        answer = single_image_rules.walk_one(
+        rule = single_image_rules.SINGLE_IMAGE_RULES[self.rule]
+        answer = single_image_rules.run_single_image(
             lane.logits,
             self._float32,
             rule,
             self.parameters,
-            last=self.max_submodels,
-            unusable=self._unusable,
+            max_submodels=self.max_submodels,
+            warn=self._unusable,
         )
         if answer is None:
             return None
@@ -164,7 +164,7 @@ class Cascade:
         """The answers for any number of images, chunk by chunk, each with its share of the time."""
         started, count = perf_counter(), len(images)
         failed: set[int] = set()
-        parts = [Replay.empty(self._classes)]
+        parts = [EarlyExitResult.empty(self._classes)]
         for at in range(0, count, CHUNK):
             share = min(at + CHUNK, count) / count
             end = None if self.deadline_ms is None else started + self.deadline_ms / 1000 * share
@@ -178,7 +178,7 @@ class Cascade:
             tuple(sorted(failed)),
         )
 
-    def _walk(self, images: Floats, failed_submodels: set[int], end: float | None) -> Replay:
+    def _walk(self, images: Floats, failed_submodels: set[int], end: float | None) -> EarlyExitResult:
         """Answer one chunk; ``end`` is the time by which it should be done."""
         batch, batch_rows = images, None
 
@@ -189,17 +189,19 @@ class Cascade:
             started = perf_counter()
             probs, failed = self._run(index, batch)
             if end is not None:
-                self._pace.note(index, len(batch), perf_counter() - started)
+                self._pace.record(index, len(batch), perf_counter() - started)
             if failed is not None:
                 failed_submodels.add(index)
             return probs, failed
 
         def may_start(index: int, count: int) -> bool:
-            return end is None or self._pace.fits(index, count, end - perf_counter())
+            return end is None or self._pace.fits_deadline(index, count, end - perf_counter())
 
-        rule = batch_rules.RULES[self.rule]
+        rule = batch_rules.BATCH_RULES[self.rule]
         last = self.max_submodels
-        return walk(predict, len(images), rule, self.parameters, last=last, may_start=may_start)
+        return run_early_exit(
+            predict, len(images), rule, self.parameters, max_submodels=last, may_start=may_start
+        )
 
     def _run(self, index: int, images: Floats) -> tuple[Floats, Bools | None]:
         """``(n, k)`` probabilities of one sub-model, 0 in failed rows, and which rows failed."""
@@ -210,7 +212,7 @@ class Cascade:
             if logits.shape != expected:
                 raise ValueError(f"expected logits {expected}, got {logits.shape}")
         except Exception as error:  # whatever it is, the other sub-models may still answer
-            left_out(index, error)
+            log_failure(index, error)
             return np.zeros(expected, np.float32), np.ones(len(images), bool)
         probs, failed = softmax(logits)
         if failed is not None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 _FORGET_AFTER = 100  # refusals in a row on the strength of one old measurement
 
 
-class Pace:
+class LatencyEstimator:
     """Times seen so far; made for one ensemble and safe to share between threads.
 
     A rise counts at once, a fall slowly. A time that has only led to refusals for long is forgotten,
@@ -17,13 +17,13 @@ class Pace:
         self._seconds: dict[tuple[int, int], float] = {}
         self._refused: dict[tuple[int, int], int] = {}
 
-    def note(self, index: int, images: int, seconds: float) -> None:
+    def record(self, index: int, images: int, seconds: float) -> None:
         """Sub-model ``index`` took ``seconds`` for a batch of ``images``."""
         old = self._seconds.get((index, images), seconds)
         self._seconds[index, images] = max(seconds, 0.8 * old + 0.2 * seconds)
         self._refused.pop((index, images), None)
 
-    def expect(self, index: int, images: int) -> float:
+    def estimate(self, index: int, images: int) -> float:
         """Seconds that sub-model ``index`` will take; 0 before anything was seen.
 
         A batch size not seen yet is judged by others of the same sub-model, failing that by other
@@ -39,9 +39,9 @@ class Pace:
         )
         return min(guesses, default=0.0)
 
-    def fits(self, index: int, images: int, seconds_left: float) -> bool:
+    def fits_deadline(self, index: int, images: int, seconds_left: float) -> bool:
         """Whether sub-model ``index`` should be done in time."""
-        if self.expect(index, images) <= seconds_left:
+        if self.estimate(index, images) <= seconds_left:
             return True
         refused = self._refused[index, images] = self._refused.get((index, images), 0) + 1
         if refused >= _FORGET_AFTER:

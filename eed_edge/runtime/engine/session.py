@@ -16,7 +16,7 @@ CPU = ("CPUExecutionProvider",)
 
 
 @dataclass(frozen=True)
-class Setting:
+class SessionConfig:
     """How sessions use the machine; the defaults of ``eed_edge.load``.
 
     threads: threads that work on one call; the caller's own is one of them.
@@ -29,7 +29,7 @@ class Setting:
     arena: bool = True
 
 
-PLAIN = Setting()
+DEFAULT = SessionConfig()
 
 
 class Node(Protocol):
@@ -43,7 +43,7 @@ class Node(Protocol):
     def shape(self) -> list[int | str | None]: ...
 
 
-class Place(NamedTuple):
+class TensorInfo(NamedTuple):
     """What a session says of an input or output; a size that is not fixed is a name or None."""
 
     name: str
@@ -86,9 +86,9 @@ def open_session(
         BundleError: onnxruntime cannot use the model.
     """
     ort = _onnxruntime()
-    threads = arguments.whole("threads", threads, most=arguments.MOST_THREADS, advice="1 is often best")
-    spinning, arena = arguments.flag("spinning", spinning), arguments.flag("arena", arena)
-    providers = arguments.names("providers", providers)
+    threads = arguments.positive_int("threads", threads, most=arguments.MAX_THREADS, advice="1 is often best")
+    spinning, arena = arguments.boolean("spinning", spinning), arguments.boolean("arena", arena)
+    providers = arguments.name_list("providers", providers)
     _check_providers(providers, ort.get_available_providers())
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -129,7 +129,7 @@ def check_signature(session: Session, name: str, manifest: Manifest) -> str:
     return outputs[0].name
 
 
-def signature(session: Session, name: str) -> tuple[list[Place], list[Place]]:
+def signature(session: Session, name: str) -> tuple[list[TensorInfo], list[TensorInfo]]:
     """Inputs and outputs.
 
     Raises:
@@ -137,7 +137,7 @@ def signature(session: Session, name: str) -> tuple[list[Place], list[Place]]:
     """
     try:
         inputs, outputs = (
-            [Place(node.name, node.type, node.shape) for node in nodes]
+            [TensorInfo(node.name, node.type, node.shape) for node in nodes]
             for nodes in (session.get_inputs(), session.get_outputs())
         )
     except UnicodeDecodeError as error:
@@ -147,7 +147,7 @@ def signature(session: Session, name: str) -> tuple[list[Place], list[Place]]:
     return inputs, outputs
 
 
-def check_input(inputs: Sequence[Place], name: str, manifest: Manifest) -> None:
+def check_input(inputs: Sequence[TensorInfo], name: str, manifest: Manifest) -> None:
     """Refuse all but one float32 input of the manifest's name and size, for any batch.
 
     Raises:
@@ -162,7 +162,7 @@ def check_input(inputs: Sequence[Place], name: str, manifest: Manifest) -> None:
         )
 
 
-def check_classes(output: Place, name: str, manifest: Manifest) -> None:
+def check_classes(output: TensorInfo, name: str, manifest: Manifest) -> None:
     """Refuse an output that says it has another shape than ``(N, classes)``; one that says nothing is fine.
 
     Raises:
@@ -176,7 +176,7 @@ def check_classes(output: Place, name: str, manifest: Manifest) -> None:
         )
 
 
-def _shown(places: Sequence[Place]) -> str:
+def _shown(places: Sequence[TensorInfo]) -> str:
     return str([tuple(place) for place in places])
 
 

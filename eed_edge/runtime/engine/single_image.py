@@ -23,7 +23,7 @@ class Submodel(NamedTuple):
     output: str
 
 
-class Lane:
+class SingleImageRunner:
     """One image at a time, one thread only."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Lane:
             binding.bind_output(output, "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
             self._places.append((session.run_with_iobinding, binding, logits.reshape(-1)))
 
-    def take(self, image: Floats) -> bool:
+    def set_image(self, image: Floats) -> bool:
         """Copy an image ``(1, c, h, w)`` in; False if a pixel may lie outside [0, 1] (see ``inputs``)."""
         self._image[...] = image
         return int(np.maximum.reduce(self._bits)) <= ONE
@@ -50,13 +50,13 @@ class Lane:
         try:
             run(binding)
         except Exception as error:  # whatever it is, the other sub-models may still answer
-            left_out(index, error)
+            log_failure(index, error)
             return None
         row: list[float] = logits.tolist()
         return row
 
 
-class Unusable:
+class WarnOnce:
     """Logs once per sub-model, not for every image, that it gave NaN or infinity; threads may share it."""
 
     def __init__(self) -> None:
@@ -70,6 +70,6 @@ class Unusable:
             )
 
 
-def left_out(index: int, error: Exception) -> None:
+def log_failure(index: int, error: Exception) -> None:
     """Log why a sub-model has no part in an answer."""
     logger.warning("sub-model %d is left out: %s", index, " ".join(str(error).split()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eed_edge.errors import InputError
-from eed_edge.runtime.arguments import shown
+from eed_edge.runtime.arguments import short_repr
 
 if TYPE_CHECKING:
     from eed_edge.arrays import Floats
@@ -22,7 +22,7 @@ def predict_stream(
         iterator = iter(items)
     except TypeError as error:
         raise InputError(
-            f"expected items, a generator or list of images or batches, got {shown(items)};"
+            f"expected items, a generator or list of images or batches, got {short_repr(items)};"
             " put a single one into a list"
         ) from error
     return _answers(net, iterator)

@@ -7,36 +7,36 @@ import numpy as np
 from eed_edge.arrays import Bools, Doubles, Floats, Ints
 from eed_edge.errors import InputError
 from eed_edge.runtime.gates.early_exit import (
+    BatchRule,
+    EarlyExitResult,
+    ExitDecision,
     Memory,
-    Replay,
-    Rule,
-    Stage,
-    Verdict,
-    walk,
+    StageOutput,
+    run_early_exit,
 )
 
-TINY = 1e-12  # probabilities are clamped here before a logarithm
+MIN_PROB = 1e-12  # probabilities are clamped here before a logarithm
 
 
-def confidence(stage: Stage, memory: Memory, parameters: Mapping[str, float]) -> Verdict:
+def confidence(stage: StageOutput, memory: Memory, parameters: Mapping[str, float]) -> ExitDecision:
     """Stop at the first t with ``max(m_t) >= threshold``."""
     stop = np.maximum.reduce(stage.mean, axis=1) >= parameters["threshold"]
-    return Verdict(stop, stage.mean, stage.t)
+    return ExitDecision(stop, stage.mean, stage.t)
 
 
-def agreement(stage: Stage, memory: Memory, parameters: Mapping[str, float]) -> Verdict:
+def agreement(stage: StageOutput, memory: Memory, parameters: Mapping[str, float]) -> ExitDecision:
     """Stop at the first ``t >= 2`` where at least ``votes`` sub-models vote for the argmax of ``m_t``."""
     votes = stage.probs.argmax(axis=1)
     if stage.failed is not None:
         votes[stage.failed] = -1
     cast = memory["votes"] = np.column_stack((memory["votes"], votes)) if stage.t > 1 else votes[:, None]
     if stage.t == 1:
-        return Verdict(np.zeros(len(votes), bool), stage.mean, 1)
+        return ExitDecision(np.zeros(len(votes), bool), stage.mean, 1)
     supporters = np.count_nonzero(cast == stage.mean.argmax(axis=1)[:, None], axis=1)
-    return Verdict(supporters >= parameters["votes"], stage.mean, stage.t)
+    return ExitDecision(supporters >= parameters["votes"], stage.mean, stage.t)
 
 
-def geometric(stage: Stage, memory: Memory, parameters: Mapping[str, float]) -> Verdict:
+def geometric(stage: StageOutput, memory: Memory, parameters: Mapping[str, float]) -> ExitDecision:
     """The first maximum of ``q_t * prod_{i<t} (1 - q_i)``, found as soon as nothing later can win.
 
     No later value exceeds ``left = prod_{i<=t} (1 - q_i)``, as computed too: products with
@@ -46,7 +46,7 @@ def geometric(stage: Stage, memory: Memory, parameters: Mapping[str, float]) -> 
     Source:
         EED, eq. 20-22; ``q_t = max(m_t)^g * exp(-k * KL(m_t || m_(t-1)))`` is this project's.
     """
-    q = sureness(stage, memory, parameters)
+    q = exit_probability(stage, memory, parameters)
     if stage.t == 1:
         best, left, prefix, probs = q, 1 - q, np.ones(len(q), np.int64), stage.mean
     else:
@@ -57,12 +57,12 @@ def geometric(stage: Stage, memory: Memory, parameters: Mapping[str, float]) -> 
         prefix = np.where(better, stage.t, memory["prefix"])
         probs = stage.mean if better.all() else np.where(better[:, None], stage.mean, memory["probs"])
     memory.update(best=best, left=left, prefix=prefix, probs=probs)
-    return Verdict(best >= left, probs, prefix)
+    return ExitDecision(best >= left, probs, prefix)
 
 
-def sureness(stage: Stage, memory: Memory, parameters: Mapping[str, float]) -> Doubles:
+def exit_probability(stage: StageOutput, memory: Memory, parameters: Mapping[str, float]) -> Doubles:
     """``q_t``, ``(r,)`` in [0, 1]; 0 where the sub-model failed."""
-    mean = np.maximum(stage.mean, TINY)
+    mean = np.maximum(stage.mean, MIN_PROB)
     logs = np.log(mean)
     exponent = parameters["g"] * np.maximum.reduce(logs, axis=1)
     if stage.t > 1:
@@ -77,16 +77,16 @@ def sureness(stage: Stage, memory: Memory, parameters: Mapping[str, float]) -> D
     return q
 
 
-RULES: dict[str, Rule] = {
+BATCH_RULES: dict[str, BatchRule] = {
     "confidence": confidence,
     "agreement": agreement,
     "geometric": geometric,
 }
 
 
-def replay(
+def replay_rule(
     probs: Floats, rule: str, parameters: Mapping[str, float], *, max_submodels: int | None = None
-) -> Replay:
+) -> EarlyExitResult:
     """What the runtime would answer, given what every sub-model said.
 
     Args:
@@ -98,8 +98,8 @@ def replay(
         InputError: an unknown rule, or an array of another shape or type.
         InferenceError: every allowed sub-model failed for an image.
     """
-    if rule not in RULES:
-        raise InputError(f"expected a rule out of {', '.join(RULES)}, got {rule!r}; name one of these")
+    if rule not in BATCH_RULES:
+        raise InputError(f"expected a rule out of {', '.join(BATCH_RULES)}, got {rule!r}; name one of these")
     if probs.ndim != 3 or probs.dtype != np.float32 or not len(probs):
         raise InputError(
             f"expected probs (members, n, k) float32, got {probs.shape} {probs.dtype}; convert them"
@@ -113,4 +113,4 @@ def replay(
         return usable[index, at], failed if failed.any() else None
 
     last = len(probs) if max_submodels is None else min(max_submodels, len(probs))
-    return walk(predict, probs.shape[1], RULES[rule], parameters, last=last)
+    return run_early_exit(predict, probs.shape[1], BATCH_RULES[rule], parameters, max_submodels=last)

@@ -17,7 +17,7 @@ from eed_edge.errors import InferenceError
 Memory = dict[str, NDArray[Any]]
 
 
-class Stage(NamedTuple):
+class StageOutput(NamedTuple):
     """What a rule sees after sub-model ``t`` (from 1), for the ``r`` images not yet decided."""
 
     t: int
@@ -27,7 +27,7 @@ class Stage(NamedTuple):
     valid: Ints | None  # (r,) sub-models that did not fail so far; None: all t
 
 
-class Verdict(NamedTuple):
+class ExitDecision(NamedTuple):
     """Which images stop now, and the answer of each image that does."""
 
     stop: Bools  # (r,)
@@ -35,14 +35,16 @@ class Verdict(NamedTuple):
     prefix: int | Ints  # m_prefix is the answer
 
 
-class Rule(Protocol):
+class BatchRule(Protocol):
     """``memory`` holds what a rule carries from stage to stage, images along the first axis."""
 
-    def __call__(self, stage: Stage, memory: Memory, parameters: Mapping[str, float], /) -> Verdict: ...
+    def __call__(
+        self, stage: StageOutput, memory: Memory, parameters: Mapping[str, float], /
+    ) -> ExitDecision: ...
 
 
 @dataclass(frozen=True)
-class Replay:
+class EarlyExitResult:
     """The answers of one walk over ``n`` images.
 
     probs: ``(n, k)`` float32, ``m_t`` at ``t = answer_prefix``.
@@ -59,7 +61,7 @@ class Replay:
     complete: bool
 
     @classmethod
-    def empty(cls, classes: int) -> "Replay":
+    def empty(cls, classes: int) -> "EarlyExitResult":
         """The answers for no images."""
         none: Ints = np.empty(0, np.int64)
         return cls(np.empty((0, classes), np.float32), none, none, none, complete=True)
@@ -68,15 +70,15 @@ class Replay:
 Predict = Callable[[int, Ints | None], tuple[Floats, Bools | None]]
 
 
-def walk(
+def run_early_exit(
     predict: Predict,
     count: int,
-    rule: Rule,
+    rule: BatchRule,
     parameters: Mapping[str, float],
     *,
-    last: int,
+    max_submodels: int,
     may_start: Callable[[int, int], bool] | None = None,
-) -> Replay:
+) -> EarlyExitResult:
     """Run sub-models one after another, each on the images that are still undecided.
 
     A sub-model that fails for an image counts as run, but has no part in the mean and stops nothing.
@@ -86,7 +88,7 @@ def walk(
             all; gives ``(r, k)`` probabilities, 0 in failed rows, and the ``(r,)`` mask of these.
         count: images.
         rule: one of ``gating.RULES``, with its ``parameters`` by name.
-        last: sub-models allowed, at least 1.
+        max_submodels: sub-models allowed, at least 1.
         may_start: takes a sub-model's index and the count of images left; False ends the work of
             every image that has a usable answer.
 
@@ -96,32 +98,32 @@ def walk(
     rows = total = valid = None
     memory: Memory = {}
     answers = _Answers(count)
-    for t in range(1, last + 1):
+    for t in range(1, max_submodels + 1):
         probs, failed = predict(t - 1, rows)
         total = probs.astype(np.float64) if total is None else total + probs
         valid = _count_valid(valid, failed, t)
         mean = _mean(total, valid, t)
-        if t == last:
-            verdict = Verdict(_usable(valid, len(probs)), mean, t)
+        if t == max_submodels:
+            verdict = ExitDecision(_usable(valid, len(probs)), mean, t)
         else:
-            verdict = rule(Stage(t, probs, mean, failed, valid), memory, parameters)
+            verdict = rule(StageOutput(t, probs, mean, failed, valid), memory, parameters)
             if failed is not None:
                 verdict = verdict._replace(stop=verdict.stop & ~failed)
         left = _count_left(verdict.stop)
-        if left and t < last and may_start is not None and not may_start(t, left):
-            verdict = answers.cut(verdict, mean, _usable(valid, len(probs)), t)
+        if left and t < max_submodels and may_start is not None and not may_start(t, left):
+            verdict = answers.stop_at_deadline(verdict, mean, _usable(valid, len(probs)), t)
             left = _count_left(verdict.stop)
         stop = verdict.stop
         if not left or left < len(stop):
-            answers.put(rows, verdict, t)
+            answers.record(rows, verdict, t)
         if not left:
-            return answers.replay()
+            return answers.result()
         if left < len(stop):
             keep = np.flatnonzero(~stop)
             rows = keep if rows is None else rows[keep]
             total, valid = total[keep], None if valid is None else valid[keep]
             memory = {name: array[keep] for name, array in memory.items()}
-    raise nothing_usable(last, left, count)
+    raise all_failed_error(max_submodels, left, count)
 
 
 class _Answers:
@@ -132,7 +134,7 @@ class _Answers:
         self.complete = True
         self.probs: Floats | None = None
 
-    def put(self, rows: Ints | None, verdict: Verdict, t: int) -> None:
+    def record(self, rows: Ints | None, verdict: ExitDecision, t: int) -> None:
         """Write down the answers of the images that stop."""
         done = verdict.stop
         if self.probs is None:
@@ -148,16 +150,16 @@ class _Answers:
         self.prefix[at] = verdict.prefix if isinstance(verdict.prefix, int) else verdict.prefix[done]
         self.used[at] = t
 
-    def cut(self, verdict: Verdict, mean: Doubles, usable: Bools, t: int) -> Verdict:
+    def stop_at_deadline(self, verdict: ExitDecision, mean: Doubles, usable: Bools, t: int) -> ExitDecision:
         """The verdict when nothing more may run: undecided images get ``m_t`` if they have any answer."""
         stop = verdict.stop
         self.complete &= np.array_equal(stop, usable)
         probs = np.where(stop[:, None], verdict.probs, mean)
-        return Verdict(usable, probs, np.where(stop, verdict.prefix, t))
+        return ExitDecision(usable, probs, np.where(stop, verdict.prefix, t))
 
-    def replay(self) -> Replay:
+    def result(self) -> EarlyExitResult:
         assert self.probs is not None
-        return Replay(self.probs, self.probs.argmax(axis=1), self.used, self.prefix, self.complete)
+        return EarlyExitResult(self.probs, self.probs.argmax(axis=1), self.used, self.prefix, self.complete)
 
 
 def _count_valid(valid: Ints | None, failed: Bools | None, t: int) -> Ints | None:
@@ -180,9 +182,9 @@ def _count_left(stop: Bools) -> int:
     return len(stop) - int(np.count_nonzero(stop))
 
 
-def nothing_usable(last: int, left: int, count: int) -> InferenceError:
+def all_failed_error(submodels: int, left: int, count: int) -> InferenceError:
     """The error when all ``last`` allowed sub-models failed for ``left`` of ``count`` images."""
     return InferenceError(
-        f"expected an answer for every image, but all {last} sub-models failed for {left} of {count}; "
+        f"expected an answer for every image, but all {submodels} sub-models failed for {left} of {count}; "
         "check the images or allow more sub-models"
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from eed_edge.arrays import Bools, Doubles, Floats
 from eed_edge.runtime.gates import batch_rules
-from eed_edge.runtime.gates.early_exit import Memory, Stage
+from eed_edge.runtime.gates.early_exit import Memory, StageOutput
 
 TOLERANCE = 1e-5
 
@@ -40,7 +40,7 @@ def distance_to_tie(
     Args:
         probs: as in ``near_ties``.
     """
-    answer = batch_rules.replay(probs, rule, parameters, max_submodels=max_submodels)
+    answer = batch_rules.replay_rule(probs, rule, parameters, max_submodels=max_submodels)
     closest = _gap_of_two(answer.probs).astype(np.float64)
     last = len(probs) if max_submodels is None else min(max_submodels, len(probs))
     margins = _MARGINS[rule]
@@ -50,24 +50,24 @@ def distance_to_tie(
     valid = np.cumsum(~lost, axis=0)
     means = np.cumsum(usable, axis=0, dtype=np.float64) / np.maximum(valid, 1)[:, :, None]
     for t in range(1, last):  # nothing is compared after the last
-        stage = Stage(t, usable[t - 1], means[t - 1], lost[t - 1], valid[t - 1])
+        stage = StageOutput(t, usable[t - 1], means[t - 1], lost[t - 1], valid[t - 1])
         margin = margins(stage, memory, parameters)
         asked = answer.submodels_used >= t
         closest[asked] = np.minimum(closest, margin)[asked]
     return closest
 
 
-def _confidence_margin(stage: Stage, memory: Memory, parameters: Mapping[str, float]) -> Doubles:
+def _confidence_margin(stage: StageOutput, memory: Memory, parameters: Mapping[str, float]) -> Doubles:
     margin: Doubles = np.abs(stage.mean.max(axis=1) - parameters["threshold"])
     return margin
 
 
-def _agreement_margin(stage: Stage, memory: Memory, parameters: Mapping[str, float]) -> Doubles:
+def _agreement_margin(stage: StageOutput, memory: Memory, parameters: Mapping[str, float]) -> Doubles:
     """A vote or the mean's favourite could flip."""
     return np.minimum(_gap_of_two(stage.probs), _gap_of_two(stage.mean))
 
 
-def _geometric_margin(stage: Stage, memory: Memory, parameters: Mapping[str, float]) -> Doubles:
+def _geometric_margin(stage: StageOutput, memory: Memory, parameters: Mapping[str, float]) -> Doubles:
     """The best value against what is left, and this stage's value against the best before it."""
     before = dict(memory)
     batch_rules.geometric(stage, memory, parameters)

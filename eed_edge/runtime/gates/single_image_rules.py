@@ -10,69 +10,71 @@ from operator import add, mul, sub, truediv
 from struct import Struct
 from typing import Any
 
-from eed_edge.runtime.gates.batch_rules import TINY
+from eed_edge.runtime.gates.batch_rules import MIN_PROB
 from eed_edge.runtime.gates.softmax import softmax_row
 
-MOST_CLASSES = 64  # with more, numpy is faster
+MAX_CLASSES = 64  # with more, numpy is faster
 
-Row = Sequence[float]
+Vector = Sequence[float]
 Memory = dict[str, Any]
-Answer = tuple[Row, int]  # m_prefix and prefix
+Answer = tuple[Vector, int]  # m_prefix and prefix
 
 # t, probs of this sub-model, sum of the probs so far, number of these, memory, parameters.
-Rule = Callable[[int, Row, Row, int, Memory, Mapping[str, float]], Answer | None]
+SingleImageRule = Callable[[int, Vector, Vector, int, Memory, Mapping[str, float]], Answer | None]
 
 
-def walk_one(
-    say: Callable[[int], Row | None],
+def run_single_image(
+    logits_of: Callable[[int], Vector | None],
     float32: Struct,
-    rule: Rule,
+    rule: SingleImageRule,
     parameters: Mapping[str, float],
     *,
-    last: int,
-    unusable: Callable[[int], None] | None = None,
-) -> tuple[Row, int, int, list[int]] | None:
+    max_submodels: int,
+    warn: Callable[[int], None] | None = None,
+) -> tuple[Vector, int, int, list[int]] | None:
     """Run sub-models one after another on one image.
 
     Args:
         say: takes a sub-model's index from 0; gives its ``k`` logits, None when it failed.
         float32: ``Struct("kf")``, for rounding.
         rule: one of ``RULES``, with its ``parameters`` by name.
-        last: sub-models allowed, at least 1.
-        unusable: told the index of a sub-model whose logits are not all finite.
+        max_submodels: sub-models allowed, at least 1.
+        warn: told the index of a sub-model whose logits are not all finite.
 
     Returns:
         ``m`` at the answering prefix, how many sub-models ran, the prefix, and which failed;
         None when all did.
     """
-    total: Row = ()  # k, once a sub-model has answered
+    total: Vector = ()  # k, once a sub-model has answered
     memory: Memory = {}
     failed: list[int] = []
-    for t in range(1, last + 1):
-        logits = say(t - 1)
+    for t in range(1, max_submodels + 1):
+        logits = logits_of(t - 1)
         probs = None if logits is None else softmax_row(logits, float32)
         if probs is None:
-            if logits is not None and unusable is not None:
-                unusable(t - 1)
+            if logits is not None and warn is not None:
+                warn(t - 1)
             failed.append(t - 1)
             continue
         total = list(map(add, total, probs)) if total else probs
-        if t < last:
+        if t < max_submodels:
             answer = rule(t, probs, total, t - len(failed), memory, parameters)
             if answer is not None:
                 return answer[0], t, answer[1], failed
-    return (_mean(total, last - len(failed)), last, last, failed) if total else None
+    return (
+        (_mean(total, max_submodels - len(failed)), max_submodels, max_submodels, failed) if total else None
+    )
 
 
 def confidence(
-    t: int, probs: Row, total: Row, count: int, memory: Memory, parameters: Mapping[str, float]
+    t: int, probs: Vector, total: Vector, count: int, memory: Memory, parameters: Mapping[str, float]
 ) -> Answer | None:
     """As ``gating.confidence``."""
     return (_mean(total, count), t) if max(total) / count >= parameters["threshold"] else None
 
 
 def agreement(
-    t: int, probs: Row, total: Row, count: int, memory: Memory, parameters: Mapping[str, float]
+    t: int, probs: Vector, total: Vector, count: int, memory: Memory, parameters: Mapping[str, float]
 ) -> Answer | None:
     """As ``gating.agreement``."""
     cast = memory.setdefault("votes", [])
@@ -83,11 +85,11 @@ def agreement(
 
 
 def geometric(
-    t: int, probs: Row, total: Row, count: int, memory: Memory, parameters: Mapping[str, float]
+    t: int, probs: Vector, total: Vector, count: int, memory: Memory, parameters: Mapping[str, float]
 ) -> Answer | None:
     """As ``gating.geometric``."""
     mean = _mean(total, count)
-    clamped = mean if min(mean) > TINY else [max(p, TINY) for p in mean]
+    clamped = mean if min(mean) > MIN_PROB else [max(p, MIN_PROB) for p in mean]
     logs = list(map(math.log, clamped))
     exponent = parameters["g"] * max(logs)
     before, best, left, answer = memory.get("state", (None, -1.0, 1.0, (mean, t)))
@@ -101,12 +103,12 @@ def geometric(
     return answer if best >= left else None
 
 
-RULES: dict[str, Rule] = {
+SINGLE_IMAGE_RULES: dict[str, SingleImageRule] = {
     "confidence": confidence,
     "agreement": agreement,
     "geometric": geometric,
 }
 
 
-def _mean(total: Row, count: int) -> Row:
+def _mean(total: Vector, count: int) -> Vector:
     return list(map(truediv, total, repeat(count)))

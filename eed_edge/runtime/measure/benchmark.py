@@ -15,21 +15,21 @@ from eed_edge.images.npz import read_npz
 from eed_edge.images.preprocess import prepare
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, Manifest
 from eed_edge.runtime.bundle import onnx_scan
-from eed_edge.runtime.bundle.folder import load, open_bundle
-from eed_edge.runtime.bundle.golden_answers import golden
-from eed_edge.runtime.bundle.single_file import SingleFile, load_file
+from eed_edge.runtime.bundle.folder import load_bundle, open_bundle
+from eed_edge.runtime.bundle.golden_answers import read_golden
+from eed_edge.runtime.bundle.single_file import SingleFileCascade, load_single_file
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import (
-    PLAIN,
+    DEFAULT,
     Session,
-    Setting,
+    SessionConfig,
     check_signature,
     open_session,
 )
 from eed_edge.runtime.measure.timing import (
     Times,
-    fresh_start,
     interleaved,
+    measure_cold_start,
     summary,
 )
 
@@ -40,7 +40,7 @@ Call = Callable[[int], object]
 
 
 @dataclass(frozen=True)
-class Images:
+class TimedImages:
     """Images to time with, ``(n, c, h, w)`` float32, and where they come from."""
 
     images: Floats
@@ -48,7 +48,7 @@ class Images:
     indicative: bool
 
 
-def real_images(folder: Path, *, npz: Path | None = None, run: Path | None = None) -> Images:
+def real_images(folder: Path, *, npz: Path | None = None, run: Path | None = None) -> TimedImages:
     """The images of ``npz``, failing that of the run, failing that the bundle's golden ones.
 
     Raises:
@@ -58,14 +58,14 @@ def real_images(folder: Path, *, npz: Path | None = None, run: Path | None = Non
     bundle = open_bundle(folder)
     path = npz or (run / TEST_FILE if run and (run / TEST_FILE).exists() else None)
     if path is None:
-        images = golden(bundle).images
-        return Images(images, f"{len(images)} golden images", indicative=True)
+        images = read_golden(bundle).images
+        return TimedImages(images, f"{len(images)} golden images", indicative=True)
     pictures, _ = read_npz(path)
     if not len(pictures):
         raise InputError(f"{path}: expected at least one image, got none; write it again")
     spec = bundle.manifest.input
     images = np.stack([prepare(picture, spec) for picture in pictures])
-    return Images(images, f"{len(images)} images of {path}", indicative=False)
+    return TimedImages(images, f"{len(images)} images of {path}", indicative=False)
 
 
 def find_networks(folder: Path, run: Path | None) -> dict[str, Path]:
@@ -76,12 +76,12 @@ def find_networks(folder: Path, run: Path | None) -> dict[str, Path]:
     return {name: path for name, path in places if path.is_file()}
 
 
-def measure(
+def measure_latency(
     folder: Path,
     images: Floats,
     *,
     networks: dict[str, Path],
-    setting: Setting = PLAIN,
+    setting: SessionConfig = DEFAULT,
     repeats: int = 3,
     batch: int = 1,
 ) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def measure(
         InputError: images that do not fit, or ``repeats`` below 1.
     """
     dynamic = open_cascade(folder, setting)
-    parts = batches(images, batch)
+    parts = split_batches(images, batch)
     used = [dynamic(part).submodels_used for part in parts]
     manifest = dynamic.manifest
     calls = {key: _network(path, manifest, parts, setting) for key, path in networks.items()}
@@ -128,9 +128,9 @@ def measure(
     return {"latency": latency, "submodels_used": {"clean": float(np.concatenate(used).mean())}}
 
 
-def open_cascade(folder: Path, setting: Setting) -> Cascade:
+def open_cascade(folder: Path, setting: SessionConfig) -> Cascade:
     """The bundle without its deadline, which would make answers depend on the machine's moods."""
-    return load(
+    return load_bundle(
         folder,
         deadline_ms=math.inf,
         threads=setting.threads,
@@ -139,7 +139,7 @@ def open_cascade(folder: Path, setting: Setting) -> Cascade:
     )
 
 
-def batches(images: Floats, batch: int) -> list[Floats]:
+def split_batches(images: Floats, batch: int) -> list[Floats]:
     """The images in batches of that size; a last short one is left out unless it is alone."""
     return [images[i : i + batch] for i in range(0, max(1, len(images) - batch + 1), batch)]
 
@@ -167,13 +167,13 @@ def _never_stopping(cascade: Cascade) -> Cascade:
     )
 
 
-def _single_file(folder: Path, setting: Setting) -> SingleFile:
-    return load_file(
+def _single_file(folder: Path, setting: SessionConfig) -> SingleFileCascade:
+    return load_single_file(
         folder / CASCADE_FILE, threads=setting.threads, spinning=setting.spinning, arena=setting.arena
     )
 
 
-def _network(path: Path, manifest: Manifest, parts: list[Floats], setting: Setting) -> Call:
+def _network(path: Path, manifest: Manifest, parts: list[Floats], setting: SessionConfig) -> Call:
     """A call of one ONNX file that takes the same input and knows as many classes as the bundle."""
     try:
         model = path.read_bytes()
@@ -191,7 +191,7 @@ def _call(session: Session, output: str, name: str, parts: list[Floats]) -> Call
     return lambda i: session.run([output], {name: parts[i]})
 
 
-def _answer(net: Cascade | SingleFile, parts: list[Floats], i: int) -> object:
+def _answer(net: Cascade | SingleFileCascade, parts: list[Floats], i: int) -> object:
     return net(parts[i])
 
 
@@ -217,11 +217,11 @@ def _overhead(dynamic: Times, bare: Times, submodels_run: int) -> dict[str, floa
 
 
 def _fresh(
-    folder: Path, networks: dict[str, Path], setting: Setting, *, single_file: bool
+    folder: Path, networks: dict[str, Path], setting: SessionConfig, *, single_file: bool
 ) -> dict[str, dict[str, float]]:
     """``{load_ms, first_ms, peak_rss_mib}``, each by name, measured in new processes."""
     paths = {**networks, "ensemble": folder}
     if single_file:
         paths["single_file"] = folder / CASCADE_FILE
-    found = {name: fresh_start(path, setting=setting) for name, path in paths.items()}
+    found = {name: measure_cold_start(path, setting=setting) for name, path in paths.items()}
     return {key: {name: costs[key] for name, costs in found.items()} for key in found["ensemble"]}

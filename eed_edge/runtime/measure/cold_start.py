@@ -12,12 +12,12 @@ import numpy as np
 import onnxruntime  # noqa: F401  its import is not part of loading
 
 from eed_edge.manifest import CASCADE_FILE
-from eed_edge.runtime.engine.session import Setting, open_session
-from eed_edge.runtime.load import load
+from eed_edge.runtime.engine.session import SessionConfig, open_session
+from eed_edge.runtime.loading import load
 from eed_edge.runtime.measure.timing import peak_rss_mib
 
 
-def measure(path: Path, setting: Setting) -> dict[str, float]:
+def load_and_answer(path: Path, setting: SessionConfig) -> dict[str, float]:
     """``{load_ms, first_ms, peak_rss_mib}`` of this process."""
     threads, spinning, arena = setting.threads, setting.spinning, setting.arena
     started = perf_counter()
@@ -42,5 +42,5 @@ def measure(path: Path, setting: Setting) -> dict[str, float]:
 
 if __name__ == "__main__":
     path, threads, spinning, arena = sys.argv[1:]
-    setting = Setting(int(threads), spinning == "1", arena == "1")
-    print(json.dumps(measure(Path(path), setting)))
+    setting = SessionConfig(int(threads), spinning == "1", arena == "1")
+    print(json.dumps(load_and_answer(Path(path), setting)))

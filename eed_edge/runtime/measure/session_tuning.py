@@ -7,40 +7,42 @@ from time import perf_counter
 import numpy as np
 
 from eed_edge.arrays import Floats
-from eed_edge.runtime.engine.session import Setting
-from eed_edge.runtime.measure.benchmark import batches, open_cascade
+from eed_edge.runtime.engine.session import SessionConfig
+from eed_edge.runtime.measure.benchmark import open_cascade, split_batches
 from eed_edge.runtime.measure.timing import Times, summary
 
 ITEMS = 64  # calls timed per setting and round
 WARM_UP = 5  # calls
-NEAR = 1.02  # a setting within 2 % of the fastest is as good, and the plainest of these is better
+SPEED_TOLERANCE = 1.02  # a setting within 2 % of the fastest is as good, and the plainest of these is better
 
 
 @dataclass(frozen=True)
-class Tried:
+class TuningResult:
     """One setting and its times.
 
     typical_ms: the mean over images of each one's median over the rounds.
     summary: percentiles and mean of all times.
     """
 
-    setting: Setting
+    setting: SessionConfig
     typical_ms: float
     summary: dict[str, float]
 
 
-def grid(cores: int) -> list[Setting]:
+def grid(cores: int) -> list[SessionConfig]:
     """The settings worth trying, the plainest first; spinning means nothing to a single thread."""
     counts = sorted({1, cores, *(2**i for i in range(1, 7) if 2**i <= cores)})
     return [
-        Setting(threads, spinning, arena)
+        SessionConfig(threads, spinning, arena)
         for threads in counts
         for spinning in ((False, True) if threads > 1 else (False,))
         for arena in (True, False)
     ]
 
 
-def tune(folder: Path, images: Floats, *, cores: int, batch: int = 1, rounds: int = 3) -> list[Tried]:
+def tune_session(
+    folder: Path, images: Floats, *, cores: int, batch: int = 1, rounds: int = 3
+) -> list[TuningResult]:
     """Time a bundle under every setting of the grid; the best one is first, then by time.
 
     Settings take turns round by round, one at a time in memory: threads that spin for one must not
@@ -54,19 +56,19 @@ def tune(folder: Path, images: Floats, *, cores: int, batch: int = 1, rounds: in
         BundleError: the bundle cannot be used.
         InputError: images that do not fit.
     """
-    parts = batches(images, batch)[:ITEMS]
+    parts = split_batches(images, batch)[:ITEMS]
     settings = grid(cores)
-    times: dict[Setting, list[list[float]]] = {setting: [] for setting in settings}
+    times: dict[SessionConfig, list[list[float]]] = {setting: [] for setting in settings}
     for turn in range(rounds):
         for setting in settings[turn:] + settings[:turn]:
             times[setting].append(_visit(folder, setting, parts))
     tried = [_tried(setting, np.array(times[setting])) for setting in settings]
     fastest = min(one.typical_ms for one in tried)
-    best = next(one for one in tried if one.typical_ms <= NEAR * fastest)
+    best = next(one for one in tried if one.typical_ms <= SPEED_TOLERANCE * fastest)
     return [best, *sorted((one for one in tried if one is not best), key=lambda one: one.typical_ms)]
 
 
-def _visit(folder: Path, setting: Setting, parts: list[Floats]) -> list[float]:
+def _visit(folder: Path, setting: SessionConfig, parts: list[Floats]) -> list[float]:
     net = open_cascade(folder, setting)
     for i in range(WARM_UP):
         net(parts[i % len(parts)])
@@ -78,6 +80,6 @@ def _visit(folder: Path, setting: Setting, parts: list[Floats]) -> list[float]:
     return found
 
 
-def _tried(setting: Setting, times: Times) -> Tried:
+def _tried(setting: SessionConfig, times: Times) -> TuningResult:
     """From ``(rounds, items)`` milliseconds."""
-    return Tried(setting, float(np.median(times, axis=0).mean()), summary(times))
+    return TuningResult(setting, float(np.median(times, axis=0).mean()), summary(times))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eed_edge.errors import InferenceError, InputError
-from eed_edge.runtime.engine.session import PLAIN, Setting
+from eed_edge.runtime.engine.session import DEFAULT, SessionConfig
 
 Times = NDArray[np.float64]
 _STATUS = Path("/proc/self/status")
@@ -79,7 +79,7 @@ def peak_rss_mib() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def fresh_start(path: Path, *, setting: Setting = PLAIN, runs: int = 3) -> dict[str, float]:
+def measure_cold_start(path: Path, *, setting: SessionConfig = DEFAULT, runs: int = 3) -> dict[str, float]:
     """What a program pays that loads a bundle folder, a cascade.onnx or a network and answers one image.
 
     Each run is a new process, so nothing is warm but the disk cache.

@@ -36,7 +36,7 @@ class Split:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class Dataset:
     """One data set as it was found.
 
     train: everything but the official test part.
@@ -49,7 +49,7 @@ class Source:
     input: InputSpec
 
 
-def digits(root: Path | None, size: int | None) -> Source:
+def digits(root: Path | None, size: int | None) -> Dataset:
     """1,797 handwritten digits of 8x8 pixels that come with scikit-learn; ``root`` is not used."""
     try:
         from sklearn.datasets import load_digits
@@ -58,34 +58,34 @@ def digits(root: Path | None, size: int | None) -> Source:
     spec = input_spec(1, size or DIGITS_SIZE, size or DIGITS_SIZE)
     grey, labels = load_digits(return_X_y=True)  # (n, 64) in 0..16
     pixels = np.rint(grey.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    return Source(Split(prepared(pixels, spec), labels.astype(np.int64)), None, DIGITS, spec)
+    return Dataset(Split(prepared(pixels, spec), labels.astype(np.int64)), None, DIGITS, spec)
 
 
-def cifar10(root: Path | None, size: int | None) -> Source:
+def cifar10(root: Path | None, size: int | None) -> Dataset:
     """CIFAR-10 from the six files of its binary version."""
-    place = given(root, "the binary files of CIFAR-10")
+    place = require_path(root, "the binary files of CIFAR-10")
     spec = input_spec(3, size or 32, size or 32)
 
     def read(*names: str) -> Split:
-        content = b"".join(official_files.read("cifar10", place, name) for name in names)
+        content = b"".join(official_files.read_official_file("cifar10", place, name) for name in names)
         rows = np.frombuffer(content, np.uint8).reshape(-1, 1 + 3 * 32 * 32)
         return Split(_scaled(rows[:, 1:].reshape(-1, 3, 32, 32), spec), rows[:, 0].astype(np.int64))
 
     train = read(*(f"data_batch_{i}.bin" for i in range(1, 6)))
-    return Source(train, lambda: read("test_batch.bin"), CIFAR10, spec)
+    return Dataset(train, lambda: read("test_batch.bin"), CIFAR10, spec)
 
 
-def svhn(root: Path | None, size: int | None) -> Source:
+def svhn(root: Path | None, size: int | None) -> Dataset:
     """SVHN's cropped digits from its two MATLAB files; their label 10 is the digit 0."""
     try:
         from scipy.io import loadmat
     except ImportError as error:
         raise DeviceError("expected SciPy, which reads .mat; pip install 'eed-edge[train]'") from error
-    place = given(root, "the .mat files of SVHN")
+    place = require_path(root, "the .mat files of SVHN")
     spec = input_spec(3, size or 32, size or 32)
 
     def read(name: str) -> Split:
-        content = official_files.read("svhn", place, name, own=True)
+        content = official_files.read_official_file("svhn", place, name, own=True)
         try:
             arrays = loadmat(io.BytesIO(content))
             pictures, labels = arrays["X"], arrays["y"].ravel().astype(np.int64)
@@ -100,7 +100,7 @@ def svhn(root: Path | None, size: int | None) -> Source:
         images = pictures.transpose(3, 2, 0, 1)
         return Split(_scaled(images, spec), np.where(labels == 10, 0, labels))
 
-    return Source(read("train_32x32.mat"), lambda: read("test_32x32.mat"), DIGITS, spec)
+    return Dataset(read("train_32x32.mat"), lambda: read("test_32x32.mat"), DIGITS, spec)
 
 
 def input_spec(channels: int, height: int, width: int) -> InputSpec:
@@ -115,7 +115,7 @@ def prepared(pictures: Uint8, spec: InputSpec) -> Uint8:
     return np.stack([prepare_uint8(picture, spec) for picture in pictures])
 
 
-def given(root: Path | None, what: str) -> Path:
+def require_path(root: Path | None, what: str) -> Path:
     """``root``, which must be there.
 
     Raises:

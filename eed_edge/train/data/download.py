@@ -6,9 +6,9 @@ import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from eed_edge.atomic_files import write_whole
+from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import DataError, DeviceError, RecipeError, StorageError
-from eed_edge.train.data.official_files import OFFICIAL, Official, is_whole
+from eed_edge.train.data.official_files import OFFICIAL, OfficialDataset, is_whole
 
 Progress = Callable[[str, int, int], None]
 """Called with a file's name, the bytes that have come and the bytes expected (0 when unknown)."""
@@ -16,7 +16,7 @@ TIMEOUT = 30  # seconds without an answer
 CHUNK = 1 << 20  # bytes at a time
 
 
-def fetch(name: str, root: Path, *, progress: Progress | None = None) -> str:
+def download_dataset(name: str, root: Path, *, progress: Progress | None = None) -> str:
     """See to it that the official files of ``name`` lie under ``root``, whole.
 
     Files with the right checksum are kept and nothing is sent for; missing and broken ones are
@@ -100,7 +100,7 @@ class _Bar:
         """The file is complete."""
 
 
-def _unpack(archive: Path, official: Official, place: Path, wanted: Sequence[str]) -> None:
+def _unpack(archive: Path, official: OfficialDataset, place: Path, wanted: Sequence[str]) -> None:
     """Read the wanted files out of the archive by name; no path in it is ever written to.
 
     The archive stays: a file that breaks later is mended from it without the network.
@@ -115,7 +115,7 @@ def _unpack(archive: Path, official: Official, place: Path, wanted: Sequence[str
                     raise DataError(
                         f"{archive}: {inside} is not the official file; delete the archive and try again"
                     )
-                write_whole(place / file, data)
+                write_atomic(place / file, data)
     except (tarfile.TarError, KeyError) as error:
         raise DataError(f"{archive}: cannot be unpacked: {error}; delete it and try again") from error
 

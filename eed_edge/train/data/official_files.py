@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Official:
+class OfficialDataset:
     """The files of one public data set.
 
     folder: where they lie under the root that a user names; directly in the root will do too.
@@ -35,7 +35,7 @@ class Official:
 
 
 OFFICIAL = {
-    "cifar10": Official(
+    "cifar10": OfficialDataset(
         folder="cifar-10-batches-bin",
         files={
             "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
@@ -49,7 +49,7 @@ OFFICIAL = {
         archive_sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
         url="https://www.cs.toronto.edu/~kriz/",
     ),
-    "svhn": Official(
+    "svhn": OfficialDataset(
         folder="",
         files={
             "train_32x32.mat": "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
@@ -78,7 +78,7 @@ def is_whole(path: Path, sha256: str) -> bool:
         raise DataError(f"cannot read {path}: {error.strerror}; check its rights") from error
 
 
-def read(name: str, root: Path, file: str, *, own: bool = False) -> bytes:
+def read_official_file(name: str, root: Path, file: str, *, own: bool = False) -> bytes:
     """The content of one official file of the data set ``name``.
 
     Args:

@@ -15,16 +15,16 @@ from eed_edge.errors import DataError, RecipeError
 from eed_edge.manifest import InputSpec
 from eed_edge.recipe import Recipe
 from eed_edge.train.data import datasets, user_images
-from eed_edge.train.data.datasets import Source, Split
+from eed_edge.train.data.datasets import Dataset, Split
 
-__all__ = ["SOURCES", "Split", "Splits", "for_recipe", "load"]
+__all__ = ["DATASETS", "Split", "Splits", "load_splits", "splits_for_recipe"]
 
-SOURCES: dict[str, Callable[[Path | None, int | None], Source]] = {
+DATASETS: dict[str, Callable[[Path | None, int | None], Dataset]] = {
     "digits": datasets.digits,
     "cifar10": datasets.cifar10,
     "svhn": datasets.svhn,
-    "npz": user_images.npz,
-    "folder": user_images.folder,
+    "npz": user_images.npz_images,
+    "folder": user_images.folder_images,
 }
 
 
@@ -51,7 +51,7 @@ class Splits:
         return test
 
 
-def load(
+def load_splits(
     name: str,
     root: Path | None,
     *,
@@ -79,9 +79,9 @@ def load(
         DeviceError: a package that reads the set is not installed.
         RecipeError: an unknown name.
     """
-    if name not in SOURCES:
-        raise RecipeError(f"data.name: expected one of {', '.join(SOURCES)}, got {name!r}")
-    source = SOURCES[name](root, size or None)
+    if name not in DATASETS:
+        raise RecipeError(f"data.name: expected one of {', '.join(DATASETS)}, got {name!r}")
+    source = DATASETS[name](root, size or None)
     _check_classes(source)
     learning, read_test = _apart(source, test, seed)
     order = np.random.default_rng([seed, 2]).permutation(len(learning))[: limit or None]
@@ -102,10 +102,10 @@ def load(
     )
 
 
-def for_recipe(recipe: Recipe, root: Path | None) -> Splits:
+def splits_for_recipe(recipe: Recipe, root: Path | None) -> Splits:
     """The images that a recipe names, divided as it says; errors as in ``load``."""
     cfg = recipe.data
-    return load(
+    return load_splits(
         cfg.name,
         root,
         seed=recipe.seed,
@@ -117,7 +117,7 @@ def for_recipe(recipe: Recipe, root: Path | None) -> Splits:
     )
 
 
-def _apart(source: Source, test: float, seed: int) -> tuple[Split, Callable[[], Split]]:
+def _apart(source: Dataset, test: float, seed: int) -> tuple[Split, Callable[[], Split]]:
     """What may be learnt from, and how to read the test part; one is cut off where there is none."""
     if source.read_test is not None:
         return source.train, source.read_test
@@ -130,7 +130,7 @@ def _share(fraction: float, count: int) -> int:
     return max(1, round(fraction * count))
 
 
-def _check_classes(source: Source) -> None:
+def _check_classes(source: Dataset) -> None:
     classes = source.classes
     if len(classes) < 2 or len(set(classes)) < len(classes) or "" in classes:
         raise DataError(

@@ -10,23 +10,23 @@ from eed_edge.arrays import Uint8
 from eed_edge.errors import DataError, InputError
 from eed_edge.images.preprocess import prepare_uint8, read_picture
 from eed_edge.train.data.datasets import (
-    Source,
+    Dataset,
     Split,
-    given,
     input_spec,
     prepared,
+    require_path,
 )
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm")
 
 
-def npz(root: Path | None, size: int | None) -> Source:
+def npz_images(root: Path | None, size: int | None) -> Dataset:
     """One NPZ file, or a folder with ``train.npz`` and, if there is a test part, ``test.npz``.
 
     Each has ``images`` ``(n, h, w)`` or ``(n, h, w, c)`` uint8 and ``labels`` ``(n,)``; the
     training file may have ``classes``, their names.
     """
-    place = given(root, "an NPZ file or a folder with train.npz")
+    place = require_path(root, "an NPZ file or a folder with train.npz")
     path, test = (place / "train.npz", place / "test.npz") if place.is_dir() else (place, None)
     pixels, labels, names = _arrays(path)
     height, width = (size, size) if size else pixels.shape[1:3]
@@ -38,7 +38,7 @@ def npz(root: Path | None, size: int | None) -> Source:
             _refuse_size(file, shown.shape[1:3], (height, width))
         return Split(prepared(shown, spec), truth)
 
-    return Source(
+    return Dataset(
         train=Split(prepared(pixels, spec), labels),
         read_test=(lambda: read_test(test)) if test is not None and test.exists() else None,
         classes=names or _numbered(path, labels),
@@ -46,13 +46,13 @@ def npz(root: Path | None, size: int | None) -> Source:
     )
 
 
-def folder(root: Path | None, size: int | None) -> Source:
+def folder_images(root: Path | None, size: int | None) -> Dataset:
     """One subfolder of pictures per class, or ``train/`` and ``test/`` with such subfolders inside.
 
     Hidden files and files without a picture's suffix are passed over; the order is shuffled, the
     same way each time.
     """
-    place = given(root, "a folder with one subfolder per class")
+    place = require_path(root, "a folder with one subfolder per class")
     apart = [part.name for part in _subfolders(place)] == ["test", "train"]
     parts = _subfolders(place / "train" if apart else place)
     classes = tuple(part.name for part in parts)
@@ -63,7 +63,7 @@ def folder(root: Path | None, size: int | None) -> Source:
         tests = _subfolders(place / "test")
         return _pictures(tests, classes, (height, width), resize=bool(size), channels=channels)
 
-    return Source(train, read_test if apart else None, classes, input_spec(channels, height, width))
+    return Dataset(train, read_test if apart else None, classes, input_spec(channels, height, width))
 
 
 def _arrays(path: Path) -> tuple[Uint8, NDArray[np.int64], tuple[str, ...] | None]:

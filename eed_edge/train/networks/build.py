@@ -151,7 +151,7 @@ class VGG16(nn.Module):
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"resnet18": ResNet18, "vgg16": VGG16}
 
 
-def build(arch: str, *, classes: int, channels: int, width: int, seed: int = 0) -> Classifier:
+def build_network(arch: str, *, classes: int, channels: int, width: int, seed: int = 0) -> Classifier:
     """A network with fresh weights.
 
     Args:
@@ -220,7 +220,7 @@ def _imported(arch: str) -> Callable[..., nn.Module]:
     return make  # type: ignore[no-any-return]
 
 
-def fit_shapes(net: nn.Module, shapes: dict[str, Sequence[int]]) -> None:
+def resize_to(net: nn.Module, shapes: dict[str, Sequence[int]]) -> None:
     """Resize the layers of ``net`` in place to stored tensor shapes, as pruning left them.
 
     A branch of which nothing is stored is removed.

@@ -9,14 +9,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from eed_edge.atomic_files import write_whole
+from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import CheckpointError, NetworkError
-from eed_edge.train.networks.build import Classifier, build, fit_shapes
+from eed_edge.train.networks.build import Classifier, build_network, resize_to
 
 FORMAT = 1
 
 
-def save(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
     """Write tensors and a JSON record whole; the same input gives the same bytes.
 
     Raises:
@@ -24,10 +24,10 @@ def save(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     record = {"format": FORMAT, **record}
-    write_whole(path, to_bytes(plain, {"eed_edge": json.dumps(record, sort_keys=True)}))
+    write_atomic(path, to_bytes(plain, {"eed_edge": json.dumps(record, sort_keys=True)}))
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and record of a file that ``save`` wrote.
 
     Raises:
@@ -59,7 +59,7 @@ def is_own(path: Path) -> bool:
         return False
 
 
-def save_net(path: Path, net: Classifier, record: dict[str, Any], *, compact: bool = False) -> None:
+def save_network(path: Path, net: Classifier, record: dict[str, Any], *, compact: bool = False) -> None:
     """Write the weights of one network with its architecture and what ``record`` says of it.
 
     Args:
@@ -69,7 +69,7 @@ def save_net(path: Path, net: Classifier, record: dict[str, Any], *, compact: bo
     tensors = net.state_dict()
     if compact:
         tensors = {name: _halved(tensor) for name, tensor in tensors.items()}
-    save(path, tensors, {**record, "architecture": net.architecture})
+    save_checkpoint(path, tensors, {**record, "architecture": net.architecture})
 
 
 def _halved(tensor: Tensor) -> Tensor:
@@ -80,16 +80,16 @@ def _halved(tensor: Tensor) -> Tensor:
     return half if torch.isfinite(half).all() else tensor
 
 
-def load_net(path: Path) -> tuple[Classifier, dict[str, Any]]:
+def load_network(path: Path) -> tuple[Classifier, dict[str, Any]]:
     """The network of a file that ``save_net`` wrote, pruned widths included, and its record.
 
     Raises:
         CheckpointError: the file is missing, cut short, of another format or another network.
     """
-    tensors, record = load(path)
+    tensors, record = load_checkpoint(path)
     try:
-        net = build(**record["architecture"])
-        fit_shapes(net, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        net = build_network(**record["architecture"])
+        resize_to(net, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         net.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError, NetworkError) as error:
         raise CheckpointError(

@@ -24,10 +24,10 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, images: Tensor) -> Tensor:
-        log_probs = self.each(images).float().log_softmax(2)
+        log_probs = self.member_logits(images).float().log_softmax(2)
         return torch.logsumexp(log_probs, 0) - math.log(len(self.members))
 
-    def each(self, images: Tensor) -> Tensor:
+    def member_logits(self, images: Tensor) -> Tensor:
         """Logits of every member, ``(members, n, k)``."""
         return torch.stack([member(images) for member in self.members])
 

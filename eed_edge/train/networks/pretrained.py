@@ -11,8 +11,8 @@ from torch import Tensor
 from eed_edge.errors import CheckpointError
 from eed_edge.recipe import Net
 from eed_edge.train.networks import checkpoint, state_dict
-from eed_edge.train.networks.build import Classifier, build
-from eed_edge.train.networks.weight_matching import Match, MismatchError, match
+from eed_edge.train.networks.build import Classifier, build_network
+from eed_edge.train.networks.weight_matching import Match, MismatchError, match_weights
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of images in [0, 1], one number or one per channel."""
@@ -31,7 +31,7 @@ class Pretrained:
     notes: tuple[str, ...]
 
 
-def load(path: Path, cfg: Net, *, classes: int, channels: int) -> Pretrained:
+def load_pretrained(path: Path, cfg: Net, *, classes: int, channels: int) -> Pretrained:
     """The recipe's network with the weights of the file.
 
     ``cfg.mean`` and ``cfg.std`` win over a normalisation in the file.
@@ -41,9 +41,9 @@ def load(path: Path, cfg: Net, *, classes: int, channels: int) -> Pretrained:
         NetworkError: the network cannot be built.
     """
     if checkpoint.is_own(path):
-        net, notes = _own(path, cfg, classes=classes, channels=channels)
+        net, notes = _project_checkpoint(path, cfg, classes=classes, channels=channels)
     else:
-        net, notes = _foreign(path, cfg, classes=classes, channels=channels)
+        net, notes = _plain_state_dict(path, cfg, classes=classes, channels=channels)
     if cfg.mean:
         net.normalise.set(cfg.mean, cfg.std)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -52,8 +52,8 @@ def load(path: Path, cfg: Net, *, classes: int, channels: int) -> Pretrained:
     return Pretrained(net.eval(), digest, tuple(f"base.init: {note}" for note in notes))
 
 
-def _own(path: Path, cfg: Net, *, classes: int, channels: int) -> tuple[Classifier, list[str]]:
-    net, _ = checkpoint.load_net(path)
+def _project_checkpoint(path: Path, cfg: Net, *, classes: int, channels: int) -> tuple[Classifier, list[str]]:
+    net, _ = checkpoint.load_network(path)
     wanted = {"arch": cfg.arch, "width": cfg.width, "classes": classes, "channels": channels}
     for key, value in wanted.items():
         if net.architecture[key] != value:
@@ -66,14 +66,14 @@ def _own(path: Path, cfg: Net, *, classes: int, channels: int) -> tuple[Classifi
     return net, [f"{path.name}: checkpoint of this project", _normalised(cfg, "its own normalisation")]
 
 
-def _foreign(path: Path, cfg: Net, *, classes: int, channels: int) -> tuple[Classifier, list[str]]:
-    found = state_dict.read(path)
-    net = build(cfg.arch, classes=classes, channels=channels, width=cfg.width)
+def _plain_state_dict(path: Path, cfg: Net, *, classes: int, channels: int) -> tuple[Classifier, list[str]]:
+    found = state_dict.read_state_dict(path)
+    net = build_network(cfg.arch, classes=classes, channels=channels, width=cfg.width)
     own, tensors = net.body.state_dict(), dict(found.tensors)
     buffers = _normalisation(tensors, own, channels)
     values = [_converted(tensors.pop(name), net.normalise.mean, f"{path}: {name}") for name in buffers]
     try:
-        matched = match(_shapes(tensors), _shapes(own), arch=cfg.arch, ordered=found.ordered)
+        matched = match_weights(_shapes(tensors), _shapes(own), arch=cfg.arch, ordered=found.ordered)
     except MismatchError as error:
         raise CheckpointError(
             f"{path}: {error}; expected weights of {cfg.arch} with width {cfg.width}, {classes} classes and"

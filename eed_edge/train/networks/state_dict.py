@@ -28,7 +28,7 @@ class StateDict(NamedTuple):
     ordered: bool
 
 
-def read(path: Path) -> StateDict:
+def read_state_dict(path: Path) -> StateDict:
     """The tensors of a safetensors file or of a file of ``torch.save``, on the CPU.
 
     Raises:

@@ -42,7 +42,7 @@ class MismatchError(Exception):
     """Tensors that do not fit the network: what the first one is, and how many they are."""
 
 
-def match(given: Shapes, own: Shapes, *, arch: str, ordered: bool) -> Match:
+def match_weights(given: Shapes, own: Shapes, *, arch: str, ordered: bool) -> Match:
     """Find the tensor of the file for every tensor of the network.
 
     Args:

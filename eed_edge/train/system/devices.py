@@ -34,7 +34,7 @@ def mixed_precision(device: torch.device) -> torch.autocast:
 
 
 @contextmanager
-def memory_told(remedy: str) -> Iterator[None]:
+def reraise_out_of_memory(remedy: str) -> Iterator[None]:
     """Too little memory becomes one line.
 
     Args:

@@ -15,9 +15,9 @@ from torch import Tensor
 from eed_edge.errors import DeviceError, EedError, TrainingError
 
 T = TypeVar("T")
-PATIENCE = datetime.timedelta(days=7)
+TIMEOUT = datetime.timedelta(days=7)
 """How long a process waits for the others: one candidate more may take hours."""
-TELLING_S = 30
+ERROR_GRACE_S = 30
 """How long the others wait for the first process to say what went wrong; torchrun then ends them."""
 
 
@@ -29,20 +29,20 @@ class Processes:
     size: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes files and decides."""
         return self.rank == 0
 
     @property
-    def part(self) -> slice:
+    def shard(self) -> slice:
         """This process's part of something that all have."""
         return slice(self.rank, None, self.size)
 
-    def total(self, tensor: Tensor) -> Tensor:
+    def all_reduce_sum(self, tensor: Tensor) -> Tensor:
         """The sum of everyone's ``tensor``."""
         return self._reduced(tensor, "sum")
 
-    def average(self, tensors: Iterable[Tensor | None]) -> None:
+    def all_reduce_mean_(self, tensors: Iterable[Tensor | None]) -> None:
         """Replace every floating-point tensor, in place, by the mean over processes."""
         if self.size == 1:
             return
@@ -52,7 +52,7 @@ class Processes:
             for tensor, mean in zip(wanted, torch.split(flat, [t.numel() for t in wanted]), strict=True):
                 tensor.copy_(mean.view_as(tensor))
 
-    def everyone(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """What each process gave, in order."""
         if self.size == 1:
             return [value]
@@ -64,17 +64,17 @@ class Processes:
 
     def any(self, flag: bool) -> bool:
         """Whether anyone says so."""
-        return any(self.everyone(flag))
+        return any(self.all_gather(flag))
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Go on when all have come this far."""
-        self.everyone(None)
+        self.all_gather(None)
 
-    def refuse(self, error: EedError) -> None:
+    def raise_on_main(self, error: EedError) -> None:
         """Raise an error that all processes have found; the first one alone tells it."""
-        if self.first:
+        if self.is_main:
             raise error
-        time.sleep(TELLING_S)
+        time.sleep(ERROR_GRACE_S)
         raise SystemExit(1)
 
     def _reduced(self, tensor: Tensor, how: str) -> Tensor:
@@ -92,24 +92,24 @@ class Processes:
         try:
             yield
         except RuntimeError as error:
-            self.refuse(
+            self.raise_on_main(
                 TrainingError("another process has ended; see what it says, and start all again to go on")
             )
             raise AssertionError from error
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
+def process_group(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
     """The processes that torchrun has started together, and this one's device; alone without torchrun.
 
     Raises:
         DeviceError: accelerate is not installed, or there are more processes than devices here.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        yield ALONE, device
+        yield SINGLE_PROCESS, device
         return
     try:
         from accelerate import PartialState
@@ -126,7 +126,7 @@ def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
     import_module("torch.distributed.nn")
 
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # else accelerate changes it
-    state = PartialState(cpu=device.type == "cpu", timeout=PATIENCE, **_meeting_place())
+    state = PartialState(cpu=device.type == "cpu", timeout=TIMEOUT, **_meeting_place())
     try:
         yield Processes(state.process_index, state.num_processes), state.device
     finally:

@@ -5,28 +5,30 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from eed_edge.atomic_files import write_whole
+from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import CheckpointError
 
-Watch = Callable[[dict[str, Any]], None]
+TrainingCallback = Callable[[dict[str, Any]], None]
 """Called with a record after each batch (``batch``, ``batches``) and each epoch (``attacked``, …)."""
 
 
-class Log:
+class EpochLog:
     """A line per stage, part and epoch; an epoch done again takes its old line's place."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._rows = self._read(path)
 
-    def absorb(self, others: Iterable[Path]) -> None:
+    def merge_from(self, others: Iterable[Path]) -> None:
         """Take over the lines of other processes' logs, and delete these."""
         for path in sorted(others):
             self._rows |= self._read(path)
             self._write()
             path.unlink()
 
-    def watch(self, then: Callable[[dict[str, Any]], None], **place: str) -> Callable[[dict[str, Any]], None]:
+    def callback(
+        self, then: Callable[[dict[str, Any]], None], **place: str
+    ) -> Callable[[dict[str, Any]], None]:
         """A watcher for ``loop.fit`` that keeps epoch records and passes every record on."""
 
         def record(row: dict[str, Any]) -> None:
@@ -53,4 +55,4 @@ class Log:
 
     def _write(self) -> None:
         lines = [json.dumps(row) + "\n" for row in self._rows.values()]
-        write_whole(self._path, "".join(lines).encode())
+        write_atomic(self._path, "".join(lines).encode())

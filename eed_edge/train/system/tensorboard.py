@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from eed_edge.errors import DeviceError
-from eed_edge.train.system.epoch_log import Watch
+from eed_edge.train.system.epoch_log import TrainingCallback
 
 CURVES = ("loss", "clean", "attacked", "lr", "images_s", "seconds")
 
 
 @contextmanager
-def curves(folder: Path | None, then: Watch) -> Iterator[Watch]:
+def curves(folder: Path | None, then: TrainingCallback) -> Iterator[TrainingCallback]:
     """A watcher that writes epoch records below ``folder`` and passes every record on.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from eed_edge.errors import InputError
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle import folder
-from eed_edge.runtime.bundle.single_file import SingleFile, load_file
+from eed_edge.runtime.bundle.single_file import SingleFileCascade, load_single_file
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import CPU
 
@@ -22,7 +22,7 @@ def load(
     spinning: bool = False,
     arena: bool = True,
     providers: Sequence[str] = CPU,
-) -> Cascade | SingleFile:
+) -> Cascade | SingleFileCascade:
     """Verify a bundle folder, or a ``cascade.onnx`` alone, and make it ready to run.
 
     Args:
@@ -43,8 +43,8 @@ def load(
             fixed inside it.
         DeviceError: onnxruntime is missing or too old, or a provider is not there.
     """
-    if not arguments.path_of(path).is_file():
-        return folder.load(
+    if not arguments.to_path(path).is_file():
+        return folder.load_bundle(
             path,
             rule=rule,
             threshold=threshold,
@@ -63,4 +63,4 @@ def load(
             f"expected no deadline_ms for a single file, whose graph has no clock, got {deadline_ms};"
             " load the bundle folder to keep one"
         )
-    return load_file(path, threads=threads, spinning=spinning, arena=arena, providers=providers)
+    return load_single_file(path, threads=threads, spinning=spinning, arena=arena, providers=providers)
