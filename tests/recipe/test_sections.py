@@ -37,7 +37,7 @@ def test_a_papers_twin_has_what_the_paper_gives(name):
 
 def test_every_value_of_a_shipped_recipe_is_explained():
     for name in ("cifar10-resnet18", "svhn-vgg16", "cifar10-vgg16-paper", "svhn-resnet18-paper"):
-        text = (Path(__file__).parents[1] / "models" / name / "recipe.toml").read_text()
+        text = (Path(__file__).parents[2] / "models" / name / "recipe.toml").read_text()
         plain = [line for line in text.splitlines() if " = " in line and "#" not in line]
         assert [line.partition(" ")[0] for line in plain] == ["name", "name"]
 
