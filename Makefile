@@ -2,7 +2,7 @@
 # default torch brings several GB of CUDA; name the index of its CPU builds there to save them.
 PYTHON ?= python3
 PIP_FLAGS ?=
-PACKAGING := setup.cfg pyproject.toml constraints.txt
+PACKAGING := setup.cfg setup.py pyproject.toml constraints.txt
 
 .PHONY: venv demo test device-test portability arm64 clean
 

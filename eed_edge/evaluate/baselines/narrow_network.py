@@ -103,7 +103,8 @@ def train_narrow(
             path = run.path / "narrow.safetensors"
             if not path.exists():
                 _fit(
-                    run, net, train_images, tune, cfg=cfg, path=path, on_record=on_record, time_limit=time_limit
+                    run, net, train_images, tune, cfg=cfg, path=path, on_record=on_record,
+                    time_limit=time_limit,
                 )  # fmt: skip
         net, record = checkpoint.load_network(path)
         write_atomic(run.path / NARROW_FILE, to_onnx(net, image))
