@@ -51,3 +51,12 @@ def assert_same_tensors(found: Path, wanted: Path) -> None:
     assert left.keys() == right.keys()
     for name, values in right.items():
         np.testing.assert_allclose(left[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def grown(found: object, stored: object) -> bool:
+    """Whether all that was stored is there with its value; a later version may have added fields."""
+    if isinstance(stored, dict):
+        return isinstance(found, dict) and all(
+            key in found and grown(found[key], value) for key, value in stored.items()
+        )
+    return found == stored
