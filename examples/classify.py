@@ -14,6 +14,7 @@ from eed_edge.images.preprocess import prepare
 
 
 def main(bundle: str, images: str) -> None:
+    """Print one line per image, and the accuracy if the file has labels."""
     net = eed_edge.load(bundle)
     pictures, labels = read_npz(Path(images))  # (n, h, w, c) uint8
     prediction = net(np.stack([prepare(picture, net.manifest.input) for picture in pictures]))
