@@ -25,7 +25,8 @@ from eed_edge.attacks import l_inf
 from eed_edge.evaluate.adaptive.stop_rule import StopRule, replay_stop_rule
 from eed_edge.evaluate.models_compared import ModelsCompared, Watch
 from eed_edge.report import wilson_interval
-from eed_edge.runtime.engine.cascade import Cascade, Prediction
+from eed_edge.runtime.engine.cascade import Cascade
+from eed_edge.runtime.engine.prediction import Prediction
 from eed_edge.runtime.measure.timing import Times, interleaved, summary
 from eed_edge.train.data.batches import Images, as_float, in_order
 from eed_edge.train.networks.ensemble import Ensemble

@@ -102,7 +102,16 @@ def train_narrow(
             net = reinitialised(run.base(), plan.widths, image, seed=run.recipe.seed + SEED).to(chosen)
             path = run.path / "narrow.safetensors"
             if not path.exists():
-                _fit(run, net, train_images, tune, cfg=cfg, path=path, on_record=on_record, time_limit=time_limit)
+                _fit(
+                    run,
+                    net,
+                    train_images,
+                    tune,
+                    cfg=cfg,
+                    path=path,
+                    on_record=on_record,
+                    time_limit=time_limit,
+                )
         net, record = checkpoint.load_network(path)
         write_atomic(run.path / NARROW_FILE, to_onnx(net, image))
         figures = {

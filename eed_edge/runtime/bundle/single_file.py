@@ -14,7 +14,8 @@ from eed_edge.manifest import Manifest, parse_manifest
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle import onnx_scan
 from eed_edge.runtime.engine import stream
-from eed_edge.runtime.engine.cascade import CHUNK, Prediction
+from eed_edge.runtime.engine.cascade import CHUNK
+from eed_edge.runtime.engine.prediction import Prediction
 from eed_edge.runtime.engine.session import (
     CPU,
     Session,
@@ -23,9 +24,9 @@ from eed_edge.runtime.engine.session import (
     open_session,
     signature,
 )
-from eed_edge.runtime.engine.single_image import WarnOnce
 from eed_edge.runtime.engine.validate_images import check_images
-from eed_edge.runtime.gates.early_exit import EarlyExitResult, all_failed_error
+from eed_edge.runtime.failures import WarnOnce, all_failed_error
+from eed_edge.runtime.gates.early_exit import EarlyExitResult
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class SingleFileCascade:
         self.session = session
         members = len(manifest.submodels)
         self.max_submodels = min(manifest.gate.max_submodels or members, members)
-        self._unusable = WarnOnce()
+        self._warn_once = WarnOnce()
 
     def __call__(self, images: Floats) -> Prediction:
         """Classify images.
@@ -102,7 +103,7 @@ class SingleFileCascade:
         bits = int(np.bitwise_or.reduce(failures))
         failed = tuple(t for t in range(self.max_submodels) if bits >> t & 1)
         for t in failed:
-            self._unusable(t)
+            self._warn_once(t)
         if lost := int(np.count_nonzero(np.isnan(probs).any(axis=1))):
             raise all_failed_error(self.max_submodels, lost, len(probs))
         return failed

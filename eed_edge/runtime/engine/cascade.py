@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from struct import Struct
 from time import perf_counter
 
@@ -12,38 +11,15 @@ from eed_edge.arrays import Bools, Floats, Ints
 from eed_edge.manifest import Manifest
 from eed_edge.runtime.engine import stream
 from eed_edge.runtime.engine.latency_estimator import LatencyEstimator
-from eed_edge.runtime.engine.single_image import (
-    SingleImageRunner,
-    Submodel,
-    WarnOnce,
-    log_failure,
-)
+from eed_edge.runtime.engine.prediction import Prediction
+from eed_edge.runtime.engine.single_image import SingleImageRunner, Submodel
 from eed_edge.runtime.engine.validate_images import FLOAT32, check_images
+from eed_edge.runtime.failures import WarnOnce, log_failure
 from eed_edge.runtime.gates import batch_rules, single_image_rules
 from eed_edge.runtime.gates.early_exit import EarlyExitResult, run_early_exit
 from eed_edge.runtime.gates.softmax import softmax
 
 CHUNK = 128  # images at once: enough for full speed, and memory stays flat for a batch of any size
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """The answers for ``n`` images.
-
-    probs: ``(n, k)`` float32, the mean over the first ``answer_prefix`` sub-models.
-    labels: ``(n,)`` int64, the most probable class; the first of equals.
-    submodels_used: ``(n,)`` int64, sub-models that were run.
-    answer_prefix: ``(n,)`` int64, at most ``submodels_used``; less only with the rule ``geometric``.
-    complete: False when the deadline cut the work for at least one image.
-    failed_submodels: sub-models, from 0, that gave no usable answer for at least one image.
-    """
-
-    probs: Floats
-    labels: Ints
-    submodels_used: Ints
-    answer_prefix: Ints
-    complete: bool
-    failed_submodels: tuple[int, ...]
 
 
 class Cascade:
@@ -78,7 +54,7 @@ class Cascade:
         self._float32 = Struct(f"{self._classes}f")
         self._pace = LatencyEstimator([entry.macs for entry in manifest.submodels])
         self._of_this_thread = threading.local()
-        self._unusable = WarnOnce()
+        self._warn_once = WarnOnce()
 
     def __call__(self, images: Floats) -> Prediction:
         """Classify images.
@@ -150,7 +126,7 @@ class Cascade:
             rule,
             self.parameters,
             max_submodels=self.max_submodels,
-            warn=self._unusable,
+            warn=self._warn_once,
         )
         if answer is None:
             return None
@@ -216,5 +192,5 @@ class Cascade:
             return np.zeros(expected, np.float32), np.ones(len(images), bool)
         probs, failed = softmax(logits)
         if failed is not None:
-            self._unusable(index)
+            self._warn_once(index)
         return probs, failed

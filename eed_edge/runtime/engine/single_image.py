@@ -3,7 +3,6 @@
 Between two sub-models the caches hold weights, not this program, so every line that is run here counts.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,8 +11,7 @@ import numpy as np
 from eed_edge.arrays import Floats
 from eed_edge.runtime.engine.session import Session
 from eed_edge.runtime.engine.validate_images import ONE
-
-logger = logging.getLogger(__name__)
+from eed_edge.runtime.failures import log_failure
 
 
 class Submodel(NamedTuple):
@@ -54,22 +52,3 @@ class SingleImageRunner:
             return None
         row: list[float] = logits.tolist()
         return row
-
-
-class WarnOnce:
-    """Logs once per sub-model, not for every image, that it gave NaN or infinity; threads may share it."""
-
-    def __init__(self) -> None:
-        self._said: set[int] = set()
-
-    def __call__(self, index: int) -> None:
-        if index not in self._said:
-            self._said.add(index)
-            logger.warning(
-                "sub-model %d is left out: it gave NaN or infinity for an image; logged this once", index
-            )
-
-
-def log_failure(index: int, error: Exception) -> None:
-    """Log why a sub-model has no part in an answer."""
-    logger.warning("sub-model %d is left out: %s", index, " ".join(str(error).split()))

@@ -2,21 +2,17 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from eed_edge.arrays import Floats
 from eed_edge.errors import InputError
 from eed_edge.runtime.arguments import short_repr
-
-if TYPE_CHECKING:
-    from eed_edge.arrays import Floats
-    from eed_edge.runtime.engine.cascade import Prediction
+from eed_edge.runtime.engine.prediction import Prediction
 
 
-def predict_stream(
-    net: "Callable[[Floats], Prediction]", items: "Iterable[Floats]"
-) -> "Iterator[Prediction]":
+def predict_stream(net: Callable[[Floats], Prediction], items: Iterable[Floats]) -> Iterator[Prediction]:
     """Answer items one by one as they are asked for; see ``Cascade.predict_stream``."""
     try:
         iterator = iter(items)
@@ -28,7 +24,7 @@ def predict_stream(
     return _answers(net, iterator)
 
 
-def _answers(net: "Callable[[Floats], Prediction]", items: "Iterator[Floats]") -> "Iterator[Prediction]":
+def _answers(net: Callable[[Floats], Prediction], items: Iterator[Floats]) -> Iterator[Prediction]:
     numbers = count()  # not enumerate, whose tuple keeps the last item alive
     for item in items:
         index = next(numbers)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eed_edge.arrays import Bools, Doubles, Floats, Ints
-from eed_edge.errors import InferenceError
+from eed_edge.runtime.failures import all_failed_error
 
 Memory = dict[str, NDArray[Any]]
 
@@ -180,11 +180,3 @@ def _mean(total: Doubles, valid: Ints | None, t: int) -> Doubles:
 
 def _count_left(stop: Bools) -> int:
     return len(stop) - int(np.count_nonzero(stop))
-
-
-def all_failed_error(submodels: int, left: int, count: int) -> InferenceError:
-    """The error when all ``last`` allowed sub-models failed for ``left`` of ``count`` images."""
-    return InferenceError(
-        f"expected an answer for every image, but all {submodels} sub-models failed for {left} of {count}; "
-        "check the images or allow more sub-models"
-    )

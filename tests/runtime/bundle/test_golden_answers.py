@@ -37,8 +37,7 @@ def test_one_other_answer_is_found_and_named(make_tiny, name):
 def test_probabilities_may_differ_by_rounding_and_no_more(make_tiny):
     probs = read_golden(open_bundle(make_tiny().folder)).probs
     assert (
-        check_bundle(make_tiny(golden={"probs": probs + np.float32(5e-5)}).folder).largest_difference
-        > 4e-5
+        check_bundle(make_tiny(golden={"probs": probs + np.float32(5e-5)}).folder).largest_difference > 4e-5
     )
     with pytest.raises(BundleError, match=r"20 of 20 answers differ; image 0: .* 2.0e-04 apart"):
         check_bundle(make_tiny(golden={"probs": probs + np.float32(2e-4)}).folder)
