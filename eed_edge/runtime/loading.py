@@ -8,7 +8,7 @@ from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle import folder
 from eed_edge.runtime.bundle.single_file import SingleFileCascade, load_single_file
 from eed_edge.runtime.engine.cascade import Cascade
-from eed_edge.runtime.engine.session import CPU
+from eed_edge.runtime.engine.session import CPU, SessionConfig
 
 
 def load(
@@ -43,6 +43,7 @@ def load(
             fixed inside it.
         DeviceError: onnxruntime is missing or too old, or a provider is not there.
     """
+    config = SessionConfig(threads, spinning, arena, providers)
     if not arguments.to_path(path).is_file():
         return folder.load_bundle(
             path,
@@ -50,10 +51,7 @@ def load(
             threshold=threshold,
             max_submodels=max_submodels,
             deadline_ms=deadline_ms,
-            threads=threads,
-            spinning=spinning,
-            arena=arena,
-            providers=providers,
+            config=config,
         )
     inside = {"rule": rule, "threshold": threshold, "max_submodels": max_submodels}
     if fixed := [name for name, value in inside.items() if value is not None]:
@@ -63,4 +61,4 @@ def load(
             f"expected no deadline_ms for a single file, whose graph has no clock, got {deadline_ms};"
             " load the bundle folder to keep one"
         )
-    return load_single_file(path, threads=threads, spinning=spinning, arena=arena, providers=providers)
+    return load_single_file(path, config=config)

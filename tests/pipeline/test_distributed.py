@@ -66,9 +66,7 @@ def test_every_candidate_is_made_by_exactly_one_process(monkeypatch, tmp_path):
     names = [candidate.name for candidate in pool.candidates(cfg)]
     (tmp_path / f"{names[1]}.safetensors").touch()  # made by an earlier sitting
     made = []
-    monkeypatch.setattr(
-        pool, "_make_candidate", lambda base, train, tune, candidate, **_: made.append(candidate.name)
-    )
+    monkeypatch.setattr(pool, "_make_candidate", lambda base, train, tune, candidate, **_: made.append(candidate.name))
     images = Images(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
     for rank in range(2):
         pool.build_pool(

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -13,7 +12,7 @@ from eed_edge.manifest import CASCADE_FILE, MANIFEST_FILE, FileEntry, Manifest, 
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle import onnx_scan
 from eed_edge.runtime.engine.cascade import Cascade
-from eed_edge.runtime.engine.session import CPU, check_signature, open_session
+from eed_edge.runtime.engine.session import DEFAULT, SessionConfig, check_signature, open_session
 from eed_edge.runtime.engine.single_image import Submodel
 from eed_edge.runtime.gates.batch_rules import BATCH_RULES
 
@@ -28,10 +27,7 @@ def load_bundle(
     threshold: float | None = None,
     max_submodels: int | None = None,
     deadline_ms: float | None = None,
-    threads: int = 1,
-    spinning: bool = False,
-    arena: bool = True,
-    providers: Sequence[str] = CPU,
+    config: SessionConfig = DEFAULT,
 ) -> Cascade:
     """Verify every file of a bundle and make it ready to run.
 
@@ -40,7 +36,7 @@ def load_bundle(
         threshold: another confidence threshold, or number of votes; None: the calibrated one.
         max_submodels: at most this many run for an image; None: the manifest's cap.
         deadline_ms: time for one call, ``math.inf`` for none; None: the manifest's.
-        threads, spinning, arena, providers: of every session, as ``session.open_session`` takes them.
+        config: options of every session.
 
     Raises:
         BundleError: damaged, incomplete, of a newer schema, or not usable by onnxruntime.
@@ -61,9 +57,7 @@ def load_bundle(
     submodels = []
     for entry in manifest.submodels:
         model = models.pop(0)  # each model's bytes go as soon as its session stands
-        session = open_session(
-            model, entry.file, threads=threads, spinning=spinning, arena=arena, providers=providers
-        )
+        session = open_session(model, entry.file, config=config)
         output = check_signature(session, entry.file, manifest)
         submodels.append(Submodel(session, output))
     return Cascade(

@@ -17,8 +17,9 @@ from eed_edge.runtime.engine import stream
 from eed_edge.runtime.engine.cascade import CHUNK
 from eed_edge.runtime.engine.prediction import Prediction
 from eed_edge.runtime.engine.session import (
-    CPU,
+    DEFAULT,
     Session,
+    SessionConfig,
     check_classes,
     check_input,
     open_session,
@@ -109,19 +110,12 @@ class SingleFileCascade:
         return failed
 
 
-def load_single_file(
-    path: str | os.PathLike[str],
-    *,
-    threads: int = 1,
-    spinning: bool = False,
-    arena: bool = True,
-    providers: Sequence[str] = CPU,
-) -> SingleFileCascade:
+def load_single_file(path: str | os.PathLike[str], *, config: SessionConfig = DEFAULT) -> SingleFileCascade:
     """Make a ``cascade.onnx`` ready to run; rule, threshold and caps are fixed inside it.
 
     Raises:
         BundleError: not a file that ``eed-edge export --single-file`` wrote, or a damaged one.
-        InputError: no path, or a setting of another type or out of range.
+        InputError: not a path.
         DeviceError: onnxruntime is missing or too old, or a provider is not there.
     """
     path = arguments.to_path(path)
@@ -130,9 +124,7 @@ def load_single_file(
     except OSError as error:
         raise BundleError(f"cannot open {path}: {error.strerror}; check the path") from error
     onnx_scan.inspect(model, path.name)
-    session: Any = open_session(
-        model, path.name, threads=threads, spinning=spinning, arena=arena, providers=providers
-    )
+    session: Any = open_session(model, path.name, config=config)
     texts = _metadata(session, path.name)
     manifest = parse_manifest(texts[MANIFEST_KEY].encode())
     _check_graph(session, path.name, manifest)

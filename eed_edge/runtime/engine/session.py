@@ -17,16 +17,38 @@ CPU = ("CPUExecutionProvider",)
 
 @dataclass(frozen=True)
 class SessionConfig:
-    """How sessions use the machine; the defaults of ``eed_edge.load``.
+    """Options of an onnxruntime session, with the defaults of ``eed_edge.load``.
 
-    threads: threads that work on one call; the caller's own is one of them.
+    threads: intra-op threads, the calling thread included.
     spinning: idle threads spin: lower latency alone, far higher beside other sessions.
-    arena: memory is kept for the next call instead of given back: faster, but more is held.
+    arena: keep memory for the next call: faster, but the process holds more.
+    providers: onnxruntime execution providers, the preferred one first.
+
+    Raises:
+        InputError: a value of another type or out of range.
     """
 
     threads: int = 1
     spinning: bool = False
     arena: bool = True
+    providers: Sequence[str] = CPU
+
+    def __post_init__(self) -> None:
+        threads = arguments.positive_int(
+            "threads", self.threads, most=arguments.MAX_THREADS, advice="1 is often best"
+        )
+        checked = {
+            "threads": threads,
+            "spinning": arguments.boolean("spinning", self.spinning),
+            "arena": arguments.boolean("arena", self.arena),
+            "providers": tuple(arguments.name_list("providers", self.providers)),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    def as_record(self) -> dict[str, int]:
+        """Return the fields that reports store: ``threads``, ``spinning`` and ``arena``."""
+        return {"threads": self.threads, "spinning": self.spinning, "arena": self.arena}
 
 
 DEFAULT = SessionConfig()
@@ -62,45 +84,20 @@ class Session(Protocol):
     def get_providers(self) -> list[str]: ...
 
 
-def open_session(
-    model: bytes,
-    name: str,
-    *,
-    threads: int = 1,
-    spinning: bool = False,
-    arena: bool = True,
-    providers: Sequence[str] = CPU,
-) -> Session:
-    """Make a session from a model's bytes, which it does not keep.
+def open_session(model: bytes, name: str, *, config: SessionConfig = DEFAULT) -> Session:
+    """Create a session from the bytes of a model, which it does not keep.
 
     Args:
-        name: what messages call the model, such as its file name.
-        threads: threads that work on one call; the caller's own is one of them.
-        spinning: let idle threads spin: lower latency alone, far higher beside other sessions.
-        arena: keep memory for the next call instead of giving it back: faster, but it holds more.
-        providers: onnxruntime execution providers, the preferred one first.
+        name: the model's name in error messages, such as its file name.
 
     Raises:
-        DeviceError: onnxruntime is missing or too old, or a provider is not there.
-        InputError: a setting of another type or out of range.
+        DeviceError: onnxruntime is missing or too old, or a provider is not available.
         BundleError: onnxruntime cannot use the model.
     """
     ort = _onnxruntime()
-    threads = arguments.positive_int("threads", threads, most=arguments.MAX_THREADS, advice="1 is often best")
-    spinning, arena = arguments.boolean("spinning", spinning), arguments.boolean("arena", arena)
-    providers = arguments.name_list("providers", providers)
+    providers = list(config.providers)
     _check_providers(providers, ort.get_available_providers())
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.enable_cpu_mem_arena = arena
-    options.enable_mem_pattern = arena  # a plan of memory is kept for every batch size that has come
-    options.log_severity_level = 4  # errors come as exceptions
-    # Left to guess, onnxruntime takes bytes 4-7 "ORTM" for its own format, which onnx_scan has not read.
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    for pool in ("intra", "inter"):
-        options.add_session_config_entry(f"session.{pool}_op.allow_spinning", str(int(spinning)))
+    options = _session_options(ort, config)
     try:
         session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime's own exceptions share no other parent
@@ -111,6 +108,21 @@ def open_session(
     _check_providers(providers[:1], session.get_providers())
     session._model_bytes = None  # kept only to build the session anew, which is switched off
     return cast(Session, session)
+
+
+def _session_options(ort: Any, config: SessionConfig) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = config.threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_cpu_mem_arena = config.arena
+    options.enable_mem_pattern = config.arena  # a memory plan is kept for every batch size seen
+    options.log_severity_level = 4  # errors arrive as exceptions
+    # Without this, onnxruntime takes bytes 4-7 "ORTM" for its own format, which onnx_scan has not read.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    for pool in ("intra", "inter"):
+        options.add_session_config_entry(f"session.{pool}_op.allow_spinning", str(int(config.spinning)))
+    return options
 
 
 def check_signature(session: Session, name: str, manifest: Manifest) -> str:

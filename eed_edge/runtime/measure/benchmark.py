@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def measure_latency(
     images: Floats,
     *,
     networks: dict[str, Path],
-    setting: SessionConfig = DEFAULT,
+    config: SessionConfig = DEFAULT,
     repeats: int = 3,
     batch: int = 1,
 ) -> dict[str, Any]:
@@ -99,15 +99,15 @@ def measure_latency(
         BundleError: the bundle or a network cannot be used.
         InputError: images that do not fit, or ``repeats`` below 1.
     """
-    dynamic = open_cascade(folder, setting)
+    dynamic = open_cascade(folder, config)
     parts = split_batches(images, batch)
     used = [dynamic(part).submodels_used for part in parts]
     manifest = dynamic.manifest
-    calls = {key: _network(path, manifest, parts, setting) for key, path in networks.items()}
+    calls = {key: _network(path, manifest, parts, config) for key, path in networks.items()}
     calls |= {"static": partial(_answer, _never_stopping(dynamic), parts)}
     calls |= {"dynamic": partial(_answer, dynamic, parts)}
     if CASCADE_FILE in manifest.files:
-        calls |= {"single_file": partial(_answer, _single_file(folder, setting), parts)}
+        calls |= {"single_file": partial(_answer, _single_file(folder, config), parts)}
     calls |= {
         f"submodel-{t}": _call(*submodel, manifest.input.name, parts)
         for t, submodel in enumerate(dynamic.submodels)
@@ -117,26 +117,20 @@ def measure_latency(
     bare, runs = _bare(dynamic, parts, used)
     pair = interleaved({"dynamic": calls["dynamic"], "bare": bare}, items=len(parts), repeats=max(repeats, 3))
     latency = {
-        **asdict(setting),
+        **config.as_record(),
         "repeats": repeats,
         "batch": batch,
         "images": sum(map(len, parts)),
         **_percentiles(times),
         **_overhead(pair["dynamic"], pair["bare"], runs),
-        **_fresh(folder, networks, setting, single_file="single_file" in calls),
+        **_fresh(folder, networks, config, single_file="single_file" in calls),
     }
     return {"latency": latency, "submodels_used": {"clean": float(np.concatenate(used).mean())}}
 
 
-def open_cascade(folder: Path, setting: SessionConfig) -> Cascade:
+def open_cascade(folder: Path, config: SessionConfig) -> Cascade:
     """The bundle without its deadline, which would make answers depend on the machine's moods."""
-    return load_bundle(
-        folder,
-        deadline_ms=math.inf,
-        threads=setting.threads,
-        spinning=setting.spinning,
-        arena=setting.arena,
-    )
+    return load_bundle(folder, deadline_ms=math.inf, config=config)
 
 
 def split_batches(images: Floats, batch: int) -> list[Floats]:
@@ -167,22 +161,18 @@ def _never_stopping(cascade: Cascade) -> Cascade:
     )
 
 
-def _single_file(folder: Path, setting: SessionConfig) -> SingleFileCascade:
-    return load_single_file(
-        folder / CASCADE_FILE, threads=setting.threads, spinning=setting.spinning, arena=setting.arena
-    )
+def _single_file(folder: Path, config: SessionConfig) -> SingleFileCascade:
+    return load_single_file(folder / CASCADE_FILE, config=config)
 
 
-def _network(path: Path, manifest: Manifest, parts: list[Floats], setting: SessionConfig) -> Call:
+def _network(path: Path, manifest: Manifest, parts: list[Floats], config: SessionConfig) -> Call:
     """A call of one ONNX file that takes the same input and knows as many classes as the bundle."""
     try:
         model = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror}; make it again") from error
     onnx_scan.inspect(model, path.name)
-    session = open_session(
-        model, path.name, threads=setting.threads, spinning=setting.spinning, arena=setting.arena
-    )
+    session = open_session(model, path.name, config=config)
     output = check_signature(session, path.name, manifest)
     return _call(session, output, manifest.input.name, parts)
 
@@ -217,11 +207,11 @@ def _overhead(dynamic: Times, bare: Times, submodels_run: int) -> dict[str, floa
 
 
 def _fresh(
-    folder: Path, networks: dict[str, Path], setting: SessionConfig, *, single_file: bool
+    folder: Path, networks: dict[str, Path], config: SessionConfig, *, single_file: bool
 ) -> dict[str, dict[str, float]]:
     """``{load_ms, first_ms, peak_rss_mib}``, each by name, measured in new processes."""
     paths = {**networks, "ensemble": folder}
     if single_file:
         paths["single_file"] = folder / CASCADE_FILE
-    found = {name: measure_cold_start(path, setting=setting) for name, path in paths.items()}
+    found = {name: measure_cold_start(path, config=config) for name, path in paths.items()}
     return {key: {name: costs[key] for name, costs in found.items()} for key in found["ensemble"]}

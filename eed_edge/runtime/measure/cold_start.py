@@ -17,17 +17,16 @@ from eed_edge.runtime.loading import load
 from eed_edge.runtime.measure.timing import peak_rss_mib
 
 
-def load_and_answer(path: Path, setting: SessionConfig) -> dict[str, float]:
+def load_and_answer(path: Path, config: SessionConfig) -> dict[str, float]:
     """``{load_ms, first_ms, peak_rss_mib}`` of this process."""
-    threads, spinning, arena = setting.threads, setting.spinning, setting.arena
     started = perf_counter()
     if path.is_dir() or path.name == CASCADE_FILE:
-        net = load(path, threads=threads, spinning=spinning, arena=arena)
+        net = load(path, threads=config.threads, spinning=config.spinning, arena=config.arena)
         loaded = perf_counter()
         net(np.zeros((1, *net.manifest.input.size), np.float32))
     else:
         model = path.read_bytes()
-        session = open_session(model, path.name, threads=threads, spinning=spinning, arena=arena)
+        session = open_session(model, path.name, config=config)
         loaded = perf_counter()
         node = session.get_inputs()[0]
         image = np.zeros([1, *(int(size or 1) for size in node.shape[1:])], np.float32)
@@ -42,5 +41,5 @@ def load_and_answer(path: Path, setting: SessionConfig) -> dict[str, float]:
 
 if __name__ == "__main__":
     path, threads, spinning, arena = sys.argv[1:]
-    setting = SessionConfig(int(threads), spinning == "1", arena == "1")
-    print(json.dumps(load_and_answer(Path(path), setting)))
+    config = SessionConfig(int(threads), spinning == "1", arena == "1")
+    print(json.dumps(load_and_answer(Path(path), config)))

@@ -79,7 +79,7 @@ def peak_rss_mib() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def measure_cold_start(path: Path, *, setting: SessionConfig = DEFAULT, runs: int = 3) -> dict[str, float]:
+def measure_cold_start(path: Path, *, config: SessionConfig = DEFAULT, runs: int = 3) -> dict[str, float]:
     """What a program pays that loads a bundle folder, a cascade.onnx or a network and answers one image.
 
     Each run is a new process, so nothing is warm but the disk cache.
@@ -91,7 +91,7 @@ def measure_cold_start(path: Path, *, setting: SessionConfig = DEFAULT, runs: in
         InferenceError: the process failed.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    words = [str(path), *(str(int(value)) for value in (setting.threads, setting.spinning, setting.arena))]
+    words = [str(path), *(str(int(value)) for value in config.as_record().values())]
     command = [sys.executable, "-m", "eed_edge.runtime.measure.cold_start", *words]
     found: list[dict[str, Any]] = []
     for _ in range(runs):
