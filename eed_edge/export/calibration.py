@@ -6,7 +6,7 @@ attacked; attacked ones are made against every prefix and the worst prefix count
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,11 @@ from scipy.stats import beta
 
 from eed_edge.arrays import Floats
 from eed_edge.recipe import Gate
-from eed_edge.runtime.gates.batch_rules import replay_rule
 from eed_edge.runtime.gates.early_exit import EarlyExitResult
+from eed_edge.runtime.gates.replay import replay_rule
+from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
 log = logging.getLogger(__name__)
-NEVER_STOP = 2.0
-"""A confidence threshold that no probability reaches: every sub-model runs."""
 CONFIDENCE_LEVEL = 0.95
 
 
@@ -58,12 +57,14 @@ def calibrate(answers: MemberProbs, cfg: Gate, *, max_submodels: int | None = No
     in a fixed order keeps the level. The bound holds for images like these and this attack only.
     """
     chosen = {}
-    for rule, settings in GRIDS.items():
-        tried = (_try(answers, rule, parameters) for parameters in settings(answers))
+    for name, rule in GATE_RULES.items():
+        grid = rule.calibration_grid(len(answers.clean))
+        tried = (_try(answers, name, parameters) for parameters in grid)
         best = _guaranteed(tried, cfg.max_drop) if cfg.guarantee else _cheapest(tried, cfg.max_drop)
-        if rule == "confidence" and not cfg.guarantee:
-            best = _try(answers, rule, {"threshold": _midway(answers, best.parameters["threshold"])})
-        chosen[rule] = best
+        if not cfg.guarantee:
+            refined = rule.refine(best.parameters, (answers.clean, *answers.attacked))
+            best = best if refined is best.parameters else _try(answers, name, refined)
+        chosen[name] = best
     needed = images_needed(cfg.max_drop)
     if cfg.guarantee and len(answers.labels) < needed:
         log.warning(
@@ -141,38 +142,3 @@ def _guaranteed(tried: Iterable[GateSetting], max_drop: float) -> GateSetting:
             break
         last = one
     return last
-
-
-def _thresholds(answers: MemberProbs) -> list[dict[str, float]]:
-    """From never stopping down to always stopping at the first sub-model."""
-    return [{"threshold": float(t)} for t in (NEVER_STOP, *np.linspace(1, 0, 201))]
-
-
-def _votes(answers: MemberProbs) -> list[dict[str, float]]:
-    return [{"votes": votes} for votes in range(len(answers.clean), 0, -1)]
-
-
-def _sureness(answers: MemberProbs) -> list[dict[str, float]]:
-    """For each weight of the divergence, from hardly ever sure down to always sure; safest first."""
-    steep = [1e6, *np.geomspace(64, 0.05, 40).tolist(), 0.0]
-    return [{"g": g, "k": k} for g in steep for k in (4.0, 1.0, 0.0)]
-
-
-GRIDS: dict[str, Callable[[MemberProbs], list[dict[str, float]]]] = {
-    "confidence": _thresholds,
-    "agreement": _votes,
-    "geometric": _sureness,
-}
-
-
-def _midway(answers: MemberProbs, threshold: float) -> float:
-    """The threshold moved between the two neighbouring confidences, so that no calib image is near a tie."""
-    if threshold > 1:
-        return threshold
-    steps = np.arange(1, len(answers.clean) + 1, dtype=np.float32)[:, None, None]
-    confidences = [(np.cumsum(p, 0) / steps).max(2).ravel() for p in (answers.clean, *answers.attacked)]
-    values = np.unique(np.concatenate(confidences))
-    place = int(np.searchsorted(values, threshold))
-    below = values[place - 1] if place else 0.0
-    above = values[place] if place < len(values) else 1.0
-    return float((np.float64(below) + np.float64(above)) / 2)

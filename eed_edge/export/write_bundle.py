@@ -27,8 +27,8 @@ from eed_edge.recipe import Gate
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.runtime.engine.session import open_session
-from eed_edge.runtime.gates.batch_rules import replay_rule
 from eed_edge.runtime.gates.margins import near_ties
+from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.train.data.batches import Images, as_float, in_order
 from eed_edge.train.data.splits import Split
 from eed_edge.train.networks.ensemble import Ensemble

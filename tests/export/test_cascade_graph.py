@@ -14,7 +14,7 @@ from eed_edge import manifest as contract
 from eed_edge.errors import BundleError, InferenceError, InputError
 from eed_edge.export.cascade_graph import to_cascade
 from eed_edge.export.network_graph import to_onnx
-from eed_edge.runtime.gates.batch_rules import replay_rule
+from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.runtime.measure import benchmark
 from eed_edge.train.networks import build
 from tests.conftest import call

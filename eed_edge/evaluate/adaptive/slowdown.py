@@ -10,7 +10,6 @@ Source:
     among all steps are this project's.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,6 +21,8 @@ from torch import Tensor
 
 from eed_edge.arrays import Floats
 from eed_edge.attacks import l_inf
+from eed_edge.evaluate.adaptive.soft_gates import SOFT_RULES
+from eed_edge.evaluate.adaptive.soft_rule import log_means
 from eed_edge.evaluate.adaptive.stop_rule import StopRule, replay_stop_rule
 from eed_edge.evaluate.models_compared import ModelsCompared, Watch
 from eed_edge.report import wilson_interval
@@ -62,7 +63,7 @@ def slowdown_attack(
     with l_inf.frozen(ensemble):
         with torch.no_grad():
             used = _used(ensemble.member_logits(images), gate)
-        for loss in (_uniform, _disagreement, _SURENESS[gate.rule]):
+        for loss in (_uniform, _disagreement, SOFT_RULES[gate.rule].slowdown_loss):
             rows = torch.nonzero(used < last)[:, 0]
             if not len(rows):
                 break
@@ -115,56 +116,18 @@ def _used(logits: Tensor, gate: StopRule) -> Tensor:
     return torch.from_numpy(used).to(logits.device)
 
 
-def _log_means(log_probs: Tensor, gate: StopRule) -> Tensor:
-    """``log m_t`` at every t where the rule is asked: ``(t, n, k)``, without the last allowed one."""
-    asked = min(gate.max_submodels, len(log_probs)) - 1
-    counts = torch.arange(1, asked + 1, device=log_probs.device)[:, None, None]
-    return torch.logcumsumexp(log_probs[:asked], 0) - counts.log()
-
-
 def _uniform(log_probs: Tensor, gate: StopRule) -> Tensor:
     """Cross-entropy between the uniform distribution and every ``m_t``."""
-    return -_log_means(log_probs, gate).mean(2).sum()
+    return -log_means(log_probs, gate).mean(2).sum()
 
 
 def _disagreement(log_probs: Tensor, gate: StopRule) -> Tensor:
     """Minus the entropy of every ``m_t``, and minus how far its members differ (Jensen-Shannon)."""
-    means = _log_means(log_probs, gate)
+    means = log_means(log_probs, gate)
     of_means = -(means.exp() * means).sum(2)  # (t, n)
     each = -(log_probs.exp() * log_probs).sum(2)[: len(means)]
     counts = torch.arange(1, len(means) + 1, device=each.device)[:, None]
     return -(2 * of_means - each.cumsum(0) / counts).sum()
-
-
-def _sure_by_confidence(log_probs: Tensor, gate: StopRule) -> Tensor:
-    """How far each ``max(m_t)`` is above the threshold, both as log-odds, bent to 0 below it."""
-    tops = _log_means(log_probs, gate).amax(2).clamp(max=-1e-6)
-    odds = tops - torch.log(-torch.expm1(tops))
-    threshold = min(max(gate.parameters["threshold"], 1e-6), 1 - 1e-6)
-    return torch.nn.functional.softplus(odds - math.log(threshold / (1 - threshold))).sum()
-
-
-def _sure_by_agreement(log_probs: Tensor, gate: StopRule) -> Tensor:
-    """How alike every two members answer: the inner products of their probabilities."""
-    probs = log_probs.exp()[: min(gate.max_submodels, len(log_probs)) - 1]
-    total = probs.sum(0)
-    return ((total * total).sum(1) - (probs * probs).sum((0, 2))).sum()
-
-
-def _sure_by_geometry(log_probs: Tensor, gate: StopRule) -> Tensor:
-    """``-log prod_t (1 - q_t)``: what is left for later sub-models, as ``gating.geometric`` counts it."""
-    means = _log_means(log_probs, gate)
-    exponent = gate.parameters["g"] * means.amax(2)
-    divergence = (means[1:].exp() * (means[1:] - means[:-1])).sum(2)
-    exponent = torch.cat([exponent[:1], exponent[1:] - gate.parameters["k"] * divergence])
-    return -torch.log1p(-exponent.exp().clamp(max=1 - 1e-6)).sum()
-
-
-_SURENESS: dict[str, Loss] = {
-    "confidence": _sure_by_confidence,
-    "agreement": _sure_by_agreement,
-    "geometric": _sure_by_geometry,
-}
 
 
 def slowdown_images(

@@ -8,16 +8,24 @@ import torch
 from torch import Tensor, nn
 
 from eed_edge.attacks import l_inf
+from eed_edge.evaluate.adaptive.agreement_soft import SoftAgreement
+from eed_edge.evaluate.adaptive.confidence_soft import SoftConfidence
+from eed_edge.evaluate.adaptive.geometric_soft import SoftGeometric
+from eed_edge.evaluate.adaptive.soft_rule import Sharpness, SoftRule
 from eed_edge.manifest import GateSpec
-from eed_edge.runtime.gates.batch_rules import MIN_PROB
+from eed_edge.runtime.gates.gate_rule import MIN_PROB
 from eed_edge.train.networks.ensemble import Ensemble
 
-SHARPNESS = 20.0
-"""Slope of the soft stop per unit of probability, and of a soft vote per unit of margin."""
-VOTE_SHARPNESS = 4.0
-"""Slope of the soft stop per vote."""
+DEFAULT_SHARPNESS = Sharpness()
 WEIGHT_SHARPNESS = 4.0
 """How fast a member's weight falls with its distance from the tie, per unit of log-probability."""
+
+
+SOFT_RULES: dict[str, SoftRule] = {
+    "confidence": SoftConfidence(),
+    "agreement": SoftAgreement(),
+    "geometric": SoftGeometric(),
+}
 
 
 class SmoothGate(nn.Module):
@@ -30,49 +38,25 @@ class SmoothGate(nn.Module):
         Athalye et al., "Obfuscated Gradients Give a False Sense of Security", ICML 2018, for the idea.
     """
 
-    def __init__(self, ensemble: Ensemble, gate: GateSpec) -> None:
+    def __init__(
+        self, ensemble: Ensemble, gate: GateSpec, *, sharpness: Sharpness = DEFAULT_SHARPNESS
+    ) -> None:
         super().__init__()
         allowed = min(gate.max_submodels or len(ensemble.members), len(ensemble.members))
         self.ensemble = ensemble.prefix(allowed)
-        self.rule = gate.rule
-        self.settings = gate.parameters_of(gate.rule)
+        self.rule = SOFT_RULES[gate.rule]
+        self.gate_parameters = gate.parameters_of(gate.rule)
+        self.sharpness = sharpness
 
     def forward(self, images: Tensor) -> Tensor:
         probs = self.ensemble.member_logits(images).float().softmax(2)  # (members, n, k)
         lengths = torch.arange(1, len(probs) + 1, device=probs.device).view(-1, 1, 1)
         means = probs.cumsum(0) / lengths
-        stop = SOFT_STOPS[self.rule](means, probs, self.settings)  # (members, n)
+        stop = self.rule.soft_stop(means, probs, self.gate_parameters, self.sharpness)  # (members, n)
         stop = torch.cat([stop[:-1], torch.ones_like(stop[:1])])  # the last one always answers
-        going = torch.cat([torch.ones_like(stop[:1]), (1 - stop[:-1]).cumprod(0)])
-        share = going * stop
-        if self.rule == "geometric":  # the rule takes the largest of these, not their mixture
-            share = (SHARPNESS * share).softmax(0)
-        return (share.unsqueeze(2) * means).sum(0).clamp_min(MIN_PROB).log()
-
-
-def _confidence(means: Tensor, probs: Tensor, parameters: dict[str, float]) -> Tensor:
-    return torch.sigmoid(SHARPNESS * (means.amax(2) - parameters["threshold"]))
-
-
-def _agreement(means: Tensor, probs: Tensor, parameters: dict[str, float]) -> Tensor:
-    stops = [torch.zeros_like(means[0, :, 0])]
-    for t in range(1, len(means)):
-        favourite = means[t].argmax(1)
-        labels = favourite.expand(t + 1, -1).flatten()
-        lead = -l_inf.margin(probs[: t + 1].flatten(0, 1), labels).view(t + 1, -1)
-        votes = torch.sigmoid(SHARPNESS * lead).sum(0)
-        stops.append(torch.sigmoid(VOTE_SHARPNESS * (votes - parameters["votes"] + 0.5)))
-    return torch.stack(stops)
-
-
-def _geometric(means: Tensor, probs: Tensor, parameters: dict[str, float]) -> Tensor:
-    logs = means.clamp_min(MIN_PROB).log()
-    change = (means[1:] * (logs[1:] - logs[:-1])).sum(2)
-    change = torch.cat([torch.zeros_like(logs[:1, :, 0]), change])
-    return torch.exp(parameters["g"] * logs.amax(2) - parameters["k"] * change).clamp(0, 1)
-
-
-SOFT_STOPS = {"confidence": _confidence, "agreement": _agreement, "geometric": _geometric}
+        undecided = torch.cat([torch.ones_like(stop[:1]), (1 - stop[:-1]).cumprod(0)])
+        shares = self.rule.shares(undecided * stop, self.sharpness)
+        return (shares.unsqueeze(2) * means).sum(0).clamp_min(MIN_PROB).log()
 
 
 def mora_attack(

@@ -18,11 +18,11 @@ from eed_edge.arrays import Bools, Floats
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
 from eed_edge.evaluate.attacks import Threat, pgd20
 from eed_edge.evaluate.models_compared import ModelsCompared, Watch
-from eed_edge.export.calibration import NEVER_STOP
 from eed_edge.report import wilson_interval
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.single_image import Submodel
-from eed_edge.runtime.gates.batch_rules import replay_rule
+from eed_edge.runtime.gates.replay import replay_rule
+from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.runtime.measure.timing import interleaved
 from eed_edge.train.data.batches import Images, as_float
 
@@ -74,9 +74,10 @@ def threshold_curve(answers: CurveLabels, gate: StopRule, *, times_ms: Sequence[
         votes, or ``g`` with the deployed ``k``; a confidence of 2 never stops early. ``attacked``
         counts images that are right clean and in every attacked version.
     """
-    cost, name = np.cumsum(times_ms), _FIRST[gate.rule]
+    rule = GATE_RULES[gate.rule]
+    cost, name = np.cumsum(times_ms), rule.parameter_names[0]
     rows: dict[tuple[float, float, float], dict[str, Any]] = {}
-    for value in _grid(gate, members=len(answers.clean)):
+    for value in sorted({*rule.curve_values(len(answers.clean)), gate.parameters[name]}):
         parameters = {**gate.parameters, name: value}
         clean, *attacked = (
             replay_rule(probs, gate.rule, parameters, max_submodels=gate.max_submodels)
@@ -97,20 +98,6 @@ def threshold_curve(answers: CurveLabels, gate: StopRule, *, times_ms: Sequence[
             "mean_ms": float(cost[clean.submodels_used - 1].mean()),
         }
     return {"rule": gate.rule, "images": len(answers.labels), "rows": [rows[key] for key in sorted(rows)]}
-
-
-_FIRST = {"confidence": "threshold", "agreement": "votes", "geometric": "g"}
-"""The parameter of each rule that the curve moves along."""
-
-
-def _grid(gate: StopRule, *, members: int) -> list[float]:
-    """Values of the rule's first parameter, the deployed one among them."""
-    grids: dict[str, Sequence[float]] = {
-        "confidence": (*np.linspace(0, 1, 41).tolist(), NEVER_STOP),
-        "agreement": range(1, members + 1),
-        "geometric": (0.0, *np.geomspace(0.05, 64, 30).tolist(), 1e6),
-    }
-    return sorted({*grids[gate.rule], gate.parameters[_FIRST[gate.rule]]})
 
 
 def stopping_shares(submodels_used: NDArray[np.int64], *, members: int) -> list[float]:

@@ -14,7 +14,7 @@ from eed_edge.runtime.bundle import onnx_scan
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import DEFAULT, SessionConfig, check_signature, open_session
 from eed_edge.runtime.engine.single_image import Submodel
-from eed_edge.runtime.gates.batch_rules import BATCH_RULES
+from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
 _LARGEST_MANIFEST = 4 * 2**20  # bytes
 _PIECE = 2**20  # bytes hashed at a time
@@ -173,29 +173,14 @@ def _compare(name: str, entry: FileEntry | SubmodelEntry, size: int, sha256: str
 
 def _parameters(manifest: Manifest, rule: str, threshold: float | None) -> dict[str, float]:
     """The calibrated parameters of ``rule``, with the caller's threshold in them."""
-    if not isinstance(rule, str) or rule not in BATCH_RULES:
+    if not isinstance(rule, str) or rule not in GATE_RULES:
         raise InputError(
-            f"expected a rule out of {', '.join(BATCH_RULES)}, got {arguments.short_repr(rule)};"
+            f"expected a rule out of {', '.join(GATE_RULES)}, got {arguments.short_repr(rule)};"
             " name one of these"
         )
-    parameters = manifest.gate.parameters_of(rule)
     if threshold is None:
-        return parameters
-    if rule == "geometric":
-        raise InputError("the rule geometric has no threshold, got one; leave it out or name another rule")
-    value, got = arguments.to_float(threshold), arguments.short_repr(threshold)
-    if rule == "confidence":
-        if not 0 <= value <= 2:
-            raise InputError(
-                f"expected threshold, a number in [0, 2], got {got}; above 1 nothing stops early"
-            )
-        return {"threshold": value}
-    votes = len(manifest.submodels)
-    if value not in range(1, votes + 1):
-        raise InputError(
-            f"expected threshold, a whole number of votes from 1 to {votes}, got {got}; name one"
-        )
-    return {"votes": int(value)}
+        return manifest.gate.parameters_of(rule)
+    return GATE_RULES[rule].parameters_from_threshold(threshold, len(manifest.submodels))
 
 
 def _cap(max_submodels: int | None, manifest: Manifest) -> int:

@@ -15,8 +15,9 @@ from eed_edge.runtime.engine.prediction import Prediction
 from eed_edge.runtime.engine.single_image import SingleImageRunner, Submodel
 from eed_edge.runtime.engine.validate_images import FLOAT32, check_images
 from eed_edge.runtime.failures import WarnOnce, log_failure
-from eed_edge.runtime.gates import batch_rules, single_image_rules
 from eed_edge.runtime.gates.early_exit import EarlyExitResult, run_early_exit
+from eed_edge.runtime.gates.rule_registry import GATE_RULES
+from eed_edge.runtime.gates.single_image_exit import MAX_CLASSES, run_single_image
 from eed_edge.runtime.gates.softmax import softmax
 
 CHUNK = 128  # images at once: enough for full speed, and memory stays flat for a batch of any size
@@ -27,7 +28,7 @@ class Cascade:
 
     Args:
         submodels: in running order.
-        rule: a key of ``gating.RULES``, with its ``parameters`` by name.
+        rule: a key of ``GATE_RULES``, with its ``parameters`` by name.
         max_submodels: at most this many run for an image, at least 1.
         deadline_ms: time for one call; None: no deadline.
     """
@@ -71,7 +72,7 @@ class Cascade:
             and images.shape == self._alone
             and images.dtype == FLOAT32
             and self.deadline_ms is None
-            and self._classes <= single_image_rules.MAX_CLASSES
+            and self._classes <= MAX_CLASSES
         ):
             answer = self._one(images)
             if answer is not None:
@@ -119,11 +120,10 @@ class Cascade:
             self._of_this_thread.lane = lane
         if not lane.set_image(image):
             return None
-        rule = single_image_rules.SINGLE_IMAGE_RULES[self.rule]
-        answer = single_image_rules.run_single_image(
+        answer = run_single_image(
             lane.logits,
             self._float32,
-            rule,
+            GATE_RULES[self.rule],
             self.parameters,
             max_submodels=self.max_submodels,
             warn=self._warn_once,
@@ -173,7 +173,7 @@ class Cascade:
         def may_start(index: int, count: int) -> bool:
             return end is None or self._pace.fits_deadline(index, count, end - perf_counter())
 
-        rule = batch_rules.BATCH_RULES[self.rule]
+        rule = GATE_RULES[self.rule]
         last = self.max_submodels
         return run_early_exit(
             predict, len(images), rule, self.parameters, max_submodels=last, may_start=may_start

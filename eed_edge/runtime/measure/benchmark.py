@@ -26,6 +26,7 @@ from eed_edge.runtime.engine.session import (
     check_signature,
     open_session,
 )
+from eed_edge.runtime.gates.confidence_rule import NEVER_STOP
 from eed_edge.runtime.measure.timing import (
     Times,
     interleaved,
@@ -155,7 +156,7 @@ def _bare(dynamic: Cascade, parts: list[Floats], used: list[Ints]) -> tuple[Call
 def _never_stopping(cascade: Cascade) -> Cascade:
     """The mean of all sub-models, over the same sessions."""
     members = len(cascade.submodels)
-    never = {"threshold": 2.0}
+    never = {"threshold": NEVER_STOP}
     return Cascade(
         cascade.manifest, cascade.submodels, rule="confidence", parameters=never, max_submodels=members
     )
