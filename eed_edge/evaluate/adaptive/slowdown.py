@@ -1,8 +1,8 @@
-"""The slowdown attack: images within eps that make the gate run as many sub-models as it can.
+"""Slowdown attack: images within eps that make the gate run as many sub-models as possible.
 
-Projected gradient descent on three losses in turn, each from a random start of its own. After every
-step the deployed rule is replayed on what the members say, and of all images seen, the clean one
-included, the one that runs the most sub-models is kept.
+Projected gradient descent on three losses, one after another, each from a new random start. After every step
+the deployed rule is replayed on the members' probabilities; of all iterates and the clean image, the one that
+runs the most sub-models is returned.
 
 Source:
     DeepSloth, Hong et al., "A Panda? No, It's a Sloth", ICLR 2021, arXiv 2010.02432: cross-entropy
@@ -47,16 +47,16 @@ def slowdown_attack(
     steps: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Images on which ``gate`` runs at least as many members as on the clean ones, mostly more.
+    """Return images on which ``gate`` runs more members than on the clean ones, never fewer.
 
     Args:
         images: ``(n, c, h, w)`` in [0, 1].
-        gate: the deployed rule; its cap holds here, too.
+        gate: the deployed rule; its cap applies.
         eps: radius of the l_inf ball in units of the [0, 1] range.
-        steps: gradient steps for each of the losses; images that already run everything are left alone.
+        steps: gradient steps for each of the losses; images that run all members already stay unchanged.
 
     Returns:
-        Images in [0, 1] within ``eps`` of the clean ones; where nothing runs more, the clean one.
+        Images in [0, 1] within ``eps`` of the clean ones; the clean one where none runs more.
     """
     last = min(gate.max_submodels, len(ensemble.members))
     found = images.clone()
@@ -85,7 +85,7 @@ def _descend(
     steps: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Of all steps of one descent, the image that ran the most members, and how many."""
+    """Descend on one loss; return for each image the iterate that ran the most members, and how many."""
     last = min(gate.max_submodels, len(ensemble.members))
     low, high = (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
     noise = torch.empty_like(images).uniform_(-eps, eps, generator=generator)
@@ -93,7 +93,7 @@ def _descend(
     best = images.clone()
     most = torch.zeros(len(images), dtype=torch.int64, device=images.device)
     rows = torch.arange(len(images), device=images.device)
-    for step in range(steps + 1):  # rows: the images that do not run everything yet
+    for step in range(steps + 1):  # rows: the images that do not run all members yet
         attacked.requires_grad_(True)
         logits = ensemble.member_logits(attacked).float()
         used = _used(logits.detach(), gate)
@@ -104,36 +104,36 @@ def _descend(
             break
         (gradient,) = torch.autograd.grad(loss(logits.log_softmax(2), gate), attacked)
         rows = rows[left]
-        size = eps * (0.25 if step < steps / 2 else 0.05)  # far at first, then fine
+        size = eps * (0.25 if step < steps / 2 else 0.05)  # large steps first, then small ones
         attacked = attacked.detach()[left] - size * gradient[left].sign()
         attacked = torch.minimum(torch.maximum(attacked, low[rows]), high[rows])
     return best, most
 
 
 def _used(logits: Tensor, gate: StopRule) -> Tensor:
-    """Members that run for each image, ``(n,)``, given the logits of all, ``(members, n, k)``."""
+    """Return how many members run for each image, ``(n,)``, given all logits, ``(members, n, k)``."""
     used = replay_stop_rule(logits.float().softmax(2).cpu().numpy(), gate).submodels_used
     return torch.from_numpy(used).to(logits.device)
 
 
 def _uniform(log_probs: Tensor, gate: StopRule) -> Tensor:
-    """Cross-entropy between the uniform distribution and every ``m_t``."""
+    """Return the cross-entropy between the uniform distribution and every ``m_t``."""
     return -log_means(log_probs, gate).mean(2).sum()
 
 
 def _disagreement(log_probs: Tensor, gate: StopRule) -> Tensor:
-    """Minus the entropy of every ``m_t``, and minus how far its members differ (Jensen-Shannon)."""
+    """Return minus the entropy of every ``m_t``, minus the Jensen-Shannon divergence of its members."""
     means = log_means(log_probs, gate)
-    of_means = -(means.exp() * means).sum(2)  # (t, n)
-    each = -(log_probs.exp() * log_probs).sum(2)[: len(means)]
-    counts = torch.arange(1, len(means) + 1, device=each.device)[:, None]
-    return -(2 * of_means - each.cumsum(0) / counts).sum()
+    mean_entropy = -(means.exp() * means).sum(2)  # (t, n)
+    entropies = -(log_probs.exp() * log_probs).sum(2)[: len(means)]
+    counts = torch.arange(1, len(means) + 1, device=entropies.device)[:, None]
+    return -(2 * mean_entropy - entropies.cumsum(0) / counts).sum()
 
 
 def slowdown_images(
     defences: ModelsCompared, images: Images, *, eps: float, seed: int, watch: Watch
 ) -> Tensor:
-    """``attack`` on a whole set, batch by batch: float ``(n, c, h, w)`` in [0, 1]."""
+    """Attack a set of images batch by batch; return float ``(n, c, h, w)`` in [0, 1]."""
     generator = torch.Generator(images.images.device).manual_seed(seed)
     parts, done = [], 0
     for batch, labels in in_order(images, BATCH):
@@ -157,51 +157,51 @@ def measure_slowdown(
     watch: Watch,
     slowed: Tensor | None = None,
 ) -> dict[str, Any]:
-    """The report's part ``slowdown``: work, time and accuracy of the deployed rule.
+    """Measure work, time and accuracy of the deployed rule: the report's part ``slowdown``.
 
     Args:
-        attacked_pgd: the same images made by PGD against the static mean, ``(n, c, h, w)`` in [0, 1].
+        attacked_pgd: the same images attacked by PGD against the static mean, ``(n, c, h, w)`` in [0, 1].
         eps: radius in units of the [0, 1] range.
-        slowed: what ``craft`` made of the images; None: made here.
+        slowed: the result of ``slowdown_images``; None: compute it.
 
     Returns:
-        The part; times are of single images, all sets and both caps taking turns, the first
-        ``TIMED_IMAGES`` once each, and the cap is half of the members, rounded up.
+        The part. Times are of single images, the first ``TIMED_IMAGES`` once each, interleaved over all sets
+        and both caps; the lower cap is half of the members, rounded up.
     """
     if slowed is None:
         slowed = slowdown_images(defences, images, eps=eps, seed=seed, watch=watch)
-    whole = defences.deployed
-    capped = _capped(whole, (len(whole.submodels) + 1) // 2)
+    uncapped = defences.deployed
+    capped = _capped(uncapped, (len(uncapped.submodels) + 1) // 2)
     tensors = {"clean": as_float(images.images), "pgd20": attacked_pgd, "slowdown": slowed}
     sets = {name: tensor.cpu().contiguous().numpy() for name, tensor in tensors.items()}
     labels, timed = images.labels.cpu().numpy(), min(len(images), TIMED_IMAGES)
 
-    def one(net: Cascade, given: Floats, i: int) -> None:
-        net(given[i : i + 1])
+    def run_one(net: Cascade, pixels: Floats, i: int) -> None:
+        net(pixels[i : i + 1])
 
     calls = {
-        (cap, name): partial(one, net, given)
-        for cap, net in (("uncapped", whole), ("capped", capped))
-        for name, given in sets.items()
+        (cap, name): partial(run_one, net, pixels)
+        for cap, net in (("uncapped", uncapped), ("capped", capped))
+        for name, pixels in sets.items()
     }
     times = interleaved({" ".join(key): call for key, call in calls.items()}, items=timed, repeats=1)
 
     def figures(cap: str, net: Cascade) -> dict[str, dict[str, Any]]:
         return {
-            name: _figures(net(given), labels) | _times(times[f"{cap} {name}"])
-            for name, given in sets.items()
+            name: _figures(net(pixels), labels) | _times(times[f"{cap} {name}"])
+            for name, pixels in sets.items()
         }
 
     return {
         "images": len(images),
-        "settings": settings(eps) | {"timed_images": timed},
-        "uncapped": figures("uncapped", whole),
+        "settings": attack_settings(eps) | {"timed_images": timed},
+        "uncapped": figures("uncapped", uncapped),
         "capped": {"max_submodels": capped.max_submodels, **figures("capped", capped)},
     }
 
 
 def _capped(deployed: Cascade, cap: int) -> Cascade:
-    """The same rule over the same sessions with at most ``cap`` sub-models."""
+    """Return the same rule over the same sessions with at most ``cap`` sub-models."""
     return Cascade(
         deployed.manifest,
         deployed.submodels,
@@ -212,21 +212,21 @@ def _capped(deployed: Cascade, cap: int) -> Cascade:
 
 
 def _figures(answer: Prediction, labels: NDArray[np.int64]) -> dict[str, Any]:
-    right = answer.labels == labels
+    correct = answer.labels == labels
     return {
         "mean": float(answer.submodels_used.mean()),
         "max": int(answer.submodels_used.max()),
-        "accuracy": float(right.mean()),
-        "interval": wilson_interval(right),
+        "accuracy": float(correct.mean()),
+        "interval": wilson_interval(correct),
     }
 
 
 def _times(times: Times) -> dict[str, float]:
-    taken = summary(times)
-    return {name: taken[name] for name in ("mean_ms", "p99_ms")}
+    percentiles = summary(times)
+    return {name: percentiles[name] for name in ("mean_ms", "p99_ms")}
 
 
-def settings(eps: float) -> dict[str, Any]:
-    """What the attack was told, for the report."""
+def attack_settings(eps: float) -> dict[str, Any]:
+    """Return the attack's settings for the report."""
     losses = ["uniform answers", "disagreement", "sureness of the gate"]
     return {"eps_255": round(eps * 255, 6), "steps": STEPS, "losses": losses}

@@ -1,7 +1,7 @@
-"""Attacks that know how the deployed rule works: a smooth gate, and members weighted by how near they are.
+"""Adaptive attacks on the deployed rule: a differentiable gate, and a margin-weighted ensemble attack.
 
-Plain gradient attacks see neither the hard stop of the rule nor, through a mean of many sure
-members, the one that could be turned. Both attacks here give the optimiser a way around that.
+The hard stop of the rule has no gradient, and in a mean of confident members the gradient of a member near
+its decision boundary vanishes. The smooth gate solves the first problem, ``mora_attack`` the second.
 """
 
 import torch
@@ -18,7 +18,7 @@ from eed_edge.train.networks.ensemble import Ensemble
 
 DEFAULT_SHARPNESS = Sharpness()
 WEIGHT_SHARPNESS = 4.0
-"""How fast a member's weight falls with its distance from the tie, per unit of log-probability."""
+"""Decay of a member's weight with its absolute margin, per unit of log-probability."""
 
 
 SOFT_RULES: dict[str, SoftRule] = {
@@ -29,10 +29,10 @@ SOFT_RULES: dict[str, SoftRule] = {
 
 
 class SmoothGate(nn.Module):
-    """A differentiable stand-in for the deployed rule: images to log-probabilities ``(n, k)``.
+    """A differentiable surrogate of the deployed rule: images to log-probabilities ``(n, k)``.
 
-    The answer is the sum over prefixes of the soft share that stops there times the prefix's mean.
-    Only an attack's target: whether an image fools the rule is judged by the rule itself.
+    The output is the mean of each prefix weighted by the soft share that stops there. It is only the target
+    of an attack: success is measured on the rule itself.
 
     Source:
         Athalye et al., "Obfuscated Gradients Give a False Sense of Security", ICML 2018, for the idea.
@@ -68,18 +68,17 @@ def mora_attack(
     steps: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Attack the members with weights: those nearest to a change of mind count most (after MORA).
+    """Attack the ensemble with weighted members: the smaller a margin, the larger the weight (after MORA).
 
-    A mean of softmax outputs lets members that are far beyond the tie, right or wrong, drown the
-    gradient of the others. Here each member's margin is raised with a weight that falls with its
-    distance from the tie. The step falls from 2·eps to 0.
+    In a mean of softmax outputs, members with large margins, right or wrong, dominate the gradient. Here the
+    objective is the weighted sum of the members' margins. The step size falls from 2·eps to 0.
 
     Args:
         images: ``(n, c, h, w)`` in [0, 1].
         eps: radius of the l_inf ball in units of the [0, 1] range.
 
     Returns:
-        Per image the attacked version on which the mean of all members does worst.
+        For each image, the iterate with the largest margin of the ensemble's mean towards a wrong class.
 
     Source:
         After Yu, Gao and Xu, "MORA: Improving Ensemble Robustness Evaluation with Model-Reweighing
@@ -94,14 +93,14 @@ def mora_attack(
             attacked.requires_grad_(True)
             with torch.enable_grad():
                 log_probs = ensemble.member_logits(attacked).float().log_softmax(2)
-                margins = torch.stack([l_inf.margin(each, labels) for each in log_probs])  # (members, n)
+                margins = torch.stack([l_inf.margin(member, labels) for member in log_probs])  # (members, n)
                 weights = (-WEIGHT_SHARPNESS * margins.detach().abs()).softmax(0)
                 gradient = torch.autograd.grad((weights * margins).sum(), attacked)[0]
             attacked = attacked.detach()
             with torch.no_grad():
-                now = l_inf.margin(log_probs.detach().logsumexp(0), labels)
-            better = now > best_margin
-            best[better], best_margin[better] = attacked[better], now[better]
+                margin = l_inf.margin(log_probs.detach().logsumexp(0), labels)
+            better = margin > best_margin
+            best[better], best_margin[better] = attacked[better], margin[better]
             step = 2 * eps * (1 - i / steps)
             attacked = torch.minimum(torch.maximum(attacked + step * gradient.sign(), low), high)
     return best

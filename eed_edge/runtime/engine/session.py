@@ -1,4 +1,4 @@
-"""onnxruntime sessions as an edge CPU wants them: one thread, no spinning, nothing global touched."""
+"""Create onnxruntime sessions with edge-CPU defaults: one thread, no spinning, no global state."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ class Node(Protocol):
 
 
 class TensorInfo(NamedTuple):
-    """What a session says of an input or output; a size that is not fixed is a name or None."""
+    """Name, type and shape of an input or output; a dynamic size is a name or None."""
 
     name: str
     type: str
@@ -74,7 +74,7 @@ class TensorInfo(NamedTuple):
 
 
 class Session(Protocol):
-    """The part of ``onnxruntime.InferenceSession`` used here; many threads may call ``run`` at once."""
+    """The methods of ``onnxruntime.InferenceSession`` in use; ``run`` is thread-safe."""
 
     def run(self, output_names: Sequence[str], feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]: ...
     def io_binding(self) -> Any: ...
@@ -100,13 +100,13 @@ def open_session(model: bytes, name: str, *, config: SessionConfig = DEFAULT) ->
     options = _session_options(ort, config)
     try:
         session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
-    except Exception as error:  # onnxruntime's own exceptions share no other parent
+    except Exception as error:  # onnxruntime's own exceptions share no other base class
         reason = " ".join(str(error).split())
         raise BundleError(
             f"{name}: onnxruntime cannot use it: {reason:.200}; export the bundle again"
         ) from error
     _check_providers(providers[:1], session.get_providers())
-    session._model_bytes = None  # kept only to build the session anew, which is switched off
+    session._model_bytes = None  # used only to recreate the session, which enable_fallback=0 switches off
     return cast(Session, session)
 
 
@@ -126,7 +126,7 @@ def _session_options(ort: Any, config: SessionConfig) -> Any:
 
 
 def check_signature(session: Session, name: str, manifest: Manifest) -> str:
-    """The name of a network's only output, after a look at what goes in and out.
+    """Check the inputs and outputs of a network and return the name of its only output.
 
     Raises:
         BundleError: not one float32 input as the manifest says and one float32 output ``(N, classes)``.
@@ -135,17 +135,17 @@ def check_signature(session: Session, name: str, manifest: Manifest) -> str:
     check_input(inputs, name, manifest)
     if len(outputs) != 1 or outputs[0].type != "tensor(float)":
         raise BundleError(
-            f"{name}: expected one float output of logits, got {_shown(outputs)}; export the bundle again"
+            f"{name}: expected one float output of logits, got {_tuples(outputs)}; export the bundle again"
         )
     check_classes(outputs[0], name, manifest)
     return outputs[0].name
 
 
 def signature(session: Session, name: str) -> tuple[list[TensorInfo], list[TensorInfo]]:
-    """Inputs and outputs.
+    """Return the inputs and outputs of a session.
 
     Raises:
-        BundleError: a name that is not UTF-8, which onnxruntime takes but cannot tell.
+        BundleError: a name that is not UTF-8, which onnxruntime accepts but cannot return.
     """
     try:
         inputs, outputs = (
@@ -160,25 +160,26 @@ def signature(session: Session, name: str) -> tuple[list[TensorInfo], list[Tenso
 
 
 def check_input(inputs: Sequence[TensorInfo], name: str, manifest: Manifest) -> None:
-    """Refuse all but one float32 input of the manifest's name and size, for any batch.
+    """Check that the only input is float32, of the manifest's name and size, for any batch size.
 
     Raises:
-        BundleError: as said.
+        BundleError: it is not.
     """
-    wanted, size = manifest.input.name, manifest.input.size
-    expected = [(wanted, "tensor(float)", list(size))]
-    found = [(place.name, place.type, place.shape[1:]) for place in inputs]
-    if found != expected or isinstance(inputs[0].shape[0], int):
+    expected_name, size = manifest.input.name, manifest.input.size
+    expected = [(expected_name, "tensor(float)", list(size))]
+    actual = [(tensor.name, tensor.type, tensor.shape[1:]) for tensor in inputs]
+    if actual != expected or isinstance(inputs[0].shape[0], int):
         raise BundleError(
-            f"{name}: expected one input {wanted} float ('N', {size}), got {_shown(inputs)}; export again"
+            f"{name}: expected one input {expected_name} float ('N', {size}), got {_tuples(inputs)};"
+            " export the bundle again"
         )
 
 
 def check_classes(output: TensorInfo, name: str, manifest: Manifest) -> None:
-    """Refuse an output that says it has another shape than ``(N, classes)``; one that says nothing is fine.
+    """Check that the output's shape, where it is declared, is ``(N, classes)``.
 
     Raises:
-        BundleError: as said.
+        BundleError: it is not.
     """
     shape, classes = output.shape, len(manifest.classes)
     if shape and (len(shape) != 2 or (isinstance(shape[1], int) and shape[1] != classes)):
@@ -188,38 +189,38 @@ def check_classes(output: TensorInfo, name: str, manifest: Manifest) -> None:
         )
 
 
-def _shown(places: Sequence[TensorInfo]) -> str:
-    return str([tuple(place) for place in places])
+def _tuples(tensors: Sequence[TensorInfo]) -> str:
+    return str([tuple(tensor) for tensor in tensors])
 
 
 def _onnxruntime() -> Any:
-    needed = ".".join(map(str, OLDEST_ONNXRUNTIME))
+    oldest = ".".join(map(str, OLDEST_ONNXRUNTIME))
     try:
         import onnxruntime
 
-        version: str = onnxruntime.__version__  # an empty folder of that name has none
-    except Exception as error:  # what is installed can be broken in many ways
+        version: str = onnxruntime.__version__  # missing in an empty folder of that name
+    except Exception as error:  # a broken installation can raise anything
         if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime":
             raise DeviceError(
-                f"expected onnxruntime >= {needed}, got none; run: pip install onnxruntime"
+                f"expected onnxruntime >= {oldest}, got none; run: pip install onnxruntime"
             ) from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DeviceError(
-            f"expected onnxruntime >= {needed}, got one that is installed but cannot be imported:"
+            f"expected onnxruntime >= {oldest}, got one that is installed but cannot be imported:"
             f" {reason:.200}; install what it lacks, or run: pip install --force-reinstall onnxruntime"
         ) from error
-    found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    if found < OLDEST_ONNXRUNTIME:
+    installed = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if installed < OLDEST_ONNXRUNTIME:
         raise DeviceError(
-            f"expected onnxruntime >= {needed}, got {version}; run: pip install --upgrade onnxruntime"
+            f"expected onnxruntime >= {oldest}, got {version}; run: pip install --upgrade onnxruntime"
         )
     return onnxruntime
 
 
-def _check_providers(wanted: Sequence[str], there: Sequence[str]) -> None:
-    for name in wanted or [""]:
-        if name not in there:
+def _check_providers(providers: Sequence[str], available: Sequence[str]) -> None:
+    for name in providers or [""]:
+        if name not in available:
             raise DeviceError(
-                f"expected a provider out of {', '.join(there)}, got {name!r}; "
+                f"expected a provider out of {', '.join(available)}, got {name!r}; "
                 "name one of these or install the onnxruntime build that has it"
             )

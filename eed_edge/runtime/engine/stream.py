@@ -1,4 +1,4 @@
-"""Answers for a camera or a folder: one item in, one prediction out, nothing kept."""
+"""Streaming inference: one prediction per item of an iterable, in constant memory."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
@@ -13,7 +13,7 @@ from eed_edge.runtime.engine.prediction import Prediction
 
 
 def predict_stream(net: Callable[[Floats], Prediction], items: Iterable[Floats]) -> Iterator[Prediction]:
-    """Answer items one by one as they are asked for; see ``Cascade.predict_stream``."""
+    """Classify items lazily, one by one; see ``Cascade.predict_stream``."""
     try:
         iterator = iter(items)
     except TypeError as error:
@@ -32,10 +32,10 @@ def _answers(net: Callable[[Floats], Prediction], items: Iterator[Floats]) -> It
             prediction = net(_as_batch(item))
         except InputError as error:
             raise InputError(f"item {index} of the stream: {error}") from error
-        del item  # it must not wait here for the next one
+        del item  # free it before the next item arrives
         yield prediction
 
 
 def _as_batch(item: Any) -> Any:
-    """One image becomes a batch of one; whatever is neither is left for ``check_images`` to name."""
+    """Add a batch axis to a single image; ``check_images`` rejects anything that is no batch."""
     return item[None] if isinstance(item, np.ndarray) and item.ndim == 3 else item

@@ -1,4 +1,4 @@
-"""A program of its own that loads a bundle or an ONNX file, answers one image and prints what that cost.
+"""Cold-start benchmark: load a model in a new process, run one image, print timings as JSON.
 
 ``python -m eed_edge.runtime.measure.cold_start PATH THREADS SPINNING ARENA``, the last two 0 or 1
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-import onnxruntime  # noqa: F401  its import is not part of loading
+import onnxruntime  # noqa: F401  imported here so that it is not part of load_ms
 
 from eed_edge.manifest import CASCADE_FILE
 from eed_edge.runtime.engine.session import SessionConfig, open_session
@@ -18,7 +18,7 @@ from eed_edge.runtime.measure.timing import peak_rss_mib
 
 
 def load_and_answer(path: Path, config: SessionConfig) -> dict[str, float]:
-    """``{load_ms, first_ms, peak_rss_mib}`` of this process."""
+    """Load a model and run one zero image; return ``{load_ms, first_ms, peak_rss_mib}``."""
     started = perf_counter()
     if path.is_dir() or path.name == CASCADE_FILE:
         net = load(path, threads=config.threads, spinning=config.spinning, arena=config.arena)
