@@ -26,12 +26,12 @@ def geometric_graph(
         exponent = graph.add("Sub", exponent, weighted)
     q = graph.add("Where", stage.is_valid, graph.add("Min", graph.add("Exp", exponent), one), zero)
     rest = graph.add("Sub", one, q)
-    best, left, answer = q, rest, stage.mean
+    best, remaining, answer = q, rest, stage.mean
     if stage.t:
-        value = graph.add("Mul", q, state["left"])
+        value = graph.add("Mul", q, state["remaining"])
         better = graph.column(graph.add("Greater", value, state["best"]))
         best = graph.add("Max", value, state["best"])
-        left = graph.add("Mul", state["left"], rest)
+        remaining = graph.add("Mul", state["remaining"], rest)
         answer = graph.add("Where", better, stage.mean, state["answer"])
-    memory = {"logs": logs, "best": best, "left": left, "answer": answer}
-    return GraphDecision(graph.add("GreaterOrEqual", best, left), answer, memory)
+    memory = {"logs": logs, "best": best, "remaining": remaining, "answer": answer}
+    return GraphDecision(graph.add("GreaterOrEqual", best, remaining), answer, memory)

@@ -26,6 +26,7 @@ from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, GOLDEN_FILE, MANIFEST_FI
 from eed_edge.recipe import Gate
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle.folder import load_bundle
+from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import open_session
 from eed_edge.runtime.gates.margins import near_ties
 from eed_edge.runtime.gates.replay import replay_rule
@@ -174,39 +175,50 @@ def check_parity(folder: Path, ensemble: Ensemble, images: list[Tensor]) -> None
         noise = torch.Generator().manual_seed(0)
         everything = torch.cat([everything, torch.rand((missing, *everything.shape[1:]), generator=noise)])
     deployed = load_bundle(folder, deadline_ms=math.inf)
-    given = everything.contiguous().numpy()
     with torch.no_grad():
         logits = torch.cat(
             [ensemble.member_logits(batch) for batch in torch.split(everything, VALIDATION_BATCH)], 1
         ).numpy()
+    pixels = everything.contiguous().numpy()
+    _check_logits(deployed, pixels, logits)
+    _check_decisions(deployed, folder / CASCADE_FILE, pixels, torch.from_numpy(logits).softmax(2).numpy())
+
+
+def _check_logits(deployed: Cascade, pixels: Floats, logits: Floats) -> None:
+    """Compare every sub-model with the logits from torch, ``(members, n, k)``."""
     for i, (session, output) in enumerate(deployed.submodels):
-        parts = [given[at : at + VALIDATION_BATCH] for at in range(0, len(given), VALIDATION_BATCH)]
-        found = np.concatenate([session.run([output], {INPUT: part})[0] for part in parts])
-        difference = float(np.abs(found - logits[i]).max())
+        batches = [pixels[at : at + VALIDATION_BATCH] for at in range(0, len(pixels), VALIDATION_BATCH)]
+        exported = np.concatenate([session.run([output], {INPUT: batch})[0] for batch in batches])
+        difference = float(np.abs(exported - logits[i]).max())
         allowed = LARGEST_DIFFERENCE * max(1.0, float(np.abs(logits[i]).max()))
         if not difference <= allowed:
             raise ExportError(
-                f"submodel-{i}.onnx: logits differ from torch by up to {difference:.2e} on {len(given)}"
+                f"submodel-{i}.onnx: logits differ from torch by up to {difference:.2e} on {len(pixels)}"
                 f" images, expected at most {allowed:.2e}; the network has an operator that exports inexactly"
             )
-    gate = deployed.manifest.gate
-    probs = torch.from_numpy(logits).softmax(2).numpy()
-    parameters, cap = gate.parameters_of(gate.rule), deployed.max_submodels
-    wanted = replay_rule(probs, gate.rule, parameters, max_submodels=cap)
-    answer = deployed(given)
-    # There float32 may decide either way.
-    ties = near_ties(probs, gate.rule, parameters, max_submodels=cap)
+
+
+def _check_decisions(deployed: Cascade, single_file: Path, pixels: Floats, probs: Floats) -> None:
+    """Compare labels and sub-models used with the rule replayed on torch's ``probs``, near-ties apart."""
+    rule, parameters, cap = deployed.rule, deployed.parameters, deployed.max_submodels
+    expected = replay_rule(probs, rule, parameters, max_submodels=cap)
+    answer = deployed(pixels)
+    ties = near_ties(probs, rule, parameters, max_submodels=cap)  # float32 may decide either way
     if ties.any():
-        log.info("%d of %d images are within 1e-5 of a tie, not compared", int(ties.sum()), len(given))
-    for what in ("labels", "submodels_used"):
-        if count := int(((getattr(answer, what) != getattr(wanted, what)) & ~ties).sum()):
-            raise ExportError(f"{what} differ between torch and the bundle on {count} of {len(given)} images")
+        log.info("%d of %d images are within 1e-5 of a tie, not compared", int(ties.sum()), len(pixels))
+    for name in ("labels", "submodels_used"):
+        if count := int(((getattr(answer, name) != getattr(expected, name)) & ~ties).sum()):
+            raise ExportError(
+                f"{name} differ between torch and the bundle on {count} of {len(pixels)} images"
+            )
     if CASCADE_FILE in deployed.manifest.files:
-        session = open_session((folder / CASCADE_FILE).read_bytes(), CASCADE_FILE)
-        means, used = session.run([PROBABILITIES, USED], {INPUT: given})
+        session = open_session(single_file.read_bytes(), CASCADE_FILE)
+        means, used = session.run([PROBABILITIES, USED], {INPUT: pixels})
         differ = (means.argmax(1) != answer.labels) | (used != answer.submodels_used)
         if count := int((differ & ~ties).sum()):
-            raise ExportError(f"{CASCADE_FILE} and the sub-models disagree on {count} of {len(given)} images")
+            raise ExportError(
+                f"{CASCADE_FILE} and the sub-models disagree on {count} of {len(pixels)} images"
+            )
 
 
 def _check_target(folder: Path) -> None:

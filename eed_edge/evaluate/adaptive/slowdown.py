@@ -59,7 +59,7 @@ def slowdown_attack(
         Images in [0, 1] within ``eps`` of the clean ones; the clean one where none runs more.
     """
     last = min(gate.max_submodels, len(ensemble.members))
-    found = images.clone()
+    attacked = images.clone()
     with l_inf.frozen(ensemble):
         with torch.no_grad():
             used = _used(ensemble.member_logits(images), gate)
@@ -71,8 +71,8 @@ def slowdown_attack(
                 ensemble, images[rows], loss, gate=gate, eps=eps, steps=steps, generator=generator
             )
             gained = more > used[rows]
-            found[rows[gained]], used[rows[gained]] = better[gained], more[gained]
-    return found
+            attacked[rows[gained]], used[rows[gained]] = better[gained], more[gained]
+    return attacked
 
 
 def _descend(
@@ -99,13 +99,13 @@ def _descend(
         used = _used(logits.detach(), gate)
         better = used > most[rows]
         best[rows[better]], most[rows[better]] = attacked.detach()[better], used[better]
-        left = used < last
-        if step == steps or not left.any():
+        undecided = used < last
+        if step == steps or not undecided.any():
             break
         (gradient,) = torch.autograd.grad(loss(logits.log_softmax(2), gate), attacked)
-        rows = rows[left]
+        rows = rows[undecided]
         size = eps * (0.25 if step < steps / 2 else 0.05)  # large steps first, then small ones
-        attacked = attacked.detach()[left] - size * gradient[left].sign()
+        attacked = attacked.detach()[undecided] - size * gradient[undecided].sign()
         attacked = torch.minimum(torch.maximum(attacked, low[rows]), high[rows])
     return best, most
 

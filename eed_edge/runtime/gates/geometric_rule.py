@@ -26,9 +26,9 @@ from eed_edge.runtime.gates.gate_rule import (
 class GeometricRule(GateRule):
     """Answer with the first maximum over t of ``q_t * prod_{i<t} (1 - q_i)``.
 
-    Stop as soon as no later value can exceed the best: none exceeds ``left = prod_{i<=t} (1 - q_i)``. This
+    Stop as soon as no later value can exceed the best: none exceeds ``remaining = prod_{i<=t} (1 - q_i)``. This
     holds in floating point too, as products with numbers in [0, 1] never grow by rounding. For the last
-    allowed sub-model ``q`` is 1, so it is the answer of an image that has not stopped, where ``best < left``.
+    allowed sub-model ``q`` is 1, so it is the answer of an image that has not stopped, where ``best < remaining``.
 
     Source:
         EED, eq. 20-22; ``q_t = max(m_t)^g * exp(-k * KL(m_t || m_(t-1)))`` is this project's.
@@ -39,16 +39,16 @@ class GeometricRule(GateRule):
     def decide(self, stage: StageOutput, memory: Memory, parameters: Parameters) -> ExitDecision:
         q = exit_probability(stage, memory, parameters)
         if stage.t == 1:
-            best, left, prefix, probs = q, 1 - q, np.ones(len(q), np.int64), stage.mean
+            best, remaining, prefix, probs = q, 1 - q, np.ones(len(q), np.int64), stage.mean
         else:
-            value = q * memory["left"]
+            value = q * memory["remaining"]
             better = value > memory["best"]
             best = np.maximum(value, memory["best"])
-            left = memory["left"] * (1 - q)
+            remaining = memory["remaining"] * (1 - q)
             prefix = np.where(better, stage.t, memory["prefix"])
             probs = stage.mean if better.all() else np.where(better[:, None], stage.mean, memory["probs"])
-        memory.update(best=best, left=left, prefix=prefix, probs=probs)
-        return ExitDecision(best >= left, probs, prefix)
+        memory.update(best=best, remaining=remaining, prefix=prefix, probs=probs)
+        return ExitDecision(best >= remaining, probs, prefix)
 
     def decide_single(
         self, t: int, probs: Vector, total: Vector, valid: int, memory: SingleMemory, parameters: Parameters
@@ -57,23 +57,25 @@ class GeometricRule(GateRule):
         clamped = mean if min(mean) > MIN_PROB else [max(p, MIN_PROB) for p in mean]
         logs = list(map(math.log, clamped))
         exponent = parameters["g"] * max(logs)
-        previous_logs, best, left, answer = memory.get("state", (None, -1.0, 1.0, (mean, t)))
+        previous_logs, best, remaining, answer = memory.get("state", (None, -1.0, 1.0, (mean, t)))
         if previous_logs is not None:
             exponent -= parameters["k"] * sum(map(mul, clamped, map(sub, logs, previous_logs)))
         q = math.exp(min(exponent, 0.0))
-        if q * left > best:
-            best, answer = q * left, (mean, t)
-        left *= 1 - q
-        memory["state"] = logs, best, left, answer
-        return answer if best >= left else None
+        if q * remaining > best:
+            best, answer = q * remaining, (mean, t)
+        remaining *= 1 - q
+        memory["state"] = logs, best, remaining, answer
+        return answer if best >= remaining else None
 
     def margin(self, stage: StageOutput, memory: Memory, parameters: Parameters) -> Doubles:
-        """Return the smaller gap: the best value to ``left``, or this stage's value to the best before it."""
+        """Return the smaller gap: the best value to ``remaining``, or this stage's value to the best before it."""
         before = dict(memory)
         self.decide(stage, memory, parameters)
-        margin: Doubles = np.abs(memory["best"] - memory["left"])
+        margin: Doubles = np.abs(memory["best"] - memory["remaining"])
         if before:
-            value = before["left"] - memory["left"]  # q_t * left, since left falls to (1 - q_t) * left
+            value = (
+                before["remaining"] - memory["remaining"]
+            )  # q_t * remaining, since remaining falls to (1 - q_t) * remaining
             margin = np.minimum(margin, np.abs(value - before["best"]))
         return margin
 

@@ -141,16 +141,16 @@ def split_batches(images: Floats, batch: int) -> list[Floats]:
 
 def _bare_runs(dynamic: Cascade, parts: list[Floats], used: list[Ints]) -> tuple[Call, int]:
     """Return a call that only makes the ``InferenceSession.run`` calls of ``dynamic``, and their number."""
-    left = [
+    undecided = [
         [part[ran > t] for t in range(ran.max())] for part, ran in zip(parts, used, strict=True)
     ]  # the undecided images of each sub-model
     name = dynamic.manifest.input.name
 
     def bare(i: int) -> None:
-        for (session, output), undecided in zip(dynamic.submodels, left[i], strict=False):
-            session.run([output], {name: undecided})
+        for (session, output), part in zip(dynamic.submodels, undecided[i], strict=False):
+            session.run([output], {name: part})
 
-    return bare, sum(map(len, left))
+    return bare, sum(map(len, undecided))
 
 
 def _never_stopping(cascade: Cascade) -> Cascade:
