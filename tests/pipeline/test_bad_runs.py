@@ -61,9 +61,7 @@ def test_too_little_memory_on_a_cpu_is_told_and_other_failures_are_not_taken_for
         ("DefaultCPUAllocator: can't allocate memory", "lower joint.batch"),
         ("shapes", "shapes"),
     ):
-        monkeypatch.setattr(
-            team.training, "train_joint", lambda *_, text=text, **__: torch._assert(False, text)
-        )
+        monkeypatch.setattr(team.training, "train_joint", lambda *_, text=text, **__: torch._assert(False, text))
         monkeypatch.setattr(torch, "_assert", lambda _, text: (_ for _ in ()).throw(RuntimeError(text)))
         refused(run, told)
 

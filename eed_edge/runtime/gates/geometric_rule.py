@@ -26,9 +26,10 @@ from eed_edge.runtime.gates.gate_rule import (
 class GeometricRule(GateRule):
     """Answer with the first maximum over t of ``q_t * prod_{i<t} (1 - q_i)``.
 
-    Stop as soon as no later value can exceed the best: none exceeds ``remaining = prod_{i<=t} (1 - q_i)``. This
-    holds in floating point too, as products with numbers in [0, 1] never grow by rounding. For the last
-    allowed sub-model ``q`` is 1, so it is the answer of an image that has not stopped, where ``best < remaining``.
+    Stop as soon as no later value can exceed the best. No later value exceeds
+    ``remaining = prod_{i<=t} (1 - q_i)``, in floating point too: products with numbers in [0, 1] never grow
+    by rounding. For the last allowed sub-model ``q`` is 1, so it is the answer of an image that has not
+    stopped, where ``best < remaining``.
 
     Source:
         EED, eq. 20-22; ``q_t = max(m_t)^g * exp(-k * KL(m_t || m_(t-1)))`` is this project's.
@@ -68,7 +69,7 @@ class GeometricRule(GateRule):
         return answer if best >= remaining else None
 
     def margin(self, stage: StageOutput, memory: Memory, parameters: Parameters) -> Doubles:
-        """Return the smaller gap: the best value to ``remaining``, or this stage's value to the best before it."""
+        """Return the smaller gap: best value to ``remaining``, or this stage's value to the previous best."""
         before = dict(memory)
         self.decide(stage, memory, parameters)
         margin: Doubles = np.abs(memory["best"] - memory["remaining"])
