@@ -33,7 +33,7 @@ RESULTS = Path(__file__).parent / "results"
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
 @click.option("--json", "target", type=click.Path(path_type=Path), default=RESULTS / "latency.json")
 def main(bundle: Path, run: Path | None, npz: Path | None, repeats: int, target: Path) -> None:
-    """Measure every setting, print a table of each, write the figures."""
+    """Measure every config, print a table of each, write the figures."""
     if run is not None:
         check_belongs(open_bundle(bundle).manifest, run)
     found = benchmark.real_images(bundle, npz=npz, run=run)
@@ -46,7 +46,7 @@ def main(bundle: Path, run: Path | None, npz: Path | None, repeats: int, target:
                 bundle,
                 found.images,
                 networks=networks,
-                setting=SessionConfig(threads),
+                config=SessionConfig(threads),
                 repeats=repeats,
                 batch=batch,
             )

@@ -168,7 +168,7 @@ class GateSpec:
         _check(deadline is None or deadline >= 0, f"deadline_ms must be null or >= 0, got {deadline}")
 
     def parameters_of(self, rule: str) -> dict[str, float]:
-        """The parameters of ``rule`` by name, as ``runtime.gating`` takes them."""
+        """Return the parameters of ``rule`` by name."""
         return dataclasses.asdict(getattr(self.parameters, rule))
 
 

@@ -73,8 +73,8 @@ def test_the_bundle_checks_and_answers_a_picture(flow: Flow, tmp_path: Path):
 def test_the_exported_cascade_answers_as_the_networks_in_torch(flow: Flow):
     import torch
 
-    from eed_edge.runtime.gates.batch_rules import replay_rule
     from eed_edge.runtime.gates.margins import near_ties
+    from eed_edge.runtime.gates.replay import replay_rule
 
     run, net = open_run(flow.run), eed_edge.load(flow.bundle)
     images = torch.from_numpy(run.calib().images).float() / 255

@@ -26,8 +26,8 @@ from eed_edge.export.cascade_graph import to_cascade
 from eed_edge.images.npz import read_npz
 from eed_edge.images.preprocess import prepare, prepare_uint8
 from eed_edge.manifest import CASCADE_FILE, InputSpec, Manifest, Preprocess
-from eed_edge.runtime.gates.batch_rules import BATCH_RULES
 from eed_edge.runtime.gates.margins import TOLERANCE, near_ties
+from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
 Uint8 = NDArray[np.uint8]
 RESULTS = Path(__file__).parents[1] / "results" / "portability.json"
@@ -71,7 +71,7 @@ def write_cases(
     images = np.stack([prepare(picture, made.input) for picture in pictures])
     folder.mkdir(parents=True, exist_ok=True)
     expected = {}
-    for rule in BATCH_RULES:
+    for rule in GATE_RULES:
         net = eed_edge.load(bundle, rule=rule, deadline_ms=math.inf)
         answer = net(images)
         said = net.member_probs(images)
@@ -83,7 +83,7 @@ def write_cases(
     _write_pictures(pictures[:PICTURES], folder / "pictures")
     cases = {
         "shape": pictures.shape,
-        "rules": list(BATCH_RULES),
+        "rules": list(GATE_RULES),
         "own_rule": made.gate.rule,
         "batches": BATCHES,
         "pictures": [f"{i}.png" for i in range(PICTURES)],

@@ -25,9 +25,7 @@ PERCENTILES = ("p50_ms", "p90_ms", "p99_ms", "mean_ms")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads per call; 1 unless given.")
 @click.option("--spinning/--no-spinning", default=None, help="Let idle threads spin; not unless given.")
 @click.option("--arena/--no-arena", default=None, help="Keep memory for the next call; kept unless denied.")
-@click.option(
-    "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="TimedImages per call."
-)
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images per call.")
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Times per image.")
 @click.option("--tune", is_flag=True, help="Only find the best threads, spinning and arena for this machine.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
@@ -62,15 +60,15 @@ def command(
     if tune:
         _tune(bundle, found, batch, repeats, json_file)
     else:
-        setting = SessionConfig(threads or 1, bool(spinning), arena is not False)
-        _measure(bundle, run, found, setting, batch, repeats, json_file)
+        config = SessionConfig(threads or 1, bool(spinning), arena is not False)
+        _measure(bundle, run, found, config, batch, repeats, json_file)
 
 
 def _measure(
     bundle: Path,
     run: Path | None,
     found: "TimedImages",
-    setting: "SessionConfig",
+    config: "SessionConfig",
     batch: int,
     repeats: int,
     json_file: Path | None,
@@ -81,9 +79,9 @@ def _measure(
     from eed_edge.runtime.measure import benchmark
 
     networks = benchmark.find_networks(bundle, run)
-    click.echo(f"timing on {found.source}, {batch} a call, threads {setting.threads}, repeats {repeats}")
+    click.echo(f"timing on {found.source}, {batch} a call, threads {config.threads}, repeats {repeats}")
     figures = benchmark.measure_latency(
-        bundle, found.images, networks=networks, setting=setting, repeats=repeats, batch=batch
+        bundle, found.images, networks=networks, config=config, repeats=repeats, batch=batch
     )
     if found.indicative:
         figures["latency"]["indicative"] = True
@@ -126,7 +124,6 @@ def table(latency: dict[str, Any], submodels_used: float) -> str:
 
 def _tune(bundle: Path, found: "TimedImages", batch: int, rounds: int, json_file: Path | None) -> None:
     import os
-    from dataclasses import asdict
 
     from eed_edge import report
     from eed_edge.atomic_files import write_json
@@ -136,19 +133,19 @@ def _tune(bundle: Path, found: "TimedImages", batch: int, rounds: int, json_file
     tried = tune_session(bundle, found.images, cores=os.cpu_count() or 1, batch=batch, rounds=rounds)
     click.echo(_tuned(bundle, tried))
     if json_file is not None:
-        rows = [{**asdict(one.setting), "typical_ms": one.typical_ms, **one.summary} for one in tried]
+        rows = [{**one.config.as_record(), "typical_ms": one.typical_ms, **one.summary} for one in tried]
         figures = {"machine": report.machine(), "commit": report.commit(), "batch": batch, "tuned": rows}
         write_json(json_file, figures)
 
 
 def _tuned(bundle: Path, tried: "list[TuningResult]") -> str:
-    """A row per setting, the best one first, and how to ask for that one."""
+    """A row per config, the best one first, and how to ask for that one."""
     lines = [f"{'threads':>7}{'spinning':>10}{'arena':>7}{'p50':>9}{'p90':>9}{'p99':>9}{'mean':>9}  ms"]
     for one in tried:
-        spinning, arena = ("yes" if value else "no" for value in (one.setting.spinning, one.setting.arena))
+        spinning, arena = ("yes" if value else "no" for value in (one.config.spinning, one.config.arena))
         cells = "".join(f"{one.summary[key]:>9.3f}" for key in PERCENTILES)
-        lines.append(f"{one.setting.threads:>7}{spinning:>10}{arena:>7}{cells}")
-    best = tried[0].setting
+        lines.append(f"{one.config.threads:>7}{spinning:>10}{arena:>7}{cells}")
+    best = tried[0].config
     options = f"--threads {best.threads} --{'' if best.spinning else 'no-'}spinning"
     options += f" --{'' if best.arena else 'no-'}arena"
     lines += [

@@ -14,7 +14,7 @@ from eed_edge.errors import EedError
 if TYPE_CHECKING:
     from eed_edge.arrays import Floats
     from eed_edge.manifest import InputSpec, Manifest
-    from eed_edge.runtime.engine.cascade import Prediction
+    from eed_edge.runtime.engine.prediction import Prediction
 
 BATCH = 32  # pictures in memory at once
 

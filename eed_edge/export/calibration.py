@@ -1,12 +1,12 @@
-"""When the runtime may stop: the parameters of all three rules, chosen on the calib images alone.
+"""Calibration: choose the parameters of every gate rule on the calibration set.
 
-An image is lost when the mean of all members is right and the gate's answer is wrong. The chosen
-parameters use the fewest sub-models while losing at most ``max_drop`` of the images, clean and
-attacked; attacked ones are made against every prefix and the worst prefix counts.
+An image is dropped when the mean of all members is right and the gate's answer is wrong. The chosen
+parameters run the fewest sub-models while dropping at most ``max_drop`` of the images, clean and
+attacked; attacked images are made against every prefix, and the worst prefix counts.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,18 +15,17 @@ from scipy.stats import beta
 
 from eed_edge.arrays import Floats
 from eed_edge.recipe import Gate
-from eed_edge.runtime.gates.batch_rules import replay_rule
 from eed_edge.runtime.gates.early_exit import EarlyExitResult
+from eed_edge.runtime.gates.replay import replay_rule
+from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
 log = logging.getLogger(__name__)
-NEVER_STOP = 2.0
-"""A confidence threshold that no probability reaches: every sub-model runs."""
 CONFIDENCE_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class GateSetting:
-    """One setting of a rule and what it does on the calib images."""
+    """Parameters of one rule and their results on the calibration set; shares are in [0, 1]."""
 
     parameters: Mapping[str, float]
     lost_clean: float
@@ -37,9 +36,9 @@ class GateSetting:
 
 @dataclass(frozen=True)
 class MemberProbs:
-    """What every member said on calib, ``(members, n, k)`` each, and the labels ``(n,)``.
+    """Probabilities of every member on the calibration set, ``(members, n, k)`` each, and labels ``(n,)``.
 
-    attacked: for each prefix 1 … N, the answers to the images made against its mean.
+    attacked: for each prefix 1 … N, on the images attacked against its mean.
     """
 
     clean: Floats
@@ -48,22 +47,24 @@ class MemberProbs:
 
 
 def calibrate(answers: MemberProbs, cfg: Gate, *, max_submodels: int | None = None) -> dict[str, GateSetting]:
-    """The chosen setting of each rule.
+    """Choose the setting of each rule.
 
-    Settings are chosen without a cap, which a caller may lift; with ``max_submodels`` the figures of
-    the chosen ones are those under that cap.
+    ``max_submodels`` does not change the choice, as callers may lift the cap; the returned results are those
+    under the cap.
 
-    With ``guarantee`` the settings of a rule are tested from the safest down and the last one
-    before the first whose upper 95 % Clopper-Pearson bound exceeds ``max_drop`` is taken: testing
-    in a fixed order keeps the level. The bound holds for images like these and this attack only.
+    With ``guarantee``, settings are tested from the safest on, and the choice is the last one before the
+    first whose upper 95 % Clopper-Pearson bound exceeds ``max_drop``: fixed-sequence testing keeps the
+    level. The bound holds only for images of this distribution and this attack.
     """
     chosen = {}
-    for rule, settings in GRIDS.items():
-        tried = (_try(answers, rule, parameters) for parameters in settings(answers))
-        best = _guaranteed(tried, cfg.max_drop) if cfg.guarantee else _cheapest(tried, cfg.max_drop)
-        if rule == "confidence" and not cfg.guarantee:
-            best = _try(answers, rule, {"threshold": _midway(answers, best.parameters["threshold"])})
-        chosen[rule] = best
+    for name, rule in GATE_RULES.items():
+        grid = rule.calibration_grid(len(answers.clean))
+        settings = (_evaluate(answers, name, parameters) for parameters in grid)
+        best = _guaranteed(settings, cfg.max_drop) if cfg.guarantee else _cheapest(settings, cfg.max_drop)
+        if not cfg.guarantee:
+            refined = rule.refine(best.parameters, (answers.clean, *answers.attacked))
+            best = best if refined is best.parameters else _evaluate(answers, name, refined)
+        chosen[name] = best
     needed = images_needed(cfg.max_drop)
     if cfg.guarantee and len(answers.labels) < needed:
         log.warning(
@@ -74,46 +75,48 @@ def calibrate(answers: MemberProbs, cfg: Gate, *, max_submodels: int | None = No
         )
     if max_submodels is None:
         return chosen
-    capped = {rule: _try(answers, rule, one.parameters, max_submodels) for rule, one in chosen.items()}
-    here = capped[cfg.rule]
-    worst = here.upper_bound if cfg.guarantee else max(here.lost_clean, here.lost_attacked)
-    if worst > cfg.max_drop:
+    capped = {
+        name: _evaluate(answers, name, setting.parameters, max_submodels) for name, setting in chosen.items()
+    }
+    deployed = capped[cfg.rule]
+    drop = deployed.upper_bound if cfg.guarantee else _worst_drop(deployed)
+    if drop > cfg.max_drop:
         log.warning(
             "with at most %d sub-models the drop is up to %.4g, the recipe allows %g; raise max_submodels",
             max_submodels,
-            worst,
+            drop,
             cfg.max_drop,
         )
     return capped
 
 
 def images_needed(max_drop: float) -> int:
-    """The fewest images with which a bound of ``max_drop`` can be shown at all, none of them lost."""
+    """Return the fewest images that can prove a bound of ``max_drop``, when none of them is dropped."""
     if max_drop <= 0:
         return 2**31
     return int(np.ceil(np.log(1 - CONFIDENCE_LEVEL) / np.log1p(-min(max_drop, 1 - 1e-12))))
 
 
-def upper_bound(lost: int, images: int) -> float:
-    """One-sided 95 % Clopper-Pearson bound of a share, in [0, 1]."""
-    return 1.0 if lost >= images else float(beta.ppf(CONFIDENCE_LEVEL, lost + 1, images - lost))
+def upper_bound(dropped: int, images: int) -> float:
+    """Return the one-sided 95 % Clopper-Pearson upper bound of ``dropped / images``, in [0, 1]."""
+    return 1.0 if dropped >= images else float(beta.ppf(CONFIDENCE_LEVEL, dropped + 1, images - dropped))
 
 
-def _try(
+def _evaluate(
     answers: MemberProbs, rule: str, parameters: Mapping[str, float], max_submodels: int | None = None
 ) -> GateSetting:
-    def ask(probs: Floats) -> EarlyExitResult:
+    def replay(probs: Floats) -> EarlyExitResult:
         return replay_rule(probs, rule, parameters, max_submodels=max_submodels)
 
-    clean = ask(answers.clean)
-    lost = _dropped(answers.clean, clean.labels, answers.labels)
-    attacked = max(_dropped(probs, ask(probs).labels, answers.labels) for probs in answers.attacked)
+    clean = replay(answers.clean)
+    dropped = _dropped(answers.clean, clean.labels, answers.labels)
+    attacked = max(_dropped(probs, replay(probs).labels, answers.labels) for probs in answers.attacked)
     images = len(answers.labels)
     return GateSetting(
         parameters=parameters,
-        lost_clean=lost / images,
+        lost_clean=dropped / images,
         lost_attacked=attacked / images,
-        upper_bound=upper_bound(max(lost, attacked), images),
+        upper_bound=upper_bound(max(dropped, attacked), images),
         submodels_used=float(clean.submodels_used.mean()),
     )
 
@@ -123,56 +126,25 @@ def _dropped(probs: Floats, gate: NDArray[np.int64], labels: NDArray[np.int64]) 
     return int(((static == labels) & (gate != labels)).sum())
 
 
-def _cheapest(tried: Iterable[GateSetting], max_drop: float) -> GateSetting:
-    """Fewest sub-models within the limit; the first of equals, and the first of all if none is."""
-    everything = list(tried)
-    within = [one for one in everything if max(one.lost_clean, one.lost_attacked) <= max_drop]
-    return min(within or everything[:1], key=lambda one: one.submodels_used)
+def _cheapest(settings: Iterable[GateSetting], max_drop: float) -> GateSetting:
+    """Return the setting within the limit that runs the fewest sub-models, or the safest if none is."""
+    candidates = list(settings)
+    within = [setting for setting in candidates if _worst_drop(setting) <= max_drop]
+    return min(within or candidates[:1], key=lambda setting: setting.submodels_used)
 
 
-def _guaranteed(tried: Iterable[GateSetting], max_drop: float) -> GateSetting:
-    """The last setting before the first whose bound exceeds the limit; the safest if that is the first."""
-    settings = iter(tried)
-    last = next(settings)
+def _guaranteed(settings: Iterable[GateSetting], max_drop: float) -> GateSetting:
+    """Return the last setting before the first whose bound exceeds the limit, or else the safest."""
+    remaining = iter(settings)
+    last = next(remaining)
     if last.upper_bound > max_drop:
         return last
-    for one in settings:
-        if one.upper_bound > max_drop:
+    for setting in remaining:
+        if setting.upper_bound > max_drop:
             break
-        last = one
+        last = setting
     return last
 
 
-def _thresholds(answers: MemberProbs) -> list[dict[str, float]]:
-    """From never stopping down to always stopping at the first sub-model."""
-    return [{"threshold": float(t)} for t in (NEVER_STOP, *np.linspace(1, 0, 201))]
-
-
-def _votes(answers: MemberProbs) -> list[dict[str, float]]:
-    return [{"votes": votes} for votes in range(len(answers.clean), 0, -1)]
-
-
-def _sureness(answers: MemberProbs) -> list[dict[str, float]]:
-    """For each weight of the divergence, from hardly ever sure down to always sure; safest first."""
-    steep = [1e6, *np.geomspace(64, 0.05, 40).tolist(), 0.0]
-    return [{"g": g, "k": k} for g in steep for k in (4.0, 1.0, 0.0)]
-
-
-GRIDS: dict[str, Callable[[MemberProbs], list[dict[str, float]]]] = {
-    "confidence": _thresholds,
-    "agreement": _votes,
-    "geometric": _sureness,
-}
-
-
-def _midway(answers: MemberProbs, threshold: float) -> float:
-    """The threshold moved between the two neighbouring confidences, so that no calib image is near a tie."""
-    if threshold > 1:
-        return threshold
-    steps = np.arange(1, len(answers.clean) + 1, dtype=np.float32)[:, None, None]
-    confidences = [(np.cumsum(p, 0) / steps).max(2).ravel() for p in (answers.clean, *answers.attacked)]
-    values = np.unique(np.concatenate(confidences))
-    place = int(np.searchsorted(values, threshold))
-    below = values[place - 1] if place else 0.0
-    above = values[place] if place < len(values) else 1.0
-    return float((np.float64(below) + np.float64(above)) / 2)
+def _worst_drop(setting: GateSetting) -> float:
+    return max(setting.lost_clean, setting.lost_attacked)

@@ -1,4 +1,4 @@
-"""One network to one ONNX file: weights inside, any batch size, opset pinned, reproducible."""
+"""Export one network as a self-contained ONNX file: any batch size, pinned opset, reproducible bytes."""
 
 import logging
 import warnings
@@ -15,20 +15,20 @@ INPUT, OUTPUT = "images", "logits"
 
 
 def to_onnx(net: nn.Module, image: Tensor) -> bytes:
-    """The network as ONNX bytes; the same weights always give the same bytes.
+    """Return the network as ONNX bytes; equal weights give equal bytes.
 
     Args:
         net: images ``(n, c, h, w)`` to logits ``(n, k)``; it is put into evaluation mode.
         image: one example ``(1, c, h, w)``.
 
     Raises:
-        ExportError: the exporter cannot follow the network, or its graph is not as promised.
+        ExportError: torch cannot export the network, or the graph fails a check.
     """
     net.eval()
-    example = image.repeat(2, 1, 1, 1).contiguous()  # a batch of 1 would be taken as fixed
-    quiet = logging.getLogger("torch.onnx")
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)
+    example = image.repeat(2, 1, 1, 1).contiguous()  # torch would specialise a batch of 1
+    exporter_log = logging.getLogger("torch.onnx")
+    level = exporter_log.level
+    exporter_log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
@@ -47,7 +47,7 @@ def to_onnx(net: nn.Module, image: Tensor) -> bytes:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ExportError(f"torch cannot export the network to ONNX: {reason}; use plain modules") from error
     finally:
-        quiet.setLevel(level)
+        exporter_log.setLevel(level)
     assert program is not None
     model = program.model_proto
     _strip(model)

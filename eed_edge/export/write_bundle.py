@@ -1,4 +1,4 @@
-"""Write a bundle: every member and the manifest into a new folder, checked before it takes its place."""
+"""Write a bundle: export and calibrate into a temporary folder, check it, then move it into place."""
 
 import hashlib
 import io
@@ -26,9 +26,10 @@ from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, GOLDEN_FILE, MANIFEST_FI
 from eed_edge.recipe import Gate
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle.folder import load_bundle
+from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import open_session
-from eed_edge.runtime.gates.batch_rules import replay_rule
 from eed_edge.runtime.gates.margins import near_ties
+from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.train.data.batches import Images, as_float, in_order
 from eed_edge.train.data.splits import Split
 from eed_edge.train.networks.ensemble import Ensemble
@@ -38,10 +39,10 @@ from eed_edge.train.validation import VALIDATION_BATCH
 log = logging.getLogger(__name__)
 GOLDEN_IMAGES = 16
 LARGEST_DIFFERENCE = 1e-4
-"""How far logits from torch and onnxruntime may lie apart; times the largest logit where that is above 1."""
+"""Largest difference of a logit between torch and onnxruntime, times the largest logit if that is above 1."""
 PARITY_IMAGES = 256
 CALIB_IMAGES = 1000
-"""The gate is set on at most this many calib images unless it has to be guaranteed: attacks take time."""
+"""Calibration images without ``guarantee``; more would only cost attack time."""
 
 
 def write_bundle(
@@ -57,19 +58,19 @@ def write_bundle(
     """Export the team of ``run`` with a calibrated gate as the bundle ``folder``.
 
     Args:
-        folder: a new folder, or a bundle that is to be replaced.
+        folder: a new folder, or a bundle to replace.
         with_dense: also write the unpruned base, for comparison.
-        single_file: also write the whole ensemble with its gate as ``cascade.onnx``.
-        golden: ``real`` keeps a few calib images for ``eed-edge check``; ``synthetic`` random ones.
-        max_submodels, deadline_ms: the bundle's caps unless ``eed_edge.load`` is told otherwise; a graph
-            has no clock, so only the first holds for the single file. The figures of the calibration
-            are those under the cap; the gate's parameters do not depend on it.
+        single_file: also write ``cascade.onnx``, all sub-models and the gate in one graph.
+        golden: the images for ``eed-edge check``: ``real`` calibration images or ``synthetic`` noise.
+        max_submodels, deadline_ms: the default caps of ``eed_edge.load``; the deadline does not apply to
+            the single file, which cannot read a clock. The calibration's results are those under the
+            cap; the gate's parameters do not depend on it.
 
     Raises:
         InputError: a cap of another type or out of range.
-        ExportError: torch and onnxruntime disagree, or ``folder`` holds something else.
+        ExportError: torch and onnxruntime disagree, or ``folder`` contains something else.
         CheckpointError: joint training has not finished.
-        StorageError: the disk is full; what was there before is untouched.
+        StorageError: the disk is full; the previous bundle is untouched.
     """
     if max_submodels is not None:
         arguments.positive_int("max_submodels", max_submodels, advice="the first sub-model always runs")
@@ -83,37 +84,37 @@ def write_bundle(
         attacked=tuple(member_probs(ensemble, part) for part in attacked),
         labels=images.labels.numpy(),
     )
-    tried = calibrate(answers, run.recipe.gate, max_submodels=max_submodels)
+    settings = calibrate(answers, run.recipe.gate, max_submodels=max_submodels)
     example = as_float(images.images[:1])
     with atomic_folder(folder) as target:
         entries = _submodels(members, example, target)
         if with_dense:
             (target / DENSE_FILE).write_bytes(to_onnx(run.base(), example))
-        shown = as_float(images.images[:GOLDEN_IMAGES]).contiguous().numpy()
+        golden_images = as_float(images.images[:GOLDEN_IMAGES]).contiguous().numpy()
         if golden == "synthetic":
-            shown = np.random.default_rng(run.recipe.seed).random(shown.shape, np.float32)
-        gate = _gate(run.recipe.gate.rule, tried, max_submodels, deadline_ms)
-        (target / GOLDEN_FILE).write_bytes(_golden(ensemble, shown, gate))
-        made = _manifest(run, entries, gate, tried, len(images), target)
+            golden_images = np.random.default_rng(run.recipe.seed).random(golden_images.shape, np.float32)
+        gate = _gate(run.recipe.gate.rule, settings, max_submodels, deadline_ms)
+        (target / GOLDEN_FILE).write_bytes(_golden(ensemble, golden_images, gate))
+        manifest = _manifest(run, entries, gate, settings, len(images), target)
         if single_file:
             models = [(target / entry.file).read_bytes() for entry in entries]
-            (target / CASCADE_FILE).write_bytes(to_cascade(models, made))
-            made = _manifest(run, entries, gate, tried, len(images), target)
-        (target / MANIFEST_FILE).write_bytes(contract.dump_manifest(made))
+            (target / CASCADE_FILE).write_bytes(to_cascade(models, manifest))
+            manifest = _manifest(run, entries, gate, settings, len(images), target)
+        (target / MANIFEST_FILE).write_bytes(contract.dump_manifest(manifest))
         check_parity(target, ensemble, [as_float(images.images), *attacked])
     return contract.parse_manifest((folder / MANIFEST_FILE).read_bytes())
 
 
 def calib_images(calib: Split, cfg: Gate) -> Images:
-    """The images the gate is set on: the first 1,000 of ``calib``, or all where more make a tighter bound."""
-    most = None if cfg.guarantee else CALIB_IMAGES
-    return Images(torch.from_numpy(calib.images[:most].copy()), torch.from_numpy(calib.labels[:most]))
+    """Return the calibration images: the first 1,000, or with ``guarantee`` all, which tightens the bound."""
+    limit = None if cfg.guarantee else CALIB_IMAGES
+    return Images(torch.from_numpy(calib.images[:limit].copy()), torch.from_numpy(calib.labels[:limit]))
 
 
 def _submodels(
     members: Sequence[tuple[nn.Module, Mapping[str, Any]]], example: Tensor, target: Path
 ) -> tuple[contract.SubmodelEntry, ...]:
-    """Write each member as an ONNX file into ``target``."""
+    """Export each member as an ONNX file into ``target``; return the manifest's entries."""
     entries = []
     for i, (net, record) in enumerate(members):
         data, pruning = to_onnx(net, example), record["pruning"]
@@ -133,9 +134,9 @@ def _submodels(
 
 
 def attack_prefixes(ensemble: Ensemble, images: Images, run: Run) -> list[Tensor]:
-    """For each prefix, the images attacked by PGD against its mean, float ``(n, c, h, w)``."""
+    """Attack the images by PGD against the mean of each prefix; return one ``(n, c, h, w)`` per prefix."""
     eps, steps = run.recipe.base.eps_255 / 255, run.recipe.gate.steps
-    made = []
+    attacked = []
     for length in range(1, len(ensemble.members) + 1):
         prefix = ensemble.prefix(length)
         generator = torch.Generator().manual_seed(run.recipe.seed + length)
@@ -144,12 +145,12 @@ def attack_prefixes(ensemble: Ensemble, images: Images, run: Run) -> list[Tensor
                 l_inf.pgd(prefix, batch, labels, eps=eps, step=eps / 4, steps=steps, generator=generator)
                 for batch, labels in in_order(images, VALIDATION_BATCH)
             ]
-        made.append(torch.cat(parts))
-    return made
+        attacked.append(torch.cat(parts))
+    return attacked
 
 
 def member_probs(ensemble: Ensemble, images: Tensor) -> Floats:
-    """Every member's probabilities, ``(members, n, k)`` float32."""
+    """Return every member's probabilities, ``(members, n, k)`` float32."""
     with torch.no_grad():
         parts = [
             ensemble.member_logits(batch).float().softmax(2)
@@ -160,7 +161,7 @@ def member_probs(ensemble: Ensemble, images: Tensor) -> Floats:
 
 
 def check_parity(folder: Path, ensemble: Ensemble, images: list[Tensor]) -> None:
-    """Compare the written files with torch: logits, answers and where the gate stops.
+    """Compare the exported files with torch: logits, labels and exits.
 
     Args:
         images: batches ``(n, c, h, w)`` in [0, 1], at least ``PARITY_IMAGES`` in all or they are
@@ -174,43 +175,54 @@ def check_parity(folder: Path, ensemble: Ensemble, images: list[Tensor]) -> None
         noise = torch.Generator().manual_seed(0)
         everything = torch.cat([everything, torch.rand((missing, *everything.shape[1:]), generator=noise)])
     deployed = load_bundle(folder, deadline_ms=math.inf)
-    given = everything.contiguous().numpy()
     with torch.no_grad():
         logits = torch.cat(
             [ensemble.member_logits(batch) for batch in torch.split(everything, VALIDATION_BATCH)], 1
         ).numpy()
+    pixels = everything.contiguous().numpy()
+    _check_logits(deployed, pixels, logits)
+    _check_decisions(deployed, folder / CASCADE_FILE, pixels, torch.from_numpy(logits).softmax(2).numpy())
+
+
+def _check_logits(deployed: Cascade, pixels: Floats, logits: Floats) -> None:
+    """Compare every sub-model with the logits from torch, ``(members, n, k)``."""
     for i, (session, output) in enumerate(deployed.submodels):
-        parts = [given[at : at + VALIDATION_BATCH] for at in range(0, len(given), VALIDATION_BATCH)]
-        found = np.concatenate([session.run([output], {INPUT: part})[0] for part in parts])
-        difference = float(np.abs(found - logits[i]).max())
+        batches = [pixels[at : at + VALIDATION_BATCH] for at in range(0, len(pixels), VALIDATION_BATCH)]
+        exported = np.concatenate([session.run([output], {INPUT: batch})[0] for batch in batches])
+        difference = float(np.abs(exported - logits[i]).max())
         allowed = LARGEST_DIFFERENCE * max(1.0, float(np.abs(logits[i]).max()))
         if not difference <= allowed:
             raise ExportError(
-                f"submodel-{i}.onnx: logits differ from torch by up to {difference:.2e} on {len(given)}"
+                f"submodel-{i}.onnx: logits differ from torch by up to {difference:.2e} on {len(pixels)}"
                 f" images, expected at most {allowed:.2e}; the network has an operator that exports inexactly"
             )
-    gate = deployed.manifest.gate
-    probs = torch.from_numpy(logits).softmax(2).numpy()
-    parameters, cap = gate.parameters_of(gate.rule), deployed.max_submodels
-    wanted = replay_rule(probs, gate.rule, parameters, max_submodels=cap)
-    answer = deployed(given)
-    # There float32 may decide either way.
-    ties = near_ties(probs, gate.rule, parameters, max_submodels=cap)
+
+
+def _check_decisions(deployed: Cascade, single_file: Path, pixels: Floats, probs: Floats) -> None:
+    """Compare labels and sub-models used with the rule replayed on torch's ``probs``, near-ties apart."""
+    rule, parameters, cap = deployed.rule, deployed.parameters, deployed.max_submodels
+    expected = replay_rule(probs, rule, parameters, max_submodels=cap)
+    answer = deployed(pixels)
+    ties = near_ties(probs, rule, parameters, max_submodels=cap)  # float32 may decide either way
     if ties.any():
-        log.info("%d of %d images are within 1e-5 of a tie, not compared", int(ties.sum()), len(given))
-    for what in ("labels", "submodels_used"):
-        if count := int(((getattr(answer, what) != getattr(wanted, what)) & ~ties).sum()):
-            raise ExportError(f"{what} differ between torch and the bundle on {count} of {len(given)} images")
+        log.info("%d of %d images are within 1e-5 of a tie, not compared", int(ties.sum()), len(pixels))
+    for name in ("labels", "submodels_used"):
+        if count := int(((getattr(answer, name) != getattr(expected, name)) & ~ties).sum()):
+            raise ExportError(
+                f"{name} differ between torch and the bundle on {count} of {len(pixels)} images"
+            )
     if CASCADE_FILE in deployed.manifest.files:
-        session = open_session((folder / CASCADE_FILE).read_bytes(), CASCADE_FILE)
-        means, used = session.run([PROBABILITIES, USED], {INPUT: given})
+        session = open_session(single_file.read_bytes(), CASCADE_FILE)
+        means, used = session.run([PROBABILITIES, USED], {INPUT: pixels})
         differ = (means.argmax(1) != answer.labels) | (used != answer.submodels_used)
         if count := int((differ & ~ties).sum()):
-            raise ExportError(f"{CASCADE_FILE} and the sub-models disagree on {count} of {len(given)} images")
+            raise ExportError(
+                f"{CASCADE_FILE} and the sub-models disagree on {count} of {len(pixels)} images"
+            )
 
 
 def _check_target(folder: Path) -> None:
-    """A new or empty folder, or a whole bundle with nothing else in it: only these may be replaced."""
+    """Raise unless the folder is new, empty, or a bundle without other files: only these may be replaced."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if not names and (folder.is_dir() or not folder.exists()):
         return
@@ -242,12 +254,12 @@ def _golden(ensemble: Ensemble, images: Floats, gate: contract.GateSpec) -> byte
 
 
 def _gate(
-    rule: str, tried: dict[str, GateSetting], max_submodels: int | None, deadline_ms: float | None
+    rule: str, settings: dict[str, GateSetting], max_submodels: int | None, deadline_ms: float | None
 ) -> contract.GateSpec:
     parameters = contract.GateParameters(
-        confidence=contract.Confidence(**tried["confidence"].parameters),
-        agreement=contract.Agreement(votes=int(tried["agreement"].parameters["votes"])),
-        geometric=contract.Geometric(**tried["geometric"].parameters),
+        confidence=contract.Confidence(**settings["confidence"].parameters),
+        agreement=contract.Agreement(votes=int(settings["agreement"].parameters["votes"])),
+        geometric=contract.Geometric(**settings["geometric"].parameters),
     )
     return contract.GateSpec(rule, parameters, max_submodels, deadline_ms)  # type: ignore[arg-type]
 
@@ -256,14 +268,14 @@ def _manifest(
     run: Run,
     entries: tuple[contract.SubmodelEntry, ...],
     spec: contract.GateSpec,
-    tried: dict[str, GateSetting],
+    settings: dict[str, GateSetting],
     images: int,
     target: Path,
 ) -> contract.Manifest:
     gate = run.recipe.gate
     losses = {
         rule: contract.RuleLoss(**{key: value for key, value in asdict(one).items() if key != "parameters"})
-        for rule, one in tried.items()
+        for rule, one in settings.items()
     }
     attack = f"pgd-{gate.steps}, l_inf {run.recipe.base.eps_255:g}/255, against every prefix"
     return contract.Manifest(

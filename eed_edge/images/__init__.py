@@ -1,1 +1,1 @@
-"""Pictures from files to arrays, the same for training and device."""
+"""Read pictures and convert them to arrays, identically for training and device."""

@@ -1,4 +1,4 @@
-"""Sets of pictures in one NPZ file: ``images`` and, if known, ``labels``."""
+"""Read image sets from NPZ files with the arrays ``images`` and, optionally, ``labels``."""
 
 from pathlib import Path
 
@@ -10,16 +10,16 @@ from eed_edge.errors import InputError
 
 
 def read_npz(path: Path) -> tuple[NDArray[np.uint8], Ints | None]:
-    """Images ``(n, h, w, c)`` uint8 and labels ``(n,)`` int64, or None when the file has none.
+    """Return images ``(n, h, w, c)`` uint8 and labels ``(n,)`` int64, or None without labels.
 
     Raises:
-        InputError: it cannot be read, or its arrays have another shape or type.
+        InputError: the file cannot be read, or its arrays have another shape or type.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
             images = arrays["images"]
             labels = arrays.get("labels")
-    except Exception as error:  # an archive can be wrong in many ways
+    except Exception as error:  # a damaged archive can raise anything
         reason = " ".join(str(error).split())
         raise InputError(
             f"{path}: expected an NPZ file with images, got: {reason:.120}; write it again"

@@ -1,7 +1,7 @@
-"""A picture becomes the network's input, as the manifest says; training and device use the same code.
+"""Preprocessing from a picture to the network's input, shared by training and device.
 
-The steps, in order: turn upright (EXIF), put a colour behind transparent pixels, make it grey or RGB,
-resize, cut out the middle, channels first, divide by 255.
+The steps, in order: EXIF orientation, background colour behind transparent pixels, conversion to grey or RGB,
+resizing, centre crop, channels first, division by 255.
 """
 
 import warnings
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM")
 MAX_PIXELS = 50_000_000
-"""A larger picture would need 200 MB and more; a file of a few bytes can claim any size."""
+"""Decoding more would need over 200 MB; a file of a few bytes can claim any size."""
 
 
 def open_picture(path: Path, spec: InputSpec) -> NDArray[np.float32]:
-    """Read one picture file as the network's input.
+    """Read a picture file and convert it to the network's input.
 
     Returns:
         ``(c, h, w)`` float32 in [0, 1].
 
     Raises:
-        InputError: not a readable picture, or of a size that the manifest does not bring to (h, w).
+        InputError: not a readable picture, or the manifest's steps do not lead to the size (h, w).
         DeviceError: Pillow is not installed.
     """
     picture = read_picture(path, exif=spec.preprocess.exif)
@@ -41,7 +41,7 @@ def open_picture(path: Path, spec: InputSpec) -> NDArray[np.float32]:
 
 
 def prepare(picture: Uint8, spec: InputSpec) -> NDArray[np.float32]:
-    """Bring one decoded picture to the network's input.
+    """Convert a decoded picture to the network's input.
 
     Args:
         picture: uint8 ``(h, w)`` or ``(h, w, 1)`` grey, ``(h, w, 3)`` RGB or ``(h, w, 4)`` RGBA.
@@ -50,27 +50,27 @@ def prepare(picture: Uint8, spec: InputSpec) -> NDArray[np.float32]:
         ``(c, h, w)`` float32 in [0, 1]: ``prepare_uint8`` divided by 255.
 
     Raises:
-        InputError: another dtype or shape, or a size that the manifest does not bring to (h, w).
+        InputError: another dtype or shape, or the manifest's steps do not lead to the size (h, w).
         DeviceError: the picture must be resized and Pillow is not installed.
     """
     return prepare_uint8(picture, spec).astype(np.float32) / np.float32(255)
 
 
 def prepare_uint8(picture: Uint8, spec: InputSpec) -> Uint8:
-    """``prepare`` without the division: uint8 ``(c, h, w)``, as training stores its images."""
+    """Convert a decoded picture to uint8 ``(c, h, w)``, the form in which training stores images."""
     _check_picture(picture)
     steps, (_, height, width) = spec.preprocess, spec.size
     pixels = picture if picture.ndim == 3 else picture[:, :, None]
     if pixels.shape[2] == 4:
-        pixels = _without_alpha(pixels, background=255 if steps.alpha == "white" else 0)
+        pixels = _blend_alpha(pixels, background=255 if steps.alpha == "white" else 0)
     if pixels.shape[2] == 3 and spec.channels == "L":
-        pixels = _luma(pixels)
+        pixels = _to_grey(pixels)
     if pixels.shape[2] == 1 and spec.channels == "RGB":
         pixels = np.repeat(pixels, 3, axis=2)
     if steps.resize is not None:
-        pixels = _resized(pixels, steps.resize, steps.interpolation)
+        pixels = _resize(pixels, steps.resize, steps.interpolation)
     if steps.crop is not None:
-        pixels = _middle(pixels, steps.crop)
+        pixels = _centre_crop(pixels, steps.crop)
     if pixels.shape[:2] != (height, width):
         raise InputError(
             f"expected a picture of {height}x{width} pixels (height x width),"
@@ -80,35 +80,37 @@ def prepare_uint8(picture: Uint8, spec: InputSpec) -> Uint8:
 
 
 def read_picture(path: Path, *, exif: bool = True) -> Uint8:
-    """Decode a PNG, JPEG, WebP, BMP or PPM file as ``prepare`` takes it.
+    """Decode a PNG, JPEG, WebP, BMP or PPM file into an array for ``prepare``.
 
     16-bit grey keeps its high byte, palettes and CMYK become RGB, any transparency becomes RGBA.
 
     Args:
-        exif: turn the picture as its EXIF orientation says.
+        exif: apply the EXIF orientation.
 
     Raises:
-        InputError: no such file, another format, damaged, or more than ``MOST_PIXELS``.
+        InputError: no such file, another format, damaged, or more than ``MAX_PIXELS``.
         DeviceError: Pillow is not installed.
     """
-    pillow = _pillow()
+    pillow = _import_pillow()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", pillow.Image.DecompressionBombWarning)  # judged two lines below
+            warnings.simplefilter(
+                "ignore", pillow.Image.DecompressionBombWarning
+            )  # checked by MAX_PIXELS below
             image = pillow.Image.open(path, formats=FORMATS)
         with image:
             if (pixels := image.width * image.height) > MAX_PIXELS:
                 raise InputError(f"expected at most {MAX_PIXELS:,} pixels, got {pixels:,}")
             upright = pillow.ImageOps.exif_transpose(image) if exif else image
-            return _decoded(upright)
-    except Exception as error:  # on damaged files decoders raise nearly anything
+            return _to_uint8(upright)
+    except Exception as error:  # decoders of damaged files can raise anything
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"{path}: expected a readable picture ({', '.join(FORMATS)}), got: {reason}; give another file"
         ) from error
 
 
-def _decoded(image: "Image.Image") -> Uint8:
+def _to_uint8(image: "Image.Image") -> Uint8:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.asarray(image)
         if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:
@@ -121,33 +123,33 @@ def _decoded(image: "Image.Image") -> Uint8:
 
 def _check_picture(picture: Uint8) -> None:
     shape = picture.shape
-    plain = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
-    if picture.dtype != np.uint8 or not plain or picture.size == 0:
+    has_channels = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+    if picture.dtype != np.uint8 or not has_channels or picture.size == 0:
         raise InputError(
             f"expected a picture of uint8 (h, w), (h, w, 1), (h, w, 3) or (h, w, 4),"
             f" got {picture.dtype} {shape}; convert it"
         )
 
 
-def _without_alpha(pixels: Uint8, background: int) -> Uint8:
-    """RGBA over a plain colour, each value rounded to the nearest."""
+def _blend_alpha(pixels: Uint8, background: int) -> Uint8:
+    """Blend RGBA over a grey background, rounding to nearest."""
     alpha = pixels[:, :, 3:].astype(np.uint16)  # 255 * 255 + 127 still fits
     mixed = pixels[:, :, :3] * alpha + background * (255 - alpha)
     return ((mixed + 127) // 255).astype(np.uint8)
 
 
-def _luma(pixels: Uint8) -> Uint8:
-    """ITU-R 601 luma in 16-bit fixed point, as Pillow computes it."""
+def _to_grey(pixels: Uint8) -> Uint8:
+    """Compute ITU-R 601 luma in 16-bit fixed point, bit for bit as Pillow does."""
     weighted = np.full(pixels.shape[:2], 0x8000, np.uint32)
     for channel, weight in enumerate((19595, 38470, 7471)):
         weighted += pixels[:, :, channel].astype(np.uint32) * weight
     return (weighted >> 16).astype(np.uint8)[:, :, None]
 
 
-def _resized(pixels: Uint8, size: tuple[int, int], interpolation: str) -> Uint8:
+def _resize(pixels: Uint8, size: tuple[int, int], interpolation: str) -> Uint8:
     if pixels.shape[:2] == size:
         return pixels
-    pillow = _pillow()
+    pillow = _import_pillow()
     flat = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
     image = pillow.Image.fromarray(np.ascontiguousarray(flat))
     filters = pillow.Image.Resampling
@@ -155,7 +157,7 @@ def _resized(pixels: Uint8, size: tuple[int, int], interpolation: str) -> Uint8:
     return resized.reshape(*size, -1)
 
 
-def _middle(pixels: Uint8, size: tuple[int, int]) -> Uint8:
+def _centre_crop(pixels: Uint8, size: tuple[int, int]) -> Uint8:
     (height, width), (rows, columns) = pixels.shape[:2], size
     if rows > height or columns > width:
         raise InputError(
@@ -166,7 +168,7 @@ def _middle(pixels: Uint8, size: tuple[int, int]) -> Uint8:
     return pixels[top : top + rows, left : left + columns]
 
 
-def _pillow() -> Any:
+def _import_pillow() -> Any:
     try:
         import PIL.Image
         import PIL.ImageOps

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eed_edge.runtime.engine.cascade import Prediction
+    from eed_edge.runtime.engine.prediction import Prediction
     from eed_edge.runtime.loading import load
 
 __all__ = ["Prediction", "load"]
@@ -15,7 +15,7 @@ def __getattr__(name: str) -> Any:
 
         return load
     if name == "Prediction":
-        from eed_edge.runtime.engine.cascade import Prediction
+        from eed_edge.runtime.engine.prediction import Prediction
 
         return Prediction
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Arguments of ``eed_edge.load``: each of the right type and in range, or one line says what came."""
+"""Validate the arguments of ``eed_edge.load``."""
 
 import math
 import os
@@ -14,87 +14,87 @@ from eed_edge.errors import InputError
 MAX_THREADS = 1024  # more than any machine has cores
 
 
-def to_path(given: Any) -> Path:
-    """A path that was given as text or ``Path``.
+def to_path(value: Any) -> Path:
+    """Return a str or path-like argument as ``Path``.
 
     Raises:
-        InputError: anything else, or a path that no file can have.
+        InputError: another type, or a path with a NUL character.
     """
-    if not isinstance(given, (str, os.PathLike)) or not isinstance(path := os.fspath(given), str):
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(path := os.fspath(value), str):
         raise InputError(
-            f"expected a path as str or Path, got {short_repr(given)}; name a bundle folder or a cascade.onnx"
+            f"expected a path as str or Path, got {short_repr(value)}; name a bundle folder or a cascade.onnx"
         )
     if "\0" in path:
         raise InputError(f"expected a path without NUL characters, got {short_repr(path)}; check the path")
     return Path(path)
 
 
-def positive_int(name: str, given: Any, *, most: int | None = None, advice: str) -> int:
-    """A whole number from 1 on, up to ``most``.
+def positive_int(name: str, value: Any, *, most: int | None = None, advice: str) -> int:
+    """Return an integer >= 1 and, with ``most``, at most that.
 
     Raises:
-        InputError: anything else, truth values too.
+        InputError: anything else, bool included.
     """
-    value = int(given) if isinstance(given, Integral) and not isinstance(given, bool) else 0
-    if not 1 <= value <= (most or value):
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else 0
+    if not 1 <= number <= (most or number):
         end = f"to {most}" if most else "on"
-        raise InputError(f"expected {name}, a whole number from 1 {end}, got {short_repr(given)}; {advice}")
-    return value
+        raise InputError(f"expected {name}, a whole number from 1 {end}, got {short_repr(value)}; {advice}")
+    return number
 
 
-def to_float(given: Any) -> float:
-    """A real number as a float; NaN, which is in no range, for whatever is none or does not fit one."""
-    if not isinstance(given, Real) or isinstance(given, bool):
+def to_float(value: Any) -> float:
+    """Return a real number as float, or NaN, which is in no range, for anything else."""
+    if not isinstance(value, Real) or isinstance(value, bool):
         return math.nan
     try:
-        return float(given)
+        return float(value)
     except OverflowError:
         return math.nan
 
 
-def deadline(given: Any) -> float | None:
-    """Milliseconds, None for no deadline.
+def deadline(value: Any) -> float | None:
+    """Return a deadline in milliseconds; None and infinity become None, no deadline.
 
     Raises:
-        InputError: neither None nor a number from 0 on; infinity means none.
+        InputError: neither None nor a number >= 0.
     """
-    if given is None:
+    if value is None:
         return None
-    milliseconds = to_float(given)
+    milliseconds = to_float(value)
     if not milliseconds >= 0:
-        raise InputError(f"expected deadline_ms, a number >= 0, got {short_repr(given)}; infinity means none")
+        raise InputError(f"expected deadline_ms, a number >= 0, got {short_repr(value)}; infinity means none")
     return None if milliseconds == math.inf else milliseconds
 
 
-def boolean(name: str, given: Any) -> bool:
-    """A truth value.
+def boolean(name: str, value: Any) -> bool:
+    """Return a bool.
 
     Raises:
         InputError: anything else.
     """
-    if not isinstance(given, (bool, np.bool_)):
-        raise InputError(f"expected {name}, True or False, got {short_repr(given)}; give one of these")
-    return bool(given)
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"expected {name}, True or False, got {short_repr(value)}; give one of these")
+    return bool(value)
 
 
-def name_list(name: str, given: Any) -> list[str]:
-    """A list or tuple of texts.
+def name_list(name: str, value: Any) -> list[str]:
+    """Return a sequence of strings as a list.
 
     Raises:
-        InputError: anything else, a bare text too.
+        InputError: anything else, a single string included.
     """
     if (
-        not isinstance(given, Sequence)
-        or isinstance(given, str)
-        or not all(isinstance(x, str) for x in given)
+        not isinstance(value, Sequence)
+        or isinstance(value, str)
+        or not all(isinstance(x, str) for x in value)
     ):
         raise InputError(
-            f"expected {name}, a list or tuple of names, got {short_repr(given)};"
+            f"expected {name}, a list or tuple of names, got {short_repr(value)};"
             " such as ['CPUExecutionProvider']"
         )
-    return list(given)
+    return list(value)
 
 
-def short_repr(given: Any) -> str:
-    """What came, on one short line."""
-    return f"{' '.join(repr(given).split()):.60}"
+def short_repr(value: Any) -> str:
+    """Return ``repr(value)`` on one line of at most 60 characters."""
+    return f"{' '.join(repr(value).split()):.60}"

@@ -1,4 +1,4 @@
-"""The front door: a bundle folder or a single file, by its path."""
+"""Load a bundle folder or a single file by its path."""
 
 import os
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle import folder
 from eed_edge.runtime.bundle.single_file import SingleFileCascade, load_single_file
 from eed_edge.runtime.engine.cascade import Cascade
-from eed_edge.runtime.engine.session import CPU
+from eed_edge.runtime.engine.session import CPU, SessionConfig
 
 
 def load(
@@ -23,26 +23,27 @@ def load(
     arena: bool = True,
     providers: Sequence[str] = CPU,
 ) -> Cascade | SingleFileCascade:
-    """Verify a bundle folder, or a ``cascade.onnx`` alone, and make it ready to run.
+    """Verify and load a bundle folder or a ``cascade.onnx``.
 
     Args:
         path: the folder or the file.
         rule: ``confidence``, ``agreement`` or ``geometric``; None: the manifest's.
-        threshold: another confidence threshold, or number of votes; None: the calibrated one.
+        threshold: a confidence threshold, or a number of votes; None: the calibrated one.
         max_submodels: at most this many run for an image; None: the manifest's cap.
-        deadline_ms: time for one call, ``math.inf`` for none; None: the manifest's. A single file has
-            none: the manifest's own is named in a warning.
-        threads: threads that work on one call.
+        deadline_ms: time for one call, ``math.inf`` for no deadline; None: the manifest's. A single file
+            cannot keep a deadline; one in its manifest is logged as a warning.
+        threads: threads per call.
         spinning: let idle threads spin: lower latency alone, far higher beside other sessions.
-        arena: keep memory for the next call instead of giving it back: faster, but it holds more.
+        arena: keep memory for the next call: faster, but the process holds more.
         providers: onnxruntime execution providers, the preferred one first.
 
     Raises:
         BundleError: damaged, incomplete, of a newer schema, or not usable by onnxruntime.
-        InputError: no path, a setting of another type or out of range, or one that a single file has
-            fixed inside it.
-        DeviceError: onnxruntime is missing or too old, or a provider is not there.
+        InputError: an argument of another type or out of range, or one that is fixed inside a single
+            file.
+        DeviceError: onnxruntime is missing or too old, or a provider is not available.
     """
+    config = SessionConfig(threads, spinning, arena, providers)
     if not arguments.to_path(path).is_file():
         return folder.load_bundle(
             path,
@@ -50,17 +51,14 @@ def load(
             threshold=threshold,
             max_submodels=max_submodels,
             deadline_ms=deadline_ms,
-            threads=threads,
-            spinning=spinning,
-            arena=arena,
-            providers=providers,
+            config=config,
         )
-    inside = {"rule": rule, "threshold": threshold, "max_submodels": max_submodels}
-    if fixed := [name for name, value in inside.items() if value is not None]:
+    fixed_arguments = {"rule": rule, "threshold": threshold, "max_submodels": max_submodels}
+    if fixed := [name for name, value in fixed_arguments.items() if value is not None]:
         raise InputError(f"{fixed[0]} is fixed inside a single file; load the bundle folder to change it")
     if arguments.deadline(deadline_ms) is not None:
         raise InputError(
             f"expected no deadline_ms for a single file, whose graph has no clock, got {deadline_ms};"
             " load the bundle folder to keep one"
         )
-    return load_single_file(path, threads=threads, spinning=spinning, arena=arena, providers=providers)
+    return load_single_file(path, config=config)

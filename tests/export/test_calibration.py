@@ -7,7 +7,8 @@ from scipy.stats import binomtest
 from eed_edge.export import calibration
 from eed_edge.export.calibration import MemberProbs, calibrate
 from eed_edge.recipe import Gate
-from eed_edge.runtime.gates.batch_rules import replay_rule
+from eed_edge.runtime.gates.confidence_rule import NEVER_STOP
+from eed_edge.runtime.gates.replay import replay_rule
 
 
 def answers(images: int = 400, members: int = 3, seed: int = 0, skill: float = 2.0) -> MemberProbs:
@@ -90,7 +91,7 @@ def test_a_guarantee_holds_the_bound_and_too_few_images_run_all_members(caplog):
     assert enough.upper_bound <= 0.03
     assert enough.submodels_used < 3
     few = calibrate(answers(images=50), Gate(max_drop=0.005, guarantee=True))
-    assert few["confidence"].parameters["threshold"] == calibration.NEVER_STOP
+    assert few["confidence"].parameters["threshold"] == NEVER_STOP
     assert {rule: one.submodels_used for rule, one in few.items()} == dict.fromkeys(few, 3.0)
     assert "50 calib images cannot guarantee a drop of 0.005: at least 598 are needed" in caplog.text
 

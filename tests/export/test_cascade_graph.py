@@ -14,8 +14,7 @@ from eed_edge import manifest as contract
 from eed_edge.errors import BundleError, InferenceError, InputError
 from eed_edge.export.cascade_graph import to_cascade
 from eed_edge.export.network_graph import to_onnx
-from eed_edge.runtime.bundle.single_file import load_single_file
-from eed_edge.runtime.gates.batch_rules import replay_rule
+from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.runtime.measure import benchmark
 from eed_edge.train.networks import build
 from tests.conftest import call
@@ -175,9 +174,8 @@ def test_settings_of_another_type_are_one_line_for_the_file_too(models, tmp_path
     path.write_bytes(to_cascade(models, manifest_of("agreement", {"votes": 2})))
     wrong = {"threads": "2", "spinning": "yes", "arena": 3, "providers": "CPUExecutionProvider"}
     for name, given in wrong.items():
-        for open_it in (eed_edge.load, load_single_file):
-            with pytest.raises(InputError, match=f"^expected {name}, .*, got {given!r}; "):
-                open_it(path, **{name: given})
+        with pytest.raises(InputError, match=f"^expected {name}, .*, got {given!r}; "):
+            eed_edge.load(path, **{name: given})
     with pytest.raises(InputError, match=r"^expected deadline_ms, a number >= 0, got '5'; "):
         eed_edge.load(path, deadline_ms="5")
 

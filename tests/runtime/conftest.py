@@ -10,7 +10,7 @@ from eed_edge import manifest as contract
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import open_session
 from eed_edge.runtime.engine.single_image import Submodel
-from eed_edge.runtime.gates import batch_rules
+from eed_edge.runtime.gates.replay import replay_rule
 from tests.runtime import tiny_onnx
 
 SIZE, CLASSES = (3, 4, 4), ("cat", "dog", "owl")
@@ -79,7 +79,7 @@ class Tiny:
             self.models[index] = model
         rule, self.files = gate.get("rule", "confidence"), dict(files or {})
         parameters = {"confidence": {"threshold": gate.get("threshold", 0.6)}, "agreement": {"votes": 2}}
-        answer = batch_rules.replay_rule(self.probs, rule, parameters.get(rule, {"g": 1.0, "k": 1.0}))
+        answer = replay_rule(self.probs, rule, parameters.get(rule, {"g": 1.0, "k": 1.0}))
         arrays = {
             "images": self.images,
             "probs": answer.probs,

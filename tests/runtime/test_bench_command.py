@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 import eed_edge
+from eed_edge.cli.bench import PERCENTILES
 from tests.conftest import call
 from tests.runtime.conftest import npz
 
@@ -80,6 +81,7 @@ def test_tune_tries_the_grid_and_prints_arguments_that_load_and_run_take(tiny, t
     assert found.exit_code == 0, found.stderr
     rows = json.loads((tmp_path / "tuned.json").read_text())["tuned"]
     assert len(rows) == 6
+    assert set(rows[0]) == {"threads", "spinning", "arena", "typical_ms", *PERCENTILES}
     load, run = (line.strip() for line in found.stdout.splitlines()[-2:])
     net = eval(load, {"eed_edge": eed_edge})
     options = net.submodels[0].session.get_session_options()

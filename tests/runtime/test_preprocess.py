@@ -202,7 +202,7 @@ def test_an_unreadable_picture_is_named_in_one_line(content, reason, tmp_path):
 
 def test_a_float_picture_is_refused():
     with pytest.raises(InputError, match="expected 8 or 16 bits per channel, got mode F"):
-        preprocess._decoded(Image.new("F", (2, 2)))
+        preprocess._to_uint8(Image.new("F", (2, 2)))
 
 
 def test_a_picture_of_another_size_is_named(tmp_path):

@@ -1,1 +1,1 @@
-"""Attacks that know the gate."""
+"""Adaptive attacks: they know the gate rule."""

@@ -1,78 +1,62 @@
-"""Attacks that know how the deployed rule works: a smooth gate, and members weighted by how near they are.
+"""Adaptive attacks on the deployed rule: a differentiable gate, and a margin-weighted ensemble attack.
 
-Plain gradient attacks see neither the hard stop of the rule nor, through a mean of many sure
-members, the one that could be turned. Both attacks here give the optimiser a way around that.
+The hard stop of the rule has no gradient, and in a mean of confident members the gradient of a member near
+its decision boundary vanishes. The smooth gate solves the first problem, ``mora_attack`` the second.
 """
 
 import torch
 from torch import Tensor, nn
 
 from eed_edge.attacks import l_inf
+from eed_edge.evaluate.adaptive.agreement_soft import SoftAgreement
+from eed_edge.evaluate.adaptive.confidence_soft import SoftConfidence
+from eed_edge.evaluate.adaptive.geometric_soft import SoftGeometric
+from eed_edge.evaluate.adaptive.soft_rule import Sharpness, SoftRule
 from eed_edge.manifest import GateSpec
-from eed_edge.runtime.gates.batch_rules import MIN_PROB
+from eed_edge.runtime.gates.gate_rule import MIN_PROB
 from eed_edge.train.networks.ensemble import Ensemble
 
-SHARPNESS = 20.0
-"""Slope of the soft stop per unit of probability, and of a soft vote per unit of margin."""
-VOTE_SHARPNESS = 4.0
-"""Slope of the soft stop per vote."""
+DEFAULT_SHARPNESS = Sharpness()
 WEIGHT_SHARPNESS = 4.0
-"""How fast a member's weight falls with its distance from the tie, per unit of log-probability."""
+"""Decay of a member's weight with its absolute margin, per unit of log-probability."""
+
+
+SOFT_RULES: dict[str, SoftRule] = {
+    "confidence": SoftConfidence(),
+    "agreement": SoftAgreement(),
+    "geometric": SoftGeometric(),
+}
 
 
 class SmoothGate(nn.Module):
-    """A differentiable stand-in for the deployed rule: images to log-probabilities ``(n, k)``.
+    """A differentiable surrogate of the deployed rule: images to log-probabilities ``(n, k)``.
 
-    The answer is the sum over prefixes of the soft share that stops there times the prefix's mean.
-    Only an attack's target: whether an image fools the rule is judged by the rule itself.
+    The output is the mean of each prefix weighted by the soft share that stops there. It is only the target
+    of an attack: success is measured on the rule itself.
 
     Source:
         Athalye et al., "Obfuscated Gradients Give a False Sense of Security", ICML 2018, for the idea.
     """
 
-    def __init__(self, ensemble: Ensemble, gate: GateSpec) -> None:
+    def __init__(
+        self, ensemble: Ensemble, gate: GateSpec, *, sharpness: Sharpness = DEFAULT_SHARPNESS
+    ) -> None:
         super().__init__()
         allowed = min(gate.max_submodels or len(ensemble.members), len(ensemble.members))
         self.ensemble = ensemble.prefix(allowed)
-        self.rule = gate.rule
-        self.settings = gate.parameters_of(gate.rule)
+        self.rule = SOFT_RULES[gate.rule]
+        self.gate_parameters = gate.parameters_of(gate.rule)
+        self.sharpness = sharpness
 
     def forward(self, images: Tensor) -> Tensor:
         probs = self.ensemble.member_logits(images).float().softmax(2)  # (members, n, k)
         lengths = torch.arange(1, len(probs) + 1, device=probs.device).view(-1, 1, 1)
         means = probs.cumsum(0) / lengths
-        stop = SOFT_STOPS[self.rule](means, probs, self.settings)  # (members, n)
+        stop = self.rule.soft_stop(means, probs, self.gate_parameters, self.sharpness)  # (members, n)
         stop = torch.cat([stop[:-1], torch.ones_like(stop[:1])])  # the last one always answers
-        going = torch.cat([torch.ones_like(stop[:1]), (1 - stop[:-1]).cumprod(0)])
-        share = going * stop
-        if self.rule == "geometric":  # the rule takes the largest of these, not their mixture
-            share = (SHARPNESS * share).softmax(0)
-        return (share.unsqueeze(2) * means).sum(0).clamp_min(MIN_PROB).log()
-
-
-def _confidence(means: Tensor, probs: Tensor, parameters: dict[str, float]) -> Tensor:
-    return torch.sigmoid(SHARPNESS * (means.amax(2) - parameters["threshold"]))
-
-
-def _agreement(means: Tensor, probs: Tensor, parameters: dict[str, float]) -> Tensor:
-    stops = [torch.zeros_like(means[0, :, 0])]
-    for t in range(1, len(means)):
-        favourite = means[t].argmax(1)
-        labels = favourite.expand(t + 1, -1).flatten()
-        lead = -l_inf.margin(probs[: t + 1].flatten(0, 1), labels).view(t + 1, -1)
-        votes = torch.sigmoid(SHARPNESS * lead).sum(0)
-        stops.append(torch.sigmoid(VOTE_SHARPNESS * (votes - parameters["votes"] + 0.5)))
-    return torch.stack(stops)
-
-
-def _geometric(means: Tensor, probs: Tensor, parameters: dict[str, float]) -> Tensor:
-    logs = means.clamp_min(MIN_PROB).log()
-    change = (means[1:] * (logs[1:] - logs[:-1])).sum(2)
-    change = torch.cat([torch.zeros_like(logs[:1, :, 0]), change])
-    return torch.exp(parameters["g"] * logs.amax(2) - parameters["k"] * change).clamp(0, 1)
-
-
-SOFT_STOPS = {"confidence": _confidence, "agreement": _agreement, "geometric": _geometric}
+        undecided = torch.cat([torch.ones_like(stop[:1]), (1 - stop[:-1]).cumprod(0)])
+        shares = self.rule.shares(undecided * stop, self.sharpness)
+        return (shares.unsqueeze(2) * means).sum(0).clamp_min(MIN_PROB).log()
 
 
 def mora_attack(
@@ -84,18 +68,17 @@ def mora_attack(
     steps: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Attack the members with weights: those nearest to a change of mind count most (after MORA).
+    """Attack the ensemble with weighted members: the smaller a margin, the larger the weight (after MORA).
 
-    A mean of softmax outputs lets members that are far beyond the tie, right or wrong, drown the
-    gradient of the others. Here each member's margin is raised with a weight that falls with its
-    distance from the tie. The step falls from 2·eps to 0.
+    In a mean of softmax outputs, members with large margins, right or wrong, dominate the gradient. Here the
+    objective is the weighted sum of the members' margins. The step size falls from 2·eps to 0.
 
     Args:
         images: ``(n, c, h, w)`` in [0, 1].
         eps: radius of the l_inf ball in units of the [0, 1] range.
 
     Returns:
-        Per image the attacked version on which the mean of all members does worst.
+        For each image, the iterate with the largest margin of the ensemble's mean towards a wrong class.
 
     Source:
         After Yu, Gao and Xu, "MORA: Improving Ensemble Robustness Evaluation with Model-Reweighing
@@ -110,14 +93,14 @@ def mora_attack(
             attacked.requires_grad_(True)
             with torch.enable_grad():
                 log_probs = ensemble.member_logits(attacked).float().log_softmax(2)
-                margins = torch.stack([l_inf.margin(each, labels) for each in log_probs])  # (members, n)
+                margins = torch.stack([l_inf.margin(member, labels) for member in log_probs])  # (members, n)
                 weights = (-WEIGHT_SHARPNESS * margins.detach().abs()).softmax(0)
                 gradient = torch.autograd.grad((weights * margins).sum(), attacked)[0]
             attacked = attacked.detach()
             with torch.no_grad():
-                now = l_inf.margin(log_probs.detach().logsumexp(0), labels)
-            better = now > best_margin
-            best[better], best_margin[better] = attacked[better], now[better]
+                margin = l_inf.margin(log_probs.detach().logsumexp(0), labels)
+            better = margin > best_margin
+            best[better], best_margin[better] = attacked[better], margin[better]
             step = 2 * eps * (1 - i / steps)
             attacked = torch.minimum(torch.maximum(attacked + step * gradient.sign(), low), high)
     return best

@@ -1,11 +1,11 @@
-"""The deployed rule by its three settings, for those who replay it instead of running it."""
+"""The deployed rule as name, parameters and cap, to replay it without running the sub-models."""
 
 from collections.abc import Mapping
 from typing import Protocol
 
 from eed_edge.arrays import Floats
-from eed_edge.runtime.gates import batch_rules
 from eed_edge.runtime.gates.early_exit import EarlyExitResult
+from eed_edge.runtime.gates.replay import replay_rule
 
 
 class StopRule(Protocol):
@@ -13,7 +13,7 @@ class StopRule(Protocol):
 
     @property
     def rule(self) -> str:
-        """A key of ``gating.RULES``."""
+        """A key of ``GATE_RULES``."""
 
     @property
     def parameters(self) -> Mapping[str, float]:
@@ -25,5 +25,5 @@ class StopRule(Protocol):
 
 
 def replay_stop_rule(probs: Floats, gate: StopRule) -> EarlyExitResult:
-    """What the runtime would answer; arguments and errors as in ``gating.replay``."""
-    return batch_rules.replay_rule(probs, gate.rule, gate.parameters, max_submodels=gate.max_submodels)
+    """Return the answers that the runtime gives; arguments and errors as in ``replay_rule``."""
+    return replay_rule(probs, gate.rule, gate.parameters, max_submodels=gate.max_submodels)

@@ -132,7 +132,7 @@ def network_size(net: Classifier, image: torch.Tensor) -> dict[str, int]:
 
 
 def _call(model: bytes, images: Floats) -> Callable[[int], Any]:
-    session = open_session(model, "narrow.onnx", threads=1)
+    session = open_session(model, "narrow.onnx")
     return lambda item: session.run([OUTPUT], {INPUT: images[item : item + 1]})
 
 

@@ -1,9 +1,8 @@
-"""Open a bundle: parse the manifest, judge every file, and only then act on the bytes that were judged."""
+"""Open a bundle folder: parse the manifest, verify every file, then use exactly the verified bytes."""
 
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -13,9 +12,9 @@ from eed_edge.manifest import CASCADE_FILE, MANIFEST_FILE, FileEntry, Manifest, 
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle import onnx_scan
 from eed_edge.runtime.engine.cascade import Cascade
-from eed_edge.runtime.engine.session import CPU, check_signature, open_session
+from eed_edge.runtime.engine.session import DEFAULT, SessionConfig, check_signature, open_session
 from eed_edge.runtime.engine.single_image import Submodel
-from eed_edge.runtime.gates.batch_rules import BATCH_RULES
+from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
 _LARGEST_MANIFEST = 4 * 2**20  # bytes
 _PIECE = 2**20  # bytes hashed at a time
@@ -28,24 +27,21 @@ def load_bundle(
     threshold: float | None = None,
     max_submodels: int | None = None,
     deadline_ms: float | None = None,
-    threads: int = 1,
-    spinning: bool = False,
-    arena: bool = True,
-    providers: Sequence[str] = CPU,
+    config: SessionConfig = DEFAULT,
 ) -> Cascade:
-    """Verify every file of a bundle and make it ready to run.
+    """Verify every file of a bundle and load it.
 
     Args:
         rule: ``confidence``, ``agreement`` or ``geometric``; None: the manifest's.
-        threshold: another confidence threshold, or number of votes; None: the calibrated one.
+        threshold: a confidence threshold, or a number of votes; None: the calibrated one.
         max_submodels: at most this many run for an image; None: the manifest's cap.
         deadline_ms: time for one call, ``math.inf`` for none; None: the manifest's.
-        threads, spinning, arena, providers: of every session, as ``session.open_session`` takes them.
+        config: options of every session.
 
     Raises:
         BundleError: damaged, incomplete, of a newer schema, or not usable by onnxruntime.
-        InputError: a setting of another type or out of range.
-        DeviceError: onnxruntime is missing or too old, or a provider is not there.
+        InputError: an argument of another type or out of range.
+        DeviceError: onnxruntime is missing or too old, or a provider is not available.
     """
     bundle = open_bundle(folder)
     manifest = bundle.manifest
@@ -60,10 +56,8 @@ def load_bundle(
         onnx_scan.inspect(model, entry.file)
     submodels = []
     for entry in manifest.submodels:
-        model = models.pop(0)  # each model's bytes go as soon as its session stands
-        session = open_session(
-            model, entry.file, threads=threads, spinning=spinning, arena=arena, providers=providers
-        )
+        model = models.pop(0)  # free each model's bytes as soon as its session exists
+        session = open_session(model, entry.file, config=config)
         output = check_signature(session, entry.file, manifest)
         submodels.append(Submodel(session, output))
     return Cascade(
@@ -73,13 +67,13 @@ def load_bundle(
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle folder whose manifest and list of files were found in order; contents are not yet."""
+    """A bundle folder with a valid manifest and the listed files; their contents are not verified yet."""
 
     folder: Path
     manifest: Manifest
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file, verified.
+        """Read and verify one file.
 
         Raises:
             BundleError: size or hash differ from the manifest's.
@@ -91,7 +85,7 @@ class Bundle:
         return data
 
     def verify(self, name: str) -> None:
-        """Verify one file without holding it in memory; errors as in ``read``."""
+        """Verify one file without loading it into memory; errors as in ``read``."""
         with _open(self.folder / name) as stream:
             entry = self._entry(name, stream.fileno())
             digest, size = hashlib.sha256(), 0
@@ -101,7 +95,7 @@ class Bundle:
         _compare(name, entry, size, digest.hexdigest())
 
     def _entry(self, name: str, descriptor: int) -> FileEntry | SubmodelEntry:
-        """What the manifest says of a file; a wrong size shows before anything is read."""
+        """Return the manifest's entry of a file, after comparing the size of the open file with it."""
         entries = {entry.file: entry for entry in self.manifest.submodels}
         entry = entries[name] if name in entries else self.manifest.files[name]
         size = os.fstat(descriptor).st_size
@@ -116,9 +110,9 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
     """Read the manifest and compare its list of files with the folder.
 
     Raises:
-        BundleError: no such folder, a manifest that ``manifest.parse`` refuses, a missing or extra
-            file, or anything in it that is not a plain file.
-        InputError: ``folder`` is no path.
+        BundleError: no such folder, a manifest that ``parse_manifest`` rejects, a missing or extra
+            file, or an entry that is not a plain file.
+        InputError: ``folder`` is not a path.
     """
     folder = arguments.to_path(folder)
     try:
@@ -136,9 +130,9 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
         raise BundleError(
             f"expected a bundle, {folder} has no {MANIFEST_FILE}; check the path or export again"
         )
-    if odd := sorted(name for name, plain in kinds.items() if not plain):
+    if not_plain := sorted(name for name, plain in kinds.items() if not plain):
         raise BundleError(
-            f"expected plain files only, {odd[0]!r:.80} is a link or folder; copy or export again"
+            f"expected plain files only, {not_plain[0]!r:.80} is a link or folder; copy or export again"
         )
     with _open(folder / MANIFEST_FILE) as stream:
         raw = stream.read(_LARGEST_MANIFEST + 1)
@@ -156,7 +150,7 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open a plain file, not what a link, a pipe or a device of that name leads to."""
+    """Open a plain file; do not follow links, do not block on pipes."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
@@ -178,30 +172,15 @@ def _compare(name: str, entry: FileEntry | SubmodelEntry, size: int, sha256: str
 
 
 def _parameters(manifest: Manifest, rule: str, threshold: float | None) -> dict[str, float]:
-    """The calibrated parameters of ``rule``, with the caller's threshold in them."""
-    if not isinstance(rule, str) or rule not in BATCH_RULES:
+    """Return the parameters of ``rule``: the calibrated ones, or those of the caller's threshold."""
+    if not isinstance(rule, str) or rule not in GATE_RULES:
         raise InputError(
-            f"expected a rule out of {', '.join(BATCH_RULES)}, got {arguments.short_repr(rule)};"
+            f"expected a rule out of {', '.join(GATE_RULES)}, got {arguments.short_repr(rule)};"
             " name one of these"
         )
-    parameters = manifest.gate.parameters_of(rule)
     if threshold is None:
-        return parameters
-    if rule == "geometric":
-        raise InputError("the rule geometric has no threshold, got one; leave it out or name another rule")
-    value, got = arguments.to_float(threshold), arguments.short_repr(threshold)
-    if rule == "confidence":
-        if not 0 <= value <= 2:
-            raise InputError(
-                f"expected threshold, a number in [0, 2], got {got}; above 1 nothing stops early"
-            )
-        return {"threshold": value}
-    votes = len(manifest.submodels)
-    if value not in range(1, votes + 1):
-        raise InputError(
-            f"expected threshold, a whole number of votes from 1 to {votes}, got {got}; name one"
-        )
-    return {"votes": int(value)}
+        return manifest.gate.parameters_of(rule)
+    return GATE_RULES[rule].parameters_from_threshold(threshold, len(manifest.submodels))
 
 
 def _cap(max_submodels: int | None, manifest: Manifest) -> int:

@@ -1,4 +1,4 @@
-"""The few images whose answers a bundle carries, and whether this machine gives the same."""
+"""Golden answers: images with their recorded answers, compared with this machine's answers."""
 
 import io
 import math
@@ -22,7 +22,7 @@ _LARGEST_ARCHIVE = 256 * 2**20  # bytes unpacked
 
 @dataclass(frozen=True)
 class GoldenAnswers:
-    """Images and the answer of the bundle's own rule, without a deadline.
+    """Images and the recorded answers of the bundle's rule, without a deadline.
 
     images: ``(n, c, h, w)`` float32 in [0, 1], n at least 1.
     probs: ``(n, k)`` float32.
@@ -38,12 +38,12 @@ class GoldenAnswers:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What ``check`` verified.
+    """Result of ``check_bundle``.
 
-    files: files whose size and hash are right, the manifest included.
-    images: golden images that were answered.
-    ties: of these, decided otherwise but within 1e-5 of a tie.
-    largest_difference: of a probability, over the images that are no such ties.
+    files: files of the right size and hash, the manifest included.
+    images: golden images.
+    ties: golden images that are decided differently, but within 1e-5 of a tie.
+    largest_difference: of a probability, over the other images.
     """
 
     name: str
@@ -59,7 +59,7 @@ def check_bundle(folder: str | os.PathLike[str]) -> CheckResult:
     """Verify a bundle: schema, hashes, models, and the golden answers on this machine.
 
     Raises:
-        BundleError: anything that ``load`` refuses, or an answer that differs.
+        BundleError: anything that ``load`` rejects, or an answer that differs.
     """
     bundle = open_bundle(folder)
     manifest = bundle.manifest
@@ -86,7 +86,7 @@ def read_golden(bundle: Bundle) -> GoldenAnswers:
     """Read ``golden.npz`` from its verified bytes, without unpickling.
 
     Raises:
-        BundleError: it is damaged, or holds other arrays than ``Golden`` names.
+        BundleError: it is damaged, or its arrays are not those of ``GoldenAnswers``.
     """
     raw, manifest = bundle.read(GOLDEN_FILE), bundle.manifest
     try:
@@ -96,39 +96,39 @@ def read_golden(bundle: Bundle) -> GoldenAnswers:
             raise ValueError(f"expected at most {_LARGEST_ARCHIVE} bytes unpacked, got {unpacked}")
         with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
             count = len(arrays["labels"])
-            wanted = {
+            expected = {
                 "images": ((count, *manifest.input.size), "float32"),
                 "probs": ((count, len(manifest.classes)), "float32"),
                 "labels": ((count,), "int64"),
                 "submodels_used": ((count,), "int64"),
             }
-            found = {name: arrays[name] for name in wanted}
-        for name, (shape, dtype) in wanted.items():
-            if (found[name].shape, str(found[name].dtype)) != (shape, dtype) or not count:
+            actual = {name: arrays[name] for name in expected}
+        for name, (shape, dtype) in expected.items():
+            if (actual[name].shape, str(actual[name].dtype)) != (shape, dtype) or not count:
                 raise ValueError(
-                    f"expected {name} {shape} {dtype}, got {found[name].shape} {found[name].dtype}"
+                    f"expected {name} {shape} {dtype}, got {actual[name].shape} {actual[name].dtype}"
                 )
-    except Exception as error:  # an archive can be wrong in many ways
+    except Exception as error:  # a damaged archive can raise anything
         reason = " ".join(str(error).split())
         raise BundleError(f"{GOLDEN_FILE}: {reason:.200}; export the bundle again") from error
-    return GoldenAnswers(**found)
+    return GoldenAnswers(**actual)
 
 
 def _compare(cascade: Cascade, expected: GoldenAnswers) -> tuple[int, float]:
-    """How many answers differ within a tie, and the largest difference of a probability elsewhere."""
+    """Return how many near-ties are decided differently, and the largest difference elsewhere."""
     answer = cascade(expected.images)
-    apart: Bools = (answer.labels != expected.labels) | (answer.submodels_used != expected.submodels_used)
-    ties = np.zeros(len(apart), bool)
-    if apart.any():
-        probs = cascade.member_probs(expected.images[apart])
-        ties[apart] = near_ties(probs, cascade.rule, cascade.parameters, max_submodels=cascade.max_submodels)
+    differ: Bools = (answer.labels != expected.labels) | (answer.submodels_used != expected.submodels_used)
+    ties = np.zeros(len(differ), bool)
+    if differ.any():
+        probs = cascade.member_probs(expected.images[differ])
+        ties[differ] = near_ties(probs, cascade.rule, cascade.parameters, max_submodels=cascade.max_submodels)
     difference = np.abs(answer.probs - expected.probs).max(axis=1)
     difference[ties] = 0
-    wrong = np.flatnonzero((apart & ~ties) | ~(difference <= LARGEST_DIFFERENCE))
+    wrong = np.flatnonzero((differ & ~ties) | ~(difference <= LARGEST_DIFFERENCE))
     if len(wrong):
         i = wrong[0]
         raise BundleError(
-            f"{GOLDEN_FILE}: {len(wrong)} of {len(apart)} answers differ; image {i}: "
+            f"{GOLDEN_FILE}: {len(wrong)} of {len(differ)} answers differ; image {i}: "
             f"expected label {expected.labels[i]} after {expected.submodels_used[i]} sub-models, "
             f"got {answer.labels[i]} after {answer.submodels_used[i]}, {difference[i]:.1e} apart; "
             "update onnxruntime or export the bundle again"

@@ -1,9 +1,9 @@
 """A bounded scan of the bytes of an ONNX file, for devices that have no onnx package.
 
-It refuses what a bundle must not bring: tensors in other files, operators that standard onnxruntime does
-not have, loops, and nesting without end. So that no other reader sees another model in the same bytes, it
-accepts only what every protobuf reader reads alike: known fields, singular ones once, and numbers in their
-shortest form and in range.
+It rejects what a bundle must not contain: tensors in other files, operators that standard onnxruntime lacks,
+loops, and unbounded nesting. To make sure that every reader sees the same model in the same bytes, it accepts
+only what all protobuf readers parse alike: known fields, singular ones once, and varints in their shortest
+form and in range.
 
 Source:
     onnx.proto (``onnx_schema``) and the protobuf encoding guide (wire types).
@@ -20,25 +20,25 @@ from eed_edge.runtime.bundle.onnx_schema import (
     Field,
 )
 
-DEEPEST = 64  # messages within messages; an ensemble of 12 nested If stages needs 42
-MOST_VALUES = 1_000_000  # fields and packed numbers in a file, a second or two; ensembles have thousands
+MAX_DEPTH = 64  # messages within messages; an ensemble of 12 nested If stages needs 42
+MAX_VALUES = 1_000_000  # fields and packed numbers in a file, a second or two; ensembles have thousands
 STANDARD_DOMAINS = ("", "ai.onnx")
 LOOPS = ("Loop", "Scan")
 
 
 @dataclass(frozen=True)
 class Model:
-    """What the scan saw: the opset of the standard domain and every operator used."""
+    """Result of a scan: the opset of the standard domain and the operators in use."""
 
     opset: int
     operators: frozenset[str]
 
 
 def inspect(model: bytes, name: str) -> Model:
-    """Scan a model and refuse what must not be in a bundle.
+    """Scan a model and reject what must not be in a bundle.
 
     Args:
-        name: what messages call the model, such as its file name.
+        name: the model's name in error messages, such as its file name.
 
     Raises:
         BundleError: not an ONNX model, cut short, encoded so that readers may disagree, or with external
@@ -64,9 +64,9 @@ class _Scanner:
         self.operators: set[str] = set()
 
     def scan(self, message: str, at: int, end: int, depth: int) -> None:
-        """Scan the message in ``data[at:end]``; raises ``ValueError`` at the first thing refused."""
-        if depth > DEEPEST:
-            raise ValueError(f"expected messages nested at most {DEEPEST} deep, got more")
+        """Scan the message in ``data[at:end]``; raise ``ValueError`` at the first violation."""
+        if depth > MAX_DEPTH:
+            raise ValueError(f"expected messages nested at most {MAX_DEPTH} deep, got more")
         seen: dict[str, int | str] = {}  # singular fields, by name or oneof, and the values of scalars
         while at < end:
             start = at
@@ -89,7 +89,7 @@ class _Scanner:
             self._check_opset(str(seen.get("domain", "")), int(seen.get("version", 0)))
 
     def _extent(self, message: str, field: Field, wire_type: int, at: int, end: int) -> tuple[int, int]:
-        """Where the content of a field that is no varint begins and ends."""
+        """Return the start and end of the content of a field that is not a varint."""
         length = {1: 8, 5: 4}.get(wire_type)
         if length is None:
             length, at = self._varint(at, end)
@@ -100,7 +100,7 @@ class _Scanner:
         return at, at + length
 
     def _content(self, message: str, field: Field, at: int, end: int, depth: int) -> str:
-        """Scan the content ``data[at:end]`` of a field that is no varint; returns it if it is a string."""
+        """Scan ``data[at:end]``, the content of a field that is not a varint; return it if it is a string."""
         if field.kind in FIELDS:
             self.scan(field.kind, at, end, depth + 1)
         elif field.kind == "string":
@@ -117,7 +117,7 @@ class _Scanner:
         return ""
 
     def _number(self, message: str, field: Field, at: int, end: int) -> tuple[int, int]:
-        """A varint in its field's range, and where it ends; negative numbers have their sign in 64 bits."""
+        """Read a varint in its field's range; return it and its end. Negative numbers are 64-bit."""
         value, after = self._varint(at, end)
         if field.kind == "DataLocation" and value == 1:
             raise ValueError(f"expected a model complete in itself, got {REFUSED['TensorProto', 13]}")
@@ -128,8 +128,8 @@ class _Scanner:
         return value, after
 
     def _varint(self, at: int, end: int) -> tuple[int, int]:
-        """An unsigned number of up to 64 bits in its shortest form, and where it ends."""
-        if at < end and self.data[at] < 0x80:  # most numbers by far
+        """Read an unsigned varint of up to 64 bits in its shortest form; return it and its end."""
+        if at < end and self.data[at] < 0x80:  # the common case
             return self.data[at], at + 1
         value = 0
         for after in range(at, min(at + 10, end)):
@@ -145,8 +145,8 @@ class _Scanner:
 
     def _count(self) -> None:
         self.values += 1
-        if self.values > MOST_VALUES:
-            raise ValueError(f"expected at most {MOST_VALUES:,} fields and packed numbers, got more")
+        if self.values > MAX_VALUES:
+            raise ValueError(f"expected at most {MAX_VALUES:,} fields and packed numbers, got more")
 
     def _check_node(self, op_type: str, domain: str) -> None:
         if domain not in STANDARD_DOMAINS:
@@ -168,7 +168,7 @@ class _Scanner:
 
 
 def _field(message: str, tag: int, at: int) -> Field:
-    """The field that a tag of this message means; refuses all that some reader may take for another."""
+    """Return the field of a tag; reject tags that readers may interpret differently."""
     number, wire_type = tag >> 3, tag & 7
     if tag >> 32:
         raise _malformed("a tag of more than 32 bits", at)

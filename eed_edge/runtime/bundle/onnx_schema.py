@@ -1,4 +1,4 @@
-"""The fields of the ONNX messages that a model in a bundle may consist of, and those refused outright.
+"""Schema of the ONNX messages allowed in a bundle, and the fields that are always rejected.
 
 Source:
     onnx.proto of onnx 1.23; ``tests/hostile/test_onnx_schema.py`` compares with the installed package.
@@ -32,7 +32,7 @@ WIRE_TYPES = {
 }
 ENUMS = {"AttributeType": range(15), "DataLocation": range(2)}
 
-# Message and field number -> what the field holds; no message below is reached but through the others.
+# Message and field number -> what the field holds.
 REFUSED = {
     ("ModelProto", 20): "training information",
     ("ModelProto", 25): "a function of its own",

@@ -1,4 +1,4 @@
-"""Was a bundle exported from this run folder as it is now? Answered without torch, by the weights' hash."""
+"""Provenance: check by a hash of the weights, without torch, that a bundle was exported from a run."""
 
 import hashlib
 import json
@@ -7,12 +7,12 @@ from pathlib import Path
 from eed_edge.errors import CheckpointError
 from eed_edge.manifest import Manifest
 
-WEIGHTS = "weights_sha256"  # the manifest's metric that ties a bundle to its run
+WEIGHTS = "weights_sha256"  # the manifest's metric that links a bundle to its run
 _PIECE = 2**20  # bytes hashed at a time
 
 
 def check_belongs(manifest: Manifest, run: Path) -> None:
-    """Make sure that a bundle was exported from this run as it is now.
+    """Check that a bundle was exported from this run in its present state.
 
     Raises:
         CheckpointError: it was not, or the run has no finished team.
@@ -22,7 +22,7 @@ def check_belongs(manifest: Manifest, run: Path) -> None:
 
 
 def weights_digest(run: Path) -> str:
-    """SHA-256 of the members' weight files, one after another in running order.
+    """Return the SHA-256 of the members' concatenated weight files, in running order.
 
     Raises:
         CheckpointError: a file of the finished team is missing or damaged.

@@ -1,4 +1,4 @@
-"""The whole ensemble in one ONNX file, ``cascade.onnx``: the gate is part of the graph."""
+"""Load and run ``cascade.onnx``, one ONNX file with all sub-models and the gate in its graph."""
 
 import json
 import logging
@@ -14,18 +14,20 @@ from eed_edge.manifest import Manifest, parse_manifest
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle import onnx_scan
 from eed_edge.runtime.engine import stream
-from eed_edge.runtime.engine.cascade import CHUNK, Prediction
+from eed_edge.runtime.engine.cascade import CHUNK
+from eed_edge.runtime.engine.prediction import Prediction
 from eed_edge.runtime.engine.session import (
-    CPU,
+    DEFAULT,
     Session,
+    SessionConfig,
     check_classes,
     check_input,
     open_session,
     signature,
 )
-from eed_edge.runtime.engine.single_image import WarnOnce
 from eed_edge.runtime.engine.validate_images import check_images
-from eed_edge.runtime.gates.early_exit import EarlyExitResult, all_failed_error
+from eed_edge.runtime.failures import WarnOnce, all_failed_error
+from eed_edge.runtime.gates.early_exit import EarlyExitResult
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +42,9 @@ _NAMES = tuple(OUTPUTS)
 
 
 class SingleFileCascade:
-    """A loaded ``cascade.onnx``; call it with images. One instance may serve many threads.
+    """A loaded ``cascade.onnx``; call it with images. Thread-safe.
 
-    It has no deadline: a graph has no clock.
+    It has no deadline: a graph cannot read a clock.
     """
 
     deadline_ms = None
@@ -52,7 +54,7 @@ class SingleFileCascade:
         self.session = session
         members = len(manifest.submodels)
         self.max_submodels = min(manifest.gate.max_submodels or members, members)
-        self._unusable = WarnOnce()
+        self._warn_once = WarnOnce()
 
     def __call__(self, images: Floats) -> Prediction:
         """Classify images.
@@ -61,16 +63,16 @@ class SingleFileCascade:
             images: ``(n, c, h, w)`` float32 in [0, 1], as ``manifest.input`` says; n may be 0.
 
         Returns:
-            As a bundle does, but ``answer_prefix`` is ``submodels_used``: the file tells no other.
+            As for a bundle, but ``answer_prefix`` equals ``submodels_used``: the graph does not output it.
 
         Raises:
             InputError: an array of another shape, type or range, or with NaN.
-            InferenceError: all sub-models failed for an image, or onnxruntime raised; unlike a bundle,
-                the file cannot go on after that.
+            InferenceError: all sub-models failed for an image, or onnxruntime raised, after which a
+                single file, unlike a bundle, cannot continue.
         """
         check_images(images, self.manifest.input.size)
         if not len(images):
-            return self._nothing()
+            return self._empty()
         if len(images) <= CHUNK:
             probs, used, failures = self._run(images)
         else:
@@ -80,48 +82,41 @@ class SingleFileCascade:
         return Prediction(probs, probs.argmax(axis=1), used, used, True, failed)
 
     def predict_stream(self, items: Iterable[Floats]) -> Iterator[Prediction]:
-        """Answer images as they come; see ``Cascade.predict_stream``."""
+        """Classify images lazily; see ``Cascade.predict_stream``."""
         return stream.predict_stream(self, items)
 
-    def _nothing(self) -> Prediction:
-        """The answer for no images, without the graph: some older files and onnxruntimes would crash."""
-        none = EarlyExitResult.empty(len(self.manifest.classes))
-        return Prediction(none.probs, none.labels, none.submodels_used, none.answer_prefix, True, ())
+    def _empty(self) -> Prediction:
+        """Return the prediction for no images without running the graph: some onnxruntime versions crash."""
+        empty = EarlyExitResult.empty(len(self.manifest.classes))
+        return Prediction(empty.probs, empty.labels, empty.submodels_used, empty.answer_prefix, True, ())
 
     def _run(self, images: Floats) -> Sequence[Any]:
         try:
             return self.session.run(_NAMES, {self.manifest.input.name: images})
-        except Exception as error:  # onnxruntime's own exceptions share no other parent
+        except Exception as error:  # onnxruntime's own exceptions share no other base class
             raise InferenceError(
                 f"the file failed: {' '.join(str(error).split())}; use the bundle, which leaves a failing"
                 " sub-model out"
             ) from error
 
     def _failed(self, probs: Floats, failures: Ints) -> tuple[int, ...]:
-        """The sub-models that failed for any image, from the bits ``(n,)`` of each."""
+        """Return the sub-models that failed for any image, from the bits ``(n,)``; raise if all failed."""
         bits = int(np.bitwise_or.reduce(failures))
         failed = tuple(t for t in range(self.max_submodels) if bits >> t & 1)
         for t in failed:
-            self._unusable(t)
-        if lost := int(np.count_nonzero(np.isnan(probs).any(axis=1))):
-            raise all_failed_error(self.max_submodels, lost, len(probs))
+            self._warn_once(t)
+        if unanswered := int(np.count_nonzero(np.isnan(probs).any(axis=1))):
+            raise all_failed_error(self.max_submodels, unanswered, len(probs))
         return failed
 
 
-def load_single_file(
-    path: str | os.PathLike[str],
-    *,
-    threads: int = 1,
-    spinning: bool = False,
-    arena: bool = True,
-    providers: Sequence[str] = CPU,
-) -> SingleFileCascade:
-    """Make a ``cascade.onnx`` ready to run; rule, threshold and caps are fixed inside it.
+def load_single_file(path: str | os.PathLike[str], *, config: SessionConfig = DEFAULT) -> SingleFileCascade:
+    """Load a ``cascade.onnx``; its rule, threshold and caps are fixed inside the file.
 
     Raises:
         BundleError: not a file that ``eed-edge export --single-file`` wrote, or a damaged one.
-        InputError: no path, or a setting of another type or out of range.
-        DeviceError: onnxruntime is missing or too old, or a provider is not there.
+        InputError: not a path.
+        DeviceError: onnxruntime is missing or too old, or a provider is not available.
     """
     path = arguments.to_path(path)
     try:
@@ -129,16 +124,14 @@ def load_single_file(
     except OSError as error:
         raise BundleError(f"cannot open {path}: {error.strerror}; check the path") from error
     onnx_scan.inspect(model, path.name)
-    session: Any = open_session(
-        model, path.name, threads=threads, spinning=spinning, arena=arena, providers=providers
-    )
-    texts = _metadata(session, path.name)
-    manifest = parse_manifest(texts[MANIFEST_KEY].encode())
+    session: Any = open_session(model, path.name, config=config)
+    metadata = _metadata(session, path.name)
+    manifest = parse_manifest(metadata[MANIFEST_KEY].encode())
     _check_graph(session, path.name, manifest)
-    if texts[CLASSES_KEY] != json.dumps(manifest.classes):
+    if metadata[CLASSES_KEY] != json.dumps(manifest.classes):
         raise BundleError(
             f"{path.name}: expected {CLASSES_KEY} to be the classes of {MANIFEST_KEY},"
-            f" got {texts[CLASSES_KEY]!r:.80}; export it again"
+            f" got {metadata[CLASSES_KEY]!r:.80}; export it again"
         )
     if manifest.gate.deadline_ms is not None:
         logger.warning(
@@ -151,22 +144,22 @@ def load_single_file(
 
 
 def _metadata(session: Any, name: str) -> Mapping[str, str]:
-    """The texts that the exporter puts into every file, by their keys."""
-    texts: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+    """Return the metadata of the file; raise if a key that the exporter writes is missing."""
+    metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
     for key in (MANIFEST_KEY, CLASSES_KEY):
-        if key not in texts:
+        if key not in metadata:
             raise BundleError(f"{name}: expected the metadata {key}, got none; export --single-file")
-    return texts
+    return metadata
 
 
 def _check_graph(session: Session, name: str, manifest: Manifest) -> None:
-    """Make sure that the graph takes and gives what the manifest says."""
+    """Check the inputs and outputs of the graph against the manifest."""
     inputs, outputs = signature(session, name)
     check_input(inputs, name, manifest)
-    found = {place.name: place.type for place in outputs}
-    if list(found.items()) != list(OUTPUTS.items()):
+    types = {tensor.name: tensor.type for tensor in outputs}
+    if list(types.items()) != list(OUTPUTS.items()):
         raise BundleError(
-            f"{name}: expected the outputs {_listed(OUTPUTS)}, got {_listed(found)}; export it again"
+            f"{name}: expected the outputs {_listed(OUTPUTS)}, got {_listed(types)}; export it again"
         )
     check_classes(outputs[0], name, manifest)
 

@@ -1,8 +1,7 @@
-"""The early-stopping loop: one sub-model after another, each on the images that are still undecided."""
+"""A loaded bundle: run sub-models one after another until the gate rule stops."""
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from struct import Struct
 from time import perf_counter
 
@@ -12,38 +11,16 @@ from eed_edge.arrays import Bools, Floats, Ints
 from eed_edge.manifest import Manifest
 from eed_edge.runtime.engine import stream
 from eed_edge.runtime.engine.latency_estimator import LatencyEstimator
-from eed_edge.runtime.engine.single_image import (
-    SingleImageRunner,
-    Submodel,
-    WarnOnce,
-    log_failure,
-)
+from eed_edge.runtime.engine.prediction import Prediction
+from eed_edge.runtime.engine.single_image import SingleImageRunner, Submodel
 from eed_edge.runtime.engine.validate_images import FLOAT32, check_images
-from eed_edge.runtime.gates import batch_rules, single_image_rules
+from eed_edge.runtime.failures import WarnOnce, log_failure
 from eed_edge.runtime.gates.early_exit import EarlyExitResult, run_early_exit
+from eed_edge.runtime.gates.rule_registry import GATE_RULES
+from eed_edge.runtime.gates.single_image_exit import MAX_CLASSES, run_single_image
 from eed_edge.runtime.gates.softmax import softmax
 
-CHUNK = 128  # images at once: enough for full speed, and memory stays flat for a batch of any size
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """The answers for ``n`` images.
-
-    probs: ``(n, k)`` float32, the mean over the first ``answer_prefix`` sub-models.
-    labels: ``(n,)`` int64, the most probable class; the first of equals.
-    submodels_used: ``(n,)`` int64, sub-models that were run.
-    answer_prefix: ``(n,)`` int64, at most ``submodels_used``; less only with the rule ``geometric``.
-    complete: False when the deadline cut the work for at least one image.
-    failed_submodels: sub-models, from 0, that gave no usable answer for at least one image.
-    """
-
-    probs: Floats
-    labels: Ints
-    submodels_used: Ints
-    answer_prefix: Ints
-    complete: bool
-    failed_submodels: tuple[int, ...]
+CHUNK = 128  # images at once: full speed, and bounded memory for a batch of any size
 
 
 class Cascade:
@@ -51,7 +28,7 @@ class Cascade:
 
     Args:
         submodels: in running order.
-        rule: a key of ``gating.RULES``, with its ``parameters`` by name.
+        rule: a key of ``GATE_RULES``, with its ``parameters`` by name.
         max_submodels: at most this many run for an image, at least 1.
         deadline_ms: time for one call; None: no deadline.
     """
@@ -73,12 +50,12 @@ class Cascade:
         self.max_submodels = max_submodels
         self.deadline_ms = deadline_ms
         self._input, self._size = manifest.input.name, manifest.input.size
-        self._alone = (1, *self._size)
+        self._single_shape = (1, *self._size)
         self._classes = len(manifest.classes)
         self._float32 = Struct(f"{self._classes}f")
-        self._pace = LatencyEstimator([entry.macs for entry in manifest.submodels])
-        self._of_this_thread = threading.local()
-        self._unusable = WarnOnce()
+        self._latency = LatencyEstimator([entry.macs for entry in manifest.submodels])
+        self._thread_local = threading.local()
+        self._warn_once = WarnOnce()
 
     def __call__(self, images: Floats) -> Prediction:
         """Classify images.
@@ -92,35 +69,35 @@ class Cascade:
         """
         if (
             isinstance(images, np.ndarray)
-            and images.shape == self._alone
+            and images.shape == self._single_shape
             and images.dtype == FLOAT32
             and self.deadline_ms is None
-            and self._classes <= single_image_rules.MAX_CLASSES
+            and self._classes <= MAX_CLASSES
         ):
-            answer = self._one(images)
+            answer = self._predict_single(images)
             if answer is not None:
                 return answer
         check_images(images, self._size)
-        return self._batch(images)
+        return self._predict_batch(images)
 
     def predict_stream(self, items: Iterable[Floats]) -> Iterator[Prediction]:
-        """Answer a camera's or a folder's images as they come, keeping none: memory stays flat.
+        """Classify images from a camera or a folder one by one, in constant memory.
 
         Args:
             items: each one image ``(c, h, w)`` or a batch ``(n, c, h, w)``, otherwise as for a call.
 
         Returns:
-            An iterator with one prediction per item, in order; the deadline holds for each.
+            An iterator with one prediction per item, in order; the deadline applies to each item.
 
         Raises:
-            InputError: ``items`` cannot be iterated over; while iterating, an unfit item, by its number
-                from 0.
+            InputError: ``items`` cannot be iterated over; while iterating, an invalid item, named by its
+                number from 0.
             InferenceError: while iterating, all sub-models failed for an image.
         """
         return stream.predict_stream(self, items)
 
     def member_probs(self, images: Floats) -> Floats:
-        """What every sub-model says, ``(members, n, k)``; NaN where one gave no usable answer.
+        """Return the probabilities of every sub-model, ``(members, n, k)``; NaN where it failed.
 
         Raises:
             InputError: as for a call.
@@ -129,28 +106,27 @@ class Cascade:
         probs = np.empty((len(self.submodels), len(images), self._classes), np.float32)
         for index in range(len(self.submodels)):
             for at in range(0, len(images), CHUNK):
-                said, failed = self._run(index, images[at : at + CHUNK])
+                chunk, failed = self._run_submodel(index, images[at : at + CHUNK])
                 if failed is not None:
-                    said[failed] = np.nan
-                probs[index, at : at + CHUNK] = said
+                    chunk[failed] = np.nan
+                probs[index, at : at + CHUNK] = chunk
         return probs
 
-    def _one(self, image: Floats) -> Prediction | None:
-        """The answer for one image, the fast way; None when it needs a closer look."""
-        lane: SingleImageRunner | None = getattr(self._of_this_thread, "lane", None)
-        if lane is None:
-            lane = SingleImageRunner(self.submodels, self._input, self._size, self._classes)
-            self._of_this_thread.lane = lane
-        if not lane.set_image(image):
+    def _predict_single(self, image: Floats) -> Prediction | None:
+        """Classify one image on the fast path; None where the batch path must check it or raise."""
+        runner: SingleImageRunner | None = getattr(self._thread_local, "runner", None)
+        if runner is None:
+            runner = SingleImageRunner(self.submodels, self._input, self._size, self._classes)
+            self._thread_local.runner = runner
+        if not runner.set_image(image):
             return None
-        rule = single_image_rules.SINGLE_IMAGE_RULES[self.rule]
-        answer = single_image_rules.run_single_image(
-            lane.logits,
+        answer = run_single_image(
+            runner.logits,
             self._float32,
-            rule,
+            GATE_RULES[self.rule],
             self.parameters,
             max_submodels=self.max_submodels,
-            warn=self._unusable,
+            warn=self._warn_once,
         )
         if answer is None:
             return None
@@ -160,15 +136,15 @@ class Cascade:
             probs, probs.argmax(axis=1), np.array([used]), np.array([prefix]), True, tuple(failed)
         )
 
-    def _batch(self, images: Floats) -> Prediction:
-        """The answers for any number of images, chunk by chunk, each with its share of the time."""
+    def _predict_batch(self, images: Floats) -> Prediction:
+        """Classify any number of images, chunk by chunk, each with its share of the deadline."""
         started, count = perf_counter(), len(images)
         failed: set[int] = set()
         parts = [EarlyExitResult.empty(self._classes)]
         for at in range(0, count, CHUNK):
             share = min(at + CHUNK, count) / count
             end = None if self.deadline_ms is None else started + self.deadline_ms / 1000 * share
-            parts.append(self._walk(images[at : at + CHUNK], failed, end))
+            parts.append(self._predict_chunk(images[at : at + CHUNK], failed, end))
         return Prediction(
             np.concatenate([part.probs for part in parts]),
             np.concatenate([part.labels for part in parts]),
@@ -178,43 +154,44 @@ class Cascade:
             tuple(sorted(failed)),
         )
 
-    def _walk(self, images: Floats, failed_submodels: set[int], end: float | None) -> EarlyExitResult:
-        """Answer one chunk; ``end`` is the time by which it should be done."""
+    def _predict_chunk(
+        self, images: Floats, failed_submodels: set[int], end: float | None
+    ) -> EarlyExitResult:
+        """Classify one chunk by the time ``end`` of ``perf_counter``; None: no deadline."""
         batch, batch_rows = images, None
 
         def predict(index: int, rows: Ints | None) -> tuple[Floats, Bools | None]:
             nonlocal batch, batch_rows
-            if rows is not batch_rows:  # some stopped: only now is anything copied
+            if rows is not batch_rows:  # some images stopped: copy the rest
                 batch, batch_rows = images[rows], rows
             started = perf_counter()
-            probs, failed = self._run(index, batch)
+            probs, failed = self._run_submodel(index, batch)
             if end is not None:
-                self._pace.record(index, len(batch), perf_counter() - started)
+                self._latency.record(index, len(batch), perf_counter() - started)
             if failed is not None:
                 failed_submodels.add(index)
             return probs, failed
 
         def may_start(index: int, count: int) -> bool:
-            return end is None or self._pace.fits_deadline(index, count, end - perf_counter())
+            return end is None or self._latency.fits_deadline(index, count, end - perf_counter())
 
-        rule = batch_rules.BATCH_RULES[self.rule]
-        last = self.max_submodels
+        rule = GATE_RULES[self.rule]
         return run_early_exit(
-            predict, len(images), rule, self.parameters, max_submodels=last, may_start=may_start
+            predict, len(images), rule, self.parameters, max_submodels=self.max_submodels, may_start=may_start
         )
 
-    def _run(self, index: int, images: Floats) -> tuple[Floats, Bools | None]:
-        """``(n, k)`` probabilities of one sub-model, 0 in failed rows, and which rows failed."""
+    def _run_submodel(self, index: int, images: Floats) -> tuple[Floats, Bools | None]:
+        """Return ``(n, k)`` probabilities of one sub-model, 0 in failed rows, and the mask of failed rows."""
         session, output = self.submodels[index]
         expected = (len(images), self._classes)
         try:
             logits = session.run([output], {self._input: images})[0]
             if logits.shape != expected:
                 raise ValueError(f"expected logits {expected}, got {logits.shape}")
-        except Exception as error:  # whatever it is, the other sub-models may still answer
+        except Exception as error:  # of any type: the other sub-models may still answer
             log_failure(index, error)
             return np.zeros(expected, np.float32), np.ones(len(images), bool)
         probs, failed = softmax(logits)
         if failed is not None:
-            self._unusable(index)
+            self._warn_once(index)
         return probs, failed

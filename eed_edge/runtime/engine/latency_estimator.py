@@ -1,15 +1,18 @@
-"""How long each sub-model takes on this machine, by batch size, learned while running."""
+"""Running latency estimates, used to decide whether a sub-model fits into the deadline."""
 
 from collections.abc import Sequence
 
-_FORGET_AFTER = 100  # refusals in a row on the strength of one old measurement
+_FORGET_AFTER = 100  # refusals in a row that rest on one old measurement
 
 
 class LatencyEstimator:
-    """Times seen so far; made for one ensemble and safe to share between threads.
+    """Running latency estimate per sub-model and batch size. Thread-safe.
 
-    A rise counts at once, a fall slowly. A time that has only led to refusals for long is forgotten,
-    so that one slow moment does not shut a sub-model out for good.
+    An estimate rises at once and falls slowly. After many refusals in a row it is dropped, so that a single
+    slow run does not exclude a sub-model forever.
+
+    Args:
+        macs: multiply-accumulate operations of each sub-model for one image.
     """
 
     def __init__(self, macs: Sequence[int]) -> None:
@@ -18,29 +21,29 @@ class LatencyEstimator:
         self._refused: dict[tuple[int, int], int] = {}
 
     def record(self, index: int, images: int, seconds: float) -> None:
-        """Sub-model ``index`` took ``seconds`` for a batch of ``images``."""
+        """Record that sub-model ``index`` took ``seconds`` for a batch of ``images``."""
         old = self._seconds.get((index, images), seconds)
         self._seconds[index, images] = max(seconds, 0.8 * old + 0.2 * seconds)
         self._refused.pop((index, images), None)
 
     def estimate(self, index: int, images: int) -> float:
-        """Seconds that sub-model ``index`` will take; 0 before anything was seen.
+        """Estimate the seconds that sub-model ``index`` will take; 0 without any measurement.
 
-        A batch size not seen yet is judged by others of the same sub-model, failing that by other
-        sub-models and their MACs: in proportion to a smaller batch, no less than a larger one.
+        A new batch size is estimated from other batch sizes of the same sub-model, or else from other
+        sub-models by their MACs: scaled up from a smaller batch, unchanged from a larger one.
         """
-        seen = dict(self._seconds)
-        if (index, images) in seen:
-            return seen[index, images]
-        like = {key: seconds for key, seconds in seen.items() if key[0] == index} or seen
-        guesses = (
+        measured = dict(self._seconds)
+        if (index, images) in measured:
+            return measured[index, images]
+        similar = {key: seconds for key, seconds in measured.items() if key[0] == index} or measured
+        estimates = (
             seconds * (self._macs[index] / self._macs[other]) * max(1.0, images / count)
-            for (other, count), seconds in like.items()
+            for (other, count), seconds in similar.items()
         )
-        return min(guesses, default=0.0)
+        return min(estimates, default=0.0)
 
     def fits_deadline(self, index: int, images: int, seconds_left: float) -> bool:
-        """Whether sub-model ``index`` should be done in time."""
+        """Return whether sub-model ``index`` is expected to finish in ``seconds_left``."""
         if self.estimate(index, images) <= seconds_left:
             return True
         refused = self._refused[index, images] = self._refused.get((index, images), 0) + 1

@@ -1,4 +1,4 @@
-"""onnxruntime sessions as an edge CPU wants them: one thread, no spinning, nothing global touched."""
+"""Create onnxruntime sessions with edge-CPU defaults: one thread, no spinning, no global state."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,16 +17,38 @@ CPU = ("CPUExecutionProvider",)
 
 @dataclass(frozen=True)
 class SessionConfig:
-    """How sessions use the machine; the defaults of ``eed_edge.load``.
+    """Options of an onnxruntime session, with the defaults of ``eed_edge.load``.
 
-    threads: threads that work on one call; the caller's own is one of them.
+    threads: intra-op threads, the calling thread included.
     spinning: idle threads spin: lower latency alone, far higher beside other sessions.
-    arena: memory is kept for the next call instead of given back: faster, but more is held.
+    arena: keep memory for the next call: faster, but the process holds more.
+    providers: onnxruntime execution providers, the preferred one first.
+
+    Raises:
+        InputError: a value of another type or out of range.
     """
 
     threads: int = 1
     spinning: bool = False
     arena: bool = True
+    providers: Sequence[str] = CPU
+
+    def __post_init__(self) -> None:
+        threads = arguments.positive_int(
+            "threads", self.threads, most=arguments.MAX_THREADS, advice="1 is often best"
+        )
+        checked = {
+            "threads": threads,
+            "spinning": arguments.boolean("spinning", self.spinning),
+            "arena": arguments.boolean("arena", self.arena),
+            "providers": tuple(arguments.name_list("providers", self.providers)),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    def as_record(self) -> dict[str, int]:
+        """Return the fields that reports store: ``threads``, ``spinning`` and ``arena``."""
+        return {"threads": self.threads, "spinning": self.spinning, "arena": self.arena}
 
 
 DEFAULT = SessionConfig()
@@ -44,7 +66,7 @@ class Node(Protocol):
 
 
 class TensorInfo(NamedTuple):
-    """What a session says of an input or output; a size that is not fixed is a name or None."""
+    """Name, type and shape of an input or output; a dynamic size is a name or None."""
 
     name: str
     type: str
@@ -52,7 +74,7 @@ class TensorInfo(NamedTuple):
 
 
 class Session(Protocol):
-    """The part of ``onnxruntime.InferenceSession`` used here; many threads may call ``run`` at once."""
+    """The methods of ``onnxruntime.InferenceSession`` in use; ``run`` is thread-safe."""
 
     def run(self, output_names: Sequence[str], feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]: ...
     def io_binding(self) -> Any: ...
@@ -62,59 +84,49 @@ class Session(Protocol):
     def get_providers(self) -> list[str]: ...
 
 
-def open_session(
-    model: bytes,
-    name: str,
-    *,
-    threads: int = 1,
-    spinning: bool = False,
-    arena: bool = True,
-    providers: Sequence[str] = CPU,
-) -> Session:
-    """Make a session from a model's bytes, which it does not keep.
+def open_session(model: bytes, name: str, *, config: SessionConfig = DEFAULT) -> Session:
+    """Create a session from the bytes of a model, which it does not keep.
 
     Args:
-        name: what messages call the model, such as its file name.
-        threads: threads that work on one call; the caller's own is one of them.
-        spinning: let idle threads spin: lower latency alone, far higher beside other sessions.
-        arena: keep memory for the next call instead of giving it back: faster, but it holds more.
-        providers: onnxruntime execution providers, the preferred one first.
+        name: the model's name in error messages, such as its file name.
 
     Raises:
-        DeviceError: onnxruntime is missing or too old, or a provider is not there.
-        InputError: a setting of another type or out of range.
+        DeviceError: onnxruntime is missing or too old, or a provider is not available.
         BundleError: onnxruntime cannot use the model.
     """
     ort = _onnxruntime()
-    threads = arguments.positive_int("threads", threads, most=arguments.MAX_THREADS, advice="1 is often best")
-    spinning, arena = arguments.boolean("spinning", spinning), arguments.boolean("arena", arena)
-    providers = arguments.name_list("providers", providers)
+    providers = list(config.providers)
     _check_providers(providers, ort.get_available_providers())
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.enable_cpu_mem_arena = arena
-    options.enable_mem_pattern = arena  # a plan of memory is kept for every batch size that has come
-    options.log_severity_level = 4  # errors come as exceptions
-    # Left to guess, onnxruntime takes bytes 4-7 "ORTM" for its own format, which onnx_scan has not read.
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    for pool in ("intra", "inter"):
-        options.add_session_config_entry(f"session.{pool}_op.allow_spinning", str(int(spinning)))
+    options = _session_options(ort, config)
     try:
         session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
-    except Exception as error:  # onnxruntime's own exceptions share no other parent
+    except Exception as error:  # onnxruntime's own exceptions share no other base class
         reason = " ".join(str(error).split())
         raise BundleError(
             f"{name}: onnxruntime cannot use it: {reason:.200}; export the bundle again"
         ) from error
     _check_providers(providers[:1], session.get_providers())
-    session._model_bytes = None  # kept only to build the session anew, which is switched off
+    session._model_bytes = None  # used only to recreate the session, which enable_fallback=0 switches off
     return cast(Session, session)
 
 
+def _session_options(ort: Any, config: SessionConfig) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = config.threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_cpu_mem_arena = config.arena
+    options.enable_mem_pattern = config.arena  # a memory plan is kept for every batch size seen
+    options.log_severity_level = 4  # errors arrive as exceptions
+    # Without this, onnxruntime takes bytes 4-7 "ORTM" for its own format, which onnx_scan has not read.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    for pool in ("intra", "inter"):
+        options.add_session_config_entry(f"session.{pool}_op.allow_spinning", str(int(config.spinning)))
+    return options
+
+
 def check_signature(session: Session, name: str, manifest: Manifest) -> str:
-    """The name of a network's only output, after a look at what goes in and out.
+    """Check the inputs and outputs of a network and return the name of its only output.
 
     Raises:
         BundleError: not one float32 input as the manifest says and one float32 output ``(N, classes)``.
@@ -123,17 +135,17 @@ def check_signature(session: Session, name: str, manifest: Manifest) -> str:
     check_input(inputs, name, manifest)
     if len(outputs) != 1 or outputs[0].type != "tensor(float)":
         raise BundleError(
-            f"{name}: expected one float output of logits, got {_shown(outputs)}; export the bundle again"
+            f"{name}: expected one float output of logits, got {_tuples(outputs)}; export the bundle again"
         )
     check_classes(outputs[0], name, manifest)
     return outputs[0].name
 
 
 def signature(session: Session, name: str) -> tuple[list[TensorInfo], list[TensorInfo]]:
-    """Inputs and outputs.
+    """Return the inputs and outputs of a session.
 
     Raises:
-        BundleError: a name that is not UTF-8, which onnxruntime takes but cannot tell.
+        BundleError: a name that is not UTF-8, which onnxruntime accepts but cannot return.
     """
     try:
         inputs, outputs = (
@@ -148,25 +160,26 @@ def signature(session: Session, name: str) -> tuple[list[TensorInfo], list[Tenso
 
 
 def check_input(inputs: Sequence[TensorInfo], name: str, manifest: Manifest) -> None:
-    """Refuse all but one float32 input of the manifest's name and size, for any batch.
+    """Check that the only input is float32, of the manifest's name and size, for any batch size.
 
     Raises:
-        BundleError: as said.
+        BundleError: it is not.
     """
-    wanted, size = manifest.input.name, manifest.input.size
-    expected = [(wanted, "tensor(float)", list(size))]
-    found = [(place.name, place.type, place.shape[1:]) for place in inputs]
-    if found != expected or isinstance(inputs[0].shape[0], int):
+    expected_name, size = manifest.input.name, manifest.input.size
+    expected = [(expected_name, "tensor(float)", list(size))]
+    actual = [(tensor.name, tensor.type, tensor.shape[1:]) for tensor in inputs]
+    if actual != expected or isinstance(inputs[0].shape[0], int):
         raise BundleError(
-            f"{name}: expected one input {wanted} float ('N', {size}), got {_shown(inputs)}; export again"
+            f"{name}: expected one input {expected_name} float ('N', {size}), got {_tuples(inputs)};"
+            " export the bundle again"
         )
 
 
 def check_classes(output: TensorInfo, name: str, manifest: Manifest) -> None:
-    """Refuse an output that says it has another shape than ``(N, classes)``; one that says nothing is fine.
+    """Check that the output's shape, where it is declared, is ``(N, classes)``.
 
     Raises:
-        BundleError: as said.
+        BundleError: it is not.
     """
     shape, classes = output.shape, len(manifest.classes)
     if shape and (len(shape) != 2 or (isinstance(shape[1], int) and shape[1] != classes)):
@@ -176,38 +189,38 @@ def check_classes(output: TensorInfo, name: str, manifest: Manifest) -> None:
         )
 
 
-def _shown(places: Sequence[TensorInfo]) -> str:
-    return str([tuple(place) for place in places])
+def _tuples(tensors: Sequence[TensorInfo]) -> str:
+    return str([tuple(tensor) for tensor in tensors])
 
 
 def _onnxruntime() -> Any:
-    needed = ".".join(map(str, OLDEST_ONNXRUNTIME))
+    oldest = ".".join(map(str, OLDEST_ONNXRUNTIME))
     try:
         import onnxruntime
 
-        version: str = onnxruntime.__version__  # an empty folder of that name has none
-    except Exception as error:  # what is installed can be broken in many ways
+        version: str = onnxruntime.__version__  # missing in an empty folder of that name
+    except Exception as error:  # a broken installation can raise anything
         if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime":
             raise DeviceError(
-                f"expected onnxruntime >= {needed}, got none; run: pip install onnxruntime"
+                f"expected onnxruntime >= {oldest}, got none; run: pip install onnxruntime"
             ) from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DeviceError(
-            f"expected onnxruntime >= {needed}, got one that is installed but cannot be imported:"
+            f"expected onnxruntime >= {oldest}, got one that is installed but cannot be imported:"
             f" {reason:.200}; install what it lacks, or run: pip install --force-reinstall onnxruntime"
         ) from error
-    found = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    if found < OLDEST_ONNXRUNTIME:
+    installed = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if installed < OLDEST_ONNXRUNTIME:
         raise DeviceError(
-            f"expected onnxruntime >= {needed}, got {version}; run: pip install --upgrade onnxruntime"
+            f"expected onnxruntime >= {oldest}, got {version}; run: pip install --upgrade onnxruntime"
         )
     return onnxruntime
 
 
-def _check_providers(wanted: Sequence[str], there: Sequence[str]) -> None:
-    for name in wanted or [""]:
-        if name not in there:
+def _check_providers(providers: Sequence[str], available: Sequence[str]) -> None:
+    for name in providers or [""]:
+        if name not in available:
             raise DeviceError(
-                f"expected a provider out of {', '.join(there)}, got {name!r}; "
+                f"expected a provider out of {', '.join(available)}, got {name!r}; "
                 "name one of these or install the onnxruntime build that has it"
             )

@@ -1,9 +1,8 @@
-"""Buffers of one thread, bound to every session once: one image then costs a copy and the bare runs.
+"""Per-thread IOBinding buffers for single-image inference.
 
-Between two sub-models the caches hold weights, not this program, so every line that is run here counts.
+After a sub-model the CPU caches hold its weights, so each line of Python between two of them is slow.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,8 +11,7 @@ import numpy as np
 from eed_edge.arrays import Floats
 from eed_edge.runtime.engine.session import Session
 from eed_edge.runtime.engine.validate_images import ONE
-
-logger = logging.getLogger(__name__)
+from eed_edge.runtime.failures import log_failure
 
 
 class Submodel(NamedTuple):
@@ -24,52 +22,33 @@ class Submodel(NamedTuple):
 
 
 class SingleImageRunner:
-    """One image at a time, one thread only."""
+    """Runs sub-models on one image at a time; belongs to a single thread."""
 
     def __init__(
         self, submodels: Sequence[Submodel], input_name: str, size: tuple[int, int, int], classes: int
     ) -> None:
         self._image: Floats = np.zeros((1, *size), np.float32)
         self._bits = self._image.reshape(-1).view(np.uint32)
-        self._places: list[tuple[Any, Any, Floats]] = []
+        self._bound: list[tuple[Any, Any, Floats]] = []
         for session, output in submodels:
             logits: Floats = np.zeros((1, classes), np.float32)
             binding = session.io_binding()
             binding.bind_cpu_input(input_name, self._image)
             binding.bind_output(output, "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
-            self._places.append((session.run_with_iobinding, binding, logits.reshape(-1)))
+            self._bound.append((session.run_with_iobinding, binding, logits.reshape(-1)))
 
     def set_image(self, image: Floats) -> bool:
-        """Copy an image ``(1, c, h, w)`` in; False if a pixel may lie outside [0, 1] (see ``inputs``)."""
+        """Copy an image ``(1, c, h, w)`` in; False if a pixel may be outside [0, 1] (``check_images``)."""
         self._image[...] = image
         return int(np.maximum.reduce(self._bits)) <= ONE
 
     def logits(self, index: int) -> list[float] | None:
-        """What sub-model ``index`` says of the image, None when onnxruntime raises."""
-        run, binding, logits = self._places[index]
+        """Return the logits of one sub-model, or None if onnxruntime raises."""
+        run, binding, logits = self._bound[index]
         try:
             run(binding)
-        except Exception as error:  # whatever it is, the other sub-models may still answer
+        except Exception as error:  # of any type: the other sub-models may still answer
             log_failure(index, error)
             return None
         row: list[float] = logits.tolist()
         return row
-
-
-class WarnOnce:
-    """Logs once per sub-model, not for every image, that it gave NaN or infinity; threads may share it."""
-
-    def __init__(self) -> None:
-        self._said: set[int] = set()
-
-    def __call__(self, index: int) -> None:
-        if index not in self._said:
-            self._said.add(index)
-            logger.warning(
-                "sub-model %d is left out: it gave NaN or infinity for an image; logged this once", index
-            )
-
-
-def log_failure(index: int, error: Exception) -> None:
-    """Log why a sub-model has no part in an answer."""
-    logger.warning("sub-model %d is left out: %s", index, " ".join(str(error).split()))

@@ -1,23 +1,19 @@
-"""Answers for a camera or a folder: one item in, one prediction out, nothing kept."""
+"""Streaming inference: one prediction per item of an iterable, in constant memory."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from eed_edge.arrays import Floats
 from eed_edge.errors import InputError
 from eed_edge.runtime.arguments import short_repr
-
-if TYPE_CHECKING:
-    from eed_edge.arrays import Floats
-    from eed_edge.runtime.engine.cascade import Prediction
+from eed_edge.runtime.engine.prediction import Prediction
 
 
-def predict_stream(
-    net: "Callable[[Floats], Prediction]", items: "Iterable[Floats]"
-) -> "Iterator[Prediction]":
-    """Answer items one by one as they are asked for; see ``Cascade.predict_stream``."""
+def predict_stream(net: Callable[[Floats], Prediction], items: Iterable[Floats]) -> Iterator[Prediction]:
+    """Classify items lazily, one by one; see ``Cascade.predict_stream``."""
     try:
         iterator = iter(items)
     except TypeError as error:
@@ -28,7 +24,7 @@ def predict_stream(
     return _answers(net, iterator)
 
 
-def _answers(net: "Callable[[Floats], Prediction]", items: "Iterator[Floats]") -> "Iterator[Prediction]":
+def _answers(net: Callable[[Floats], Prediction], items: Iterator[Floats]) -> Iterator[Prediction]:
     numbers = count()  # not enumerate, whose tuple keeps the last item alive
     for item in items:
         index = next(numbers)
@@ -36,10 +32,10 @@ def _answers(net: "Callable[[Floats], Prediction]", items: "Iterator[Floats]") -
             prediction = net(_as_batch(item))
         except InputError as error:
             raise InputError(f"item {index} of the stream: {error}") from error
-        del item  # it must not wait here for the next one
+        del item  # free it before the next item arrives
         yield prediction
 
 
 def _as_batch(item: Any) -> Any:
-    """One image becomes a batch of one; whatever is neither is left for ``check_images`` to name."""
+    """Add a batch axis to a single image; ``check_images`` rejects anything that is no batch."""
     return item[None] if isinstance(item, np.ndarray) and item.ndim == 3 else item

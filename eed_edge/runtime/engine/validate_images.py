@@ -1,4 +1,4 @@
-"""Is this a batch of images as the manifest says? One look at the pixels, and one clear message if not."""
+"""Validate a batch of images against the manifest, in one pass over the pixels."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ ONE = int(np.float32(1).view(np.uint32))  # the bits of 1.0
 
 
 def check_images(images: Any, size: tuple[int, int, int]) -> None:
-    """Refuse all but ``(n, *size)`` float32 in [0, 1]; n may be 0.
+    """Raise unless ``images`` is ``(n, *size)`` float32 in [0, 1]; n may be 0.
 
     Raises:
         InputError: another type, shape or range, or NaN.
@@ -20,15 +20,15 @@ def check_images(images: Any, size: tuple[int, int, int]) -> None:
         got = f"{images.dtype}" if isinstance(images, np.ndarray) else type(images).__name__
         raise InputError(f"expected a numpy array of float32, got {got}; convert it and scale it to [0, 1]")
     if images.shape[1:] != size or images.ndim != 4:
-        wanted = f"images (n, {', '.join(map(str, size))})"
+        expected = f"images (n, {', '.join(map(str, size))})"
         if images.shape == size:
-            raise InputError(f"expected {wanted}, got one image {size}; add a batch axis: images[None]")
-        raise InputError(f"expected {wanted}, got {images.shape}; resize them, with the axes n, c, h, w")
-    # Floats that are not negative sort like their bits, so one look finds a pixel above 1 or NaN;
-    # a negative one sorts above all these, and only -0.0 needs the second look.
+            raise InputError(f"expected {expected}, got one image {size}; add a batch axis: images[None]")
+        raise InputError(f"expected {expected}, got {images.shape}; resize them, with the axes n, c, h, w")
+    # The bits of non-negative floats sort like their values, so one maximum finds a pixel above 1 or NaN.
+    # The bits of negative floats sort above all these; only -0.0 needs the second check.
     bits = images.view(_BITS)
     if images.flags.c_contiguous:
-        bits = bits.reshape(-1)  # much cheaper to walk
+        bits = bits.reshape(-1)  # faster to reduce
     if images.size and int(np.maximum.reduce(bits, axis=None)) > ONE:
         low, high = images.min(), images.max()
         if not (low >= 0 and high <= 1):  # also when NaN

@@ -1,4 +1,4 @@
-"""From logits to float32 probabilities, for a batch by numpy and for one image by plain Python.
+"""Softmax from logits to float32 probabilities: numpy for a batch, plain Python for one image.
 
 Both work in float64 and round at the end, so they agree unless a probability lies within 1e-16 of the
 middle between two float32 numbers.
@@ -18,14 +18,14 @@ SMALL = 1e-30  # powers that add up to less have lost digits
 
 
 def softmax(logits: Floats) -> tuple[Floats, Bools | None]:
-    """``(n, k)`` probabilities, and which rows failed: ``(n,)``, None for none.
+    """Return ``(n, k)`` probabilities and the ``(n,)`` mask of failed rows, None if no row failed.
 
     A row with a NaN or infinite logit fails and becomes 0.
     """
     failed = None
     exact = logits.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        if not isfinite(np.add.reduce(exact, axis=None)):  # one cheap look at all of them
+        if not isfinite(np.add.reduce(exact, axis=None)):  # one cheap check of all rows
             failed = ~np.logical_and.reduce(np.isfinite(exact), axis=1)
             exact[failed] = 0
     powers = np.exp(exact - np.maximum.reduce(exact, axis=1, keepdims=True))
@@ -37,11 +37,11 @@ def softmax(logits: Floats) -> tuple[Floats, Bools | None]:
 
 
 def softmax_row(logits: Sequence[float], float32: Struct) -> Sequence[float] | None:
-    """The same for one image; None when it fails.
+    """Return the ``k`` probabilities of one image, or None if a logit is NaN or infinite.
 
     Args:
         logits: ``k`` numbers.
-        float32: ``Struct("kf")``, which rounds.
+        float32: ``Struct("kf")``, for rounding.
     """
     try:
         powers = list(map(exp, logits))

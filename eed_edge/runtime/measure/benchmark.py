@@ -1,8 +1,8 @@
-"""The latency of a bundle beside the networks it replaces, on real images, interleaved in one process."""
+"""Benchmark a bundle against the networks it replaces, on real images, interleaved in one process."""
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from eed_edge.runtime.engine.session import (
     check_signature,
     open_session,
 )
+from eed_edge.runtime.gates.confidence_rule import NEVER_STOP
 from eed_edge.runtime.measure.timing import (
     Times,
     interleaved,
@@ -33,7 +34,7 @@ from eed_edge.runtime.measure.timing import (
     summary,
 )
 
-TEST_FILE = "evaluation.npz"  # test images that attack leaves in the run folder
+TEST_FILE = "evaluation.npz"  # test images that eed-edge attack writes into the run folder
 NARROW_FILE = "narrow.onnx"
 
 Call = Callable[[int], object]
@@ -41,7 +42,7 @@ Call = Callable[[int], object]
 
 @dataclass(frozen=True)
 class TimedImages:
-    """Images to time with, ``(n, c, h, w)`` float32, and where they come from."""
+    """Images to time with, ``(n, c, h, w)`` float32, and their source; golden images are only indicative."""
 
     images: Floats
     source: str
@@ -49,10 +50,10 @@ class TimedImages:
 
 
 def real_images(folder: Path, *, npz: Path | None = None, run: Path | None = None) -> TimedImages:
-    """The images of ``npz``, failing that of the run, failing that the bundle's golden ones.
+    """Return the images of ``npz``, or else of the run, or else the bundle's golden images.
 
     Raises:
-        BundleError: a bundle that ``golden`` refuses.
+        BundleError: a bundle that ``read_golden`` rejects.
         InputError: an NPZ file that cannot be used or has no images.
     """
     bundle = open_bundle(folder)
@@ -69,7 +70,7 @@ def real_images(folder: Path, *, npz: Path | None = None, run: Path | None = Non
 
 
 def find_networks(folder: Path, run: Path | None) -> dict[str, Path]:
-    """``dense`` and ``narrow`` where the bundle or the run has them, to be timed beside the bundle."""
+    """Return the ONNX files ``dense`` and ``narrow``, where the bundle or the run has them."""
     places = [("dense", folder / DENSE_FILE)]
     if run is not None:
         places = [("dense", run / DENSE_FILE), *places, ("narrow", run / NARROW_FILE)]
@@ -81,14 +82,14 @@ def measure_latency(
     images: Floats,
     *,
     networks: dict[str, Path],
-    setting: SessionConfig = DEFAULT,
+    config: SessionConfig = DEFAULT,
     repeats: int = 3,
     batch: int = 1,
 ) -> dict[str, Any]:
-    """Time everything, ``batch`` images a call.
+    """Time a bundle, its sub-models and other networks, ``batch`` images per call.
 
     Args:
-        images: ``(n, c, h, w)`` float32 in [0, 1]; a last short batch is left out unless it is alone.
+        images: ``(n, c, h, w)`` float32 in [0, 1]; a shorter last batch is dropped unless it is the only one.
         networks: further ONNX files by name; ``dense`` is what speed-ups are measured against.
 
     Returns:
@@ -99,90 +100,80 @@ def measure_latency(
         BundleError: the bundle or a network cannot be used.
         InputError: images that do not fit, or ``repeats`` below 1.
     """
-    dynamic = open_cascade(folder, setting)
+    dynamic = open_cascade(folder, config)
     parts = split_batches(images, batch)
     used = [dynamic(part).submodels_used for part in parts]
     manifest = dynamic.manifest
-    calls = {key: _network(path, manifest, parts, setting) for key, path in networks.items()}
-    calls |= {"static": partial(_answer, _never_stopping(dynamic), parts)}
-    calls |= {"dynamic": partial(_answer, dynamic, parts)}
+    calls = {key: _network(path, manifest, parts, config) for key, path in networks.items()}
+    calls |= {"static": partial(_predict, _never_stopping(dynamic), parts)}
+    calls |= {"dynamic": partial(_predict, dynamic, parts)}
     if CASCADE_FILE in manifest.files:
-        calls |= {"single_file": partial(_answer, _single_file(folder, setting), parts)}
+        calls |= {"single_file": partial(_predict, _single_file(folder, config), parts)}
     calls |= {
         f"submodel-{t}": _call(*submodel, manifest.input.name, parts)
         for t, submodel in enumerate(dynamic.submodels)
     }
     times = interleaved(calls, items=len(parts), repeats=repeats)
-    # By themselves: after a large network everything is cold, and this is about the cost of a call.
-    bare, runs = _bare(dynamic, parts, used)
+    # Timed apart from the networks, which would leave cold caches: this is the overhead of a call.
+    bare, runs = _bare_runs(dynamic, parts, used)
     pair = interleaved({"dynamic": calls["dynamic"], "bare": bare}, items=len(parts), repeats=max(repeats, 3))
     latency = {
-        **asdict(setting),
+        **config.as_record(),
         "repeats": repeats,
         "batch": batch,
         "images": sum(map(len, parts)),
         **_percentiles(times),
         **_overhead(pair["dynamic"], pair["bare"], runs),
-        **_fresh(folder, networks, setting, single_file="single_file" in calls),
+        **_cold_starts(folder, networks, config, single_file="single_file" in calls),
     }
     return {"latency": latency, "submodels_used": {"clean": float(np.concatenate(used).mean())}}
 
 
-def open_cascade(folder: Path, setting: SessionConfig) -> Cascade:
-    """The bundle without its deadline, which would make answers depend on the machine's moods."""
-    return load_bundle(
-        folder,
-        deadline_ms=math.inf,
-        threads=setting.threads,
-        spinning=setting.spinning,
-        arena=setting.arena,
-    )
+def open_cascade(folder: Path, config: SessionConfig) -> Cascade:
+    """Load a bundle without its deadline, which would make answers depend on machine noise."""
+    return load_bundle(folder, deadline_ms=math.inf, config=config)
 
 
 def split_batches(images: Floats, batch: int) -> list[Floats]:
-    """The images in batches of that size; a last short one is left out unless it is alone."""
+    """Split images into batches; a shorter last one is dropped unless it is the only one."""
     return [images[i : i + batch] for i in range(0, max(1, len(images) - batch + 1), batch)]
 
 
-def _bare(dynamic: Cascade, parts: list[Floats], used: list[Ints]) -> tuple[Call, int]:
-    """The same ``InferenceSession.run`` calls and nothing else, and how many there are in all."""
-    left = [
+def _bare_runs(dynamic: Cascade, parts: list[Floats], used: list[Ints]) -> tuple[Call, int]:
+    """Return a call that only makes the ``InferenceSession.run`` calls of ``dynamic``, and their number."""
+    undecided = [
         [part[ran > t] for t in range(ran.max())] for part, ran in zip(parts, used, strict=True)
-    ]  # what each sub-model is still asked
+    ]  # the undecided images of each sub-model
     name = dynamic.manifest.input.name
 
     def bare(i: int) -> None:
-        for (session, output), undecided in zip(dynamic.submodels, left[i], strict=False):
-            session.run([output], {name: undecided})
+        for (session, output), part in zip(dynamic.submodels, undecided[i], strict=False):
+            session.run([output], {name: part})
 
-    return bare, sum(map(len, left))
+    return bare, sum(map(len, undecided))
 
 
 def _never_stopping(cascade: Cascade) -> Cascade:
-    """The mean of all sub-models, over the same sessions."""
+    """Return a cascade that runs all sub-models, over the same sessions."""
     members = len(cascade.submodels)
-    never = {"threshold": 2.0}
+    never = {"threshold": NEVER_STOP}
     return Cascade(
         cascade.manifest, cascade.submodels, rule="confidence", parameters=never, max_submodels=members
     )
 
 
-def _single_file(folder: Path, setting: SessionConfig) -> SingleFileCascade:
-    return load_single_file(
-        folder / CASCADE_FILE, threads=setting.threads, spinning=setting.spinning, arena=setting.arena
-    )
+def _single_file(folder: Path, config: SessionConfig) -> SingleFileCascade:
+    return load_single_file(folder / CASCADE_FILE, config=config)
 
 
-def _network(path: Path, manifest: Manifest, parts: list[Floats], setting: SessionConfig) -> Call:
-    """A call of one ONNX file that takes the same input and knows as many classes as the bundle."""
+def _network(path: Path, manifest: Manifest, parts: list[Floats], config: SessionConfig) -> Call:
+    """Open an ONNX file with the input and classes of the bundle; return a call of it."""
     try:
         model = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror}; make it again") from error
     onnx_scan.inspect(model, path.name)
-    session = open_session(
-        model, path.name, threads=setting.threads, spinning=setting.spinning, arena=setting.arena
-    )
+    session = open_session(model, path.name, config=config)
     output = check_signature(session, path.name, manifest)
     return _call(session, output, manifest.input.name, parts)
 
@@ -191,16 +182,18 @@ def _call(session: Session, output: str, name: str, parts: list[Floats]) -> Call
     return lambda i: session.run([output], {name: parts[i]})
 
 
-def _answer(net: Cascade | SingleFileCascade, parts: list[Floats], i: int) -> object:
+def _predict(net: Cascade | SingleFileCascade, parts: list[Floats], i: int) -> object:
     return net(parts[i])
 
 
 def _percentiles(times: dict[str, Times]) -> dict[str, Any]:
-    """Percentiles of everything, and how much faster than ``dense`` the bundle is."""
+    """Return percentiles of all times and the speed-up over ``dense``."""
     figures: dict[str, Any] = {
-        name: summary(found) for name, found in times.items() if not name.startswith("submodel-")
+        name: summary(measured) for name, measured in times.items() if not name.startswith("submodel-")
     }
-    figures["submodels"] = [summary(found) for name, found in times.items() if name.startswith("submodel-")]
+    figures["submodels"] = [
+        summary(measured) for name, measured in times.items() if name.startswith("submodel-")
+    ]
     if "dense" in figures:
         figures["speedup_mean"] = figures["dense"]["mean_ms"] / figures["dynamic"]["mean_ms"]
         figures["speedup_worst"] = figures["dense"]["p50_ms"] / figures["static"]["p50_ms"]
@@ -208,7 +201,7 @@ def _percentiles(times: dict[str, Times]) -> dict[str, Any]:
 
 
 def _overhead(dynamic: Times, bare: Times, submodels_run: int) -> dict[str, float]:
-    """What a call costs over its ``InferenceSession.run`` calls; ``submodels_run`` in all, once each."""
+    """Return the overhead of calls over their ``submodels_run`` bare ``InferenceSession.run`` calls."""
     call, runs = (float(np.median(times, axis=0).sum()) for times in (dynamic, bare))
     return {
         "overhead_ratio": call / runs,
@@ -216,12 +209,12 @@ def _overhead(dynamic: Times, bare: Times, submodels_run: int) -> dict[str, floa
     }
 
 
-def _fresh(
-    folder: Path, networks: dict[str, Path], setting: SessionConfig, *, single_file: bool
+def _cold_starts(
+    folder: Path, networks: dict[str, Path], config: SessionConfig, *, single_file: bool
 ) -> dict[str, dict[str, float]]:
     """``{load_ms, first_ms, peak_rss_mib}``, each by name, measured in new processes."""
     paths = {**networks, "ensemble": folder}
     if single_file:
         paths["single_file"] = folder / CASCADE_FILE
-    found = {name: measure_cold_start(path, setting=setting) for name, path in paths.items()}
-    return {key: {name: costs[key] for name, costs in found.items()} for key in found["ensemble"]}
+    costs = {name: measure_cold_start(path, config=config) for name, path in paths.items()}
+    return {key: {name: cost[key] for name, cost in costs.items()} for key in costs["ensemble"]}

@@ -1,4 +1,4 @@
-"""Which threads, spinning and arena suit this machine: a small grid of them, tried on a bundle."""
+"""Session tuning: time a bundle over a small grid of threads, spinning and arena."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,26 +11,26 @@ from eed_edge.runtime.engine.session import SessionConfig
 from eed_edge.runtime.measure.benchmark import open_cascade, split_batches
 from eed_edge.runtime.measure.timing import Times, summary
 
-ITEMS = 64  # calls timed per setting and round
+TIMED_CALLS = 64  # per configuration and round
 WARM_UP = 5  # calls
-SPEED_TOLERANCE = 1.02  # a setting within 2 % of the fastest is as good, and the plainest of these is better
+SPEED_TOLERANCE = 1.02  # within 2 % of the fastest counts as equally fast; the simplest of these wins
 
 
 @dataclass(frozen=True)
 class TuningResult:
-    """One setting and its times.
+    """One configuration and its times.
 
-    typical_ms: the mean over images of each one's median over the rounds.
+    typical_ms: mean over images of the median over rounds.
     summary: percentiles and mean of all times.
     """
 
-    setting: SessionConfig
+    config: SessionConfig
     typical_ms: float
     summary: dict[str, float]
 
 
 def grid(cores: int) -> list[SessionConfig]:
-    """The settings worth trying, the plainest first; spinning means nothing to a single thread."""
+    """Return the configurations to try, the simplest first; a single thread has no use for spinning."""
     counts = sorted({1, cores, *(2**i for i in range(1, 7) if 2**i <= cores)})
     return [
         SessionConfig(threads, spinning, arena)
@@ -43,43 +43,44 @@ def grid(cores: int) -> list[SessionConfig]:
 def tune_session(
     folder: Path, images: Floats, *, cores: int, batch: int = 1, rounds: int = 3
 ) -> list[TuningResult]:
-    """Time a bundle under every setting of the grid; the best one is first, then by time.
+    """Time a bundle under every configuration of the grid; return the best one first, then by time.
 
-    Settings take turns round by round, one at a time in memory: threads that spin for one must not
-    slow the next.
+    Configurations are loaded one at a time, in turn: spinning threads of one would slow the next.
 
     Args:
-        images: as for ``benchmark.measure``.
+        images: as for ``measure_latency``.
         rounds: at least 1.
 
     Raises:
         BundleError: the bundle cannot be used.
         InputError: images that do not fit.
     """
-    parts = split_batches(images, batch)[:ITEMS]
-    settings = grid(cores)
-    times: dict[SessionConfig, list[list[float]]] = {setting: [] for setting in settings}
+    batches = split_batches(images, batch)[:TIMED_CALLS]
+    configs = grid(cores)
+    times: dict[SessionConfig, list[list[float]]] = {config: [] for config in configs}
     for turn in range(rounds):
-        for setting in settings[turn:] + settings[:turn]:
-            times[setting].append(_visit(folder, setting, parts))
-    tried = [_tried(setting, np.array(times[setting])) for setting in settings]
-    fastest = min(one.typical_ms for one in tried)
-    best = next(one for one in tried if one.typical_ms <= SPEED_TOLERANCE * fastest)
-    return [best, *sorted((one for one in tried if one is not best), key=lambda one: one.typical_ms)]
+        for config in configs[turn:] + configs[:turn]:
+            times[config].append(_time_calls(folder, config, batches))
+    results = [_result(config, np.array(times[config])) for config in configs]
+    fastest = min(result.typical_ms for result in results)
+    best = next(result for result in results if result.typical_ms <= SPEED_TOLERANCE * fastest)
+    rest = [result for result in results if result is not best]
+    return [best, *sorted(rest, key=lambda result: result.typical_ms)]
 
 
-def _visit(folder: Path, setting: SessionConfig, parts: list[Floats]) -> list[float]:
-    net = open_cascade(folder, setting)
+def _time_calls(folder: Path, config: SessionConfig, batches: list[Floats]) -> list[float]:
+    """Load the bundle with ``config`` and return the milliseconds of a call on every batch."""
+    net = open_cascade(folder, config)
     for i in range(WARM_UP):
-        net(parts[i % len(parts)])
-    found = []
-    for part in parts:
+        net(batches[i % len(batches)])
+    times = []
+    for part in batches:
         started = perf_counter()
         net(part)
-        found.append((perf_counter() - started) * 1000)
-    return found
+        times.append((perf_counter() - started) * 1000)
+    return times
 
 
-def _tried(setting: SessionConfig, times: Times) -> TuningResult:
-    """From ``(rounds, items)`` milliseconds."""
-    return TuningResult(setting, float(np.median(times, axis=0).mean()), summary(times))
+def _result(config: SessionConfig, times: Times) -> TuningResult:
+    """Summarise ``(rounds, items)`` milliseconds."""
+    return TuningResult(config, float(np.median(times, axis=0).mean()), summary(times))

@@ -1,4 +1,4 @@
-"""Honest timing: warm-up, several programs interleaved in one process, percentiles, and fresh processes."""
+"""Timing: warm-up, interleaved calls, percentiles, peak memory, and cold starts in new processes."""
 
 import json
 import os
@@ -23,11 +23,11 @@ _STATUS = Path("/proc/self/status")
 def interleaved(
     calls: Mapping[str, Callable[[int], object]], *, items: int, repeats: int, warm_up: int = 10
 ) -> dict[str, Times]:
-    """Time every call on every item, taking turns, so that the machine's moods fall on all alike.
+    """Time the callables interleaved, so that machine noise affects all equally.
 
     Args:
         calls: each takes an item's index.
-        warm_up: untimed calls of each beforehand.
+        warm_up: untimed calls of each before the measurement.
 
     Returns:
         ``(repeats, items)`` milliseconds for each call.
@@ -46,7 +46,7 @@ def interleaved(
     order = list(calls)
     for repeat in range(repeats):
         for item in range(items):
-            order.append(order.pop(0))  # nobody always runs after the same neighbour
+            order.append(order.pop(0))  # rotate: no call always follows the same other call
             for name in order:
                 call = calls[name]
                 started = perf_counter()
@@ -56,15 +56,15 @@ def interleaved(
 
 
 def summary(times: Times) -> dict[str, float]:
-    """``{p50_ms, p90_ms, p99_ms, mean_ms}`` over all repeats and items."""
+    """Return ``{p50_ms, p90_ms, p99_ms, mean_ms}`` over all repeats and items."""
     p50, p90, p99 = np.percentile(times, (50, 90, 99))
     return {"p50_ms": float(p50), "p90_ms": float(p90), "p99_ms": float(p99), "mean_ms": float(times.mean())}
 
 
 def peak_rss_mib() -> float:
-    """The most memory that this process has held so far, in MiB; 0 where the system does not say.
+    """Return the peak resident memory of this process in MiB, or 0 where the system does not report it.
 
-    Linux counts what the parent held into ``ru_maxrss`` of a new process, but not into ``VmHWM``.
+    On Linux, ``ru_maxrss`` of a new process includes the memory of its parent; ``VmHWM`` does not.
     """
     try:
         lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
@@ -79,21 +79,21 @@ def peak_rss_mib() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def measure_cold_start(path: Path, *, setting: SessionConfig = DEFAULT, runs: int = 3) -> dict[str, float]:
-    """What a program pays that loads a bundle folder, a cascade.onnx or a network and answers one image.
+def measure_cold_start(path: Path, *, config: SessionConfig = DEFAULT, runs: int = 3) -> dict[str, float]:
+    """Measure loading a bundle folder, a cascade.onnx or a network, and its first image.
 
-    Each run is a new process, so nothing is warm but the disk cache.
+    Each run is a new process, so only the disk cache is warm.
 
     Returns:
-        ``{load_ms, first_ms, peak_rss_mib}``, medians; imports are not in ``load_ms``.
+        ``{load_ms, first_ms, peak_rss_mib}``, medians; ``load_ms`` excludes imports.
 
     Raises:
         InferenceError: the process failed.
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    words = [str(path), *(str(int(value)) for value in (setting.threads, setting.spinning, setting.arena))]
-    command = [sys.executable, "-m", "eed_edge.runtime.measure.cold_start", *words]
-    found: list[dict[str, Any]] = []
+    argv = [str(path), *(str(int(value)) for value in config.as_record().values())]
+    command = [sys.executable, "-m", "eed_edge.runtime.measure.cold_start", *argv]
+    measured: list[dict[str, Any]] = []
     for _ in range(runs):
         process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if process.returncode:
@@ -101,5 +101,5 @@ def measure_cold_start(path: Path, *, setting: SessionConfig = DEFAULT, runs: in
             raise InferenceError(
                 f"expected a process that answers one image, got: {reason}; check the bundle"
             )
-        found.append(json.loads(process.stdout))
-    return {name: median(run[name] for run in found) for name in found[0]}
+        measured.append(json.loads(process.stdout))
+    return {name: median(run[name] for run in measured) for name in measured[0]}

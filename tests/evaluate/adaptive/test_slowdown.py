@@ -9,6 +9,7 @@ import torch
 
 from eed_edge.attacks import l_inf
 from eed_edge.evaluate.adaptive import slowdown
+from eed_edge.evaluate.adaptive.soft_gates import SOFT_RULES
 from eed_edge.evaluate.adaptive.stop_rule import replay_stop_rule
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks.ensemble import Ensemble
@@ -88,7 +89,7 @@ def descend(ensemble, images, loss, rule, *, steps=20):
 @pytest.mark.parametrize("which", range(3))
 def test_each_loss_alone_makes_more_members_run(ensemble, images, rule, parameters, which):
     stop = gate(rule, parameters)
-    loss = (slowdown._uniform, slowdown._disagreement, slowdown._SURENESS[rule])[which]
+    loss = (slowdown._uniform, slowdown._disagreement, SOFT_RULES[rule].slowdown_loss)[which]
     best, most = descend(ensemble, images, loss, stop)
     np.testing.assert_array_equal(most, used(ensemble, best, stop))
     assert most.float().mean() > used(ensemble, images, stop).mean() + 0.1

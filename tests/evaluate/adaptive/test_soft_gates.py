@@ -10,11 +10,12 @@ from torch import nn
 
 from eed_edge.evaluate import accuracy, attacks
 from eed_edge.evaluate.adaptive import soft_gates
+from eed_edge.evaluate.adaptive.soft_rule import Sharpness
 from eed_edge.evaluate.attacks import Threat
 from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.evaluate.suites import build_jobs, find_suite, run_batch
 from eed_edge.manifest import Agreement, Confidence, GateParameters, GateSpec, Geometric
-from eed_edge.runtime.gates import batch_rules
+from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.train.networks.ensemble import Ensemble
 from tests.evaluate.linear import classifier, exact_linf
 
@@ -40,19 +41,15 @@ class Rule:
         with torch.no_grad():
             probs = self.members.member_logits(torch.from_numpy(images)).softmax(2).numpy()
         gate = self.manifest.gate
-        return batch_rules.replay_rule(
-            probs, gate.rule, gate.parameters_of(gate.rule), max_submodels=gate.max_submodels
-        )
+        return replay_rule(probs, gate.rule, gate.parameters_of(gate.rule), max_submodels=gate.max_submodels)
 
 
 @pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
 @pytest.mark.parametrize("cap", [None, 2])
-def test_a_very_sharp_smooth_gate_is_the_rule_itself(rule, cap, monkeypatch):
-    for name in ("SHARPNESS", "VOTE_SHARPNESS"):
-        monkeypatch.setattr(soft_gates, name, 1e5)
+def test_a_very_sharp_smooth_gate_is_the_rule_itself(rule, cap):
     team, gate, images = ensemble(4), replace(GATE, rule=rule, max_submodels=cap), pictures(60)
     with torch.no_grad():
-        smooth = soft_gates.SmoothGate(team, gate)(images).exp().numpy()
+        smooth = soft_gates.SmoothGate(team, gate, sharpness=Sharpness(1e5, 1e5))(images).exp().numpy()
     hard = Rule(team, gate)(images.numpy())
     if (rule, cap) != ("agreement", 2):  # which is asked from the second on
         assert len(set(hard.submodels_used.tolist())) > 1

@@ -10,7 +10,7 @@ from torch import nn
 from eed_edge.evaluate.metrics import accuracy_curves
 from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.report import wilson
-from eed_edge.runtime.gates.batch_rules import replay_rule
+from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks.ensemble import Ensemble
 from tests.evaluate import linear

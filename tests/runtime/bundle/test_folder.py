@@ -12,7 +12,7 @@ from eed_edge.errors import BundleError, DeviceError, InputError
 from eed_edge.runtime.bundle import folder as module
 from eed_edge.runtime.bundle.folder import open_bundle
 from eed_edge.runtime.bundle.single_file import load_single_file
-from eed_edge.runtime.gates.batch_rules import replay_rule
+from eed_edge.runtime.gates.replay import replay_rule
 
 
 @pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])

@@ -5,7 +5,7 @@ import pytest
 
 from eed_edge.errors import BundleError
 from eed_edge.runtime.bundle import onnx_scan
-from eed_edge.runtime.bundle.onnx_scan import DEEPEST, inspect
+from eed_edge.runtime.bundle.onnx_scan import MAX_DEPTH, inspect
 from tests.runtime.tiny_onnx import field, graph, linear, model, node, tensor, value_info, varint
 
 SOUND = linear(np.eye(48, 3), np.zeros(3))
@@ -90,8 +90,8 @@ REFUSED = {
     ),
     "function": (SOUND + field(25, field(1, "f")), "a function of its own"),
     "training": (SOUND + field(20, field(1, b"")), "training information"),
-    "nesting": (nested(DEEPEST), f"nested at most {DEEPEST} deep"),
-    "endless nesting": (nested(2000), f"nested at most {DEEPEST} deep"),
+    "nesting": (nested(MAX_DEPTH), f"nested at most {MAX_DEPTH} deep"),
+    "endless nesting": (nested(2000), f"nested at most {MAX_DEPTH} deep"),
     "empty": (b"", "no operators or no opset"),
     "no opset": (field(7, graph([node("Relu", ["x"], ["y"])], [], [], [])), "no operators or no opset"),
     "group": (varint(7 << 3 | 3) + SOUND, "wire type 3 for ModelProto.graph at byte 0"),
@@ -151,7 +151,7 @@ def test_repeated_numbers_may_be_packed_or_not():
 def test_work_is_bounded_by_a_number_of_fields_and_packed_numbers(monkeypatch):
     raw = with_tensor(field(7, bytes(1000)))
     inspect(raw, "a")
-    monkeypatch.setattr(onnx_scan, "MOST_VALUES", 1000)
+    monkeypatch.setattr(onnx_scan, "MAX_VALUES", 1000)
     with pytest.raises(
         BundleError, match="expected at most 1,000 fields and packed numbers, got more; export"
     ):

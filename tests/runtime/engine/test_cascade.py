@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import eed_edge
 from eed_edge.errors import InferenceError, InputError
 from eed_edge.runtime.engine import cascade as module
-from eed_edge.runtime.gates.batch_rules import replay_rule
+from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.runtime.gates.softmax import softmax as batch_softmax
 from eed_edge.runtime.gates.softmax import softmax_row
 from tests.runtime.conftest import as_images, cascade_that_says, softmax

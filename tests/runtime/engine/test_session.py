@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 
 from eed_edge.errors import BundleError, DeviceError, InputError
-from eed_edge.runtime.engine.session import check_signature, open_session
+from eed_edge.runtime.engine.session import SessionConfig, check_signature, open_session
 from tests.runtime.conftest import make_manifest
 from tests.runtime.tiny_onnx import graph, linear, model, node, value_info
 
@@ -21,7 +21,9 @@ def relu(inputs, outputs):
 
 @pytest.mark.parametrize("spinning", [False, True])
 def test_a_session_has_the_threads_and_spinning_asked_for(spinning):
-    options = open_session(SOUND, "a", threads=2, spinning=spinning).get_session_options()
+    options = open_session(
+        SOUND, "a", config=SessionConfig(threads=2, spinning=spinning)
+    ).get_session_options()
     assert options.intra_op_num_threads == 2
     assert options.inter_op_num_threads == 1
     assert options.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
@@ -31,7 +33,7 @@ def test_a_session_has_the_threads_and_spinning_asked_for(spinning):
 
 @pytest.mark.parametrize("arena", [False, True])
 def test_a_session_keeps_memory_only_if_it_may(arena):
-    options = open_session(SOUND, "a", arena=arena).get_session_options()
+    options = open_session(SOUND, "a", config=SessionConfig(arena=arena)).get_session_options()
     assert (options.enable_cpu_mem_arena, options.enable_mem_pattern) == (arena, arena)
 
 
@@ -68,7 +70,7 @@ def test_a_model_in_onnxruntimes_own_format_is_refused(tmp_path):
 @pytest.mark.parametrize("providers", [["NoSuchProvider"], ["NoSuchProvider", "CPUExecutionProvider"], []])
 def test_a_provider_that_is_not_there_is_an_error_that_lists_those_that_are(providers):
     with pytest.raises(DeviceError, match=r"expected a provider out of .*CPUExecutionProvider.*, got '"):
-        open_session(SOUND, "a", providers=providers)
+        open_session(SOUND, "a", config=SessionConfig(providers=providers))
 
 
 BAD_SETTINGS = [
@@ -84,14 +86,22 @@ BAD_SETTINGS = [
 @pytest.mark.parametrize(("name", "given", "expected"), BAD_SETTINGS)
 def test_a_setting_of_another_type_or_out_of_range_is_one_line(name, given, expected):
     with pytest.raises(InputError, match=f"^expected {name}, {expected}, got .*; [^\n]*$"):
-        open_session(SOUND, "a", **{name: given})
+        SessionConfig(**{name: given})
+
+
+def test_reports_store_threads_spinning_and_arena_and_no_provider():
+    assert SessionConfig(np.int64(2), True, False).as_record() == {
+        "threads": 2,
+        "spinning": True,
+        "arena": False,
+    }
 
 
 def test_a_provider_that_onnxruntime_silently_replaces_is_an_error(monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["Fake", "CPUExecutionProvider"])
     monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda _: ["CPUExecutionProvider"])
     with pytest.raises(BundleError, match="onnxruntime cannot use it") as caught:
-        open_session(SOUND, "a", providers=["Fake"])
+        open_session(SOUND, "a", config=SessionConfig(providers=["Fake"]))
     assert "Fake" in str(caught.value)
 
 

@@ -7,9 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eed_edge.errors import InferenceError, InputError
-from eed_edge.runtime.gates import batch_rules, single_image_rules
-from eed_edge.runtime.gates.batch_rules import BATCH_RULES, replay_rule
+from eed_edge.runtime.gates import geometric_rule
 from eed_edge.runtime.gates.margins import near_ties
+from eed_edge.runtime.gates.replay import replay_rule
+from eed_edge.runtime.gates.rule_registry import GATE_RULES
+from eed_edge.runtime.gates.single_image_exit import run_single_image
+from eed_edge.runtime.gates.softmax import softmax_row
 
 CASES = [
     ("confidence", {"threshold": 0.6}),
@@ -94,7 +97,7 @@ def test_lazy_geometric_picks_the_first_maximum_of_all(qualities):
         values.append(one * left)
         left *= 1 - one
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch_rules, "exit_probability", lambda stage, *_: np.array([q[stage.t - 1]]))
+        patch.setattr(geometric_rule, "exit_probability", lambda stage, *_: np.array([q[stage.t - 1]]))
         answer = replay_rule(np.full((len(q), 1, 2), 0.5, np.float32), "geometric", {})
     assert answer.answer_prefix[0] == int(np.argmax(values)) + 1
     used = answer.submodels_used[0]
@@ -107,16 +110,14 @@ def test_one_image_in_plain_python_is_decided_as_in_numpy(rule, parameters, fail
     probs = random_probs(2, n=400, failing=failing)
     answer = replay_rule(probs, rule, parameters)
     logits = np.log(probs.astype(np.float64))
-    exact = [
-        [single_image_rules.softmax_row(row.tolist(), Struct("4d")) for row in member] for member in logits
-    ]
+    exact = [[softmax_row(row.tolist(), Struct("4d")) for row in member] for member in logits]
     rounded = np.array([[row or [np.nan] * 4 for row in member] for member in exact]).astype(np.float32)
     answer = replay_rule(rounded, rule, parameters)
     for i in range(400):
-        found = single_image_rules.run_single_image(
+        found = run_single_image(
             lambda t, i=i: logits[t, i].tolist(),
             Struct("4f"),
-            single_image_rules.SINGLE_IMAGE_RULES[rule],
+            GATE_RULES[rule],
             parameters,
             max_submodels=5,
         )
@@ -136,10 +137,10 @@ BORDERS = [
 @pytest.mark.parametrize(("rule", "parameters", "used"), BORDERS)
 def test_reaching_the_border_is_enough(rule, parameters, used):
     answer = replay_rule(np.full((3, 1, 2), 0.5, np.float32), rule, parameters)
-    mean, *found, failed = single_image_rules.run_single_image(
+    mean, *found, failed = run_single_image(
         lambda _: [0.0, 0.0],
         Struct("2f"),
-        single_image_rules.SINGLE_IMAGE_RULES[rule],
+        GATE_RULES[rule],
         parameters,
         max_submodels=3,
     )
@@ -149,7 +150,7 @@ def test_reaching_the_border_is_enough(rule, parameters, used):
 
 def test_of_equal_values_the_first_wins_in_plain_python_too():
     memory = {"state": ([math.log(0.5)] * 2, 0.25, 0.5, ("first", 1))}
-    found = single_image_rules.geometric(2, [0.5, 0.5], [1.0, 1.0], 2, memory, {"g": 1.0, "k": 1.0})
+    found = GATE_RULES["geometric"].decide_single(2, [0.5, 0.5], [1.0, 1.0], 2, memory, {"g": 1.0, "k": 1.0})
     assert found == ("first", 1)
 
 
@@ -196,7 +197,7 @@ def test_replay_leaves_its_input_alone():
     assert np.array_equal(probs, before, equal_nan=True)
 
 
-@pytest.mark.parametrize("rule", BATCH_RULES)
+@pytest.mark.parametrize("rule", GATE_RULES)
 def test_an_image_on_which_all_submodels_fail_is_an_error(rule):
     probs = random_probs(7)
     probs[:, 3] = np.nan

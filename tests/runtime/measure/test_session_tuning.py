@@ -8,12 +8,12 @@ from eed_edge.runtime.measure.session_tuning import grid, tune_session
 
 def test_the_grid_has_every_useful_setting_once_and_the_plainest_first():
     assert grid(1) == [SessionConfig(1, False, True), SessionConfig(1, False, False)]
-    assert [setting.threads for setting in grid(4)] == [1, 1, 2, 2, 2, 2, 4, 4, 4, 4]
-    assert {setting.threads for setting in grid(6)} == {1, 2, 4, 6}
+    assert [config.threads for config in grid(4)] == [1, 1, 2, 2, 2, 2, 4, 4, 4, 4]
+    assert {config.threads for config in grid(6)} == {1, 2, 4, 6}
     for cores in (2, 6, 64):
         assert grid(cores)[0] == SessionConfig()
         assert len(set(grid(cores))) == len(grid(cores))
-        assert not any(setting.spinning for setting in grid(cores) if setting.threads == 1)
+        assert not any(config.spinning for config in grid(cores) if config.threads == 1)
 
 
 @pytest.mark.parametrize(
@@ -31,19 +31,19 @@ def test_the_grid_has_every_useful_setting_once_and_the_plainest_first():
 def test_the_fastest_setting_is_first_unless_a_plainer_one_is_as_fast(tiny, monkeypatch, costs, best):
     order = []
 
-    def visit(folder, setting, parts):
-        order.append(setting)
-        times = np.full(len(parts), costs.get(setting, 1.0))
+    def visit(folder, config, parts):
+        order.append(config)
+        times = np.full(len(parts), costs.get(config, 1.0))
         times[0] += len(order) == 2  # one slow moment moves nothing
         return times.tolist()
 
-    monkeypatch.setattr(module, "_visit", visit)
+    monkeypatch.setattr(module, "_time_calls", visit)
     tried = tune_session(tiny.folder, tiny.images, cores=2, rounds=3)
-    assert tried[0].setting == best
-    assert {one.setting for one in tried} == set(grid(2))
+    assert tried[0].config == best
+    assert {one.config for one in tried} == set(grid(2))
     rest = [one.typical_ms for one in tried[1:]]
     assert rest == sorted(rest)
-    assert all(order.count(setting) == 3 for setting in grid(2))
+    assert all(order.count(config) == 3 for config in grid(2))
     assert order[0] != order[6]  # nobody is always first
 
 

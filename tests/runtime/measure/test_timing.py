@@ -110,6 +110,7 @@ def test_a_benchmark_has_the_fields_of_the_report(make_tiny, tmp_path):
         assert set(latency[name]) == PERCENTILES
     assert (latency["threads"], latency["repeats"], latency["images"]) == (1, 2, 20)
     assert (latency["spinning"], latency["arena"], latency["batch"]) == (False, True, 1)
+    assert "providers" not in latency
     assert len(latency["submodels"]) == 3
     assert latency["speedup_mean"] == latency["dense"]["mean_ms"] / latency["dynamic"]["mean_ms"]
     assert latency["speedup_worst"] == latency["dense"]["p50_ms"] / latency["static"]["p50_ms"]
@@ -119,19 +120,19 @@ def test_a_benchmark_has_the_fields_of_the_report(make_tiny, tmp_path):
     assert 1 < figures["submodels_used"]["clean"] < 3
 
 
-def test_a_benchmark_uses_the_setting_everywhere_and_whole_batches(make_tiny, monkeypatch):
+def test_a_benchmark_uses_the_configuration_everywhere_and_whole_batches(make_tiny, monkeypatch):
     tiny, asked = make_tiny(files={"dense.onnx": make_tiny().models[0]}), []
 
-    def opened(*arguments, threads, spinning, arena, **others):
-        asked.append((threads, spinning, arena))
-        return open_session(*arguments, threads=threads, spinning=spinning, arena=arena, **others)
+    def opened(*arguments, config):
+        asked.append(config)
+        return open_session(*arguments, config=config)
 
     monkeypatch.setattr(folder, "open_session", opened)
     monkeypatch.setattr(benchmark, "open_session", opened)
     networks = benchmark.find_networks(tiny.folder, None)
-    setting = SessionConfig(2, True, False)
-    figures = benchmark.measure_latency(tiny.folder, tiny.images, networks=networks, setting=setting, batch=8)
-    assert asked == [(2, True, False)] * 4
+    config = SessionConfig(2, True, False)
+    figures = benchmark.measure_latency(tiny.folder, tiny.images, networks=networks, config=config, batch=8)
+    assert asked == [config] * 4
     assert (figures["latency"]["batch"], figures["latency"]["images"]) == (8, 16)
 
 

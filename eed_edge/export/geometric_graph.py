@@ -1,0 +1,37 @@
+"""ONNX twin of the gate rule ``geometric``."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from eed_edge.export.graph_builder import GraphBuilder, GraphDecision, StageTensors, State
+from eed_edge.runtime.gates.gate_rule import MIN_PROB
+
+
+def geometric_graph(
+    graph: GraphBuilder, stage: StageTensors, state: State, parameters: Mapping[str, float]
+) -> GraphDecision:
+    """Stop as soon as no later value can exceed the best (EED, eq. 21)."""
+    zero, one = graph.constant(0, np.float64), graph.constant(1, np.float64)
+    clamped = graph.add("Max", stage.mean, graph.constant(MIN_PROB, np.float64))
+    logs = graph.add("Log", clamped)
+    weight = graph.constant(parameters["g"], np.float64)
+    exponent = graph.add("Mul", graph.over_row("ReduceMax", logs), weight)
+    if stage.t:
+        terms = graph.add("Mul", clamped, graph.add("Sub", logs, state["logs"]))
+        divergence = graph.over_row("ReduceSum", terms)
+        weighted = graph.add("Mul", divergence, graph.constant(parameters["k"], np.float64))
+        valid = graph.squeeze(stage.valid)
+        weighted = graph.add("Where", graph.add("Greater", valid, one), weighted, zero)
+        exponent = graph.add("Sub", exponent, weighted)
+    q = graph.add("Where", stage.is_valid, graph.add("Min", graph.add("Exp", exponent), one), zero)
+    rest = graph.add("Sub", one, q)
+    best, remaining, answer = q, rest, stage.mean
+    if stage.t:
+        value = graph.add("Mul", q, state["remaining"])
+        better = graph.column(graph.add("Greater", value, state["best"]))
+        best = graph.add("Max", value, state["best"])
+        remaining = graph.add("Mul", state["remaining"], rest)
+        answer = graph.add("Where", better, stage.mean, state["answer"])
+    memory = {"logs": logs, "best": best, "remaining": remaining, "answer": answer}
+    return GraphDecision(graph.add("GreaterOrEqual", best, remaining), answer, memory)

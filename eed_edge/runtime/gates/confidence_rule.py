@@ -1,0 +1,71 @@
+"""Gate rule ``confidence``: stop when the largest mean probability reaches the threshold."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from eed_edge.arrays import Doubles, Floats
+from eed_edge.errors import InputError
+from eed_edge.runtime import arguments
+from eed_edge.runtime.gates.gate_rule import (
+    ExitDecision,
+    GateRule,
+    Memory,
+    Parameters,
+    SingleAnswer,
+    SingleMemory,
+    StageOutput,
+    Vector,
+    mean_of,
+)
+
+NEVER_STOP = 2.0
+"""A threshold that no probability reaches: every sub-model runs."""
+
+
+class ConfidenceRule(GateRule):
+    """Stop at the first t with ``max(m_t) >= threshold``."""
+
+    parameter_names = ("threshold",)
+
+    def decide(self, stage: StageOutput, memory: Memory, parameters: Parameters) -> ExitDecision:
+        stop = np.maximum.reduce(stage.mean, axis=1) >= parameters["threshold"]
+        return ExitDecision(stop, stage.mean, stage.t)
+
+    def decide_single(
+        self, t: int, probs: Vector, total: Vector, valid: int, memory: SingleMemory, parameters: Parameters
+    ) -> SingleAnswer | None:
+        return (mean_of(total, valid), t) if max(total) / valid >= parameters["threshold"] else None
+
+    def margin(self, stage: StageOutput, memory: Memory, parameters: Parameters) -> Doubles:
+        margin: Doubles = np.abs(stage.mean.max(axis=1) - parameters["threshold"])
+        return margin
+
+    def calibration_grid(self, members: int) -> list[dict[str, float]]:
+        return [{"threshold": float(t)} for t in (NEVER_STOP, *np.linspace(1, 0, 201))]
+
+    def curve_values(self, members: int) -> Sequence[float]:
+        return (*np.linspace(0, 1, 41).tolist(), NEVER_STOP)
+
+    def parameters_from_threshold(self, threshold: Any, members: int) -> dict[str, float]:
+        value = arguments.to_float(threshold)
+        if not 0 <= value <= NEVER_STOP:
+            raise InputError(
+                f"expected threshold, a number in [0, 2], got {arguments.short_repr(threshold)};"
+                " above 1 nothing stops early"
+            )
+        return {"threshold": value}
+
+    def refine(self, parameters: Parameters, probs: Sequence[Floats]) -> Parameters:
+        """Move the threshold midway between the two neighbouring confidences, away from every image."""
+        threshold = parameters["threshold"]
+        if threshold > 1:
+            return parameters
+        steps = np.arange(1, len(probs[0]) + 1, dtype=np.float32)[:, None, None]
+        confidences = [(np.cumsum(p, 0) / steps).max(2).ravel() for p in probs]
+        values = np.unique(np.concatenate(confidences))
+        place = int(np.searchsorted(values, threshold))
+        below = values[place - 1] if place else 0.0
+        above = values[place] if place < len(values) else 1.0
+        return {"threshold": float((np.float64(below) + np.float64(above)) / 2)}

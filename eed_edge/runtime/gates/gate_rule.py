@@ -1,0 +1,106 @@
+"""The interface of a gate rule: what one rule must provide, and what it sees after every sub-model.
+
+A rule is one class in one file of this folder, listed in ``rule_registry``; its ONNX twin is in
+``export``, its torch twin in ``evaluate/adaptive``. A contract test holds all of them to the same decisions.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from itertools import repeat
+from operator import truediv
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eed_edge.arrays import Bools, Doubles, Floats, Ints
+
+MIN_PROB = 1e-12  # probabilities are clamped here before a logarithm
+
+Parameters = Mapping[str, float]
+Memory = dict[str, NDArray[Any]]
+Vector = Sequence[float]
+SingleMemory = dict[str, Any]
+SingleAnswer = tuple[Vector, int]  # m_prefix and prefix
+
+
+class StageOutput(NamedTuple):
+    """State after sub-model ``t`` (from 1), for the ``r`` images that are still undecided."""
+
+    t: int
+    probs: Floats  # (r, k) of this sub-model, 0 where it failed
+    mean: Doubles  # (r, k) m_t, over the sub-models that did not fail
+    failed: Bools | None  # (r,) this sub-model failed; None: for no image
+    valid: Ints | None  # (r,) sub-models that did not fail so far; None: all t
+
+
+class ExitDecision(NamedTuple):
+    """Which images stop now, and the answer of each image that does."""
+
+    stop: Bools  # (r,)
+    probs: Doubles  # (r, k)
+    prefix: int | Ints  # m_prefix is the answer
+
+
+class GateRule(ABC):
+    """When to stop: after each sub-model but the last allowed one, decide which images stop.
+
+    ``memory`` holds what the rule carries from stage to stage; it starts empty, and the caller keeps its
+    arrays, images along the first axis, to the images that are still undecided.
+    """
+
+    parameter_names: tuple[str, ...]
+    """The first one is varied along the threshold curve of the report."""
+
+    @abstractmethod
+    def decide(self, stage: StageOutput, memory: Memory, parameters: Parameters) -> ExitDecision:
+        """Decide for a batch. The caller ignores a stop where this sub-model failed."""
+
+    @abstractmethod
+    def decide_single(
+        self, t: int, probs: Vector, total: Vector, valid: int, memory: SingleMemory, parameters: Parameters
+    ) -> SingleAnswer | None:
+        """Decide for one image in plain Python, as ``decide`` does; None: go on.
+
+        Not called where sub-model ``t`` failed.
+
+        Args:
+            t: sub-models run so far.
+            probs: ``k`` float32 values, of this sub-model.
+            total: ``k``, the sum of the probabilities of the ``valid`` sub-models that did not fail.
+        """
+
+    @abstractmethod
+    def margin(self, stage: StageOutput, memory: Memory, parameters: Parameters) -> Doubles:
+        """Return how far the closest comparison of ``decide`` was from a tie, ``(r,)``; update memory."""
+
+    @abstractmethod
+    def calibration_grid(self, members: int) -> list[dict[str, float]]:
+        """Return the parameters that calibration tries, from the safest to the least safe."""
+
+    @abstractmethod
+    def curve_values(self, members: int) -> Sequence[float]:
+        """Return the values of the first parameter on the report's threshold curve."""
+
+    @abstractmethod
+    def parameters_from_threshold(self, threshold: Any, members: int) -> dict[str, float]:
+        """Check a caller's threshold and return it as the rule's parameters.
+
+        Raises:
+            InputError: out of range, of another type, or the rule has no threshold.
+        """
+
+    def refine(self, parameters: Parameters, probs: Sequence[Floats]) -> Parameters:
+        """Return equivalent parameters further from a tie on ``probs``, each ``(members, n, k)``."""
+        return parameters
+
+
+def lead(probs: Floats | Doubles) -> Doubles:
+    """Return how far the most probable class is ahead of the second, ``(n,)``."""
+    ahead: Doubles = np.diff(np.partition(probs, -2, axis=1)[:, -2:], axis=1)[:, 0]
+    return ahead
+
+
+def mean_of(total: Vector, count: int) -> Vector:
+    """Return ``total / count``, element by element."""
+    return list(map(truediv, total, repeat(count)))
