@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from eed_edge import pipeline, recipe
+from eed_edge import recipe
 from eed_edge.errors import RecipeError, TrainingError
+from eed_edge.pipeline import run_stages
 from eed_edge.prune import pool
 from eed_edge.recipe import Base, Data, from_dict
 from eed_edge.train import loop
+from eed_edge.train.context import TrainingContext
 from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import checkpoint
@@ -66,12 +68,14 @@ def test_every_candidate_is_made_by_exactly_one_process(monkeypatch, tmp_path):
     names = [candidate.name for candidate in pool.candidates(cfg)]
     (tmp_path / f"{names[1]}.safetensors").touch()  # made by an earlier sitting
     made = []
-    monkeypatch.setattr(pool, "_make_candidate", lambda base, train, tune, candidate, **_: made.append(candidate.name))
+    monkeypatch.setattr(
+        pool, "_make_candidate", lambda base, train, tune, candidate, **_: made.append(candidate.name)
+    )
     images = Images(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
     for rank in range(2):
         pool.build_pool(
             torch.nn.Identity(), images, images, recipe=cfg, folder=tmp_path,
-            on_record=lambda _: None, processes=Pretended(rank, 2),
+            context=TrainingContext(processes=Pretended(rank, 2)),
         )  # fmt: skip
     assert sorted(made) == sorted(set(names) - {names[1]})
 
@@ -96,12 +100,12 @@ def test_processes_that_do_not_agree_are_told_by_the_first_one(monkeypatch, othe
         def all_gather(self, value):
             return [value, (from_dict(other).as_dict(), images, until)]
 
-    monkeypatch.setattr(pipeline, "images_digest", lambda splits: "a")
+    monkeypatch.setattr(run_stages, "images_digest", lambda splits: "a")
     with pytest.raises(RecipeError, match=message):
-        pipeline._agree(Split(0, 2), from_dict({}), None, "pool")
+        run_stages._check_agreement(Split(0, 2), from_dict({}), None, "pool")
     monkeypatch.setattr(distributed, "ERROR_GRACE_S", 0)
     with pytest.raises(SystemExit) as silent:
-        pipeline._agree(Split(1, 2), from_dict({}), None, "pool")
+        run_stages._check_agreement(Split(1, 2), from_dict({}), None, "pool")
     assert silent.value.code == 1
 
 

@@ -15,7 +15,8 @@ from eed_edge.prune import removal, score_search
 from eed_edge.prune.groups import analyse, count
 from eed_edge.prune.removal import Budget
 from eed_edge.prune.score_search import ChannelScores
-from eed_edge.recipe import Data, Pool, Scores
+from eed_edge.recipe import Data, Pool, Prune, Recipe, Scores
+from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import build, checkpoint
 from eed_edge.train.system.interruption import Interrupted, handled
@@ -184,12 +185,13 @@ def test_recalibration_gives_the_statistics_of_the_images():
 
 
 def search(net, structure, train: Images, start: ChannelScores, rest=None, **changes) -> ChannelScores:
-    cfg = Scores(**{"epochs": 6, "lr": 0.05, "phi": 2.0, **changes})
-    attack = Pool(batch=16, eps_255=8.0)
-    return score_search.search_scores(
-        net, structure, start, train,
-        cfg=cfg, attack=attack, augment=Data(flip=False, crop=0), member_share=0.2, seed=0, **(rest or {}),
-    )  # fmt: skip
+    recipe = Recipe(
+        scores=Scores(**{"epochs": 6, "lr": 0.05, "phi": 2.0, **changes}),
+        pool=Pool(batch=16, eps_255=8.0),
+        prune=Prune(member_share=0.2),
+    )
+    context = TrainingContext(augment=Data(flip=False, crop=0), **(rest or {}))
+    return score_search.search_scores(net, structure, start, train, recipe=recipe, context=context)
 
 
 def toy() -> tuple[nn.Module, Images]:
@@ -240,9 +242,9 @@ def test_a_search_that_was_interrupted_ends_bitwise_as_an_unbroken_one(tmp_path,
     state = tmp_path / "search"
     torch.manual_seed(0)
     with pytest.raises(Interrupted), handled():
-        search(*begin(), {"state": state, "on_record": stop}, epochs=3)
+        search(*begin(), {"state": state, "callbacks": (stop,)}, epochs=3)
     torch.manual_seed(0)
-    resumed = search(*begin(), {"state": state, "on_record": lambda row: seen.append(row)}, epochs=3)
+    resumed = search(*begin(), {"state": state, "callbacks": (seen.append,)}, epochs=3)
     assert len(seen) == 3 * 4  # no batch twice
     assert resumed.keep_ratio == unbroken.keep_ratio
     for root, score in unbroken.scores.items():
