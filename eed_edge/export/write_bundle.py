@@ -29,6 +29,7 @@ from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.runtime.engine.session import open_session
 from eed_edge.runtime.gates.batch_rules import replay_rule
 from eed_edge.runtime.gates.margins import near_ties
+from eed_edge.seeds import prefix_seed
 from eed_edge.train.data.batches import Images, as_float, in_order
 from eed_edge.train.data.splits import Split
 from eed_edge.train.networks.ensemble import Ensemble
@@ -138,7 +139,7 @@ def attack_prefixes(ensemble: Ensemble, images: Images, run: Run) -> list[Tensor
     made = []
     for length in range(1, len(ensemble.members) + 1):
         prefix = ensemble.prefix(length)
-        generator = torch.Generator().manual_seed(run.recipe.seed + length)
+        generator = torch.Generator().manual_seed(prefix_seed(run.recipe.seed, length))
         with l_inf.frozen(prefix):
             parts = [
                 l_inf.pgd(prefix, batch, labels, eps=eps, step=eps / 4, steps=steps, generator=generator)

@@ -8,6 +8,7 @@ import numpy as np
 from eed_edge.atomic_files import write_json
 from eed_edge.pipeline.select_stage import attacked_probs
 from eed_edge.pipeline.stage_context import StageContext
+from eed_edge.seeds import joint_seed
 from eed_edge.select.diversity import robust_diversity
 from eed_edge.select.selection import running_order
 from eed_edge.train import joint
@@ -34,7 +35,7 @@ def make_team(context: StageContext) -> None:
         context.tune,
         base=run.base().to(context.device),
         cfg=cfg,
-        context=context.training_of("joint", seed=run.recipe.seed + 500_000, state=state),
+        context=context.training_of("joint", seed=joint_seed(run.recipe.seed), state=state),
     )
     context.processes.barrier()
     if not context.processes.is_main:

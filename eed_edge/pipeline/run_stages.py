@@ -12,7 +12,8 @@ from eed_edge.pipeline.joint_stage import make_team
 from eed_edge.pipeline.pool_stage import make_pool
 from eed_edge.pipeline.select_stage import select_members
 from eed_edge.pipeline.stage_context import StageContext
-from eed_edge.prune import pool
+from eed_edge.prune.candidates import candidates
+from eed_edge.prune.dry_run import check_prunable
 from eed_edge.recipe import Recipe
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images, on_device
@@ -52,7 +53,7 @@ STAGES = {
     "base": Stage(make_base, lambda _: ["base.safetensors"], "lower base.batch (now {recipe.base.batch})"),
     "pool": Stage(
         make_pool,
-        lambda recipe: [f"pool/{candidate.name}.safetensors" for candidate in pool.candidates(recipe)],
+        lambda recipe: [f"pool/{candidate.name}.safetensors" for candidate in candidates(recipe)],
         "lower pool.batch (now {recipe.pool.batch})",
     ),
     "select": Stage(
@@ -147,7 +148,7 @@ def _create_or_resume(
         if not (path / "base.safetensors").exists():  # fail before any training
             few = train_images[slice(0, 2)]
             net, _ = new_base(recipe, len(splits.classes), train_images, path / "base.state")
-            pool.check_prunable(net, few, recipe)
+            check_prunable(net, few, recipe)
         create_or_resume(path, recipe, splits)
         EpochLog(path / "log.jsonl").merge_from(path.glob("log-*.jsonl"))
     processes.barrier()

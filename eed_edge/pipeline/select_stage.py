@@ -8,7 +8,7 @@ import torch
 from eed_edge.atomic_files import write_json
 from eed_edge.attacks import l_inf
 from eed_edge.pipeline.stage_context import StageContext
-from eed_edge.prune import pool
+from eed_edge.prune.candidates import candidates
 from eed_edge.prune.groups import count
 from eed_edge.recipe import Recipe
 from eed_edge.select import selection
@@ -27,7 +27,7 @@ def select_members(context: StageContext) -> None:
     if not context.processes.is_main:
         return
     run, cfg = context.run, context.run.recipe.select
-    names = [candidate.name for candidate in pool.candidates(run.recipe)]
+    names = [candidate.name for candidate in candidates(run.recipe)]
     loaded = [checkpoint.load_network(run.path / "pool" / f"{name}.safetensors") for name in names]
     pool_members = Ensemble([net for net, _ in loaded]).to(context.device).eval()
     probs, labels = attacked_probs(pool_members, context.tune, recipe=run.recipe)

@@ -1,139 +1,35 @@
-"""The pool: importance scores × data subsets, each pruned from the base and fine-tuned under attack."""
+"""Pool: prune every candidate from the base and fine-tune it under attack."""
 
 import copy
 import dataclasses
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from eed_edge.attacks import l_inf
-from eed_edge.errors import EedError, NetworkError
 from eed_edge.prune import score_search
+from eed_edge.prune.candidates import Candidate, candidates, subset_indices
 from eed_edge.prune.groups import analyse, count
 from eed_edge.prune.importance import SCORES, without_norm
-from eed_edge.prune.removal import (
-    Budget,
-    choose_widths,
-    recalibrate,
-    remove_channels,
-)
+from eed_edge.prune.removal import recalibrate, remove_channels
+from eed_edge.prune.widths import choose_widths, member_budget
 from eed_edge.recipe import Pool, Recipe
+from eed_edge.seeds import candidate_seed
 from eed_edge.train import loop, losses
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.epoch import TrainingLoss
 from eed_edge.train.networks import checkpoint
-from eed_edge.train.networks.build import Classifier, resize_to
-from eed_edge.train.networks.build import build_network as build_net
+from eed_edge.train.networks.build import Classifier
 from eed_edge.train.system.distributed import SINGLE_PROCESS
 from eed_edge.train.system.time_limit import Paused
 
 log = logging.getLogger(__name__)
 SCORE_STEPS = 10
-"""PGD steps of the attack on the images that a score is estimated from."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One entry of the pool: which score, which data subset, and the seed of everything random in it."""
-
-    score: str
-    subset: int
-    index: int
-
-    @property
-    def name(self) -> str:
-        """File name without its ending, such as ``nis-0``."""
-        return f"{self.score}-{self.subset}"
-
-
-def candidates(recipe: Recipe) -> list[Candidate]:
-    """All candidates of a recipe: every score with every subset, 4 × 3 = 12 by default."""
-    pairs = [(score, subset) for score in recipe.scores.names for subset in range(recipe.pool.subsets)]
-    return [Candidate(score, subset, index) for index, (score, subset) in enumerate(pairs)]
-
-
-def subset_indices(n: int, candidate: Candidate, *, cfg: Pool, seed: int) -> np.ndarray:
-    """Which training images a candidate sees: the shared part and its own share of the rest, sorted.
-
-    The order is shuffled anew for each score; subsets of one score overlap in the shared part only.
-
-    Args:
-        n: number of training images.
-
-    Returns:
-        ``(m,)`` indices below ``n``.
-
-    Source:
-        EED, sec. 5.1: 25 % shared, 75 % split over three.
-    """
-    score_number = list(SCORES).index(candidate.score)
-    order = np.random.default_rng([seed, score_number]).permutation(n)
-    shared, rest = np.split(order, [round(cfg.shared * n)])
-    return np.sort(np.concatenate([shared, np.array_split(rest, cfg.subsets)[candidate.subset]]))
-
-
-def check_prunable(base: Classifier, few: Images, recipe: Recipe) -> None:
-    """Score, mask, prune, rebuild and run ``base`` once, so that what cannot work fails before training.
-
-    Args:
-        few: two images or so.
-
-    Raises:
-        NetworkError: one of these steps fails, or two members do not fit into the team's budget.
-    """
-    try:
-        _dry_run(base, as_float(few.images), few.labels, recipe)
-    except EedError:
-        raise
-    except Exception as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise NetworkError(
-            f"the network cannot be pruned ({type(error).__name__}: {reason});"
-            " use plain convolutions, linear layers and norms"
-        ) from error
-
-
-def _dry_run(base: Classifier, images: Tensor, labels: Tensor, recipe: Recipe) -> None:
-    image, share = images[:1], recipe.prune.member_share
-    structure, _ = analyse(base, image)
-    for name in recipe.scores.names:
-        choice = score_search.uniform(
-            structure, SCORES[name](base, structure, images, labels), member_share=share
-        )
-    budget = member_budget(base, image, recipe)
-    chosen = choose_widths(
-        structure, choice.keep_ratio, budget, round_to=recipe.prune.round_to, branches=recipe.prune.branches
-    )
-    masks = {root: torch.ones_like(score) for root, score in choice.scores.items()}
-    with torch.no_grad(), score_search.masked(base, structure, masks):
-        base.eval()(images)
-    small = remove_channels(base, choice, image, chosen).eval()
-    rebuilt = build_net(**base.architecture).to(images.device)
-    resize_to(rebuilt, {name: tuple(tensor.shape) for name, tensor in small.state_dict().items()})
-    rebuilt.to(images.device).load_state_dict(small.state_dict())
-    with torch.no_grad():
-        if not torch.allclose(rebuilt.eval()(images), small(images), rtol=1e-3, atol=1e-3):
-            raise NetworkError("a pruned copy does not answer as its checkpoint would; use plain layers")
-    cost, whole = count(small, image), count(base, image)
-    team = 1 - recipe.prune.sparsity
-    if any(2 * own > team * all_ for own, all_ in zip(cost, whole, strict=True)):
-        share = max(own / all_ for own, all_ in zip(cost, whole, strict=True))
-        raise NetworkError(
-            f"two members of {share:.3f} of the base each do not fit into a team of {team:.3f};"
-            " lower prune.member_share or prune.sparsity"
-        )
-
-
-def member_budget(base: Classifier, image: Tensor, recipe: Recipe) -> Budget:
-    """Parameters and MACs that one member may have."""
-    params, macs = count(base, image)
-    return Budget(recipe.prune.member_share * params, recipe.prune.member_share * macs)
+"""PGD steps on the images that an importance score is estimated from."""
 
 
 def build_pool(
@@ -168,7 +64,7 @@ def build_pool(
                 context,
                 processes=SINGLE_PROCESS,
                 part=pool[i].name,
-                seed=recipe.seed * 1009 + pool[i].index + 1,
+                seed=candidate_seed(recipe.seed, pool[i].index),
                 augment=recipe.data,
             )
             _make_candidate(base, train, tune, pool[i], recipe=recipe, path=paths[i], context=alone)

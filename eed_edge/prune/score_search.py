@@ -19,6 +19,7 @@ from eed_edge.errors import NetworkError
 from eed_edge.prune.groups import Structure
 from eed_edge.prune.search_state import SearchState
 from eed_edge.recipe import Recipe
+from eed_edge.seeds import epoch_seed
 from eed_edge.train.checkpointing import Checkpointing
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data import batches
@@ -95,7 +96,7 @@ def search_scores(
     with masked(net, structure, objective.masks), _frozen_weights(net), deferred():
         try:
             while search.epoch < cfg.epochs:
-                generator = torch.Generator(device).manual_seed(context.seed * 1_000_003 + search.epoch)
+                generator = torch.Generator(device).manual_seed(epoch_seed(context.seed, search.epoch))
                 if search.random:
                     set_random_state(device, search.random)
                 for images, labels in batches.epoch(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from eed_edge.attacks import l_inf
 from eed_edge.errors import TrainingError
 from eed_edge.recipe import Training
+from eed_edge.seeds import epoch_seed
 from eed_edge.train.checkpointing import Checkpointing
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data import batches
@@ -46,8 +47,9 @@ def train_epoch(
     """
     attack = "pgd" if state.epoch >= cfg.epochs - cfg.finish_epochs else state.attack
     device, processes = train.images.device, context.processes
-    generator = torch.Generator(device).manual_seed(context.seed * 1_000_003 + state.epoch)
-    torch.manual_seed(context.seed * 1_000_003 + state.epoch)  # for layers that draw numbers, such as dropout
+    seed = epoch_seed(context.seed, state.epoch)
+    generator = torch.Generator(device).manual_seed(seed)
+    torch.manual_seed(seed)  # for layers that draw numbers, such as dropout
     if state.local:
         set_random_state(device, state.local)
     steps = max(1, len(train) // cfg.batch)

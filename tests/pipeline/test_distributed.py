@@ -14,6 +14,7 @@ from eed_edge import recipe
 from eed_edge.errors import RecipeError, TrainingError
 from eed_edge.pipeline import run_stages
 from eed_edge.prune import pool
+from eed_edge.prune.candidates import candidates
 from eed_edge.recipe import Base, Data, from_dict
 from eed_edge.train import loop
 from eed_edge.train.context import TrainingContext
@@ -65,7 +66,7 @@ def test_the_parts_of_every_batch_make_up_the_batch_and_no_two_draw_the_same_noi
 
 def test_every_candidate_is_made_by_exactly_one_process(monkeypatch, tmp_path):
     cfg = recipe.load_recipe(str(TINY))
-    names = [candidate.name for candidate in pool.candidates(cfg)]
+    names = [candidate.name for candidate in candidates(cfg)]
     (tmp_path / f"{names[1]}.safetensors").touch()  # made by an earlier sitting
     made = []
     monkeypatch.setattr(

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from eed_edge.errors import CheckpointError, NetworkError
-from eed_edge.prune import removal, score_search
+from eed_edge.prune import removal, score_search, widths
 from eed_edge.prune.groups import analyse, count
-from eed_edge.prune.removal import Budget
 from eed_edge.prune.score_search import ChannelScores
+from eed_edge.prune.widths import Budget
 from eed_edge.recipe import Data, Pool, Prune, Recipe, Scores
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images
@@ -98,7 +98,7 @@ WHOLE = STRUCTURE.cost({g.root: 1.0 for g in STRUCTURE.groups})
 def test_widths_are_multiples_of_eight_and_use_the_budget_without_exceeding_it(shares, budget):
     kept = {g.root: share for g, share in zip(STRUCTURE.groups, shares, strict=True)}
     limit = Budget(budget * WHOLE[0], budget * WHOLE[1])
-    chosen = removal.choose_widths(STRUCTURE, kept, limit, round_to=8)
+    chosen = widths.choose_widths(STRUCTURE, kept, limit, round_to=8)
     whole = {g.root: g.channels for g in STRUCTURE.groups}
     assert all(width % 8 == 0 and 8 <= width <= whole[root] for root, width in chosen.items())
 
@@ -117,7 +117,7 @@ def test_a_branch_whose_share_rounds_to_nothing_goes_as_a_whole_and_the_rest_ans
     structure, _ = analyse(net, IMAGE[:1])
     kept = {g.root: 0.1 if g.branch in ("body.blocks.1", "body.blocks.4") else 1.0 for g in structure.groups}
     without = structure.cost({root: float(share == 1) for root, share in kept.items()})
-    chosen = removal.choose_widths(structure, kept, Budget(*without), round_to=16, branches=True)
+    chosen = widths.choose_widths(structure, kept, Budget(*without), round_to=16, branches=True)
     gone = {root for root, width in chosen.items() if not width}
     assert gone == {"body.blocks.1.conv1", "body.blocks.4.conv1"}
     small = removal.remove_channels(net, random_choice(structure), IMAGE[:1], chosen).eval()
@@ -140,8 +140,8 @@ def test_branches_stay_unless_they_may_go_and_only_branches_may():
     kept = {g.root: 0.1 for g in structure.groups}
     whole = structure.cost({g.root: 1.0 for g in structure.groups})
     limit = Budget(0.25 * whole[0], 0.25 * whole[1])
-    stay = removal.choose_widths(structure, kept, limit, round_to=8)
-    may = removal.choose_widths(structure, kept, limit, round_to=16, branches=True)
+    stay = widths.choose_widths(structure, kept, limit, round_to=8)
+    may = widths.choose_widths(structure, kept, limit, round_to=16, branches=True)
     assert all(width >= 8 for width in stay.values())
     assert 0 in may.values()
     assert all(width % 16 == 0 for width in may.values())
@@ -159,7 +159,7 @@ def test_a_base_whose_widths_are_no_multiples_of_eight_keeps_whole_or_rounds_and
     caplog.set_level("INFO")
     structure, _ = analyse(network("resnet18", 12), IMAGE[:1])
     whole = structure.cost({g.root: 1.0 for g in structure.groups})
-    chosen = removal.choose_widths(
+    chosen = widths.choose_widths(
         structure, {g.root: 0.5 for g in structure.groups}, Budget(0.5 * whole[0], 0.5 * whole[1]), round_to=8
     )
     channels = {g.root: g.channels for g in structure.groups}
@@ -169,9 +169,7 @@ def test_a_base_whose_widths_are_no_multiples_of_eight_keeps_whole_or_rounds_and
 
 def test_a_budget_below_the_smallest_widths_is_refused():
     with pytest.raises(NetworkError, match=r"with the smallest widths it has .* raise prune.member_share"):
-        removal.choose_widths(
-            STRUCTURE, {g.root: 0.5 for g in STRUCTURE.groups}, Budget(1e4, 1e4), round_to=8
-        )
+        widths.choose_widths(STRUCTURE, {g.root: 0.5 for g in STRUCTURE.groups}, Budget(1e4, 1e4), round_to=8)
 
 
 def test_recalibration_gives_the_statistics_of_the_images():

@@ -12,8 +12,9 @@ from eed_edge.arrays import Floats
 from eed_edge.errors import InputError, NetworkError
 from eed_edge.export.network_graph import INPUT, OUTPUT, to_onnx
 from eed_edge.prune.groups import Structure, analyse, count
-from eed_edge.prune.removal import Budget, choose_widths, remove_channels
+from eed_edge.prune.removal import remove_channels
 from eed_edge.prune.score_search import ChannelScores
+from eed_edge.prune.widths import Budget, choose_widths
 from eed_edge.runtime.engine.session import open_session
 from eed_edge.runtime.measure.timing import interleaved
 from eed_edge.train.networks.build import Classifier, build_network

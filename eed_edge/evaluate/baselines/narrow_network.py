@@ -23,6 +23,7 @@ from eed_edge.export.network_graph import to_onnx
 from eed_edge.recipe import Base
 from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.runtime.measure.benchmark import NARROW_FILE
+from eed_edge.seeds import narrow_seed
 from eed_edge.train import base
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data import splits as data
@@ -35,8 +36,6 @@ from eed_edge.train.system.run_lock import locked
 
 log = logging.getLogger(__name__)
 TIMED_IMAGES = 64
-SEED = 700_000
-"""Added to the recipe's seed, so that the network does not start as the base did."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +98,9 @@ def train_narrow(
             plan = _load_or_make_plan(run, bundle, train_images, tune, epochs=epochs, mean_ms=mean_ms)
             path = run.path / "narrow.safetensors"
             if not path.exists():
-                net = reinitialised(run.base(), plan.widths, image, seed=run.recipe.seed + SEED).to(device)
+                net = reinitialised(run.base(), plan.widths, image, seed=narrow_seed(run.recipe.seed)).to(
+                    device
+                )
                 cfg = training_cost.with_epochs(run.recipe.base, plan.epochs)
                 _fit(run, net, train_images, tune, cfg=cfg, path=path, context=context)
         net, record = checkpoint.load_network(path)
@@ -139,7 +140,7 @@ def _fit(
         context,
         callbacks=(EpochLog(run.path / "log.jsonl").record, *context.callbacks),
         stage="narrow",
-        seed=run.recipe.seed + SEED,
+        seed=narrow_seed(run.recipe.seed),
         augment=run.recipe.data,
         state=state,
     )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from eed_edge.errors import CheckpointError
-from eed_edge.prune import pool
+from eed_edge.prune.candidates import candidates
 from eed_edge.prune.groups import count
 from eed_edge.recipe import Base, Recipe, Training
 from eed_edge.train.networks import checkpoint
@@ -45,7 +45,7 @@ def run_cost(run: Run) -> dict[str, float]:
     recipe, each = run.recipe, {}
     _, record = checkpoint.load_checkpoint(run.path / "base.safetensors")
     found = {"base": _epochs(record, "base.safetensors", recipe.base) * whole, "scores": 0.0, "pool": 0.0}
-    for candidate in pool.candidates(recipe):
+    for candidate in candidates(recipe):
         _, record = checkpoint.load_checkpoint(run.path / "pool" / f"{candidate.name}.safetensors")
         pruning = record["pruning"]
         each[candidate.name] = pruning["macs"]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from eed_edge.recipe import Data
+from eed_edge.seeds import process_seed
 from eed_edge.train.data.datasets import Split
 
 
@@ -58,7 +59,7 @@ def epoch(
     order = torch.randperm(len(data), generator=generator, device=generator.device)
     batches = max(1, len(data) // batch)
     if part.start:  # else every process would draw the same noise for its part
-        generator.manual_seed(generator.initial_seed() + 15_485_863 * part.start)
+        generator.manual_seed(process_seed(generator.initial_seed(), part.start))
     if noise is not None:
         generator.set_state(noise)
     for i in range(first, batches):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eed_edge import seeds
 from eed_edge.errors import DataError, RecipeError
 from eed_edge.manifest import InputSpec
 from eed_edge.recipe import Recipe
@@ -84,7 +85,7 @@ def load_splits(
     source = DATASETS[name](root, size or None)
     _check_classes(source)
     learning, read_test = _apart(source, test, seed)
-    order = np.random.default_rng([seed, 2]).permutation(len(learning))[: limit or None]
+    order = np.random.default_rng(seeds.train_split_seed(seed)).permutation(len(learning))[: limit or None]
     first = _share(tune, len(order))
     second = first + _share(calib, len(order))
     if len(order) - second < 2:
@@ -121,7 +122,7 @@ def _apart(source: Dataset, test: float, seed: int) -> tuple[Split, Callable[[],
     """What may be learnt from, and how to read the test part; one is cut off where there is none."""
     if source.read_test is not None:
         return source.train, source.read_test
-    order = np.random.default_rng([seed, 1]).permutation(len(source.train))
+    order = np.random.default_rng(seeds.holdout_seed(seed)).permutation(len(source.train))
     held_back = _share(test, len(order))
     return source.train[order[held_back:]], partial(source.train.__getitem__, order[:held_back])
 
