@@ -12,6 +12,7 @@ from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.networks import build, checkpoint
 from eed_edge.train.networks.build import Classifier
 from eed_edge.train.networks.pretrained import Pretrained, load_pretrained
+from eed_edge.train.networks.resize import resize_to
 from eed_edge.train.run_folder import read_json
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def _load_state(net: Classifier, state: Path) -> None:
     """Load the weights of a checkpoint in progress; its widths are those of ``base.init``."""
     tensors, _ = checkpoint.load_checkpoint(state)
     weights = {name.removeprefix("net/"): t for name, t in tensors.items() if name.startswith("net/")}
-    build.resize_to(net, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+    resize_to(net, {name: tuple(tensor.shape) for name, tensor in weights.items()})
     net.load_state_dict(weights)
 
 

@@ -11,7 +11,8 @@ from eed_edge.prune.removal import remove_channels
 from eed_edge.prune.widths import choose_widths, member_budget
 from eed_edge.recipe import Recipe
 from eed_edge.train.data.batches import Images, as_float
-from eed_edge.train.networks.build import Classifier, build_network, resize_to
+from eed_edge.train.networks.build import Classifier, build_network
+from eed_edge.train.networks.resize import resize_to
 
 
 def check_prunable(base: Classifier, few: Images, recipe: Recipe) -> None:

@@ -14,7 +14,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from eed_edge.errors import NetworkError
-from eed_edge.train.networks.build import Removable
+from eed_edge.train.networks.resize import Removable
 
 log = logging.getLogger(__name__)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -12,7 +12,7 @@ from eed_edge.prune.groups import NORMS, trace
 from eed_edge.prune.score_search import ChannelScores
 from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
-from eed_edge.train.networks.build import Removable
+from eed_edge.train.networks.resize import Removable
 
 Net = TypeVar("Net", bound=nn.Module)
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import CheckpointError, NetworkError
-from eed_edge.train.networks.build import Classifier, build_network, resize_to
+from eed_edge.train.networks.build import Classifier, build_network
+from eed_edge.train.networks.resize import resize_to
 
 FORMAT = 1
 
