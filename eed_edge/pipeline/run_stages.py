@@ -18,14 +18,8 @@ from eed_edge.recipe import Recipe
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images, on_device
 from eed_edge.train.data.splits import Splits
-from eed_edge.train.run_folder import (
-    Run,
-    create_or_resume,
-    first_difference,
-    images_digest,
-    open_run,
-    save_images,
-)
+from eed_edge.train.fingerprints import first_difference, images_digest
+from eed_edge.train.run_folder import Run, create_or_resume, open_run, save_images
 from eed_edge.train.system.devices import choose_device, reraise_out_of_memory
 from eed_edge.train.system.distributed import Processes, process_group
 from eed_edge.train.system.epoch_log import EpochLog

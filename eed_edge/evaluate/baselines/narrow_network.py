@@ -20,6 +20,7 @@ from eed_edge.errors import CheckpointError
 from eed_edge.evaluate.baselines import training_cost
 from eed_edge.evaluate.baselines.latency_match import network_size, reinitialised, widest_within
 from eed_edge.export.network_graph import to_onnx
+from eed_edge.provenance import check_exported_from, weights_digest
 from eed_edge.recipe import Base
 from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.runtime.measure.benchmark import NARROW_FILE
@@ -158,8 +159,8 @@ def _load_or_make_plan(
     team = ""
     if bundle is not None:
         deployed = load_bundle(bundle, deadline_ms=math.inf)
-        run.check_belongs(deployed.manifest)
-        dynamic, team = deployed, run.weights_digest()
+        check_exported_from(deployed.manifest, run.path, run.member_paths())
+        dynamic, team = deployed, weights_digest(run.member_paths())
     path = run.path / "narrow.json"
     if path.exists():
         return _load_plan(path, team=team, epochs=epochs)
