@@ -9,7 +9,7 @@ from eed_edge.atomic_files import write_json
 from eed_edge.attacks import l_inf
 from eed_edge.pipeline.stage_context import StageContext
 from eed_edge.prune.candidates import candidates
-from eed_edge.prune.groups import count
+from eed_edge.prune.groups import count_cost
 from eed_edge.recipe import Recipe
 from eed_edge.select import selection
 from eed_edge.select.diversity import diversity_by_size
@@ -33,7 +33,7 @@ def select_members(context: StageContext) -> None:
     probs, labels = attacked_probs(pool_members, context.tune, recipe=run.recipe)
     failed = probs.argmax(2) != labels
     pruning = [record["pruning"] for _, record in loaded]
-    params, macs = count(run.base().to(context.device), as_float(context.tune.images[:1]))
+    params, macs = count_cost(run.base().to(context.device), as_float(context.tune.images[:1]))
     share = 1 - run.recipe.prune.sparsity
     choice = selection.select_team(
         failed,
@@ -41,11 +41,8 @@ def select_members(context: StageContext) -> None:
         labels=labels,
         params=np.array([row["params"] for row in pruning]),
         macs=np.array([row["macs"] for row in pruning]),
-        budget_params=share * params,
-        budget_macs=share * macs,
-        rule=cfg.rule,
-        rd=cfg.rd,
-        member_gap=cfg.member_gap,
+        budget=selection.TeamBudget(share * params, share * macs),
+        criteria=selection.Criteria(cfg.rule, cfg.rd, cfg.member_gap),
     )
     log.info("%s", choice.reason)
     compared = range(len(names)) if len(names) <= MOST_CONSIDERED else choice.considered
