@@ -5,7 +5,7 @@ from torch import Tensor
 
 from eed_edge.errors import EedError, NetworkError
 from eed_edge.prune import score_search
-from eed_edge.prune.groups import analyse, count
+from eed_edge.prune.groups import analyse, count_cost
 from eed_edge.prune.importance import SCORES
 from eed_edge.prune.removal import remove_channels
 from eed_edge.prune.widths import choose_widths, member_budget
@@ -59,7 +59,9 @@ def _dry_run(base: Classifier, images: Tensor, labels: Tensor, recipe: Recipe) -
             raise NetworkError(
                 "a pruned copy and its reloaded checkpoint give different logits; use plain layers"
             )
-    shares = [part / full for part, full in zip(count(small, image), count(base, image), strict=True)]
+    shares = [
+        part / full for part, full in zip(count_cost(small, image), count_cost(base, image), strict=True)
+    ]
     team = 1 - prune.sparsity
     if any(2 * share > team for share in shares):
         raise NetworkError(

@@ -148,7 +148,7 @@ def trace(net: nn.Module, image: Tensor) -> Any:
             parameter.requires_grad_(flag)
 
 
-def count(net: nn.Module, image: Tensor) -> tuple[int, int]:
+def count_cost(net: nn.Module, image: Tensor) -> tuple[int, int]:
     """Parameters of ``net`` and its multiply-accumulates for one image ``(1, c, h, w)``.
 
     Convolutions and linear layers count; additions, norms and activations do not.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from eed_edge.attacks import l_inf
 from eed_edge.prune import score_search
 from eed_edge.prune.candidates import Candidate, candidates, subset_indices
-from eed_edge.prune.groups import analyse, count
+from eed_edge.prune.groups import analyse, count_cost
 from eed_edge.prune.importance import SCORES, without_norm
 from eed_edge.prune.removal import recalibrate, remove_channels
 from eed_edge.prune.widths import choose_widths, member_budget
@@ -154,7 +154,7 @@ def _prune(
     )
     net = remove_channels(base, scores, image, widths)
     recalibrate(net, subset, batch=recipe.pool.batch)
-    params, macs = count(net, image)
+    params, macs = count_cost(net, image)
     pruning = {
         "importance": candidate.score,
         "subset": candidate.subset,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from eed_edge.errors import NetworkError
-from eed_edge.prune.groups import Structure, count
+from eed_edge.prune.groups import Structure, count_cost
 from eed_edge.recipe import Recipe
 from eed_edge.train.networks.build import Classifier
 
@@ -23,7 +23,7 @@ class Budget(NamedTuple):
 
 def member_budget(base: Classifier, image: Tensor, recipe: Recipe) -> Budget:
     """Parameters and MACs that one member may have."""
-    params, macs = count(base, image)
+    params, macs = count_cost(base, image)
     return Budget(recipe.prune.member_share * params, recipe.prune.member_share * macs)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from eed_edge.errors import CheckpointError, NetworkError
 from eed_edge.prune import removal, score_search, widths
-from eed_edge.prune.groups import analyse, count
+from eed_edge.prune.groups import analyse, count_cost
 from eed_edge.prune.score_search import ChannelScores
 from eed_edge.prune.widths import Budget
 from eed_edge.recipe import Data, Pool, Prune, Recipe, Scores
@@ -49,16 +49,16 @@ def random_choice(structure, seed: int = 0) -> ChannelScores:
 def test_the_cost_model_equals_a_real_count_before_and_after_pruning(arch):
     net = network(arch)
     structure, _ = analyse(net, IMAGE[:1])
-    assert structure.cost({g.root: 1.0 for g in structure.groups}) == count(net, IMAGE[:1])
+    assert structure.cost({g.root: 1.0 for g in structure.groups}) == count_cost(net, IMAGE[:1])
     chosen = {g.root: max(3, g.channels // (i % 4 + 1)) for i, g in enumerate(structure.groups)}
     small = removal.remove_channels(net, random_choice(structure), IMAGE[:1], chosen)
     kept = {g.root: chosen[g.root] / g.channels for g in structure.groups}
-    assert structure.cost(kept) == pytest.approx(count(small, IMAGE[:1]), rel=1e-9)
+    assert structure.cost(kept) == pytest.approx(count_cost(small, IMAGE[:1]), rel=1e-9)
 
 
 def test_macs_of_resnet18_are_those_of_the_literature():
     net = build.build_network("resnet18", classes=10, channels=3, width=64)
-    assert count(net, IMAGE[:1])[1] / 1e6 == pytest.approx(555.4, abs=1.5)
+    assert count_cost(net, IMAGE[:1])[1] / 1e6 == pytest.approx(555.4, abs=1.5)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -127,7 +127,7 @@ def test_a_branch_whose_share_rounds_to_nothing_goes_as_a_whole_and_the_rest_ans
         features = block.shortcut(features).relu() if i in (1, 4) else block(features)
     torch.testing.assert_close(small(IMAGE), net.body.classify(features.mean((2, 3))))
 
-    params, macs = count(small, IMAGE[:1])
+    params, macs = count_cost(small, IMAGE[:1])
     assert (params, macs) == (sum(p.numel() for p in small.parameters()), structure.cost(_shares(chosen))[1])
     assert structure.cost(_shares(chosen))[0] - params == 2 * (16 + 64)  # the norms at the branches' ends
     checkpoint.save_network(tmp_path / "small.safetensors", small, {})

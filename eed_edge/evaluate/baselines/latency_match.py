@@ -11,7 +11,7 @@ import torch
 from eed_edge.arrays import Floats
 from eed_edge.errors import InputError, NetworkError
 from eed_edge.export.network_graph import INPUT, OUTPUT, to_onnx
-from eed_edge.prune.groups import Structure, analyse, count
+from eed_edge.prune.groups import Structure, analyse, count_cost
 from eed_edge.prune.removal import remove_channels
 from eed_edge.prune.score_search import ChannelScores
 from eed_edge.prune.widths import Budget, choose_widths
@@ -128,7 +128,7 @@ def reinitialised(dense: Classifier, chosen: Widths, image: torch.Tensor, *, see
 
 def network_size(net: Classifier, image: torch.Tensor) -> dict[str, int]:
     """Parameters and multiply-accumulates of ``net`` for one image."""
-    params, macs = count(net, image)
+    params, macs = count_cost(net, image)
     return {"params": params, "macs": macs}
 
 

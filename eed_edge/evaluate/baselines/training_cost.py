@@ -9,7 +9,7 @@ import torch
 
 from eed_edge.errors import CheckpointError
 from eed_edge.prune.candidates import candidates
-from eed_edge.prune.groups import count
+from eed_edge.prune.groups import count_cost
 from eed_edge.recipe import Base, Recipe, Training
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.run_folder import Run
@@ -98,7 +98,7 @@ def per_epoch(images: int, cfg: Training) -> int:
 
 
 def _macs(run: Run) -> int:
-    return count(run.base(), torch.zeros(1, *run.input.size))[1]
+    return count_cost(run.base(), torch.zeros(1, *run.input.size))[1]
 
 
 def _epochs(record: Mapping[str, Any], where: str, cfg: Training) -> float:

@@ -90,7 +90,7 @@ def _arrays(path: Path) -> tuple[Uint8, NDArray[np.int64], tuple[str, ...] | Non
         )
     if classes is not None and (classes.ndim != 1 or classes.dtype.kind != "U"):
         raise DataError(
-            f"{path}: expected classes as a list of names, got {classes.shape} {classes.dtype}; mend it"
+            f"{path}: expected classes as a list of names, got {classes.shape} {classes.dtype}; fix it"
         )
     return pixels, labels.astype(np.int64), None if classes is None else tuple(map(str, classes))
 

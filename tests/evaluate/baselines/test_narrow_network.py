@@ -16,7 +16,7 @@ from torch.utils.flop_counter import flop_registry
 
 from eed_edge.errors import CheckpointError, InputError
 from eed_edge.evaluate.baselines import latency_match, narrow_network, training_cost
-from eed_edge.prune.groups import analyse, count
+from eed_edge.prune.groups import analyse, count_cost
 from eed_edge.recipe import Base, Data
 from eed_edge.train import checkpointing, loop
 from eed_edge.train.checkpointing import Checkpointing
@@ -41,7 +41,7 @@ def choices(dense):
     """Every narrower copy: its widths and its multiply-accumulates."""
     found = latency_match.width_ladder(analyse(dense, IMAGE)[0], round_to=8)
     return [
-        (widths, count(latency_match.reinitialised(dense, widths, IMAGE, seed=0), IMAGE)[1])
+        (widths, count_cost(latency_match.reinitialised(dense, widths, IMAGE, seed=0), IMAGE)[1])
         for widths in found
     ]
 
@@ -58,7 +58,7 @@ def test_narrower_copies_grow_from_eight_channels_a_layer_to_the_whole_network(d
     sizes = [macs for _, macs in choices]
     assert sizes == sorted(set(sizes))
     assert max(choices[0][0].values()) <= 16 < max(choices[-1][0].values())
-    assert sizes[-1] == count(dense, IMAGE)[1]
+    assert sizes[-1] == count_cost(dense, IMAGE)[1]
     assert all(width % 8 == 0 for widths, _ in choices for width in widths.values())
     assert max(b / a for a, b in itertools.pairwise(sizes)) < 1.4
 
@@ -77,9 +77,9 @@ def test_fresh_weights_are_those_of_a_new_network_of_that_width(dense):
 @pytest.mark.parametrize("share", [0.03, 0.1, 0.3, 0.55, 0.9, 2.0])
 def test_the_largest_network_within_the_latency_is_found(dense, choices, monkeypatch, share):
     """Time stands still here: a network takes as many milliseconds as it has multiply-accumulates."""
-    monkeypatch.setattr(latency_match, "to_onnx", lambda net, image: count(net, image)[1])
+    monkeypatch.setattr(latency_match, "to_onnx", lambda net, image: count_cost(net, image)[1])
     monkeypatch.setattr(latency_match, "_call", lambda macs, images: macs)
-    target = share * count(dense, IMAGE)[1]
+    target = share * count_cost(dense, IMAGE)[1]
 
     def timed(calls, *, items, repeats):
         return {
@@ -128,7 +128,7 @@ def test_counted_passes_are_the_work_that_torch_counts(attack):
             net, images, optimiser, state, cfg=cfg, augment=Data(), loss=loss, seed=0,
             on_record=lambda _: None, checkpoints=Checkpointing(lambda: None, time_limit=TimeLimit()),
         )  # fmt: skip
-    cost = count(net, torch.rand(1, 3, 32, 32))[1]
+    cost = count_cost(net, torch.rand(1, 3, 32, 32))[1]
     counted = training_cost.training_macs(cfg, cost=cost, images=len(images))
     assert flops.total / 2 == pytest.approx(counted, rel=0.05)
 
@@ -136,7 +136,7 @@ def test_counted_passes_are_the_work_that_torch_counts(attack):
 def test_the_budget_is_what_every_stage_of_the_run_has_cost(flow: Flow):
     run = open_run(flow.run)
     found = training_cost.run_cost(run)
-    base = count(run.base(), torch.zeros(1, 1, 8, 8))[1]
+    base = count_cost(run.base(), torch.zeros(1, 1, 8, 8))[1]
     # 156 training images: four batches of 32; each of two subsets has 97, a quarter shared: three batches
     assert found["base"] == 2 * 128 * 5 * base
     assert found["scores"] == 4 * 96 * 4 * base
@@ -200,7 +200,7 @@ def test_epochs_and_latency_by_hand_are_recorded_as_such(flow: Flow, tmp_path: P
     assert call(*words).exit_code == 0
     found = json.loads((run / "report.json").read_text())["narrow"]
     assert (found["epochs"], found["budget"]["epochs_by_hand"], found["target_ms"]) == (1, True, 1000)
-    assert found["macs"] == count(open_run(run).base(), torch.zeros(1, 1, 8, 8))[1]
+    assert found["macs"] == count_cost(open_run(run).base(), torch.zeros(1, 1, 8, 8))[1]
     refused = call("narrow", run, "--mean-ms", 1000, "--epochs", 2)
     assert refused.exit_code == 1
     assert "says 1 epochs, --epochs 2; delete it" in refused.output
