@@ -136,15 +136,15 @@ def _gathered(net: nn.Module, state: TrainingState, processes: Processes) -> dic
     """Per-process state inside an epoch, by rank: ``local`` and batch-norm statistics."""
     if not state.batch:
         return {}
-    own = {f"local/{name}": tensor.cpu() for name, tensor in state.local.items()}
+    local = {f"local/{name}": tensor.cpu() for name, tensor in state.local.items()}
     if processes.size > 1:
         for name, buffer in net.named_buffers():
-            own[f"net/{name}"] = buffer.cpu()
+            local[f"net/{name}"] = buffer.cpu()
             if state.average:
-                own[f"average/{name}"] = state.average[name].cpu()
+                local[f"average/{name}"] = state.average[name].cpu()
     return {
         f"{rank}/{name}": tensor
-        for rank, tensors in enumerate(processes.all_gather(own))
+        for rank, tensors in enumerate(processes.all_gather(local))
         for name, tensor in tensors.items()
     }
 
@@ -166,9 +166,9 @@ def resume_state(
     for name, tensor in tensors.items():
         part, _, rest = name.partition("/")
         parts[part][rest] = tensor if part == "local" else tensor.to(device)
-    own = _own_part(parts["local"], processes)
+    local = _own_part(parts["local"], processes)
     for part in ("net", "average"):
-        parts[part] |= {name: tensor.to(device) for name, tensor in own.get(part, {}).items()}
+        parts[part] |= {name: tensor.to(device) for name, tensor in local.get(part, {}).items()}
     try:
         net.load_state_dict(parts["net"])
     except RuntimeError as error:
@@ -181,16 +181,18 @@ def resume_state(
             buffer = torch.empty_like(parameter, memory_format=torch.preserve_format)
             optimiser.state[parameter]["momentum_buffer"] = buffer.copy_(parts["momentum"][str(i)])
     del record["format"]
-    local = own.get("local", {})
-    return TrainingState(optimiser, average=parts["average"], best=parts["best"], local=local, **record)
+    process_local = local.get("local", {})
+    return TrainingState(
+        optimiser, average=parts["average"], best=parts["best"], local=process_local, **record
+    )
 
 
 def _own_part(gathered: dict[str, Tensor], processes: Processes) -> dict[str, dict[str, Tensor]]:
     """This process's gathered state by kind; empty when the number of processes has changed."""
-    own: dict[str, dict[str, Tensor]] = {}
+    local: dict[str, dict[str, Tensor]] = {}
     for name, tensor in gathered.items():
         rank, kind, rest = name.split("/", 2)
         if int(rank) == processes.rank:
-            own.setdefault(kind, {})[rest] = tensor
+            local.setdefault(kind, {})[rest] = tensor
     size = len({name.partition("/")[0] for name in gathered})
-    return own if size == processes.size else {}
+    return local if size == processes.size else {}

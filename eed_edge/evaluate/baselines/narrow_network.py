@@ -1,6 +1,6 @@
-"""The baseline that nobody shows: one static narrow network, equal in latency and in training budget.
+"""Narrow baseline: a static network matched in latency and training compute.
 
-What was chosen before training lies in ``narrow.json``, so that a run that is stopped goes on with it.
+The plan made before training is stored in ``narrow.json``, so that a stopped training resumes with it.
 """
 
 import dataclasses
@@ -41,13 +41,13 @@ TIMED_IMAGES = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What was decided before training.
+    """Widths, latency and length of the training, decided before it.
 
     widths: group root to channels.
-    mean_ms, target_ms: of one image, for this network and for what it had to equal.
-    epochs, by_hand: length of its training, and whether that was asked for instead of computed.
-    macs: what the run's stages and this training cost.
-    team: digest of the team's weights; empty when the latency was given by hand.
+    mean_ms, target_ms: latency per image of this network, and the target.
+    epochs, by_hand: length of the training, and whether the user set it.
+    macs: multiply-accumulates of the run's stages and of this training.
+    team: digest of the team's weights; empty when the user set the latency.
     """
 
     widths: dict[str, int]
@@ -154,7 +154,7 @@ def _fit(
 def _load_or_make_plan(
     run: Run, bundle: Path | None, train: Images, tune: Images, *, epochs: int | None, mean_ms: float | None
 ) -> Plan:
-    """The plan of ``narrow.json``, or a new one."""
+    """Load the plan of ``narrow.json``, or make and store a new one."""
     dynamic: Callable[[Floats], object] | None = None
     team = ""
     if bundle is not None:
@@ -165,7 +165,7 @@ def _load_or_make_plan(
     if path.exists():
         return _load_plan(path, team=team, epochs=epochs)
     dense, images = run.base(), as_float(tune.images[:TIMED_IMAGES]).cpu()
-    found = widest_within(
+    match = widest_within(
         dense,
         np.ascontiguousarray(images.numpy()),
         dynamic=dynamic,
@@ -173,14 +173,14 @@ def _load_or_make_plan(
         round_to=run.recipe.prune.round_to,
         seed=run.recipe.seed,
     )
-    cost = network_size(reinitialised(dense, found.widths, images[:1], seed=0), images[:1])["macs"]
+    cost = network_size(reinitialised(dense, match.widths, images[:1], seed=0), images[:1])["macs"]
     macs = {} if epochs else training_cost.run_cost(run)
     if epochs is None:
         cfg = training_cost.epochs_for_budget(macs["total"], run.recipe.base, cost=cost, images=len(train))
     else:
         cfg = training_cost.with_epochs(run.recipe.base, epochs)
     plan = Plan(
-        **asdict(found),
+        **asdict(match),
         epochs=cfg.epochs,
         by_hand=epochs is not None,
         macs={**macs, "narrow": training_cost.training_macs(cfg, cost=cost, images=len(train))},
@@ -200,6 +200,6 @@ def _load_plan(path: Path, *, team: str, epochs: int | None) -> Plan:
         raise CheckpointError(f"{path} was made for another team; delete it and narrow.* beside it")
     if epochs is not None and epochs != plan.epochs:
         raise CheckpointError(
-            f"{path} says {plan.epochs} epochs, --epochs {epochs}; delete it and narrow.* beside it"
+            f"{path}: expected a plan of --epochs {epochs}, got {plan.epochs}; delete it and narrow.* beside it"
         )
     return plan

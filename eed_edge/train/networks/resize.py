@@ -1,4 +1,4 @@
-"""Resize the layers of a network to stored shapes, as pruning left them."""
+"""Resize the layers of a network to the stored shapes of its pruned copy."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -23,7 +23,7 @@ class Removable(Protocol):
 
 
 def resize_to(net: nn.Module, shapes: dict[str, Sequence[int]]) -> None:
-    """Resize the layers of ``net`` in place to stored tensor shapes, as pruning left them.
+    """Resize the layers of ``net`` in place to the stored tensor shapes of a pruned copy.
 
     A branch without stored tensors is removed.
 
