@@ -200,6 +200,6 @@ def _load_plan(path: Path, *, team: str, epochs: int | None) -> Plan:
         raise CheckpointError(f"{path} was made for another team; delete it and narrow.* beside it")
     if epochs is not None and epochs != plan.epochs:
         raise CheckpointError(
-            f"{path}: expected a plan of --epochs {epochs}, got {plan.epochs}; delete it and narrow.* beside it"
+            f"{path}: expected --epochs {plan.epochs}, got {epochs}; delete it and narrow.* beside it"
         )
     return plan

@@ -54,7 +54,7 @@ _received = _Received()
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Turn the signals into ``Interrupted``, raised once; signals ignored before, as under ``nohup``, stay so."""
+    """Turn the signals into ``Interrupted``, raised once; ignored ones, as under ``nohup``, stay ignored."""
     previous = {}
     _received.__init__()  # type: ignore[misc]
     for name in SIGNALS:

@@ -17,11 +17,13 @@ from torch.utils.flop_counter import flop_registry
 from eed_edge.errors import CheckpointError, InputError
 from eed_edge.evaluate.baselines import latency_match, narrow_network, training_cost
 from eed_edge.prune.groups import analyse, count_cost
-from eed_edge.recipe import Base, Data
-from eed_edge.train import checkpointing, loop
+from eed_edge.recipe import Base
+from eed_edge.train import checkpointing
 from eed_edge.train.checkpointing import Checkpointing
+from eed_edge.train.context import TrainingContext
 from eed_edge.train.data import splits
 from eed_edge.train.data.batches import Images
+from eed_edge.train.epoch import train_epoch
 from eed_edge.train.networks import build, checkpoint
 from eed_edge.train.run_folder import open_run
 from eed_edge.train.state import initial_state
@@ -118,15 +120,15 @@ def test_counted_passes_are_the_work_that_torch_counts(attack):
     cfg = Base(attack=attack, steps=3, batch=8, epochs=1, averaging=0)
     net = build.build_network("vgg16", classes=4, channels=3, width=4)
     images = Images(torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8), torch.arange(16) % 4)
-    optimiser, state = torch.optim.SGD(net.parameters(), 0.1), initial_state(net, cfg)
+    state = initial_state(net, cfg)
 
     def loss(network, clean, attacked, labels):
         return F.cross_entropy(network(attacked), labels)
 
     with Flops() as flops:
-        loop.train_epoch(
-            net, images, optimiser, state, cfg=cfg, augment=Data(), loss=loss, seed=0,
-            on_record=lambda _: None, checkpoints=Checkpointing(lambda: None, time_limit=TimeLimit()),
+        train_epoch(
+            net, images, state, cfg=cfg, loss=loss, context=TrainingContext(),
+            checkpoints=Checkpointing(lambda: None, time_limit=TimeLimit()),
         )  # fmt: skip
     cost = count_cost(net, torch.rand(1, 3, 32, 32))[1]
     counted = training_cost.training_macs(cfg, cost=cost, images=len(images))
@@ -203,7 +205,7 @@ def test_epochs_and_latency_by_hand_are_recorded_as_such(flow: Flow, tmp_path: P
     assert found["macs"] == count_cost(open_run(run).base(), torch.zeros(1, 1, 8, 8))[1]
     refused = call("narrow", run, "--mean-ms", 1000, "--epochs", 2)
     assert refused.exit_code == 1
-    assert "says 1 epochs, --epochs 2; delete it" in refused.output
+    assert "expected --epochs 1, got 2; delete it" in refused.output
 
 
 def test_narrow_reads_train_and_tune_only_and_goes_on_where_it_was_killed(
@@ -231,8 +233,10 @@ def test_narrow_reads_train_and_tune_only_and_goes_on_where_it_was_killed(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        narrow_network.train_narrow(open_run(run), flow.bundle, None, on_record=kill)
-    narrow_network.train_narrow(open_run(run), flow.bundle, None, on_record=watch)
+        narrow_network.train_narrow(
+            open_run(run), flow.bundle, None, context=TrainingContext(callbacks=(kill,))
+        )
+    narrow_network.train_narrow(open_run(run), flow.bundle, None, context=TrainingContext(callbacks=(watch,)))
     assert epochs == sorted(set(epochs))
     ours, theirs = (checkpoint.load_checkpoint(folder / "narrow.safetensors")[0] for folder in (run, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -243,14 +247,14 @@ def test_a_bundle_of_another_run_and_a_plan_for_another_team_are_refused(made, f
     plan = json.loads((run / "narrow.json").read_text())
     (run / "narrow.json").write_text(json.dumps({**plan, "team": "other"}))
     with pytest.raises(CheckpointError, match=r"made for another team; delete it and narrow\.\*"):
-        narrow_network.train_narrow(open_run(run), flow.bundle, None, on_record=lambda row: None)
+        narrow_network.train_narrow(open_run(run), flow.bundle, None, context=TrainingContext())
     (run / "narrow.json").write_text("{}")
     with pytest.raises(CheckpointError, match="is damaged"):
-        narrow_network.train_narrow(open_run(run), flow.bundle, None, on_record=lambda row: None)
+        narrow_network.train_narrow(open_run(run), flow.bundle, None, context=TrainingContext())
     member = run / "joint" / "member-0.safetensors"
     shutil.copy(run / "joint" / "member-1.safetensors", member)
     with pytest.raises(CheckpointError, match="was not exported from"):
-        narrow_network.train_narrow(open_run(run), flow.bundle, None, on_record=lambda row: None)
+        narrow_network.train_narrow(open_run(run), flow.bundle, None, context=TrainingContext())
 
 
 def test_without_a_record_of_the_joint_epochs_the_budget_is_unknown(flow: Flow, tmp_path: Path):
