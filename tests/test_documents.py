@@ -24,7 +24,7 @@ FILES = [
 FILES = sorted(path for path in FILES if "node_modules" not in path.parts)
 MAKEFILE = (ROOT / "Makefile").read_text()
 SAMPLE = """
-The search is in `prune/score_search.py: optimise, optimize`; [a page](docs/NOWHERE.md#top),
+The search is in `prune/score_search.py: search_scores, optimize`; [a page](docs/NOWHERE.md#top),
 `eed_edge/none.py`,
 `train/nothing.py`, `models/NAME/no.json`, `RUN/none.json` and `bundle/none.onnx`; `eed_edge.load`,
 `eed_edge.errors.NoError`, and [one that is there](README.md) beside `models/NAME/recipe.toml`.
