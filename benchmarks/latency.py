@@ -18,8 +18,8 @@ import click
 from eed_edge import report
 from eed_edge.atomic_files import write_json
 from eed_edge.cli.bench import table
+from eed_edge.provenance import check_exported_from, member_files
 from eed_edge.runtime.bundle.folder import open_bundle
-from eed_edge.runtime.bundle.provenance import check_belongs
 from eed_edge.runtime.engine.session import SessionConfig
 from eed_edge.runtime.measure import benchmark
 
@@ -35,7 +35,7 @@ RESULTS = Path(__file__).parent / "results"
 def main(bundle: Path, run: Path | None, npz: Path | None, repeats: int, target: Path) -> None:
     """Measure every config, print a table of each, write the figures."""
     if run is not None:
-        check_belongs(open_bundle(bundle).manifest, run)
+        check_exported_from(open_bundle(bundle).manifest, run, member_files(run))
     found = benchmark.real_images(bundle, npz=npz, run=run)
     networks = benchmark.find_networks(bundle, run)
     click.echo(f"timing on {found.source}{', indicative only' if found.indicative else ''}")

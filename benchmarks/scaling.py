@@ -27,6 +27,7 @@ from eed_edge.prune import pool
 from eed_edge.recipe import Recipe
 from eed_edge.runtime.measure.timing import peak_rss_mib
 from eed_edge.train import joint
+from eed_edge.train.context import TrainingContext
 from eed_edge.train.data import splits as data
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import build
@@ -63,7 +64,7 @@ def pool_seconds(rounds: int) -> dict[int, list[float]]:
                 started = time.perf_counter()
                 pool.build_pool(
                     base, train, tune, recipe=dataclasses.replace(recipe, scores=chosen), folder=Path(folder),
-                    on_record=lambda candidate: lambda row: None,
+                    context=TrainingContext(),
                 )  # fmt: skip
                 if turn:  # the first round warms up
                     found[size].append(time.perf_counter() - started)
@@ -78,8 +79,8 @@ def joint_peak_mib(members: int) -> float:
     team = [build.build_network(recipe.net.arch, **shape, seed=i) for i in range(members)]
     with tempfile.TemporaryDirectory() as folder:
         joint.train_joint(
-            Ensemble(team), train, tune, base=team[0], cfg=cfg, augment=recipe.data, seed=0,
-            state=Path(folder) / "state", on_record=lambda row: None,
+            Ensemble(team), train, tune, base=team[0], cfg=cfg,
+            context=TrainingContext(augment=recipe.data, state=Path(folder) / "state"),
         )  # fmt: skip
     return peak_rss_mib()
 

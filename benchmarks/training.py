@@ -21,9 +21,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from eed_edge import report
 from eed_edge.atomic_files import write_json
-from eed_edge.recipe import Base, Data
-from eed_edge.train import loop
+from eed_edge.recipe import Base
+from eed_edge.train.checkpointing import Checkpointing
+from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images
+from eed_edge.train.epoch import train_epoch
 from eed_edge.train.networks import build
 from eed_edge.train.state import initial_state
 from eed_edge.train.system.devices import choose_device
@@ -85,14 +87,13 @@ def main(arch: str, width: int, count: int, rounds: int, wanted: str, target: Pa
         build.build_network(arch, classes=10, channels=3, width=width).to(device) for _ in range(2)
     )
     ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.SGD(ours.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
-    state = initial_state(ours, cfg)
+    state, context = initial_state(ours, cfg), TrainingContext()
+    checkpoints = Checkpointing(lambda: None, time_limit=context.time_limit)
 
     def our_epoch() -> None:
-        loop.train_epoch(
-            ours, ours_data, optimiser, state, cfg=cfg, augment=Data(),
+        train_epoch(
+            ours, ours_data, state, cfg=cfg, context=context, checkpoints=checkpoints,
             loss=lambda net, _, attacked, truth: F.cross_entropy(net(attacked), truth, label_smoothing=0.1),
-            seed=0, on_record=lambda _: None,
         )  # fmt: skip
 
     seconds: dict[str, list[float]] = {"ours": [], "plain": []}

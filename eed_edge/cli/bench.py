@@ -45,8 +45,8 @@ def command(
 
     With --run, the run that BUNDLE was exported from, the figures go into RUN/report.json too.
     """
+    from eed_edge.provenance import check_exported_from, member_files
     from eed_edge.runtime.bundle.folder import open_bundle
-    from eed_edge.runtime.bundle.provenance import check_belongs
     from eed_edge.runtime.engine.session import SessionConfig
     from eed_edge.runtime.measure import benchmark
 
@@ -55,7 +55,7 @@ def command(
     if tune and (threads, spinning, arena) != (None, None, None):
         raise click.UsageError("--tune tries --threads, --spinning and --arena itself; leave them out")
     if run is not None:
-        check_belongs(open_bundle(bundle).manifest, run)
+        check_exported_from(open_bundle(bundle).manifest, run, member_files(run))
     found = benchmark.real_images(bundle, npz=npz, run=run)
     if tune:
         _tune(bundle, found, batch, repeats, json_file)

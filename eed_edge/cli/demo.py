@@ -38,14 +38,16 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
     from eed_edge.evaluate.evaluate import evaluate
     from eed_edge.export.write_bundle import write_bundle
     from eed_edge.runtime.measure import benchmark
+    from eed_edge.train.context import TrainingContext
     from eed_edge.train.data import splits as data
 
     run_path, bundle = out / "run", out / "bundle"
     chosen = recipes.load_recipe(RECIPE, overrides)
     splits = data.splits_for_recipe(chosen, None)
     with resumable(out) as progress:
+        context = TrainingContext(callbacks=(progress.training,), device="cpu")
         progress.print_line(f"training {chosen.name} on {len(splits.train.labels)} real images")
-        run = pipeline.train(chosen, splits, run_path, device="cpu", on_record=progress.training)
+        run = pipeline.train(chosen, splits, run_path, context=context)
         progress.print_line("calibrating the gate and exporting")
         manifest = write_bundle(run, bundle, with_dense=True, single_file=True)
         progress.print_line(
@@ -56,8 +58,7 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
             bundle,
             None,
             epochs=NARROW_EPOCHS,
-            device="cpu",
-            on_record=progress.training,
+            context=context,
             command=command_line(),
         )
         evaluate(run, bundle, None, images=None, command=command_line(), on_progress=progress.counting)

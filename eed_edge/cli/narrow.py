@@ -42,6 +42,7 @@ def command(
     from eed_edge.cli.resumable import resumable
     from eed_edge.cli.stage_tables import stage_table
     from eed_edge.evaluate.baselines import narrow_network
+    from eed_edge.train.context import TrainingContext
     from eed_edge.train.run_folder import open_run
     from eed_edge.train.system.time_limit import TimeLimit
 
@@ -57,9 +58,9 @@ def command(
             root,
             epochs=epochs,
             mean_ms=mean_ms,
-            device=device,
-            on_record=progress.training,
-            time_limit=TimeLimit(max_minutes),
+            context=TrainingContext(
+                callbacks=(progress.training,), time_limit=TimeLimit(max_minutes), device=device
+            ),
             command=shlex.join(words),
         )
         progress.print_line(stage_table("narrow", run))

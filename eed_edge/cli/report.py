@@ -21,12 +21,13 @@ def command(run: Path, bundle: Path, html_file: Path | None) -> None:
     """
     from eed_edge import html
     from eed_edge.cli.tables import report_table
+    from eed_edge.provenance import check_exported_from
     from eed_edge.report import read_report
     from eed_edge.runtime.bundle.folder import open_bundle
     from eed_edge.train.run_folder import open_run
 
     opened, manifest = open_run(run), open_bundle(bundle).manifest
-    opened.check_belongs(manifest)
+    check_exported_from(manifest, run, opened.member_paths())
     figures = read_report(run / "report.json")
     opened.check_report(figures, bundle)
     if html_file is None:

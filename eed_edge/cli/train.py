@@ -65,15 +65,16 @@ def command(
     from eed_edge import recipe as recipes
     from eed_edge.cli.resumable import resumable
     from eed_edge.cli.stage_tables import stage_table
+    from eed_edge.train.context import TrainingContext
     from eed_edge.train.data import splits as data
     from eed_edge.train.system.tensorboard import curves
     from eed_edge.train.system.time_limit import TimeLimit
 
-    deadline = TimeLimit(max_minutes)
+    time_limit = TimeLimit(max_minutes)
     chosen = recipes.load_recipe(recipe, overrides)
     with (
         resumable(path) as progress,
-        curves(None if progress.silent else tensorboard, progress.training) as watch,
+        curves(None if progress.silent else tensorboard) as curve_callbacks,
     ):
         splits = data.splits_for_recipe(chosen, root)
         progress.print_line(
@@ -84,12 +85,14 @@ def command(
             chosen,
             splits,
             path,
+            context=TrainingContext(
+                callbacks=(*curve_callbacks, progress.training),
+                time_limit=time_limit,
+                device=device,
+                compact=compact,
+            ),
             until=until,
-            device=device,
-            on_record=watch,
             on_stage_end=lambda stage, run: progress.print_line(stage_table(stage, run.path)),
-            compact=compact,
-            time_limit=deadline,
         )
         if until == "joint":
             joint = run.joint()

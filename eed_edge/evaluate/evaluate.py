@@ -32,6 +32,7 @@ from eed_edge.evaluate.suites import (
     find_suite,
     run_batch,
 )
+from eed_edge.provenance import check_exported_from
 from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.train.data import splits as data
@@ -183,7 +184,7 @@ def _merge(path: Path, figures: dict[str, Any], *, commands: dict[str, str], add
 
 def _defences(run: Run, bundle: Path, where: torch.device) -> ModelsCompared:
     deployed = load_bundle(bundle, deadline_ms=math.inf)
-    run.check_belongs(deployed.manifest)
+    check_exported_from(deployed.manifest, run.path, run.member_paths())
     singles = {"dense": run.base()}
     if narrow := run.narrow():
         singles["narrow"] = narrow

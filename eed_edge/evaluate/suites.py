@@ -6,7 +6,6 @@ right, and what it made is shown to every defence. Results lie in the run folder
 """
 
 import dataclasses
-import hashlib
 import io
 import json
 import time
@@ -26,6 +25,7 @@ from eed_edge.evaluate import attacks
 from eed_edge.evaluate.adaptive.soft_gates import SmoothGate, mora_attack
 from eed_edge.evaluate.attacks import Attack, Threat, capture_warnings
 from eed_edge.evaluate.models_compared import ModelsCompared
+from eed_edge.seeds import job_seed
 
 REWEIGHTED_STEPS = 100
 
@@ -233,17 +233,13 @@ def run_batch(
         path = folder / f"{number:02d}.npz"
         outcome = Outcome.from_npz(path)
         if outcome is None:
-            own = Threat(threat.eps, _seed(threat.seed, folder.name, job.name))
+            own = Threat(threat.eps, job_seed(threat.seed, folder.name, job.name))
             wanted = _images_to_attack(job, done, defences, labels.cpu().numpy())
             outcome = _run(job, defences, images, labels, threat=own, wanted=wanted)
             write_atomic(path, outcome.to_npz())
         done[job.name] = outcome
         step(job.name)
     return done
-
-
-def _seed(seed: int, *names: str) -> int:
-    return int.from_bytes(hashlib.sha256(repr((seed, *names)).encode()).digest()[:4], "big") >> 1
 
 
 def _images_to_attack(

@@ -23,6 +23,7 @@ from eed_edge.export.calibration import GateSetting, MemberProbs, calibrate
 from eed_edge.export.cascade_graph import PROBABILITIES, USED, to_cascade
 from eed_edge.export.network_graph import INPUT, to_onnx
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, GOLDEN_FILE, MANIFEST_FILE
+from eed_edge.provenance import WEIGHTS_METRIC, weights_digest
 from eed_edge.recipe import Gate
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle.folder import load_bundle
@@ -30,10 +31,11 @@ from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import open_session
 from eed_edge.runtime.gates.margins import near_ties
 from eed_edge.runtime.gates.replay import replay_rule
+from eed_edge.seeds import prefix_seed
 from eed_edge.train.data.batches import Images, as_float, in_order
 from eed_edge.train.data.splits import Split
 from eed_edge.train.networks.ensemble import Ensemble
-from eed_edge.train.run_folder import WEIGHTS, Run
+from eed_edge.train.run_folder import Run
 from eed_edge.train.validation import VALIDATION_BATCH
 
 log = logging.getLogger(__name__)
@@ -139,7 +141,7 @@ def attack_prefixes(ensemble: Ensemble, images: Images, run: Run) -> list[Tensor
     attacked = []
     for length in range(1, len(ensemble.members) + 1):
         prefix = ensemble.prefix(length)
-        generator = torch.Generator().manual_seed(run.recipe.seed + length)
+        generator = torch.Generator().manual_seed(prefix_seed(run.recipe.seed, length))
         with l_inf.frozen(prefix):
             parts = [
                 l_inf.pgd(prefix, batch, labels, eps=eps, step=eps / 4, steps=steps, generator=generator)
@@ -288,7 +290,7 @@ def _manifest(
         calibration=contract.Calibration(
             images=images, attack=attack, max_drop=gate.max_drop, guarantee=gate.guarantee, **losses
         ),
-        metrics={WEIGHTS: run.weights_digest()},
+        metrics={WEIGHTS_METRIC: weights_digest(run.member_paths())},
         files={
             path.name: contract.FileEntry(
                 sha256=hashlib.sha256(path.read_bytes()).hexdigest(), bytes=path.stat().st_size

@@ -1,4 +1,4 @@
-"""Which channels belong together: torch-pruning's coupled groups, and what each layer costs.
+"""Coupled channel groups of a network, from torch-pruning, and the cost of each layer.
 
 A residual sum couples the layers on both of its branches; such layers can only lose the same
 channels. The last layer's outputs are the classes and are never pruned.
@@ -14,7 +14,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from eed_edge.errors import NetworkError
-from eed_edge.train.networks.build import Removable
+from eed_edge.train.networks.resize import Removable
 
 log = logging.getLogger(__name__)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -26,10 +26,10 @@ class Group:
     """Channels that can only be removed together.
 
     root: name of the layer that torch-pruning starts from.
-    channels: how many there are.
-    producers: names of convolutions and linear layers whose outputs they are.
+    channels: their number.
+    producers: names of the convolutions and linear layers that output them.
     norms: names of their batch norms.
-    coupled: torch-pruning's own group, for its importances.
+    coupled: torch-pruning's group, the argument of an importance score.
     branch: name of the module whose ``Removable`` branch has these channels inside, or "".
     """
 
@@ -43,7 +43,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Layer:
-    """What one layer costs whole, and which groups its inputs and outputs come from.
+    """Cost of one unpruned layer, and the groups of its inputs and outputs.
 
     weights, biases: numbers of parameters that shrink with inputs × outputs, and with outputs only.
     macs: multiply-accumulates for one image.
@@ -59,33 +59,33 @@ class Layer:
 
 @dataclass(frozen=True)
 class Structure:
-    """The prunable channels of one network and the cost of any choice of widths."""
+    """Prunable channels of a network, and the cost of any choice of widths."""
 
     groups: tuple[Group, ...]
     layers: tuple[Layer, ...]
     norm_of: Mapping[str, str]
-    """Convolution or linear layer to the batch norm right behind it."""
+    """Convolution or linear layer to the batch norm that follows it."""
 
-    def cost(self, kept: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Parameters and MACs when each group keeps that share of its channels.
+    def cost(self, keep_ratio: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Parameters and MACs when each group keeps a share of its channels.
 
-        Exact; but where a branch loses all of its channels, the norm at its end still counts.
+        Exact, except that the norm at the end of a branch without channels still counts.
 
         Args:
-            kept: group root to a share in [0, 1], a float or a tensor (then differentiable).
+            keep_ratio: group root to a share in [0, 1], a float or a tensor (then differentiable).
         """
         params: Any = 0.0
         macs: Any = 0.0
         for layer in self.layers:
-            inputs: Any = 1 - sum(share * (1 - kept[root]) for root, share in layer.inputs.items())
-            outputs: Any = 1 - sum(share * (1 - kept[root]) for root, share in layer.outputs.items())
+            inputs: Any = 1 - sum(share * (1 - keep_ratio[root]) for root, share in layer.inputs.items())
+            outputs: Any = 1 - sum(share * (1 - keep_ratio[root]) for root, share in layer.outputs.items())
             params = params + (layer.weights * inputs + layer.biases) * outputs
             macs = macs + layer.macs * inputs * outputs
         return params, macs
 
 
 def analyse(net: nn.Module, image: Tensor) -> tuple[Structure, Any]:
-    """The coupled groups of ``net`` and torch-pruning's dependency graph of it.
+    """Find the coupled groups of ``net`` and torch-pruning's dependency graph.
 
     Args:
         image: one example ``(1, c, h, w)``.
@@ -131,7 +131,7 @@ def trace(net: nn.Module, image: Tensor) -> Any:
         NetworkError: the network cannot be traced.
     """
     training = net.training
-    wanted = [parameter.requires_grad for parameter in net.parameters()]
+    required_grad = [parameter.requires_grad for parameter in net.parameters()]
     try:
         net.eval().requires_grad_(True)
         with torch.enable_grad():  # the graph is read off autograd
@@ -144,12 +144,12 @@ def trace(net: nn.Module, image: Tensor) -> Any:
         ) from error
     finally:
         net.train(training)
-        for parameter, flag in zip(net.parameters(), wanted, strict=True):
+        for parameter, flag in zip(net.parameters(), required_grad, strict=True):
             parameter.requires_grad_(flag)
 
 
-def count(net: nn.Module, image: Tensor) -> tuple[int, int]:
-    """Parameters of ``net`` and its multiply-accumulates for one image ``(1, c, h, w)``.
+def count_cost(net: nn.Module, image: Tensor) -> tuple[int, int]:
+    """Count the parameters of ``net`` and its multiply-accumulates for one image ``(1, c, h, w)``.
 
     Convolutions and linear layers count; additions, norms and activations do not.
     """
@@ -158,7 +158,7 @@ def count(net: nn.Module, image: Tensor) -> tuple[int, int]:
 
 
 class _Shares:
-    """Layer name to group root to share."""
+    """Shares by layer name and group root."""
 
     def __init__(self) -> None:
         self.shares: dict[str, dict[str, float]] = {}
@@ -181,7 +181,7 @@ def _group(graph: Any, coupled: Any, names: Mapping[nn.Module, str]) -> Group | 
         elif isinstance(module, (*CONVOLUTIONS, nn.Linear)):
             producers.append(names[module])
             if isinstance(module, CONVOLUTIONS) and 1 < module.groups < module.out_channels:
-                log.info("%s: grouped convolution, its channels are kept whole", names[module])
+                log.info("%s: grouped convolution, its channels are not pruned", names[module])
                 return None
     if not consumed:
         return None
@@ -223,19 +223,19 @@ def _layers(
 
 def _run(net: nn.Module, image: Tensor) -> dict[str, tuple[nn.Module, int]]:
     """Convolutions and linear layers by name, with their MACs for ``image``."""
-    found: dict[str, tuple[nn.Module, int]] = {}
+    layers: dict[str, tuple[nn.Module, int]] = {}
 
-    def watch(name: str) -> Any:
+    def count_macs(name: str) -> Any:
         def hook(module: nn.Module, _: Any, output: Tensor) -> None:
             weights: Tensor = module.weight  # type: ignore[assignment]
             macs = output.numel() // weights.shape[0] * weights.numel()
-            before = found[name][1] if name in found else 0
-            found[name] = (module, before + macs)
+            before = layers[name][1] if name in layers else 0
+            layers[name] = (module, before + macs)
 
         return hook
 
     hooks = [
-        module.register_forward_hook(watch(name))
+        module.register_forward_hook(count_macs(name))
         for name, module in net.named_modules()
         if isinstance(module, (*CONVOLUTIONS, nn.Linear))
     ]
@@ -247,4 +247,4 @@ def _run(net: nn.Module, image: Tensor) -> dict[str, tuple[nn.Module, int]]:
         net.train(training)
         for hook in hooks:
             hook.remove()
-    return found
+    return layers

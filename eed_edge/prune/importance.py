@@ -1,4 +1,4 @@
-"""Four importance scores: which channels of a network matter (EED, sec. 3.2).
+"""Importance scores of a network's channels (EED, sec. 3.2).
 
 Each score is a torch-pruning ``Importance``: called with a coupled group it gives one score per
 channel. A channel's score is the mean over the layers that produce it.
@@ -25,7 +25,7 @@ class LayerScores(tp.importance.Importance):  # type: ignore[misc]
 
     Args:
         scores: layer name to ``(outputs,)`` scores, 0 or more.
-        net: the network whose groups will be asked for.
+        net: the network of the groups.
     """
 
     def __init__(self, scores: Mapping[str, Tensor], net: nn.Module) -> None:
@@ -96,14 +96,14 @@ def nis(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) 
     image = torch.full_like(attacked[:1], 2.0, dtype=torch.float64).requires_grad_(True)
     with torch.enable_grad():
         total = absolute(image).sum()
-        names = [name for name, found in outputs.items() for _ in found]
-        tensors = [tensor for found in outputs.values() for tensor in found]
+        names = [name for name, calls in outputs.items() for _ in calls]
+        tensors = [tensor for calls in outputs.values() for tensor in calls]
         gradients = torch.autograd.grad(total, tensors)
     scores: dict[str, Tensor] = {}
     for name, gradient in zip(names, gradients, strict=True):
         positions = gradient.sum(dim=[d for d in range(gradient.dim()) if d != _channel_dim(gradient)])
         scores[name] = scores.get(name, 0) + positions
-    return LayerScores(scores, net)  # float64: products over many layers leave float32
+    return LayerScores(scores, net)  # float64: products over many layers exceed float32's range
 
 
 def erm(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> LayerScores:
@@ -167,12 +167,13 @@ def bnsf(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor)
 
 
 def without_norm(structure: Structure) -> list[str]:
-    """The layers that ``bnsf`` has to take as they are: no batch norm is behind them."""
+    """Layers without a batch norm behind them, whose weights ``bnsf`` does not scale."""
     producers = [name for group in structure.groups for name in group.producers]
     return [name for name in producers if name not in structure.norm_of]
 
 
 SCORES: dict[str, Score] = {"nis": nis, "erm": erm, "ase": ase, "bnsf": bnsf}
+"""Every score by name, in the order of ``recipe.sections.SCORES``; the order seeds the data subsets."""
 
 
 def _weights(net: nn.Module) -> dict[str, Tensor]:

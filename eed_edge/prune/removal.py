@@ -1,121 +1,40 @@
-"""From scores to a physically smaller network: widths that meet the budget, then real removal."""
+"""Channel removal: a physically smaller copy of a network, and its batch-norm statistics."""
 
 import copy
-import logging
 from collections.abc import Mapping
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from eed_edge.errors import NetworkError
-from eed_edge.prune.groups import NORMS, Structure, trace
+from eed_edge.prune.groups import NORMS, trace
 from eed_edge.prune.score_search import ChannelScores
 from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
-from eed_edge.train.networks.build import Removable
-
-log = logging.getLogger(__name__)
-
-
-class Budget(NamedTuple):
-    """The most parameters and multiply-accumulates that a network may have."""
-
-    params: float
-    macs: float
-
-
-def choose_widths(
-    structure: Structure,
-    kept: Mapping[str, float],
-    budget: Budget,
-    *,
-    round_to: int,
-    branches: bool = False,
-) -> dict[str, int]:
-    """Channels to keep per group: multiples of ``round_to`` near ``kept``, as many as the budget allows.
-
-    All shares are scaled by one factor, the largest that fits; what is then left of the budget
-    goes, ``round_to`` channels at a time, to the groups that rounding has wronged most.
-
-    Args:
-        kept: group root to a share in (0, 1].
-        branches: whether a removable branch may go as a whole, by rounding down to no channels.
-
-    Returns:
-        Group root to width. A group of fewer than ``round_to`` channels is kept whole.
-
-    Raises:
-        NetworkError: even the smallest widths do not fit the budget.
-    """
-    whole = {group.root: group.channels for group in structure.groups}
-    least = {group.root: 0 if branches and group.branch else round_to for group in structure.groups}
-    for group in structure.groups:
-        if group.channels % round_to:
-            log.info("%s: %d channels are no multiple of %d", group.root, group.channels, round_to)
-
-    def fits(chosen: Mapping[str, int]) -> bool:
-        params, macs = structure.cost({root: width / whole[root] for root, width in chosen.items()})
-        return bool(params <= budget.params + 0.5 and macs <= budget.macs + 0.5)
-
-    def scaled(factor: float) -> dict[str, int]:
-        return {
-            root: _rounded(factor * kept[root] * whole[root], whole[root], round_to, least[root])
-            for root in whole
-        }
-
-    if not fits(scaled(0)):
-        params, macs = structure.cost({root: width / whole[root] for root, width in scaled(0).items()})
-        raise NetworkError(
-            f"a member may have {budget.params:.0f} parameters and {budget.macs:.0f} MACs, but with the"
-            f" smallest widths it has {params:.0f} and {macs:.0f}; raise prune.member_share,"
-            " lower prune.round_to or widen the base"
-        )
-    low, high = 0.0, 1 / min(kept.values())
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (middle, high) if fits(scaled(middle)) else (low, middle)
-    chosen = scaled(low)
-    while True:
-        wishes = sorted(whole, key=lambda root: chosen[root] / whole[root] / kept[root])
-        for root in filter(chosen.get, wishes):  # a branch that has gone stays away
-            more = chosen | {root: chosen[root] + round_to}
-            if more[root] <= whole[root] and fits(more):
-                chosen = more
-                break
-        else:
-            return chosen
-
-
-def _rounded(width: float, whole: int, round_to: int, least: int) -> int:
-    if width >= whole or (whole <= round_to and least):
-        return whole
-    if whole <= round_to:
-        return whole if width >= whole / 2 else 0
-    return max(least, min(round(width / round_to) * round_to, whole // round_to * round_to))
-
+from eed_edge.train.networks.resize import Removable
 
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def remove_channels(base: Net, choice: ChannelScores, image: Tensor, chosen: Mapping[str, int]) -> Net:
+def remove_channels(base: Net, scores: ChannelScores, image: Tensor, widths: Mapping[str, int]) -> Net:
     """A copy of ``base`` without the channels of the lowest scores; ``base`` is left unchanged.
 
     Args:
-        choice: scores per group root.
+        scores: the scores per group root.
         image: one example ``(1, c, h, w)``.
-        chosen: group root to the number of channels that stay; 0 removes the group's branch.
+        widths: group root to the number of channels that stay; 0 removes the group's branch.
 
     Raises:
         NetworkError: torch-pruning cannot trace the network.
     """
     net = copy.deepcopy(base)
     graph = trace(net, image)
-    for root, width in chosen.items():
-        scores = choice.scores[root]
+    for root, width in widths.items():
+        importance = scores.scores[root]
         if not width:
             continue
-        remove = scores.argsort(stable=True)[: len(scores) - width].tolist()
+        remove = importance.argsort(stable=True)[: len(importance) - width].tolist()
         if not remove:
             continue
         layer = net.get_submodule(root)
@@ -123,10 +42,10 @@ def remove_channels(base: Net, choice: ChannelScores, image: Tensor, chosen: Map
         group = graph.get_pruning_group(layer, pruner.prune_out_channels, idxs=sorted(remove))
         if not graph.check_pruning_group(group):
             raise NetworkError(
-                f"{root}: removing {len(remove)} of {len(scores)} channels would leave a layer empty"
+                f"{root}: removing {len(remove)} of {len(importance)} channels would leave a layer empty"
             )
         group.prune()
-    for root in (root for root, width in chosen.items() if not width):
+    for root in (root for root, width in widths.items() if not width):
         block = net.get_submodule(root.rpartition(".")[0])
         if not isinstance(block, Removable):
             raise NetworkError(f"{root}: expected a layer inside a removable branch; keep some channels")
@@ -136,7 +55,7 @@ def remove_channels(base: Net, choice: ChannelScores, image: Tensor, chosen: Map
 
 
 def recalibrate(net: nn.Module, train: Images, *, batch: int) -> None:
-    """Batch-norm statistics of ``net`` from the images as they are, in place; weights stay."""
+    """Recompute the batch-norm statistics of ``net`` in place on unaugmented images; weights stay."""
     norms = [module for module in net.modules() if isinstance(module, NORMS)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

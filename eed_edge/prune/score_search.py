@@ -1,14 +1,13 @@
 """Score search: learn under attack which channels to keep and how many per layer (HARP, eq. 5-6).
 
-Scores and one threshold per group are learned while the weights stand still. A channel is on when
-its score is above the threshold; gradients pass as if the step were a sigmoid. The loss is the
-attacked cross-entropy of the masked network plus phi times how far its cost is from the target.
+Scores and one threshold per group are learned with frozen weights. A channel is on when its score is
+above the threshold; gradients pass as if the step were a sigmoid. The loss is the attacked
+cross-entropy of the masked network plus phi times the distance of its cost from the target.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,31 +18,32 @@ from eed_edge.attacks import l_inf
 from eed_edge.errors import NetworkError
 from eed_edge.prune.groups import Structure
 from eed_edge.prune.search_state import SearchState
-from eed_edge.recipe import Data, Pool, Scores
+from eed_edge.recipe import Recipe
+from eed_edge.seeds import epoch_seed
 from eed_edge.train.checkpointing import Checkpointing
+from eed_edge.train.context import TrainingContext
 from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
 from eed_edge.train.state import random_state, set_random_state
 from eed_edge.train.system.devices import mixed_precision
 from eed_edge.train.system.interruption import Interrupted, deferred
-from eed_edge.train.system.time_limit import TimeLimit
 
 TEMPERATURE = 0.1
 """Width of the sigmoid through which gradients pass, in units of scores that lie in [0, 1]."""
 MASK_FLOOR = 1e-3
-"""What is left of a channel that is off: behind a ReLU nothing at all would get no gradient."""
+"""Factor of a channel that is off; with 0, a channel behind a ReLU would get no gradient."""
 
 
 @dataclass(frozen=True)
 class ChannelScores:
-    """What to keep: group root to a score per channel ``(channels,)``, and to a share in (0, 1]."""
+    """Per group root: a score per channel ``(channels,)``, and the share of channels to keep, in (0, 1]."""
 
     scores: Mapping[str, Tensor]
     keep_ratio: Mapping[str, float]
 
 
 def uniform(structure: Structure, importance: Any, *, member_share: float) -> ChannelScores:
-    """The initial scores, as ranks in (0, 1], and one width for all layers that meets the target."""
+    """Initial scores, as ranks in (0, 1], with one keep ratio for all layers that meets the target."""
     scores = {group.root: ranks(importance(group.coupled)) for group in structure.groups}
     share = member_share**0.5  # a layer's cost goes with inputs × outputs
     return ChannelScores(scores, {group.root: share for group in structure.groups})
@@ -65,70 +65,49 @@ def search_scores(
     start: ChannelScores,
     train: Images,
     *,
-    cfg: Scores,
-    attack: Pool,
-    augment: Data,
-    member_share: float,
-    seed: int,
-    state: Path | None = None,
-    on_record: Callable[[dict[str, Any]], None] = lambda _: None,
-    time_limit: TimeLimit | None = None,
+    recipe: Recipe,
+    context: TrainingContext,
 ) -> ChannelScores:
-    """Learned scores and per-layer rates, from the initial ones.
+    """Learn scores and per-layer keep ratios under attack, from the initial ones.
 
     Args:
-        net: the base, in a copy: its batch-norm statistics adapt to the masks, nothing else changes.
-        member_share: target for parameters and MACs as a share of the whole network's.
-        attack: how training images are attacked, and the batch size.
-        state: where the checkpoint of a search under way is kept; an existing one is continued.
-        on_record: called with a record after each batch.
-        time_limit: when to stop at a checkpoint; None never does.
+        net: a copy of the base; only its batch-norm statistics change, adapting to the masks.
+        recipe: ``scores`` configures the search, ``pool`` the attack and the batch size, and
+            ``prune.member_share`` is the target share of parameters and MACs.
+        context: an existing checkpoint at ``context.state`` is resumed.
 
     Raises:
-        Interrupted: a signal has come; the checkpoint is written.
-        Paused: the deadline is over; the checkpoint is written.
+        Interrupted: a signal has arrived; the checkpoint is written.
+        Paused: the time limit has expired; the checkpoint is written.
 
     Source:
         HARP (Zhao and Wressnegger, ICLR 2023), with masks over coupled channels instead of weights.
     """
+    cfg, attack = recipe.scores, recipe.pool
     search = SearchState.begin(net, start.scores, start.keep_ratio, lr=cfg.lr)
-    if state is not None and state.exists():
-        search.resume(state)
-    whole = structure.cost({group.root: 1.0 for group in structure.groups})
-    masks: dict[str, Tensor] = {}
+    if context.state is not None and context.state.exists():
+        search.resume(context.state)
+    objective = _Objective(net, structure, recipe)
     device = train.images.device
-    batches_each = max(1, len(train) // attack.batch)
+    steps = max(1, len(train) // attack.batch)
     checkpoints = Checkpointing(
-        lambda: search.save(state) if state else None, time_limit=time_limit or TimeLimit()
+        lambda: search.save(context.state) if context.state else None, time_limit=context.time_limit
     )
-
-    def step(images: Tensor, labels: Tensor, generator: torch.Generator) -> None:
-        live = _masks(search.scores, search.thresholds)
-        with mixed_precision(device):
-            masks.update({root: mask.detach() for root, mask in live.items()})
-            attacked = l_inf.make_adversarial(
-                net, images, labels, attack=attack.attack, cfg=attack, generator=generator
-            )
-            masks.update(live)
-            net.train()
-            loss = F.cross_entropy(net(attacked).float(), labels)
-        price = _cost_penalty(structure, search.scores, search.thresholds, whole, member_share=member_share)
-        search.step(loss + cfg.phi * price, rate=1 - search.steps / (cfg.epochs * batches_each))
-
-    with masked(net, structure, masks), _frozen_weights(net), deferred():
+    with masked(net, structure, objective.masks), _frozen_weights(net), deferred():
         try:
             while search.epoch < cfg.epochs:
-                generator = torch.Generator(device).manual_seed(seed * 1_000_003 + search.epoch)
+                generator = torch.Generator(device).manual_seed(epoch_seed(context.seed, search.epoch))
                 if search.random:
                     set_random_state(device, search.random)
                 for images, labels in batches.epoch(
-                    train, batch=attack.batch, augment=augment, generator=generator,
+                    train, batch=attack.batch, augment=context.augment, generator=generator,
                     first=search.batch, noise=search.random.get("noise"),
                 ):  # fmt: skip
-                    step(images, labels, generator)
+                    loss = objective.loss(search, images, labels, generator)
+                    search.step(loss, rate=1 - search.steps / (cfg.epochs * steps))
                     search.random = random_state(device, generator)
-                    on_record({"phase": "score search", "epoch": search.epoch, "epochs": cfg.epochs,
-                           "batch": search.batch, "batches": batches_each})  # fmt: skip
+                    context.record({"phase": "score search", "epoch": search.epoch, "epochs": cfg.epochs,
+                                    "batch": search.batch, "batches": steps})  # fmt: skip
                     where = f"in the score search, epoch {search.epoch + 1} of {cfg.epochs}"
                     checkpoints.after_batch(search.batch, where=where)
                 search.next_epoch()
@@ -142,26 +121,56 @@ def search_scores(
     )
 
 
+class _Objective:
+    """Loss of the score search: attacked cross-entropy of the masked network plus the cost penalty.
+
+    masks: the current masks, which the hooks of ``masked`` read at every call.
+    """
+
+    def __init__(self, net: nn.Module, structure: Structure, recipe: Recipe) -> None:
+        self.masks: dict[str, Tensor] = {}
+        self._net, self._structure, self._recipe = net, structure, recipe
+        self._full_cost = structure.cost({group.root: 1.0 for group in structure.groups})
+
+    def loss(self, search: SearchState, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Loss of one batch; its gradient reaches scores and thresholds."""
+        net, masks, attack = self._net, self.masks, self._recipe.pool
+        live = _masks(search.scores, search.thresholds)
+        with mixed_precision(images.device):
+            masks.update({root: mask.detach() for root, mask in live.items()})
+            attacked = l_inf.make_adversarial(
+                net, images, labels, attack=attack.attack, cfg=attack, generator=generator
+            )
+            masks.update(live)
+            net.train()
+            loss = F.cross_entropy(net(attacked).float(), labels)
+        penalty = _cost_penalty(
+            self._structure, search.scores, search.thresholds, self._full_cost,
+            member_share=self._recipe.prune.member_share,
+        )  # fmt: skip
+        return loss + self._recipe.scores.phi * penalty
+
+
 def _cost_penalty(
     structure: Structure,
     scores: Mapping[str, Tensor],
     thresholds: Mapping[str, Tensor],
-    whole: tuple[float, float],
+    full_cost: tuple[float, float],
     *,
     member_share: float,
 ) -> Tensor:
-    """How far the larger share of parameters or MACs is from the target, in targets; moves rates only.
+    """Relative distance of the larger share of parameters or MACs from the target; moves thresholds only.
 
-    Both ways: a network that has fallen far below the target gives no gradient back up.
+    It is two-sided: from far below the target, the cross-entropy alone gives no gradient back up.
     """
-    still = {root: score.detach() for root, score in scores.items()}
-    cost = structure.cost({root: mask.mean() for root, mask in _masks(still, thresholds).items()})
-    used = torch.stack([now / all_ for now, all_ in zip(cost, whole, strict=True)]).max()
+    fixed = {root: score.detach() for root, score in scores.items()}
+    cost = structure.cost({root: mask.mean() for root, mask in _masks(fixed, thresholds).items()})
+    used = torch.stack([now / all_ for now, all_ in zip(cost, full_cost, strict=True)]).max()
     return (used / member_share - 1).abs()
 
 
 def _masks(scores: Mapping[str, Tensor], thresholds: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """1 for a channel that stays, next to 0 for one that goes; the best of a group always stays."""
+    """Mask per group: 1 for a kept channel, ``MASK_FLOOR`` for a removed one; the best is always kept."""
     masks = {}
     for root, score in scores.items():
         soft = torch.sigmoid((score - thresholds[root]) / TEMPERATURE)
@@ -172,7 +181,7 @@ def _masks(scores: Mapping[str, Tensor], thresholds: Mapping[str, Tensor]) -> di
 
 @contextmanager
 def masked(net: nn.Module, structure: Structure, masks: Mapping[str, Tensor]) -> Iterator[None]:
-    """Multiply what each group's layers put out by the group's mask, read anew at every call.
+    """Multiply the outputs of each group's layers by the group's mask, read at every call.
 
     A channel counts as removed where it enters the sum or the activation: after its batch norm,
     or after the layer itself where there is none.
@@ -200,12 +209,12 @@ def masked(net: nn.Module, structure: Structure, masks: Mapping[str, Tensor]) ->
 
 @contextmanager
 def _frozen_weights(net: nn.Module) -> Iterator[None]:
-    """No gradients for the weights, only for scores and thresholds."""
-    wanted = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    for parameter in wanted:
+    """Turn off the gradients of the weights inside the block."""
+    trainable = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    for parameter in trainable:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in wanted:
+        for parameter in trainable:
             parameter.requires_grad_(True)

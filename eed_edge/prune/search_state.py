@@ -1,4 +1,4 @@
-"""A score search under way: everything that its next batch depends on, in memory and on disk."""
+"""State of a score search in progress, in memory and in its checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ from eed_edge.train.networks import checkpoint
 
 @dataclass
 class SearchState:
-    """What is learned, and how far the search is.
+    """Scores, thresholds, optimiser and position of a score search.
 
     net: the masked network, whose batch-norm statistics adapt.
     scores, thresholds: group root to ``(channels,)`` and to a scalar.
     lr: learning rate of the first step.
-    epoch, batch: epochs done, and batches done of the one under way.
-    steps: batches done in all.
+    epoch, batch: epochs done, and batches done of the current one.
+    steps: batches done in total.
     random: states of the random generators after the last batch.
     """
 
@@ -37,7 +37,7 @@ class SearchState:
     def begin(
         cls, net: nn.Module, scores: Mapping[str, Tensor], keep_ratios: Mapping[str, float], *, lr: float
     ) -> "SearchState":
-        """Before the first batch: given scores, and thresholds that keep the given share of each group."""
+        """State before the first batch, with thresholds that keep ``keep_ratios`` of each group."""
         learned = {root: score.clone().requires_grad_(True) for root, score in scores.items()}
         thresholds = {
             root: torch.tensor(1 - ratio, device=learned[root].device, requires_grad=True)
@@ -57,7 +57,7 @@ class SearchState:
         self.steps += 1
 
     def next_epoch(self) -> None:
-        """Go on to the first batch of the next epoch."""
+        """Move to the first batch of the next epoch."""
         self.epoch, self.batch, self.random = self.epoch + 1, 0, {}
 
     def save(self, path: Path) -> None:
@@ -70,13 +70,15 @@ class SearchState:
             "random": self.random,
             **{f"adam-{i}": moment for i, moment in moments.items()},
         }
-        tensors = {f"{part}/{name}": tensor for part, own in parts.items() for name, tensor in own.items()}
+        tensors = {
+            f"{part}/{name}": tensor for part, values in parts.items() for name, tensor in values.items()
+        }
         checkpoint.save_checkpoint(
             path, tensors, {"epoch": self.epoch, "batch": self.batch, "steps": self.steps}
         )
 
     def resume(self, path: Path) -> None:
-        """Go back to a checkpoint, in place.
+        """Load a checkpoint, in place.
 
         Raises:
             CheckpointError: it is cut short or of another network.
@@ -88,14 +90,14 @@ class SearchState:
             parts.setdefault(part, {})[rest] = tensor
         try:
             with torch.no_grad():
-                for part, own in (
+                for part, values in (
                     ("scores", self.scores),
                     ("thresholds", self.thresholds),
                     ("buffers", dict(self.net.named_buffers())),
                 ):
-                    for name, tensor in own.items():
+                    for name, tensor in values.items():
                         tensor.copy_(parts[part][name])
-            moments = {int(part[5:]): own for part, own in parts.items() if part.startswith("adam-")}
+            moments = {int(part[5:]): values for part, values in parts.items() if part.startswith("adam-")}
             groups = self.optimiser.state_dict()["param_groups"]
             self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
             self.epoch, self.batch, self.steps = (record[key] for key in ("epoch", "batch", "steps"))

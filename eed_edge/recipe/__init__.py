@@ -16,8 +16,8 @@ from eed_edge.recipe.sections import (
     Pool,
     Prune,
     Recipe,
+    RecipeSection,
     Scores,
-    Section,
     Select,
     Training,
 )
@@ -34,8 +34,8 @@ __all__ = [
     "Pool",
     "Prune",
     "Recipe",
+    "RecipeSection",
     "Scores",
-    "Section",
     "Select",
     "Training",
     "from_dict",
@@ -69,4 +69,4 @@ def from_dict(table: dict[str, Any]) -> Recipe:
     try:
         return schema.read_typed(Recipe, table, "recipe")
     except ValueError as error:
-        raise RecipeError(f"{error}; mend the recipe or the --set") from error
+        raise RecipeError(f"{error}; fix the recipe or the --set override") from error

@@ -18,7 +18,7 @@ def _choice(default: str, *allowed: str) -> Any:
     return field(default=default, metadata={"allowed": allowed})
 
 
-class Section:
+class RecipeSection:
     """A part of the recipe whose values are held to what their fields allow."""
 
     DEFAULTS: ClassVar = True  # a key that is left out takes its default
@@ -38,7 +38,7 @@ class Section:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data(Section):
+class Data(RecipeSection):
     """Which images, and how they are split and augmented."""
 
     name: str = _choice("digits", *SETS)
@@ -66,7 +66,7 @@ class Data(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Net(Section):
+class Net(RecipeSection):
     """The base network."""
 
     arch: str = "resnet18"
@@ -94,7 +94,7 @@ class Net(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training(Section):
+class Training(RecipeSection):
     """Adversarial training, as the base, each candidate and the joint stage share it."""
 
     epochs: int = _number(10, 1, 10_000)
@@ -204,7 +204,7 @@ class Joint(Training):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores(Section):
+class Scores(RecipeSection):
     """Importance scores and the search that refines them."""
 
     names: tuple[str, ...] = SCORES
@@ -226,7 +226,7 @@ class Scores(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prune(Section):
+class Prune(RecipeSection):
     """How small the members and the team have to be."""
 
     sparsity: float = _number(0.8, 0.01, 0.999)
@@ -240,7 +240,7 @@ class Prune(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Select(Section):
+class Select(RecipeSection):
     """How the team is chosen from the pool."""
 
     rule: str = _choice("robust", "robust", "paper")
@@ -251,7 +251,7 @@ class Select(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gate(Section):
+class Gate(RecipeSection):
     """When the runtime may stop."""
 
     rule: str = _choice("confidence", "confidence", "agreement", "geometric")
@@ -264,7 +264,7 @@ class Gate(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(Section):
+class Recipe(RecipeSection):
     """One training run, from images to a calibrated team."""
 
     name: str = "unnamed"

@@ -1,6 +1,15 @@
-"""From a failure matrix to an ordered team of sub-models; numpy only."""
+"""Team selection: from failures under attack to an ordered team; numpy only."""
 
 from eed_edge.select.diversity import all_teams, robust_diversity, team_diversities
-from eed_edge.select.selection import Selection, select_team, team_accuracies
+from eed_edge.select.selection import Criteria, Selection, TeamBudget, select_team, team_accuracies
 
-__all__ = ["Selection", "all_teams", "robust_diversity", "select_team", "team_accuracies", "team_diversities"]
+__all__ = [
+    "Criteria",
+    "Selection",
+    "TeamBudget",
+    "all_teams",
+    "robust_diversity",
+    "select_team",
+    "team_accuracies",
+    "team_diversities",
+]

@@ -29,7 +29,7 @@ def robust_diversity(failed: Bools) -> float:
 
 
 def team_diversities(failed: Bools, teams: Bools) -> NDArray[np.float64]:
-    """The robust diversity of many teams, from the counts of joint failures of every two members.
+    """Robust diversity of many teams, from the joint failures of every two members.
 
     Args:
         failed: ``(members, n)`` bool; member i misclassifies attacked image j.
@@ -53,10 +53,10 @@ def team_diversities(failed: Bools, teams: Bools) -> NDArray[np.float64]:
         )
     together = failed.astype(np.float64)
     together = together @ together.T  # (members, members), whole numbers, so exact
-    alone = together.diagonal().copy()
+    failures = together.diagonal().copy()
     np.fill_diagonal(together, 0)
-    chosen = teams.astype(np.float64)
-    return _diversity(chosen @ alone, ((chosen @ together) * chosen).sum(axis=1), size)
+    weights = teams.astype(np.float64)
+    return _diversity(weights @ failures, ((weights @ together) * weights).sum(axis=1), size)
 
 
 def all_teams(members: int) -> Bools:
@@ -69,7 +69,7 @@ def all_teams(members: int) -> Bools:
 
 
 def diversity_by_size(failed: Bools) -> list[dict[str, float]]:
-    """The spread of robust diversity over all teams of each size, from two members to all.
+    """Spread of robust diversity over all teams of each size, from two members to all.
 
     Args:
         failed: ``(members, n)`` bool; member i misclassifies attacked image j.
@@ -81,17 +81,17 @@ def diversity_by_size(failed: Bools) -> list[dict[str, float]]:
         EED, fig. 4.
     """
     teams = all_teams(len(failed))
-    found, sizes = team_diversities(failed, teams), teams.sum(axis=1)
+    diversities, sizes = team_diversities(failed, teams), teams.sum(axis=1)
     rows = []
     for size in range(2, len(failed) + 1):
-        own = found[sizes == size]
+        values = diversities[sizes == size]
         rows.append(
             {
                 "size": size,
-                "teams": len(own),
-                "min": float(own.min()),
-                "mean": float(own.mean()),
-                "max": float(own.max()),
+                "teams": len(values),
+                "min": float(values.min()),
+                "mean": float(values.mean()),
+                "max": float(values.max()),
             }
         )
     return rows
@@ -107,5 +107,5 @@ def _check(failed: Bools, members: int) -> None:
     if failed.ndim != 2 or failed.dtype != np.bool_ or len(failed) < members or failed.shape[1] < 1:
         raise InputError(
             f"failed: expected bool ({members} or more members, 1 or more images),"
-            f" got {failed.dtype} {failed.shape}; judge each member on the same attacked images"
+            f" got {failed.dtype} {failed.shape}; evaluate each member on the same attacked images"
         )

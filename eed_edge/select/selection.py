@@ -2,12 +2,13 @@
 
 ``paper`` takes the smallest team whose robust diversity reaches ``rd``, of those the most diverse;
 when none reaches it, the most diverse of the largest teams that the budget allows. ``robust`` takes
-the team whose mean has the highest attacked accuracy, of those the most diverse. Ties that are left
-go to the higher attacked accuracy, the smaller team and then the lower numbers.
+the team whose mean has the highest attacked accuracy, of those the most diverse. Remaining ties go
+to the higher attacked accuracy, the smaller team and then the lower numbers.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,20 +18,42 @@ from eed_edge.errors import InputError, RecipeError, TrainingError
 from eed_edge.select.diversity import all_teams, team_diversities
 
 MOST_CONSIDERED = 16
-"""Teams double with every candidate: 65,519 of 16."""
+"""The most candidates compared: teams double with each one, 16 give 65,519."""
 CHUNK = 2**23
-"""Numbers held at once while team means are judged: 32 MiB of float32."""
+"""Numbers held at once while team accuracies are computed: 32 MiB of float32."""
+
+
+class TeamBudget(NamedTuple):
+    """The most parameters and multiply-accumulates for one image that a team may have."""
+
+    params: float
+    macs: float
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """How the team is chosen.
+
+    rule: ``paper`` or ``robust``.
+    rd: robust diversity that ``paper`` requires.
+    member_gap: a candidate further than this below the best one's attacked accuracy is not
+        considered; of the rest, at most the best ``MOST_CONSIDERED`` are.
+    """
+
+    rule: str
+    rd: float = 0.7
+    member_gap: float = 0.05
 
 
 @dataclass(frozen=True)
 class Selection:
-    """A team, how good it is, and why it was taken.
+    """A team, its diversity and accuracy, and the reason for choosing it.
 
     members: candidates in running order.
     rd: the team's robust diversity.
-    attacked_accuracy: share of attacked images that the mean of the team gets right.
+    attacked_accuracy: accuracy of the team's mean on attacked images.
     reason: one sentence for the log and the report.
-    considered: candidates that were good enough to be in a team.
+    considered: candidates within ``member_gap`` of the best one.
     """
 
     members: tuple[int, ...]
@@ -42,7 +65,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class _TeamTable:
-    """The teams within the budget and what is known of them, small teams and low numbers first."""
+    """Teams within the budget and their diversities, small teams and low numbers first."""
 
     teams: Bools  # (t, members)
     diversity: NDArray[np.float64]  # (t,)
@@ -60,24 +83,17 @@ def select_team(
     labels: Ints,
     params: Ints,
     macs: Ints,
-    budget_params: float,
-    budget_macs: float,
-    rule: str,
-    rd: float = 0.7,
-    member_gap: float = 0.05,
+    budget: TeamBudget,
+    criteria: Criteria,
 ) -> Selection:
-    """The best team of two or more within the budget, in running order.
+    """Choose the best team of two or more candidates within the budget, in running order.
 
     Args:
         failed: ``(m, n)`` bool; candidate i misclassifies attacked tune image j.
         probs: ``(m, n, k)`` float32 of the candidates on the same images.
         labels: ``(n,)`` true classes.
         params, macs: ``(m,)`` parameters of each candidate, and its multiply-adds for one image.
-        budget_params, budget_macs: what those of a team may sum up to.
-        rule: ``paper`` or ``robust``.
-        rd: robust diversity that ``paper`` asks for.
-        member_gap: a candidate further than this below the best one's attacked accuracy is not
-            considered; of the rest at most the best ``MOST_CONSIDERED`` are.
+        budget: upper limits of the sums over a team.
 
     Raises:
         InputError: shapes that do not fit one another, or numbers that are not finite.
@@ -88,25 +104,25 @@ def select_team(
         EED, sec. 4.2; ``robust``, the gap and the order are this project's.
     """
     _check(failed, probs, labels, params, macs)
-    if rule not in RULES:
-        raise RecipeError(f"select.rule: expected one of {', '.join(RULES)}, got {rule!r}")
-    considered = _eligible(failed, member_gap)
-    teams = _affordable(params[considered], macs[considered], budget_params, budget_macs)
-    field = _TeamTable(teams, team_diversities(failed[considered], teams), probs[considered], labels)
-    best, reason = RULES[rule](field, rd)
-    chosen = np.flatnonzero(teams[best])
-    members = chosen[running_order(field.probs[chosen], labels)]
+    if criteria.rule not in RULES:
+        raise RecipeError(f"select.rule: expected one of {', '.join(RULES)}, got {criteria.rule!r}")
+    considered = _eligible(failed, criteria.member_gap)
+    teams = _affordable(params[considered], macs[considered], budget)
+    table = _TeamTable(teams, team_diversities(failed[considered], teams), probs[considered], labels)
+    best, reason = RULES[criteria.rule](table, criteria.rd)
+    team = np.flatnonzero(teams[best])
+    members = team[running_order(table.probs[team], labels)]
     return Selection(
         members=tuple(int(considered[i]) for i in members),
-        rd=float(field.diversity[best]),
-        attacked_accuracy=float(field.accuracy(np.array([best]))[0]),
+        rd=float(table.diversity[best]),
+        attacked_accuracy=float(table.accuracy(np.array([best]))[0]),
         reason=f"{reason} ({len(teams)} teams of {len(considered)} out of {len(failed)} candidates compared)",
         considered=tuple(int(i) for i in considered),
     )
 
 
 def team_accuracies(probs: Floats, labels: Ints, teams: Bools) -> NDArray[np.float64]:
-    """Share of images that the mean of each team gets right.
+    """Accuracy of the mean of each team.
 
     Args:
         probs: ``(members, n, k)``.
@@ -119,14 +135,14 @@ def team_accuracies(probs: Floats, labels: Ints, teams: Bools) -> NDArray[np.flo
     members, n, k = probs.shape
     flat = probs.reshape(members, n * k)
     rows = max(1, CHUNK // (n * k))
-    right = np.empty(len(teams), dtype=np.int64)
+    correct = np.empty(len(teams), dtype=np.int64)
     for start in range(0, len(teams), rows):
         total = (
             teams[start : start + rows].astype(np.float32) @ flat
         )  # (rows, n * k), the mean times its size
         answer = total.reshape(-1, n, k).argmax(axis=2)  # (rows, n)
-        right[start : start + rows] = (answer == labels).sum(axis=1)
-    return np.asarray(right / n, dtype=np.float64)
+        correct[start : start + rows] = (answer == labels).sum(axis=1)
+    return np.asarray(correct / n, dtype=np.float64)
 
 
 def _eligible(failed: Bools, member_gap: float) -> NDArray[np.intp]:
@@ -144,40 +160,40 @@ def _eligible(failed: Bools, member_gap: float) -> NDArray[np.intp]:
     return np.sort(good)
 
 
-def _affordable(params: Ints, macs: Ints, budget_params: float, budget_macs: float) -> Bools:
-    """The teams that keep both budgets."""
+def _affordable(params: Ints, macs: Ints, budget: TeamBudget) -> Bools:
+    """The teams within the budget."""
     teams = all_teams(len(params))
-    teams = teams[(teams @ params <= budget_params) & (teams @ macs <= budget_macs)]
+    teams = teams[(teams @ params <= budget.params) & (teams @ macs <= budget.macs)]
     if not len(teams):
         raise TrainingError(
-            f"expected two candidates of at most {budget_params:,.0f} parameters and {budget_macs:,.0f} MACs"
+            f"expected two candidates of at most {budget.params:,.0f} parameters and {budget.macs:,.0f} MACs"
             f" together, got two smallest of {_two(params)} and {_two(macs)};"
             " lower prune.sparsity or prune.member_share"
         )
     return teams
 
 
-def _paper(field: _TeamTable, rd: float) -> tuple[int, str]:
-    size = field.teams.sum(axis=1)
-    reached = np.flatnonzero(field.diversity >= rd)
+def _paper(table: _TeamTable, rd: float) -> tuple[int, str]:
+    size = table.teams.sum(axis=1)
+    reached = np.flatnonzero(table.diversity >= rd)
     if len(reached):
         smallest = size[reached].min()
-        best = _best(field, reached[size[reached] == smallest])
+        best = _best(table, reached[size[reached] == smallest])
         return best, f"paper: the smallest team within the budget with RD >= {rd:g} has {smallest} members"
     largest = size.max()
-    best = _best(field, np.flatnonzero(size == largest))
+    best = _best(table, np.flatnonzero(size == largest))
     return best, (
-        f"paper: no team within the budget reaches RD {rd:g} (highest {field.diversity.max():.3f}),"
+        f"paper: no team within the budget reaches RD {rd:g} (highest {table.diversity.max():.3f}),"
         f" so the most diverse of the largest size, {largest}, was taken"
     )
 
 
-def _robust(field: _TeamTable, rd: float) -> tuple[int, str]:
-    everyone = np.arange(len(field.teams))
-    accuracy = field.accuracy(everyone)
-    best = _best(field, everyone[accuracy == accuracy.max()])
+def _robust(table: _TeamTable, rd: float) -> tuple[int, str]:
+    every = np.arange(len(table.teams))
+    accuracy = table.accuracy(every)
+    best = _best(table, every[accuracy == accuracy.max()])
     return best, (
-        f"robust: the mean of these {field.teams[best].sum()} has the highest attacked accuracy"
+        f"robust: the mean of these {table.teams[best].sum()} has the highest attacked accuracy"
         f" of all teams within the budget, {accuracy.max():.3f}"
     )
 
@@ -185,15 +201,15 @@ def _robust(field: _TeamTable, rd: float) -> tuple[int, str]:
 RULES: dict[str, Callable[[_TeamTable, float], tuple[int, str]]] = {"paper": _paper, "robust": _robust}
 
 
-def _best(field: _TeamTable, among: NDArray[np.intp]) -> int:
+def _best(table: _TeamTable, among: NDArray[np.intp]) -> int:
     """The most diverse of these teams, then the most accurate, then the first."""
-    diversity = field.diversity[among]
+    diversity = table.diversity[among]
     among = among[diversity == diversity.max()]
-    return int(among[field.accuracy(among).argmax()])
+    return int(among[table.accuracy(among).argmax()])
 
 
 def running_order(probs: Floats, labels: Ints) -> list[int]:
-    """Greedy: each prefix is the one whose mean is most accurate; ties go to the better one alone.
+    """Greedy running order: each prefix has the most accurate mean; ties go to the better single member.
 
     Args:
         probs: ``(members, n, k)`` of one team.
@@ -204,11 +220,11 @@ def running_order(probs: Floats, labels: Ints) -> list[int]:
     """
     single = np.eye(len(probs), dtype=bool)
     alone = team_accuracies(probs, labels, single)
-    left = sorted(range(len(probs)), key=lambda member: -alone[member])
+    remaining = sorted(range(len(probs)), key=lambda member: -alone[member])
     prefix: list[int] = []
-    while left:
-        tries = single[left] | single[prefix].any(axis=0)
-        prefix.append(left.pop(int(team_accuracies(probs, labels, tries).argmax())))
+    while remaining:
+        tries = single[remaining] | single[prefix].any(axis=0)
+        prefix.append(remaining.pop(int(team_accuracies(probs, labels, tries).argmax())))
     return prefix
 
 
@@ -227,5 +243,5 @@ def _check(failed: Bools, probs: Floats, labels: Ints, params: Ints, macs: Ints)
     if probs.ndim != 3 or probs.shape[:2] != (members, n) or not np.isfinite(probs).all():
         raise InputError(
             f"probs: expected finite numbers of shape ({members}, {n}, k), got shape {probs.shape};"
-            " judge every candidate on the same images"
+            " evaluate every candidate on the same images"
         )

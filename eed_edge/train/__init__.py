@@ -1,1 +1,1 @@
-"""Learning: data, networks, attacks and training."""
+"""Training: data, networks, training loop and run folder."""

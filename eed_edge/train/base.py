@@ -1,69 +1,48 @@
-"""The base: one network trained under attack (Madry et al., or N-FGSM)."""
+"""Base training: one network trained under attack (Madry et al., or N-FGSM)."""
 
 import time
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eed_edge.recipe import Base, Data
+from eed_edge.recipe import Base
 from eed_edge.train import loop
+from eed_edge.train.context import TrainingContext
 from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
 from eed_edge.train.loop import TrainingResult
 from eed_edge.train.networks.build import Classifier
 from eed_edge.train.state import copy_weights
 from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
-from eed_edge.train.system.epoch_log import TrainingCallback
-from eed_edge.train.system.time_limit import TimeLimit
 from eed_edge.train.validation import VALIDATION_BATCH, validate
 
 
 def train_base(
-    net: nn.Module,
-    train: Images,
-    tune: Images,
-    *,
-    cfg: Base,
-    augment: Data,
-    seed: int,
-    state: Path,
-    on_record: TrainingCallback,
-    time_limit: TimeLimit | None = None,
-    processes: Processes = SINGLE_PROCESS,
+    net: nn.Module, train: Images, tune: Images, *, cfg: Base, context: TrainingContext
 ) -> TrainingResult:
     """Adversarial training of ``net`` in place with label-smoothed cross-entropy; see ``loop.fit``."""
 
     def loss(network: nn.Module, clean: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(network(attacked).float(), labels, label_smoothing=cfg.label_smoothing)
 
-    return loop.fit(
-        net, train, tune, cfg=cfg, augment=augment, loss=loss, seed=seed, state=state, on_record=on_record,
-        time_limit=time_limit, processes=processes,
-    )  # fmt: skip
+    return loop.fit(net, train, tune, cfg=cfg, loss=loss, context=context)
 
 
 def validate_untrained(
-    net: nn.Module,
-    tune: Images,
-    *,
-    cfg: Base,
-    seed: int,
-    watch: TrainingCallback,
-    processes: Processes = SINGLE_PROCESS,
+    net: nn.Module, tune: Images, *, cfg: Base, context: TrainingContext
 ) -> TrainingResult:
-    """Pretrained weights as they are, judged once on tune; the record counts as epoch 0 of 0."""
+    """Validate pretrained weights as they are; the record counts as epoch 0 of 0."""
     started = time.monotonic()
     row = {"epoch": -1, "epochs": 0, "attack": "none", "images": 0}
-    row |= validate(net, tune, cfg=cfg, seed=seed, processes=processes)._asdict()
-    watch({**row, "seconds": round(time.monotonic() - started, 3)})
+    row |= validate(net, tune, cfg=cfg, seed=context.seed, processes=context.processes)._asdict()
+    context.record({**row, "seconds": round(time.monotonic() - started, 3)})
     weights = copy_weights(net.state_dict())
     return TrainingResult(best=weights, last=weights, history=[row])
 
 
 def clean_accuracy(net: nn.Module, tune: Images, *, processes: Processes = SINGLE_PROCESS) -> float:
-    """Share of all tune images that ``net`` classifies correctly, in evaluation mode."""
+    """Accuracy of ``net`` on the clean tune images, in evaluation mode."""
     net.eval()
     correct = torch.zeros((), device=tune.images.device)
     with torch.no_grad():
@@ -73,7 +52,7 @@ def clean_accuracy(net: nn.Module, tune: Images, *, processes: Processes = SINGL
 
 
 def set_normalisation(net: Classifier, train: Images) -> None:
-    """Mean and spread of the training images per channel, into the first layer of ``net``."""
+    """Set the first layer of ``net`` to the training images' mean and standard deviation per channel."""
     channels = train.images.shape[1]
     sums = torch.zeros(2, channels, dtype=torch.float64)
     for start in range(0, len(train), 4096):

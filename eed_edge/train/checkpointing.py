@@ -1,4 +1,4 @@
-"""When training under way writes its checkpoint, and when it stops there."""
+"""Checkpoint schedule: when a training writes its checkpoint, and when it stops there."""
 
 import time
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from eed_edge.train.system.interruption import Interrupted
 from eed_edge.train.system.time_limit import Paused, TimeLimit
 
 EVERY_S = 300.0
-"""Inside an epoch."""
+"""Seconds between checkpoints inside an epoch."""
 BEFORE_VALIDATION_S = 60.0
-"""Before validation, when so much training would be lost."""
+"""Seconds of unsaved training after which a checkpoint precedes the validation."""
 AFTER_EPOCH_S = 5.0
-"""After an epoch; shorter ones share a checkpoint."""
+"""Seconds since the last checkpoint after which an epoch ends with one; short epochs share one."""
 AGREE_EVERY = 8
 """Batches after which several processes agree on whether to write or to stop."""
 
@@ -24,7 +24,7 @@ class Checkpointing:
     def __init__(
         self, save: Callable[[], None], *, time_limit: TimeLimit, processes: Processes = SINGLE_PROCESS
     ) -> None:
-        """``save`` writes the checkpoint; all processes call it together."""
+        """Use ``save`` to write the checkpoint; all processes call it together."""
         self._save, self._time_limit, self._processes = save, time_limit, processes
         self._saved = time.monotonic()
 
@@ -34,15 +34,15 @@ class Checkpointing:
         self._saved = time.monotonic()
 
     def after_batch(self, batch: int, *, where: str) -> None:
-        """Look at the clock and at signals; whatever is to be done is done by all processes.
+        """Write a checkpoint if one is due; stop on a signal or at the time limit, in all processes alike.
 
         Args:
-            batch: how many batches of the epoch are done.
-            where: the place in the training, for messages.
+            batch: number of batches of the epoch done.
+            where: position in the training, for messages.
 
         Raises:
-            Interrupted: a signal has come to one of the processes; the checkpoint is still to be written.
-            Paused: the time limit is over; the checkpoint is written.
+            Interrupted: a process has received a signal; the caller has to write the checkpoint.
+            Paused: the time limit has expired; the checkpoint is written.
         """
         if self._processes.size > 1 and batch % AGREE_EVERY:
             return
@@ -56,19 +56,19 @@ class Checkpointing:
             raise Paused(f"time is up {where}")
 
     def before_validation(self) -> None:
-        """Write a checkpoint if much training would be lost."""
+        """Write a checkpoint if much training is unsaved."""
         if self._due(BEFORE_VALIDATION_S):
             self.write()
 
     def after_epoch(self, epoch: int, *, epochs: int) -> None:
-        """Write a checkpoint unless the last one is very young.
+        """Write a checkpoint unless the last one is recent; stop on a signal or at the time limit.
 
         Args:
-            epoch: how many of all ``epochs`` are done.
+            epoch: number of epochs done, of ``epochs``.
 
         Raises:
             Interrupted: as in ``after_batch``.
-            Paused: the time limit is over and epochs are left; the checkpoint is written.
+            Paused: the time limit has expired before the last epoch; the checkpoint is written.
         """
         self._raise_if_interrupted()
         self._time_limit.record_progress()

@@ -1,52 +1,50 @@
-"""What every stage of one call works with: the run, its images, who watches, who shares the work."""
+"""Training context: callbacks, time limit, processes, seed, augmentation and checkpoint path."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-import torch
-
-from eed_edge.train.data.batches import Images
-from eed_edge.train.run_folder import Run
-from eed_edge.train.system.distributed import Processes
-from eed_edge.train.system.epoch_log import EpochLog, TrainingCallback
-from eed_edge.train.system.time_limit import Paused, TimeLimit
+from eed_edge.recipe import Data
+from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
+from eed_edge.train.system.epoch_log import TrainingCallback
+from eed_edge.train.system.time_limit import TimeLimit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainingContext:
-    """One call of ``train``.
+    """Everything that a training needs beside network, images and recipe section.
 
-    journal: this process's log; the first one's is ``log.jsonl``.
-    watch: told of every batch and epoch.
-    compact: keep finished networks of base and pool in half precision.
+    A command makes one; each stage derives its own with ``dataclasses.replace``.
+
+    callbacks: called in turn with every record.
+    time_limit: when to pause at a checkpoint; the default never does.
+    processes: the processes that train together.
+    device: ``auto``, ``cpu`` or ``cuda``.
+    compact: save finished networks in half precision.
+    stage, part: where the training belongs, such as ``pool`` and ``nis-0``; added to every record.
+    seed: seed of the order of images, the augmentation and the attacks.
+    augment: the augmentation of training images.
+    state: checkpoint of the training in progress; None writes none.
     """
 
-    run: Run
-    train: Images
-    tune: Images
-    log: EpochLog
-    on_record: TrainingCallback
-    compact: bool
-    time_limit: TimeLimit
-    processes: Processes
+    callbacks: tuple[TrainingCallback, ...] = ()
+    time_limit: TimeLimit = field(default_factory=TimeLimit)
+    processes: Processes = SINGLE_PROCESS
+    device: str = "auto"
+    compact: bool = False
+    stage: str = "training"
+    part: str = ""
+    seed: int = 0
+    augment: Data = field(default_factory=Data)
+    state: Path | None = None
 
     @property
-    def device(self) -> torch.device:
-        """Where the images lie."""
-        return self.train.images.device
+    def name(self) -> str:
+        """Name of the training in log messages: its part, or its stage without one."""
+        return self.part or self.stage
 
-    def any_missing(self, names: list[str]) -> bool:
-        """Whether one of these files of the run is not there yet; all processes get the same answer."""
-        return self.processes.all_gather(not all((self.run.path / name).exists() for name in names))[0]
-
-    def pause_if_due(self, stage: str) -> None:
-        """Stop if it is time for any process.
-
-        Raises:
-            Paused: it is.
-        """
-        if self.processes.any(self.time_limit.expired()):
-            raise Paused(f"time is up before {stage}")
-
-    def epoch_callback(self, stage: str) -> TrainingCallback:
-        """The watcher of a stage that all processes train together: one of them keeps the log."""
-        return self.log.callback(self.on_record, stage=stage) if self.processes.is_main else lambda _: None
+    def record(self, row: dict[str, Any]) -> None:
+        """Call every callback with ``row`` and the training's stage and part."""
+        place = {"stage": self.stage, "part": self.part} if self.part else {"stage": self.stage}
+        for callback in self.callbacks:
+            callback({**place, **row})

@@ -1,21 +1,14 @@
-"""Joint training: the members learn together on examples made against their mean (eq. 14-19)."""
-
-import logging
-from pathlib import Path
+"""Joint training: all members are trained together on attacks against their mean (EED, eq. 14-19)."""
 
 import torch
 from torch import Tensor, nn
 
-from eed_edge.recipe import Data, Joint
+from eed_edge.recipe import Joint
 from eed_edge.train import loop, losses
+from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images
 from eed_edge.train.loop import TrainingResult
 from eed_edge.train.networks.ensemble import ACTIVATIONS, Ensemble, recorded_activations
-from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
-from eed_edge.train.system.epoch_log import TrainingCallback
-from eed_edge.train.system.time_limit import TimeLimit
-
-log = logging.getLogger(__name__)
 
 
 def train_joint(
@@ -25,12 +18,7 @@ def train_joint(
     *,
     base: nn.Module,
     cfg: Joint,
-    augment: Data,
-    seed: int,
-    state: Path,
-    on_record: TrainingCallback,
-    time_limit: TimeLimit | None = None,
-    processes: Processes = SINGLE_PROCESS,
+    context: TrainingContext,
 ) -> TrainingResult:
     """Train all members of ``ensemble`` in place with ``L = L_E + omega L_R + gamma L_C``.
 
@@ -47,10 +35,7 @@ def train_joint(
             logits = network.member_logits(attacked).float()
         return joint_loss(network, logits, labels, activations, base=base, clean=clean, cfg=cfg)
 
-    return loop.fit(
-        ensemble, train, tune, cfg=cfg, augment=augment, loss=loss, seed=seed, state=state,
-        on_record=on_record, time_limit=time_limit, processes=processes,
-    )  # fmt: skip
+    return loop.fit(ensemble, train, tune, cfg=cfg, loss=loss, context=context)
 
 
 def joint_loss(
@@ -63,11 +48,11 @@ def joint_loss(
     clean: Tensor,
     cfg: Joint,
 ) -> Tensor:
-    """The whole loss for one batch.
+    """Joint loss of one batch, ``L = L_E + omega L_R + gamma L_C``.
 
     Args:
-        logits: every member's answer to the attacked images, ``(members, n, k)``.
-        activations: what the activation layers put out on the way.
+        logits: the members' logits on the attacked images, ``(members, n, k)``.
+        activations: outputs of the activation layers.
         clean: the images before the attack, for the base's soft labels.
     """
     members, _, classes = logits.shape
@@ -76,7 +61,10 @@ def joint_loss(
     if cfg.distill:
         with torch.no_grad():
             teacher = base(clean).float()
-        total = total + cfg.distill * torch.stack([losses.distillation(own, teacher) for own in logits]).sum()
+        total = (
+            total
+            + cfg.distill * torch.stack([losses.distillation(member, teacher) for member in logits]).sum()
+        )
     if cfg.alpha:
         total = total + cfg.alpha * losses.mean_entropy(probs)
     if cfg.beta and 1 < members < classes:
@@ -91,15 +79,15 @@ def joint_loss(
 
 
 def loss_notes(cfg: Joint, ensemble: Ensemble, *, classes: int) -> list[str]:
-    """A sentence for each term of the loss that cannot be used with this team."""
-    members, found = len(ensemble.members), []
+    """A sentence for each loss term that is off for this ensemble although the recipe asks for it."""
+    members, notes = len(ensemble.members), []
     if cfg.beta and not 1 < members < classes:
-        found.append(
+        notes.append(
             f"diversity term off: {members} members need at least {members + 1} classes, got {classes}"
         )
     if cfg.gamma * cfg.lambda2 and not any(isinstance(m, ACTIVATIONS) for m in ensemble.modules()):
-        found.append(
+        notes.append(
             "activation term off: no activation modules found; use torch.nn.ReLU instead of"
             " torch.nn.functional.relu"
         )
-    return found
+    return notes

@@ -1,4 +1,4 @@
-"""Every loss term of EED as a function of its own (eq. 14-19)."""
+"""Loss terms of EED, one function each (eq. 14-19)."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 LARGEST_PROB = 1 - 1e-6
-"""Probabilities inside a logarithm of 1 - p are held below this."""
+"""Upper bound of probabilities inside a logarithm of 1 - p."""
 SMALLEST_PROB = 1e-30
-"""The mean's probabilities are held above this: at 0 the entropy's gradient is infinite."""
+"""Lower bound of the mean's probabilities: at 0 the entropy's gradient is infinite."""
 GRAM_RIDGE = 1e-6
 """Added to the Gram matrix's diagonal before its determinant is taken."""
 
@@ -32,7 +32,7 @@ def members_cross_entropy(logits: Tensor, labels: Tensor, *, smoothing: float = 
 
 
 def mean_entropy(probs: Tensor) -> Tensor:
-    """Minus the entropy of the mean prediction: low when the mean is unsure (``Reg`` as a loss).
+    """Negative entropy of the mean prediction (``Reg`` as a loss).
 
     Args:
         probs: ``(members, n, k)``.
@@ -46,7 +46,7 @@ def mean_entropy(probs: Tensor) -> Tensor:
 
 
 def diversity(probs: Tensor, labels: Tensor) -> Tensor:
-    """Minus the log-volume that the members' non-true-class predictions span (``Div`` as a loss).
+    """Negative log-volume spanned by the members' non-true-class predictions (``Div`` as a loss).
 
     Args:
         probs: ``(members, n, k)`` with members <= k - 1; else the Gram matrix is singular.
@@ -65,7 +65,7 @@ def diversity(probs: Tensor, labels: Tensor) -> Tensor:
 
 
 def misclassified(probs: Tensor, labels: Tensor) -> Tensor:
-    """Push down the strongest wrong answer of any member where the mean is wrong (``L_R``).
+    """Loss on the strongest wrong class of any member where the mean is wrong (``L_R``).
 
     ``-log(1 - max_i max_{j != y} p^i_j)`` for an example that the mean misclassifies, 0 for a
     correct one; averaged over the batch.
@@ -104,7 +104,7 @@ def active_units(activations: Sequence[Tensor], *, tau: float) -> Tensor:
 
 
 def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
-    """Mean KL divergence of ``logits`` ``(n, k)`` from the teacher's answer ``(n, k)``, as logits."""
+    """Mean KL divergence of ``logits`` ``(n, k)`` from the teacher's logits ``(n, k)``."""
     return F.kl_div(
         F.log_softmax(logits, 1), F.log_softmax(teacher, 1), reduction="batchmean", log_target=True
     )

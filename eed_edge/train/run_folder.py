@@ -1,4 +1,4 @@
-"""The run folder: what a training run leaves behind, and where.
+"""Run folder: files of a training run.
 
 ::
 
@@ -29,21 +29,20 @@ from eed_edge import recipe as recipes
 from eed_edge import schema
 from eed_edge.atomic_files import write_atomic, write_json
 from eed_edge.errors import CheckpointError
-from eed_edge.manifest import InputSpec, Manifest
+from eed_edge.manifest import InputSpec
 from eed_edge.recipe import Recipe
 from eed_edge.train.data.splits import Split, Splits
+from eed_edge.train.fingerprints import first_difference, images_digest
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.networks.build import Classifier
 from eed_edge.train.networks.ensemble import Ensemble
 
 FORMAT = 1
-WEIGHTS = "weights_sha256"
-"""The manifest's metric that ties a bundle to its run."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder, with what its ``run.json`` says."""
+    """One run folder and the contents of its ``run.json``."""
 
     path: Path
     recipe: Recipe
@@ -57,7 +56,7 @@ class Run:
         Raises:
             CheckpointError: it is missing, damaged or of another run.
         """
-        return self._load_own(self.path / "base.safetensors")
+        return self._load_checked(self.path / "base.safetensors")
 
     def narrow(self) -> Classifier | None:
         """The static narrow network in evaluation mode; None when there is none.
@@ -66,20 +65,20 @@ class Run:
             CheckpointError: it is damaged or of another run.
         """
         path = self.path / "narrow.safetensors"
-        return self._load_own(path) if path.exists() else None
+        return self._load_checked(path) if path.exists() else None
 
-    def _load_own(self, path: Path) -> Classifier:
-        """The network of that file, which must be of the recipe's kind and for the run's images."""
+    def _load_checked(self, path: Path) -> Classifier:
+        """Load a network and check that it fits the recipe and the run's images."""
         net, _ = checkpoint.load_network(path)
-        wanted = {
+        expected = {
             "arch": self.recipe.net.arch,
             "classes": len(self.classes),
             "channels": self.input.size[0],
             "width": self.recipe.net.width,
         }
-        if found := first_difference(net.architecture, wanted, sides=("in the file", "in run.json")):
+        if difference := first_difference(net.architecture, expected, sides=("in the file", "in run.json")):
             raise CheckpointError(
-                f"{path}: expected a network of this run, but {found}; put the run's own file back"
+                f"{path}: expected a network of this run, but {difference}; put the run's own file back"
             )
         return net
 
@@ -89,9 +88,14 @@ class Run:
         Raises:
             CheckpointError: joint training has not finished.
         """
-        return [checkpoint.load_network(path) for path in self._member_paths()]
+        return [checkpoint.load_network(path) for path in self.member_paths()]
 
-    def _member_paths(self) -> list[Path]:
+    def member_paths(self) -> list[Path]:
+        """The weight files of the members in running order.
+
+        Raises:
+            CheckpointError: joint training has not finished.
+        """
         paths = [self.member_path(i) for i in range(len(self.joint()["members"]))]
         for path in paths:
             if not path.is_file():
@@ -106,7 +110,7 @@ class Run:
         return Ensemble([net for net, _ in self.members()]).eval()
 
     def joint(self) -> dict[str, Any]:
-        """What joint training recorded.
+        """The record of joint training, ``joint.json``.
 
         Raises:
             CheckpointError: joint training has not finished.
@@ -119,11 +123,11 @@ class Run:
         return read_json(path)
 
     def member_path(self, index: int) -> Path:
-        """Where the member at that place of the running order lies."""
+        """Weight file of the member at ``index`` of the running order."""
         return self.path / "joint" / f"member-{index}.safetensors"
 
     def check_data(self, splits: Splits) -> None:
-        """Make sure that the images are those that the run was trained on.
+        """Check that the images are those that the run was trained on.
 
         Raises:
             CheckpointError: they are not.
@@ -131,25 +135,18 @@ class Run:
         if images_digest(splits) != self.data_digest:
             raise CheckpointError(f"{self.path} was trained on other images; give the same --data")
 
-    def weights_digest(self) -> str:
-        """SHA-256 of the members' weight files in running order: what a bundle was exported from."""
-        state = hashlib.sha256()
-        for path in self._member_paths():
-            state.update(path.read_bytes())
-        return state.hexdigest()
-
     def evaluated_digest(self, bundle: Path) -> "hashlib._Hash":
-        """SHA-256 of what ``attack`` judges: the manifest, which names its weights, and both nets."""
+        """SHA-256 of what ``attack`` evaluates: the manifest with its digests, base and narrow network."""
         state = hashlib.sha256((bundle / "manifest.json").read_bytes())
         for path in (self.path / "base.safetensors", self.path / "narrow.safetensors"):
             state.update(path.read_bytes() if path.exists() else b"none")
         return state
 
     def check_report(self, report: Mapping[str, Any], bundle: Path) -> None:
-        """Make sure that what ``attack`` has put into the report was found on this bundle and these nets.
+        """Check that the figures of ``attack`` in the report are of this bundle and these networks.
 
         Raises:
-            CheckpointError: it was not.
+            CheckpointError: they are not.
         """
         attacked = not report.keys().isdisjoint({"accuracy", "evaluated"})
         if attacked and report.get("evaluated") != self.evaluated_digest(bundle).hexdigest():
@@ -158,19 +155,8 @@ class Run:
                 " narrow.safetensors as they are now, got those of other files; run eed-edge attack again"
             )
 
-    def check_belongs(self, manifest: Manifest) -> None:
-        """Make sure that a bundle was exported from this run as it is now.
-
-        Raises:
-            CheckpointError: it was not.
-        """
-        if (manifest.metrics or {}).get(WEIGHTS) != self.weights_digest():
-            raise CheckpointError(
-                f"the bundle was not exported from {self.path} as it is now; export it again"
-            )
-
     def calib(self) -> Split:
-        """The images that only the gate may use."""
+        """The calibration set, which only the gate may use."""
         path = self.path / "calib.npz"
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
@@ -179,16 +165,16 @@ class Run:
             raise CheckpointError(
                 f"{self.path}: no calib.npz; run eed-edge train to its end first"
             ) from error
-        except Exception as error:  # numpy and zipfile raise whatever the damage leads to
+        except Exception as error:  # damage makes numpy and zipfile raise many types
             raise CheckpointError(
                 f"{path}: expected a whole NPZ file, got: {error}; delete it and train again"
             ) from error
 
 
 def create_or_resume(path: Path, recipe: Recipe, splits: Splits) -> Run:
-    """The run of that folder: a new one, or the one begun there with the same recipe and data.
+    """Create the run of a folder, or open the one begun there with the same recipe and data.
 
-    Parts of the recipe that no stage has used yet may differ; they are taken over.
+    Sections of the recipe that no stage has used yet may differ; the new ones are stored.
 
     Raises:
         CheckpointError: the folder holds a run of another recipe, other data or another version.
@@ -196,17 +182,17 @@ def create_or_resume(path: Path, recipe: Recipe, splits: Splits) -> Run:
     run = Run(path, recipe, splits.classes, splits.input, images_digest(splits))
     if (path / "run.json").exists():
         old = open_run(path)
-        there, here = old.recipe.as_dict(), recipe.as_dict()
-        fixed = {key for key in there if any((path / file).exists() for file in _BEGUN.get(key, ()))}
-        if found := first_difference({key: there[key] for key in there if key in fixed}, here):
+        stored, asked = old.recipe.as_dict(), recipe.as_dict()
+        fixed = {key for key in stored if any((path / file).exists() for file in _BEGUN.get(key, ()))}
+        if difference := first_difference({key: stored[key] for key in stored if key in fixed}, asked):
             raise CheckpointError(
-                f"{path} holds a run of another recipe ({found}); choose another --run folder"
+                f"{path} holds a run of another recipe ({difference}); choose another --run folder"
             )
         if "data" in fixed:
             old.check_data(splits)
         for leftover in path.rglob(".*.part"):  # of a run that was killed while it wrote
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        if there == here and old.data_digest == run.data_digest:
+        if stored == asked and old.data_digest == run.data_digest:
             return old
     write_json(
         path / "run.json",
@@ -228,11 +214,11 @@ _BEGUN: dict[str, tuple[str, ...]] = {
     "select": ("selection.json",),
     "joint": ("joint.state", "joint.json"),
 }
-"""Files that show that a part of the recipe has been used and may not change any more."""
+"""Files that show that a section of the recipe has been used and must not change."""
 
 
 def open_run(path: Path) -> Run:
-    """The run of a folder that ``start`` made.
+    """Open the run of a folder that ``create_or_resume`` made.
 
     Raises:
         CheckpointError: there is none, or it is damaged or of another version.
@@ -259,7 +245,7 @@ def open_run(path: Path) -> Run:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of the run folder.
+    """Read a JSON object of the run folder.
 
     Raises:
         CheckpointError: the file is missing, cut short or no object.
@@ -280,33 +266,3 @@ def save_images(path: Path, split: Split) -> None:
     stream = io.BytesIO()
     np.savez_compressed(stream, images=split.images.transpose(0, 2, 3, 1), labels=split.labels)
     write_atomic(path, stream.getvalue())
-
-
-def images_digest(splits: Splits) -> str:
-    """SHA-256 of the training, tune and calib images and labels."""
-    state = hashlib.sha256()
-    for split in (splits.train, splits.tune, splits.calib):
-        state.update(split.images.tobytes())
-        state.update(split.labels.tobytes())
-    return state.hexdigest()
-
-
-def first_difference(
-    old: Mapping[str, Any],
-    new: Mapping[str, Any],
-    where: str = "",
-    *,
-    sides: tuple[str, str] = ("there", "here"),
-) -> str:
-    """The first key in which two recipes differ, or the empty string.
-
-    Args:
-        sides: what to call the old one and the new one.
-    """
-    for key in old:
-        if isinstance(old[key], dict):
-            if found := first_difference(old[key], new[key], f"{where}{key}.", sides=sides):
-                return found
-        elif old[key] != new[key]:
-            return f"{where}{key} is {old[key]!r} {sides[0]} and {new[key]!r} {sides[1]}"
-    return ""

@@ -1,4 +1,4 @@
-"""A training under way: everything that its next epoch depends on, in memory and on disk."""
+"""State of a training in progress, in memory and in its checkpoint."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,23 +16,25 @@ from eed_edge.train.networks import checkpoint
 from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
 
 RECORDED = ("epoch", "batch", "step", "attack", "history", "trained_s")
-"""Fields of ``State`` that a checkpoint keeps as JSON; the others are tensors."""
+"""Fields of ``TrainingState`` that a checkpoint stores as JSON; the others are tensors."""
 
 
 @dataclass
 class TrainingState:
-    """Everything that the next batch depends on, beside the network and the optimiser.
+    """Everything beside the network that the next batch depends on.
 
-    epoch, batch: epochs done, and batches done of the one under way.
-    step: batches done in all.
-    attack: what attacks the training images; the guard may have changed the recipe's.
+    optimiser: SGD over the network's parameters.
+    epoch, batch: epochs done, and batches done of the current one.
+    step: batches done in total.
+    attack: attack on the training images; the guard may have changed the recipe's.
     average: the weight average; empty without one.
     best: weights of the best epoch.
     history: a record of each epoch done.
-    trained_s: seconds of training in the epoch under way.
-    local: what this process alone has of that epoch: random states and the sum of its losses.
+    trained_s: seconds of training in the current epoch.
+    local: this process's part of the current epoch: random states and the sum of its losses.
     """
 
+    optimiser: torch.optim.Optimizer
     epoch: int
     step: int
     attack: str
@@ -44,41 +46,53 @@ class TrainingState:
     local: dict[str, Tensor] = field(default_factory=dict)
 
     def kept_weights(self, net: nn.Module) -> dict[str, Tensor]:
-        """The weights that are judged and kept: the average, or the network's own without one."""
+        """The weights to validate and save: the average, or the network's without one."""
         return self.average or net.state_dict()
 
 
 def initial_state(net: nn.Module, cfg: Training) -> TrainingState:
-    """Before the first epoch."""
-    return TrainingState(0, 0, cfg.attack, copy_weights(net.state_dict()) if cfg.averaging else {}, {})
+    """State before the first epoch."""
+    average = copy_weights(net.state_dict()) if cfg.averaging else {}
+    return TrainingState(_optimiser(net, cfg), 0, 0, cfg.attack, average, {})
 
 
-def move_average(now: TrainingState, net: nn.Module, decay: float) -> None:
+def _optimiser(net: nn.Module, cfg: Training) -> torch.optim.Optimizer:
+    return torch.optim.SGD(
+        net.parameters(),
+        lr=cfg.lr,
+        momentum=cfg.momentum,
+        nesterov=cfg.momentum > 0,
+        weight_decay=cfg.weight_decay,
+        fused=True,
+    )
+
+
+def move_average(state: TrainingState, net: nn.Module, decay: float) -> None:
     """Move the weight average; a young average moves faster."""
     if not decay:
         return
-    share = 1 - min(decay, (1 + now.step) / (10 + now.step))
+    share = 1 - min(decay, (1 + state.step) / (10 + state.step))
     weights = net.state_dict()
     floats = [name for name, tensor in weights.items() if tensor.is_floating_point()]
     for name in weights.keys() - floats:
-        now.average[name].copy_(weights[name])
+        state.average[name].copy_(weights[name])
     move = get_ema_multi_avg_fn(1 - share)  # type: ignore[no-untyped-call]
-    move([now.average[name] for name in floats], [weights[name] for name in floats], None)
+    move([state.average[name] for name in floats], [weights[name] for name in floats], None)
 
 
 @contextmanager
 def temporary_weights(net: nn.Module, weights: dict[str, Tensor]) -> Iterator[None]:
     """Give the network other weights inside the block."""
-    own = copy_weights(net.state_dict())
+    before = copy_weights(net.state_dict())
     try:
         net.load_state_dict(weights)
         yield
     finally:
-        net.load_state_dict(own)
+        net.load_state_dict(before)
 
 
 def copy_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of their own, which no training moves."""
+    """Detached copies of the weights."""
     return {name: tensor.detach().clone() for name, tensor in weights.items()}
 
 
@@ -91,61 +105,57 @@ def random_state(device: torch.device, generator: torch.Generator) -> dict[str, 
 
 
 def set_random_state(device: torch.device, states: dict[str, Tensor]) -> None:
-    """Put torch's own generators back; the one for noise is set where the epoch's order has been drawn."""
+    """Restore torch's global generators; ``batches.epoch`` restores the one for noise."""
     torch.set_rng_state(states["torch"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
 def save_state(
-    path: Path,
-    net: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    now: TrainingState,
-    *,
-    processes: Processes = SINGLE_PROCESS,
+    path: Path, net: nn.Module, state: TrainingState, *, processes: Processes = SINGLE_PROCESS
 ) -> None:
-    """Write the checkpoint of a training under way; all processes call it, the first one writes."""
+    """Write the checkpoint of a training in progress; all processes call it, the main one writes."""
+    optimiser = state.optimiser
     momenta = {
         str(i): optimiser.state[parameter]["momentum_buffer"]
         for i, parameter in enumerate(optimiser.param_groups[0]["params"])
         if optimiser.state.get(parameter, {}).get("momentum_buffer") is not None
     }
     parts = {
-        "net": net.state_dict(), "average": now.average, "best": now.best, "momentum": momenta,
-        "local": _gathered(net, now, processes),
+        "net": net.state_dict(), "average": state.average, "best": state.best, "momentum": momenta,
+        "local": _gathered(net, state, processes),
     }  # fmt: skip
     if processes.is_main:
         tensors = {
             f"{part}/{name}": tensor for part, weights in parts.items() for name, tensor in weights.items()
         }
-        checkpoint.save_checkpoint(path, tensors, {name: getattr(now, name) for name in RECORDED})
+        checkpoint.save_checkpoint(path, tensors, {name: getattr(state, name) for name in RECORDED})
 
 
-def _gathered(net: nn.Module, now: TrainingState, processes: Processes) -> dict[str, Tensor]:
-    """What each process has of its own inside an epoch, by rank: ``local`` and batch-norm statistics."""
-    if not now.batch:
+def _gathered(net: nn.Module, state: TrainingState, processes: Processes) -> dict[str, Tensor]:
+    """Per-process state inside an epoch, by rank: ``local`` and batch-norm statistics."""
+    if not state.batch:
         return {}
-    own = {f"local/{name}": tensor.cpu() for name, tensor in now.local.items()}
+    local = {f"local/{name}": tensor.cpu() for name, tensor in state.local.items()}
     if processes.size > 1:
         for name, buffer in net.named_buffers():
-            own[f"net/{name}"] = buffer.cpu()
-            if now.average:
-                own[f"average/{name}"] = now.average[name].cpu()
+            local[f"net/{name}"] = buffer.cpu()
+            if state.average:
+                local[f"average/{name}"] = state.average[name].cpu()
     return {
         f"{rank}/{name}": tensor
-        for rank, tensors in enumerate(processes.all_gather(own))
+        for rank, tensors in enumerate(processes.all_gather(local))
         for name, tensor in tensors.items()
     }
 
 
 def resume_state(
-    path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, *, processes: Processes = SINGLE_PROCESS
+    path: Path, net: nn.Module, cfg: Training, *, processes: Processes = SINGLE_PROCESS
 ) -> TrainingState:
-    """Go back to a checkpoint, in place.
+    """Load a checkpoint into ``net`` and return its state.
 
-    An epoch that was interrupted goes on bitwise with as many processes as before; with another
-    number it goes on with other noise.
+    An interrupted epoch resumes bitwise with as many processes as before; with another number it
+    resumes with other noise.
 
     Raises:
         CheckpointError: it is missing, cut short or of another network.
@@ -156,29 +166,33 @@ def resume_state(
     for name, tensor in tensors.items():
         part, _, rest = name.partition("/")
         parts[part][rest] = tensor if part == "local" else tensor.to(device)
-    own = _own_part(parts["local"], processes)
+    local = _own_part(parts["local"], processes)
     for part in ("net", "average"):
-        parts[part] |= {name: tensor.to(device) for name, tensor in own.get(part, {}).items()}
+        parts[part] |= {name: tensor.to(device) for name, tensor in local.get(part, {}).items()}
     try:
         net.load_state_dict(parts["net"])
     except RuntimeError as error:
         raise CheckpointError(
             f"{path}: the weights do not fit the network; delete the file and train again"
         ) from error
+    optimiser = _optimiser(net, cfg)
     for i, parameter in enumerate(optimiser.param_groups[0]["params"]):
         if str(i) in parts["momentum"]:
             buffer = torch.empty_like(parameter, memory_format=torch.preserve_format)
             optimiser.state[parameter]["momentum_buffer"] = buffer.copy_(parts["momentum"][str(i)])
     del record["format"]
-    return TrainingState(average=parts["average"], best=parts["best"], local=own.get("local", {}), **record)
+    process_local = local.get("local", {})
+    return TrainingState(
+        optimiser, average=parts["average"], best=parts["best"], local=process_local, **record
+    )
 
 
 def _own_part(gathered: dict[str, Tensor], processes: Processes) -> dict[str, dict[str, Tensor]]:
-    """What this process had gathered, by kind; nothing when there were more or fewer processes."""
-    own: dict[str, dict[str, Tensor]] = {}
+    """This process's gathered state by kind; empty when the number of processes has changed."""
+    local: dict[str, dict[str, Tensor]] = {}
     for name, tensor in gathered.items():
         rank, kind, rest = name.split("/", 2)
         if int(rank) == processes.rank:
-            own.setdefault(kind, {})[rest] = tensor
+            local.setdefault(kind, {})[rest] = tensor
     size = len({name.partition("/")[0] for name in gathered})
-    return own if size == processes.size else {}
+    return local if size == processes.size else {}

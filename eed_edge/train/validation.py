@@ -1,4 +1,4 @@
-"""What an epoch is worth: accuracy on tune, which epoch is best, when training has gone wrong or is over."""
+"""Validation after each epoch: accuracy, best epoch, collapse detection, early stopping."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -26,40 +26,40 @@ class ValidationResult(NamedTuple):
 def validate(
     net: nn.Module, tune: Images, *, cfg: Training, seed: int, processes: Processes = SINGLE_PROCESS
 ) -> ValidationResult:
-    """Clean and PGD accuracy of ``net`` on the first ``judge_images`` of tune, in evaluation mode."""
+    """Clean and PGD accuracy of ``net`` on the first ``cfg.judge_images`` of tune, in evaluation mode."""
     tune = tune[slice(0, cfg.judge_images)]
-    own = tune[processes.shard]
+    shard = tune[processes.shard]
     generator = torch.Generator(tune.images.device).manual_seed(seed)
-    right = torch.zeros(2, device=tune.images.device)
+    correct = torch.zeros(2, device=tune.images.device)
     eps = cfg.eps_255 / 255
     with l_inf.frozen(net):
-        for images, labels in batches.in_order(own, VALIDATION_BATCH):
+        for images, labels in batches.in_order(shard, VALIDATION_BATCH):
             attacked = l_inf.pgd(
                 net, images, labels, eps=eps, step=eps / 4, steps=cfg.judge_steps, generator=generator
             )
             with torch.no_grad():
-                right += torch.stack([(net(x).argmax(1) == labels).sum() for x in (images, attacked)])
-    clean, robust = (processes.all_reduce_sum(right) / len(tune)).tolist()
+                correct += torch.stack([(net(x).argmax(1) == labels).sum() for x in (images, attacked)])
+    clean, robust = (processes.all_reduce_sum(correct) / len(tune)).tolist()
     return ValidationResult(round(clean, 6), round(robust, 6))
 
 
 def selection_score(row: dict[str, Any]) -> float:
-    """Attacked accuracy and a quarter of clean accuracy; the first of equals wins.
+    """Score by which the best epoch is chosen: attacked accuracy plus a quarter of clean accuracy.
 
-    On some hundred images two epochs differ under attack by chance alone; attacked accuracy by
-    itself then takes an early epoch and gives away clean accuracy that late ones have.
+    On a few hundred images, two epochs differ under attack by chance; attacked accuracy alone
+    would then choose an early epoch and lose the clean accuracy of later ones.
     """
-    worth: float = row["attacked"] + CLEAN_WEIGHT * row["clean"]
-    return round(worth, 9)
+    score: float = row["attacked"] + CLEAN_WEIGHT * row["clean"]
+    return round(score, 9)
 
 
 def has_collapsed(
     row: dict[str, Any], history: Sequence[dict[str, Any]], cfg: Training, *, chance: float
 ) -> bool:
-    """Catastrophic overfitting: attacked accuracy falls, after it was there, and clean accuracy does not.
+    """Detect catastrophic overfitting: attacked accuracy collapses while clean accuracy stays.
 
     Args:
-        chance: accuracy of a guess.
+        chance: accuracy of a random guess.
     """
     best = max(history, key=selection_score)
     fallen: bool = row["attacked"] < cfg.guard * best["attacked"] and row["clean"] > 0.9 * best["clean"]
@@ -68,7 +68,7 @@ def has_collapsed(
 
 
 def out_of_patience(history: Sequence[dict[str, Any]], cfg: Training) -> bool:
-    """Whether the best epoch is too long ago."""
+    """Whether the best epoch is ``cfg.patience`` or more epochs ago."""
     if not cfg.patience or not history:
         return False
     best = max(range(len(history)), key=lambda i: (selection_score(history[i]), -i))

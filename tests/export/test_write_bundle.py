@@ -7,6 +7,7 @@ import torch
 import eed_edge
 from eed_edge.errors import CheckpointError, ExportError, InputError
 from eed_edge.export import write_bundle
+from eed_edge.provenance import check_exported_from
 from eed_edge.recipe import Gate
 from eed_edge.train.data.splits import Split
 from eed_edge.train.run_folder import open_run
@@ -77,7 +78,7 @@ def test_a_bundle_of_other_weights_is_not_taken_for_the_runs(flow: Flow, tmp_pat
     member = moved / "joint" / "member-0.safetensors"
     member.write_bytes(member.read_bytes()[:-4] + b"\0\0\0\0")
     with pytest.raises(CheckpointError, match="was not exported from"):
-        open_run(moved).check_belongs(eed_edge.load(flow.bundle).manifest)
+        check_exported_from(eed_edge.load(flow.bundle).manifest, moved, open_run(moved).member_paths())
 
 
 def test_a_folder_with_another_manifest_or_a_stranger_in_it_is_not_replaced(flow: Flow, tmp_path):

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from eed_edge import recipe
-from eed_edge.pipeline import team
+from eed_edge.pipeline import joint_stage
 from eed_edge.prune import pool
 from eed_edge.train import checkpointing
+from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import build, checkpoint
 from eed_edge.train.run_folder import open_run
@@ -52,7 +53,7 @@ def test_too_little_memory_names_the_setting_to_lower(run, monkeypatch, error):
     def full(*_, **__):
         raise error
 
-    monkeypatch.setattr(team.training, "train_joint", full)
+    monkeypatch.setattr(joint_stage.joint, "train_joint", full)
     refused(run, "out of memory; in stage joint: lower joint.batch (now 32)")
 
 
@@ -62,7 +63,7 @@ def test_too_little_memory_on_a_cpu_is_told_and_other_failures_are_not_taken_for
         ("shapes", "shapes"),
     ):
         monkeypatch.setattr(
-            team.training, "train_joint", lambda *_, text=text, **__: torch._assert(False, text)
+            joint_stage.joint, "train_joint", lambda *_, text=text, **__: torch._assert(False, text)
         )
         monkeypatch.setattr(torch, "_assert", lambda _, text: (_ for _ in ()).throw(RuntimeError(text)))
         refused(run, told)
@@ -126,9 +127,7 @@ def test_layers_without_batch_norm_are_told_once_for_the_whole_pool(tmp_path, ca
          "prune": {"member_share": 0.9, "round_to": 4}}
     )  # fmt: skip
     with caplog.at_level(logging.INFO, logger="eed_edge"):
-        made = pool.build_pool(
-            net, data, data, recipe=chosen, folder=tmp_path, on_record=lambda _: lambda row: None
-        )
+        made = pool.build_pool(net, data, data, recipe=chosen, folder=tmp_path, context=TrainingContext())
     lines = [record.getMessage() for record in caplog.records if "no batch norm" in record.getMessage()]
     assert lines == ["bnsf: no batch norm behind body.stem.0, weights count as they are there"]
     assert [checkpoint.load_checkpoint(path)[1]["pruning"]["importance"] for path in made] == ["bnsf"] * 2 + [

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from eed_edge import pipeline, recipe
+from eed_edge import recipe
 from eed_edge.errors import RecipeError, TrainingError
+from eed_edge.pipeline import run_stages
 from eed_edge.prune import pool
+from eed_edge.prune.candidates import candidates
 from eed_edge.recipe import Base, Data, from_dict
 from eed_edge.train import loop
+from eed_edge.train.context import TrainingContext
 from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import checkpoint
@@ -63,7 +66,7 @@ def test_the_parts_of_every_batch_make_up_the_batch_and_no_two_draw_the_same_noi
 
 def test_every_candidate_is_made_by_exactly_one_process(monkeypatch, tmp_path):
     cfg = recipe.load_recipe(str(TINY))
-    names = [candidate.name for candidate in pool.candidates(cfg)]
+    names = [candidate.name for candidate in candidates(cfg)]
     (tmp_path / f"{names[1]}.safetensors").touch()  # made by an earlier sitting
     made = []
     monkeypatch.setattr(
@@ -73,7 +76,7 @@ def test_every_candidate_is_made_by_exactly_one_process(monkeypatch, tmp_path):
     for rank in range(2):
         pool.build_pool(
             torch.nn.Identity(), images, images, recipe=cfg, folder=tmp_path,
-            on_record=lambda _: None, processes=Pretended(rank, 2),
+            context=TrainingContext(processes=Pretended(rank, 2)),
         )  # fmt: skip
     assert sorted(made) == sorted(set(names) - {names[1]})
 
@@ -98,12 +101,12 @@ def test_processes_that_do_not_agree_are_told_by_the_first_one(monkeypatch, othe
         def all_gather(self, value):
             return [value, (from_dict(other).as_dict(), images, until)]
 
-    monkeypatch.setattr(pipeline, "images_digest", lambda splits: "a")
+    monkeypatch.setattr(run_stages, "images_digest", lambda splits: "a")
     with pytest.raises(RecipeError, match=message):
-        pipeline._agree(Split(0, 2), from_dict({}), None, "pool")
+        run_stages._check_agreement(Split(0, 2), from_dict({}), None, "pool")
     monkeypatch.setattr(distributed, "ERROR_GRACE_S", 0)
     with pytest.raises(SystemExit) as silent:
-        pipeline._agree(Split(1, 2), from_dict({}), None, "pool")
+        run_stages._check_agreement(Split(1, 2), from_dict({}), None, "pool")
     assert silent.value.code == 1
 
 

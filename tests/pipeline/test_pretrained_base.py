@@ -12,7 +12,7 @@ from eed_edge import recipe
 from eed_edge.errors import RecipeError
 from eed_edge.evaluate.baselines import narrow_network, training_cost
 from eed_edge.evaluate.baselines.latency_match import LatencyMatch
-from eed_edge.pipeline import learning
+from eed_edge.pipeline import base_stage
 from eed_edge.prune.groups import analyse
 from eed_edge.recipe import Base
 from eed_edge.train.data.batches import Images
@@ -155,14 +155,14 @@ def test_a_normalisation_for_another_number_of_channels_is_refused(tmp_path: Pat
     chosen = recipe.from_dict({"net": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.2], "width": 8}})
     message = r"net.mean and net.std: expected one number or 1, one per channel, got 3"
     with pytest.raises(RecipeError, match=message) as caught:
-        learning.new_base(chosen, 4, BLACK, tmp_path / "base.state")
+        base_stage.new_base(chosen, 4, BLACK, tmp_path / "base.state")
     assert "\n" not in str(caught.value)
 
 
 def test_a_network_from_scratch_takes_the_recipes_normalisation_or_that_of_its_images(tmp_path: Path):
     def normalisation(**changes):
         chosen = recipe.from_dict({"net": {"width": 8, **changes}})
-        net, read = learning.new_base(chosen, 4, BLACK, tmp_path / "base.state")
+        net, read = base_stage.new_base(chosen, 4, BLACK, tmp_path / "base.state")
         assert read is None
         return net.normalise.mean.item(), net.normalise.std.item()
 

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from eed_edge.errors import NetworkError
-from eed_edge.prune import pool
+from eed_edge.prune.candidates import candidates, subset_indices
+from eed_edge.prune.dry_run import check_prunable
 from eed_edge.prune.groups import analyse
 from eed_edge.prune.importance import SCORES
 from eed_edge.recipe import Pool, Recipe, from_dict
@@ -16,12 +17,12 @@ from eed_edge.train.networks.build import Classifier
 
 
 def subsets(score: int, n: int = 1000) -> list[set[int]]:
-    chosen = pool.candidates(Recipe())[3 * score : 3 * score + 3]
-    return [set(pool.subset_indices(n, c, cfg=Pool(), seed=7).tolist()) for c in chosen]
+    chosen = candidates(Recipe())[3 * score : 3 * score + 3]
+    return [set(subset_indices(n, c, cfg=Pool(), seed=7).tolist()) for c in chosen]
 
 
 def test_there_are_twelve_candidates_of_four_scores_and_three_subsets():
-    found = pool.candidates(Recipe())
+    found = candidates(Recipe())
     assert len({candidate.name for candidate in found}) == 12
     assert {candidate.score for candidate in found} == {"nis", "erm", "ase", "bnsf"}
 
@@ -47,7 +48,7 @@ def fails(net: nn.Module, message: str, **prune: float) -> None:
     few = Images(torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8), torch.tensor([0, 1]))
     recipe = from_dict({"prune": {"member_share": 0.3, "sparsity": 0.3, **prune}})
     with pytest.raises(NetworkError, match=message) as caught:
-        pool.check_prunable(wrapped, few, recipe)
+        check_prunable(wrapped, few, recipe)
     assert "\n" not in str(caught.value)
 
 

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from eed_edge.errors import CheckpointError, NetworkError
-from eed_edge.prune import removal, score_search
-from eed_edge.prune.groups import analyse, count
-from eed_edge.prune.removal import Budget
+from eed_edge.prune import removal, score_search, widths
+from eed_edge.prune.groups import analyse, count_cost
 from eed_edge.prune.score_search import ChannelScores
-from eed_edge.recipe import Data, Pool, Scores
+from eed_edge.prune.widths import Budget
+from eed_edge.recipe import Data, Pool, Prune, Recipe, Scores
+from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import build, checkpoint
 from eed_edge.train.system.interruption import Interrupted, handled
@@ -48,16 +49,16 @@ def random_choice(structure, seed: int = 0) -> ChannelScores:
 def test_the_cost_model_equals_a_real_count_before_and_after_pruning(arch):
     net = network(arch)
     structure, _ = analyse(net, IMAGE[:1])
-    assert structure.cost({g.root: 1.0 for g in structure.groups}) == count(net, IMAGE[:1])
+    assert structure.cost({g.root: 1.0 for g in structure.groups}) == count_cost(net, IMAGE[:1])
     chosen = {g.root: max(3, g.channels // (i % 4 + 1)) for i, g in enumerate(structure.groups)}
     small = removal.remove_channels(net, random_choice(structure), IMAGE[:1], chosen)
     kept = {g.root: chosen[g.root] / g.channels for g in structure.groups}
-    assert structure.cost(kept) == pytest.approx(count(small, IMAGE[:1]), rel=1e-9)
+    assert structure.cost(kept) == pytest.approx(count_cost(small, IMAGE[:1]), rel=1e-9)
 
 
 def test_macs_of_resnet18_are_those_of_the_literature():
     net = build.build_network("resnet18", classes=10, channels=3, width=64)
-    assert count(net, IMAGE[:1])[1] / 1e6 == pytest.approx(555.4, abs=1.5)
+    assert count_cost(net, IMAGE[:1])[1] / 1e6 == pytest.approx(555.4, abs=1.5)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -97,7 +98,7 @@ WHOLE = STRUCTURE.cost({g.root: 1.0 for g in STRUCTURE.groups})
 def test_widths_are_multiples_of_eight_and_use_the_budget_without_exceeding_it(shares, budget):
     kept = {g.root: share for g, share in zip(STRUCTURE.groups, shares, strict=True)}
     limit = Budget(budget * WHOLE[0], budget * WHOLE[1])
-    chosen = removal.choose_widths(STRUCTURE, kept, limit, round_to=8)
+    chosen = widths.choose_widths(STRUCTURE, kept, limit, round_to=8)
     whole = {g.root: g.channels for g in STRUCTURE.groups}
     assert all(width % 8 == 0 and 8 <= width <= whole[root] for root, width in chosen.items())
 
@@ -116,7 +117,7 @@ def test_a_branch_whose_share_rounds_to_nothing_goes_as_a_whole_and_the_rest_ans
     structure, _ = analyse(net, IMAGE[:1])
     kept = {g.root: 0.1 if g.branch in ("body.blocks.1", "body.blocks.4") else 1.0 for g in structure.groups}
     without = structure.cost({root: float(share == 1) for root, share in kept.items()})
-    chosen = removal.choose_widths(structure, kept, Budget(*without), round_to=16, branches=True)
+    chosen = widths.choose_widths(structure, kept, Budget(*without), round_to=16, branches=True)
     gone = {root for root, width in chosen.items() if not width}
     assert gone == {"body.blocks.1.conv1", "body.blocks.4.conv1"}
     small = removal.remove_channels(net, random_choice(structure), IMAGE[:1], chosen).eval()
@@ -126,7 +127,7 @@ def test_a_branch_whose_share_rounds_to_nothing_goes_as_a_whole_and_the_rest_ans
         features = block.shortcut(features).relu() if i in (1, 4) else block(features)
     torch.testing.assert_close(small(IMAGE), net.body.classify(features.mean((2, 3))))
 
-    params, macs = count(small, IMAGE[:1])
+    params, macs = count_cost(small, IMAGE[:1])
     assert (params, macs) == (sum(p.numel() for p in small.parameters()), structure.cost(_shares(chosen))[1])
     assert structure.cost(_shares(chosen))[0] - params == 2 * (16 + 64)  # the norms at the branches' ends
     checkpoint.save_network(tmp_path / "small.safetensors", small, {})
@@ -139,8 +140,8 @@ def test_branches_stay_unless_they_may_go_and_only_branches_may():
     kept = {g.root: 0.1 for g in structure.groups}
     whole = structure.cost({g.root: 1.0 for g in structure.groups})
     limit = Budget(0.25 * whole[0], 0.25 * whole[1])
-    stay = removal.choose_widths(structure, kept, limit, round_to=8)
-    may = removal.choose_widths(structure, kept, limit, round_to=16, branches=True)
+    stay = widths.choose_widths(structure, kept, limit, round_to=8)
+    may = widths.choose_widths(structure, kept, limit, round_to=16, branches=True)
     assert all(width >= 8 for width in stay.values())
     assert 0 in may.values()
     assert all(width % 16 == 0 for width in may.values())
@@ -158,7 +159,7 @@ def test_a_base_whose_widths_are_no_multiples_of_eight_keeps_whole_or_rounds_and
     caplog.set_level("INFO")
     structure, _ = analyse(network("resnet18", 12), IMAGE[:1])
     whole = structure.cost({g.root: 1.0 for g in structure.groups})
-    chosen = removal.choose_widths(
+    chosen = widths.choose_widths(
         structure, {g.root: 0.5 for g in structure.groups}, Budget(0.5 * whole[0], 0.5 * whole[1]), round_to=8
     )
     channels = {g.root: g.channels for g in structure.groups}
@@ -168,9 +169,7 @@ def test_a_base_whose_widths_are_no_multiples_of_eight_keeps_whole_or_rounds_and
 
 def test_a_budget_below_the_smallest_widths_is_refused():
     with pytest.raises(NetworkError, match=r"with the smallest widths it has .* raise prune.member_share"):
-        removal.choose_widths(
-            STRUCTURE, {g.root: 0.5 for g in STRUCTURE.groups}, Budget(1e4, 1e4), round_to=8
-        )
+        widths.choose_widths(STRUCTURE, {g.root: 0.5 for g in STRUCTURE.groups}, Budget(1e4, 1e4), round_to=8)
 
 
 def test_recalibration_gives_the_statistics_of_the_images():
@@ -184,12 +183,13 @@ def test_recalibration_gives_the_statistics_of_the_images():
 
 
 def search(net, structure, train: Images, start: ChannelScores, rest=None, **changes) -> ChannelScores:
-    cfg = Scores(**{"epochs": 6, "lr": 0.05, "phi": 2.0, **changes})
-    attack = Pool(batch=16, eps_255=8.0)
-    return score_search.search_scores(
-        net, structure, start, train,
-        cfg=cfg, attack=attack, augment=Data(flip=False, crop=0), member_share=0.2, seed=0, **(rest or {}),
-    )  # fmt: skip
+    recipe = Recipe(
+        scores=Scores(**{"epochs": 6, "lr": 0.05, "phi": 2.0, **changes}),
+        pool=Pool(batch=16, eps_255=8.0),
+        prune=Prune(member_share=0.2),
+    )
+    context = TrainingContext(augment=Data(flip=False, crop=0), **(rest or {}))
+    return score_search.search_scores(net, structure, start, train, recipe=recipe, context=context)
 
 
 def toy() -> tuple[nn.Module, Images]:
@@ -240,9 +240,9 @@ def test_a_search_that_was_interrupted_ends_bitwise_as_an_unbroken_one(tmp_path,
     state = tmp_path / "search"
     torch.manual_seed(0)
     with pytest.raises(Interrupted), handled():
-        search(*begin(), {"state": state, "on_record": stop}, epochs=3)
+        search(*begin(), {"state": state, "callbacks": (stop,)}, epochs=3)
     torch.manual_seed(0)
-    resumed = search(*begin(), {"state": state, "on_record": lambda row: seen.append(row)}, epochs=3)
+    resumed = search(*begin(), {"state": state, "callbacks": (seen.append,)}, epochs=3)
     assert len(seen) == 3 * 4  # no batch twice
     assert resumed.keep_ratio == unbroken.keep_ratio
     for root, score in unbroken.scores.items():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from eed_edge.errors import InputError, RecipeError, TrainingError
 from eed_edge.select import robust_diversity, selection
-from eed_edge.select.selection import MOST_CONSIDERED, select_team, team_accuracies
+from eed_edge.select.selection import MOST_CONSIDERED, Criteria, TeamBudget, select_team, team_accuracies
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -53,7 +53,8 @@ def plain_choice(failed, case, teams, rule, rd):
 
 
 def choose(failed, case, budget=1e9, **settings):
-    return select_team(failed, **case, budget_params=budget, budget_macs=10 * budget, **settings)
+    limit = TeamBudget(budget, 10 * budget)
+    return select_team(failed, **case, budget=limit, criteria=Criteria(**settings))
 
 
 @pytest.mark.parametrize("rule", ["paper", "robust"])

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from eed_edge.errors import CheckpointError, TrainingError
 from eed_edge.recipe import Base, Data
-from eed_edge.train import checkpointing, loop
+from eed_edge.train import checkpointing, epoch, loop
+from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.system.interruption import Interrupted, handled
@@ -56,9 +57,8 @@ def config(**changes) -> Base:
 
 def fit(net, data, cfg, state, watch=lambda row: None, loss=None, **rest):
     plain = loss or (lambda network, clean, attacked, labels: F.cross_entropy(network(attacked), labels))
-    return loop.fit(
-        net, data, data, cfg=cfg, augment=AUGMENT, loss=plain, seed=1, state=state, on_record=watch, **rest
-    )
+    context = TrainingContext(callbacks=(watch,), augment=AUGMENT, seed=1, state=state, **rest)
+    return loop.fit(net, data, data, cfg=cfg, loss=plain, context=context)
 
 
 @pytest.mark.parametrize("killed_after", [0, 1, 2])
@@ -230,7 +230,7 @@ def test_seconds_and_speed_are_told_but_not_kept_with_the_weights(data, tmp_path
     fitted = fit(small_net(), data, config(epochs=1), tmp_path / "state", rows.append)
     told = rows[-1]
     assert told["images_s"] > 64 / told["seconds"]  # judging is left out
-    assert fitted.history == [{key: told[key] for key in told if key not in ("images_s", "seconds")}]
+    assert fitted.history == [{key: told[key] for key in told if key not in ("stage", "images_s", "seconds")}]
 
 
 def test_a_loss_that_is_not_finite_is_told(data, tmp_path):
@@ -266,10 +266,10 @@ def test_a_checkpoint_of_another_network_is_refused(data, tmp_path, monkeypatch)
     ],
 )
 def test_a_schedule_passes_through_its_corner_points(name, at, share):
-    assert loop.schedule(config(schedule=name), at) == pytest.approx(share)
+    assert epoch.schedule(config(schedule=name), at) == pytest.approx(share)
 
 
 def test_a_step_schedule_takes_the_recipes_own_drops_and_factors():
     cfg = config(schedule="step", drops=(0.2, 0.6, 0.9), factors=(0.5, 0.3, 0.1))
-    found = [loop.schedule(cfg, at) for at in (0, 0.19, 0.2, 0.59, 0.6, 0.9, 1)]
+    found = [epoch.schedule(cfg, at) for at in (0, 0.19, 0.2, 0.59, 0.6, 0.9, 1)]
     assert found == [1.0, 1.0, 0.5, 0.5, 0.3, 0.1, 0.1]

@@ -1,4 +1,4 @@
-"""What the training of a run has cost, in multiply-accumulates: the budget that a fair baseline gets."""
+"""Training cost of a run in multiply-accumulates: the compute budget of the narrow baseline."""
 
 import dataclasses
 import json
@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from eed_edge.errors import CheckpointError
-from eed_edge.prune import pool
-from eed_edge.prune.groups import count
+from eed_edge.prune.candidates import candidates
+from eed_edge.prune.groups import count_cost
 from eed_edge.recipe import Base, Recipe, Training
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.run_folder import Run
@@ -21,50 +21,50 @@ COUNTED = (
 TRAINED = 3
 """Passes of one training image without its attack: forward, and backward to images and weights."""
 SEARCHED = 2
-"""The same in a score search, where the weights stand still."""
+"""The same in a score search, where the weights are frozen."""
 
 
 def attack_passes(attack: str, cfg: Training) -> int:
-    """Passes that attacking one training image takes: forward and backward for each step."""
+    """Passes to attack one training image: forward and backward for each step."""
     return 2 * cfg.steps if attack == "pgd" else 2
 
 
 def counted(recipe: Recipe) -> str:
-    """What the budget is made up of, in words."""
-    given = "; what the pretrained weights of base.init have cost is not known and not counted"
-    return COUNTED + (given if recipe.base.init else "")
+    """Description of what the budget counts."""
+    unknown = "; what the pretrained weights of base.init have cost is not known and not counted"
+    return COUNTED + (unknown if recipe.base.init else "")
 
 
 def run_cost(run: Run) -> dict[str, float]:
     """Multiply-accumulates of the base, the score searches, the pool and the joint stage, and their sum.
 
     Raises:
-        CheckpointError: a stage has not finished, or has left no record of its epochs.
+        CheckpointError: a stage has not finished, or has no record of its epochs.
     """
-    whole = _macs(run)
+    dense = _macs(run)
     recipe, each = run.recipe, {}
     _, record = checkpoint.load_checkpoint(run.path / "base.safetensors")
-    found = {"base": _epochs(record, "base.safetensors", recipe.base) * whole, "scores": 0.0, "pool": 0.0}
-    for candidate in pool.candidates(recipe):
+    macs = {"base": _epochs(record, "base.safetensors", recipe.base) * dense, "scores": 0.0, "pool": 0.0}
+    for candidate in candidates(recipe):
         _, record = checkpoint.load_checkpoint(run.path / "pool" / f"{candidate.name}.safetensors")
         pruning = record["pruning"]
         each[candidate.name] = pruning["macs"]
-        found["pool"] += _epochs(record, candidate.name, recipe.pool) * pruning["macs"]
+        macs["pool"] += _epochs(record, candidate.name, recipe.pool) * pruning["macs"]
         if recipe.pool.distill:
-            found["pool"] += _images(record["history"]) * whole
+            macs["pool"] += _images(record["history"]) * dense
         if recipe.scores.search:
             images = per_epoch(pruning["images"], recipe.pool) * recipe.scores.epochs
-            found["scores"] += images * (attack_passes(recipe.pool.attack, recipe.pool) + SEARCHED) * whole
+            macs["scores"] += images * (attack_passes(recipe.pool.attack, recipe.pool) + SEARCHED) * dense
     rows = _joint_rows(run)
     team = sum(each[name] for name in run.joint()["members"])
-    found["joint"] = _epochs({"history": rows}, "log.jsonl: joint", recipe.joint) * team
+    macs["joint"] = _epochs({"history": rows}, "log.jsonl: joint", recipe.joint) * team
     if recipe.joint.distill:
-        found["joint"] += _images(rows) * whole
-    return {**found, "total": sum(found.values())}
+        macs["joint"] += _images(rows) * dense
+    return {**macs, "total": sum(macs.values())}
 
 
 def epochs_for_budget(macs: float, cfg: Base, *, cost: float, images: int) -> Base:
-    """The base's training with as many epochs as a budget pays for, one at least.
+    """The base's training with as many epochs as a budget pays for, at least one.
 
     Args:
         macs: the budget.
@@ -86,7 +86,7 @@ def with_epochs(cfg: Base, epochs: int) -> Base:
 
 
 def training_macs(cfg: Base, *, cost: float, images: int) -> float:
-    """Multiply-accumulates of such a training; arguments as in ``bought``."""
+    """Multiply-accumulates of such a training; arguments as in ``epochs_for_budget``."""
     first, finish = cfg.epochs - cfg.finish_epochs, cfg.finish_epochs
     passes = first * attack_passes(cfg.attack, cfg) + finish * attack_passes("pgd", cfg)
     return per_epoch(images, cfg) * cost * (passes + cfg.epochs * TRAINED)
@@ -98,7 +98,7 @@ def per_epoch(images: int, cfg: Training) -> int:
 
 
 def _macs(run: Run) -> int:
-    return count(run.base(), torch.zeros(1, *run.input.size))[1]
+    return count_cost(run.base(), torch.zeros(1, *run.input.size))[1]
 
 
 def _epochs(record: Mapping[str, Any], where: str, cfg: Training) -> float:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from eed_edge.arrays import Doubles, Floats
 from eed_edge.errors import InputError
+from eed_edge.seeds import image_seed
 
 STRENGTHS = (1, 2, 3)
 PARAMETERS: dict[str, tuple[float, float, float]] = {
@@ -97,7 +98,7 @@ def _check(images: Floats) -> None:
 
 
 def _stream(seed: int, index: int) -> np.random.Generator:
-    return np.random.default_rng([seed, index])
+    return np.random.default_rng(image_seed(seed, index))
 
 
 def _noise(image: Doubles, deviation: float, random: np.random.Generator) -> Doubles:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from eed_edge.manifest import DENSE_FILE, Manifest
-from eed_edge.prune.groups import count
+from eed_edge.prune.groups import count_cost
 from eed_edge.train.networks.build import Classifier
 
 
@@ -15,7 +15,7 @@ def costs(dense: Classifier, manifest: Manifest) -> dict[str, Any]:
     ``sparsity`` is the smaller of the shares of parameters and of MACs that all members together
     do without. Bytes of the dense base are those of its ONNX file, or four a parameter without one.
     """
-    params, macs = count(dense, torch.zeros(1, *manifest.input.size))
+    params, macs = count_cost(dense, torch.zeros(1, *manifest.input.size))
     each = [{"params": s.params, "macs": s.macs, "bytes": s.bytes} for s in manifest.submodels]
     ensemble = {key: sum(one[key] for one in each) for key in ("params", "macs", "bytes")}
     file = manifest.files.get(DENSE_FILE)

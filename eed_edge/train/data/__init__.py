@@ -1,1 +1,1 @@
-"""Data sets: download, official files, pictures of one's own, splits and batches."""
+"""Data sets: download, official files, user images, splits and batches."""

@@ -1,4 +1,4 @@
-"""A data set as one uint8 tensor on the device; batches are cut, shifted and mirrored there."""
+"""Data set as one uint8 tensor on the device, and augmented batches of it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from eed_edge.recipe import Data
+from eed_edge.seeds import process_seed
 from eed_edge.train.data.datasets import Split
 
 
@@ -44,21 +45,21 @@ def epoch(
     first: int = 0,
     noise: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every image once in random order, augmented: float images ``(b, c, h, w)`` and labels ``(b,)``.
+    """Iterate over all images in random order: augmented float images ``(b, c, h, w)``, labels ``(b,)``.
 
     The last short batch is left out unless it is the only one, so that batch norm always sees
     a full batch.
 
     Args:
-        generator: as seeded for the epoch; it draws the order first.
-        part: which images of each batch to give; processes that share the batches name different ones.
-        first: the batch to begin with; an epoch that was interrupted goes on there.
-        noise: state of ``generator`` when the batch before ``first`` was done.
+        generator: seeded for the epoch; it draws the order first.
+        part: the images of each batch to yield; processes that share the batches take different ones.
+        first: number of the first batch; above 0 to resume an interrupted epoch.
+        noise: state of ``generator`` after the batch before ``first``.
     """
     order = torch.randperm(len(data), generator=generator, device=generator.device)
     batches = max(1, len(data) // batch)
-    if part.start:  # else every process would draw the same noise for its part
-        generator.manual_seed(generator.initial_seed() + 15_485_863 * part.start)
+    if part.start:  # otherwise every process would draw the same noise
+        generator.manual_seed(process_seed(generator.initial_seed(), part.start))
     if noise is not None:
         generator.set_state(noise)
     for i in range(first, batches):
@@ -67,7 +68,7 @@ def epoch(
 
 
 def in_order(data: Images, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every image once, as it is, for judging: float images and labels."""
+    """Iterate over every image once, unaugmented: float images and labels."""
     for start in range(0, len(data), batch):
         part = data[slice(start, start + batch)]
         yield as_float(part.images), part.labels

@@ -1,4 +1,4 @@
-"""Read the known data sets into uint8 images, through the preprocessing that a device repeats."""
+"""Readers of the public data sets: uint8 images after the preprocessing that a device repeats."""
 
 import io
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from eed_edge.train.data import official_files
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 DIGITS = tuple("0123456789")
 DIGITS_SIZE = 16
-"""Side to which the 8x8 digits are scaled, so that a CNN with three strides has something to see."""
+"""Side to which the 8x8 digits are scaled, since the CNNs downsample three times."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """One data set as it was found.
+    """One data set before it is divided.
 
     train: everything but the official test part.
     read_test: reads the official test part; None when the set has none.
@@ -85,13 +85,13 @@ def svhn(root: Path | None, size: int | None) -> Dataset:
     spec = input_spec(3, size or 32, size or 32)
 
     def read(name: str) -> Split:
-        content = official_files.read_official_file("svhn", place, name, own=True)
+        content = official_files.read_official_file("svhn", place, name, allow_unofficial=True)
         try:
             arrays = loadmat(io.BytesIO(content))
             pictures, labels = arrays["X"], arrays["y"].ravel().astype(np.int64)
             if pictures.shape != (32, 32, 3, len(labels)) or pictures.dtype != np.uint8 or not len(labels):
                 raise ValueError(f"X {pictures.shape} {pictures.dtype} for {len(labels)} labels")
-        except Exception as error:  # SciPy raises whatever the damage leads to
+        except Exception as error:  # damage makes SciPy raise many types
             reason = " ".join(str(error).split())
             raise DataError(
                 f"{place / name}: expected a .mat file of X (32, 32, 3, n) uint8 and y (n, 1), got: {reason};"
@@ -116,10 +116,10 @@ def prepared(pictures: Uint8, spec: InputSpec) -> Uint8:
 
 
 def require_path(root: Path | None, what: str) -> Path:
-    """``root``, which must be there.
+    """Return ``root``, which must exist.
 
     Raises:
-        DataError: it was not named or is not there; ``what`` says what it should hold.
+        DataError: it is None or does not exist; ``what`` describes what it should hold.
     """
     if root is None or not root.exists():
         raise DataError(f"expected {what}, got {root or 'nothing'}; name where they are with --data")

@@ -11,22 +11,22 @@ from eed_edge.errors import DataError, DeviceError, RecipeError, StorageError
 from eed_edge.train.data.official_files import OFFICIAL, OfficialDataset, is_whole
 
 Progress = Callable[[str, int, int], None]
-"""Called with a file's name, the bytes that have come and the bytes expected (0 when unknown)."""
+"""Called with a file's name, the bytes received and the bytes expected (0 when unknown)."""
 TIMEOUT = 30  # seconds without an answer
 CHUNK = 1 << 20  # bytes at a time
 
 
 def download_dataset(name: str, root: Path, *, progress: Progress | None = None) -> str:
-    """See to it that the official files of ``name`` lie under ``root``, whole.
+    """Download the official files of ``name`` to ``root``, unless they are there and intact.
 
-    Files with the right checksum are kept and nothing is sent for; missing and broken ones are
-    fetched again. A file appears under its name only when its checksum is right.
+    Files with the right checksum are not fetched; missing and broken ones are. A file appears under
+    its name only with the right checksum.
 
     Returns:
-        What was found or done, in one sentence.
+        One sentence on what was verified or fetched.
 
     Raises:
-        DataError: no network, or what came is not the official file.
+        DataError: no network, or the server sent another file.
         DeviceError: pooch is not installed.
         RecipeError: a set that has no official files.
         StorageError: the folder cannot be written.
@@ -56,7 +56,7 @@ def _download(folder_url: str, path: Path, sha256: str, progress: Progress | Non
         import requests
     except ImportError as error:
         raise DeviceError("expected pooch, which downloads; pip install 'eed-edge[train]'") from error
-    pooch.get_logger().setLevel(logging.WARNING)  # else it writes to stderr by itself
+    pooch.get_logger().setLevel(logging.WARNING)  # otherwise it writes to stderr
     bar = _Bar(path.name, progress) if progress else False
     downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=CHUNK, timeout=TIMEOUT)
     url = folder_url + path.name
@@ -79,7 +79,7 @@ def _download(folder_url: str, path: Path, sha256: str, progress: Progress | Non
 
 
 class _Bar:
-    """What pooch asks of a progress bar; it sets ``total``."""
+    """Progress bar in the interface that pooch expects; pooch sets ``total``."""
 
     def __init__(self, file: str, progress: Progress) -> None:
         self.total = 0
@@ -100,14 +100,14 @@ class _Bar:
         """The file is complete."""
 
 
-def _unpack(archive: Path, official: OfficialDataset, place: Path, wanted: Sequence[str]) -> None:
-    """Read the wanted files out of the archive by name; no path in it is ever written to.
+def _unpack(archive: Path, official: OfficialDataset, place: Path, names: Sequence[str]) -> None:
+    """Extract files from the archive by name; paths inside it are never written to.
 
-    The archive stays: a file that breaks later is mended from it without the network.
+    The archive stays, so that a file that breaks later is restored without the network.
     """
     try:
         with tarfile.open(archive) as tar:
-            for file in wanted:
+            for file in names:
                 inside = f"{official.folder}/{file}"
                 content = tar.extractfile(inside)
                 data = content.read() if content is not None else b""

@@ -1,4 +1,4 @@
-"""The official files of public data sets: where they come from and how they are known."""
+"""Official files of the public data sets: URLs, sizes and checksums."""
 
 import hashlib
 import logging
@@ -14,9 +14,9 @@ log = logging.getLogger(__name__)
 class OfficialDataset:
     """The files of one public data set.
 
-    folder: where they lie under the root that a user names; directly in the root will do too.
+    folder: their folder under the user's root; the root itself is accepted, too.
     files: SHA-256 of each file by name.
-    sizes: bytes of each file, where files of other sizes may be somebody's own.
+    sizes: bytes of each file, of sets whose files of other sizes may be a user's images.
     archive: name of one tar archive that holds them all; empty when each is fetched by itself.
     archive_sha256: of that archive.
     url: folder on the web that has the archive, or else the files.
@@ -64,10 +64,10 @@ OFFICIAL = {
 
 
 def is_whole(path: Path, sha256: str) -> bool:
-    """Whether the file is there and is the official one.
+    """Whether the file exists and has the official checksum.
 
     Raises:
-        DataError: it is there and cannot be read.
+        DataError: it exists and cannot be read.
     """
     try:
         with path.open("rb") as stream:
@@ -78,29 +78,29 @@ def is_whole(path: Path, sha256: str) -> bool:
         raise DataError(f"cannot read {path}: {error.strerror}; check its rights") from error
 
 
-def read_official_file(name: str, root: Path, file: str, *, own: bool = False) -> bytes:
-    """The content of one official file of the data set ``name``.
+def read_official_file(name: str, root: Path, file: str, *, allow_unofficial: bool = False) -> bytes:
+    """Read one official file of the data set ``name``.
 
     Args:
-        own: also take a file that somebody made in the same format, with a warning; the caller
-            judges its content. One of the official size must be the official one.
+        allow_unofficial: also accept a user's file of the same format, with a warning; the caller
+            checks its content. A file of the official size must be the official one.
 
     Raises:
-        DataError: it is not there, cannot be read, or is not the official one.
+        DataError: it is missing, cannot be read, or is not the official one.
     """
     official = OFFICIAL[name]
     path = official.place(root) / file
-    again = f"run: eed-edge data {name} --root {root}"
+    advice = f"run: eed-edge data {name} --root {root}"
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}; {again}") from error
-    if (found := hashlib.sha256(content).hexdigest()) != official.files[file]:
-        if own and len(content) != official.sizes[file]:
-            log.warning("%s is not the official file; taken as images of your own", path)
+        raise DataError(f"cannot read {path}: {error.strerror}; {advice}") from error
+    if (digest := hashlib.sha256(content).hexdigest()) != official.files[file]:
+        if allow_unofficial and len(content) != official.sizes[file]:
+            log.warning("%s is not the official file; used as your images", path)
             return content
         raise DataError(
             f"{path}: expected the official file (SHA-256 {official.files[file][:12]}…),"
-            f" got {len(content):,} bytes of {found[:12]}…, truncated or changed; {again}"
+            f" got {len(content):,} bytes of {digest[:12]}…, truncated or changed; {advice}"
         )
     return content

@@ -1,7 +1,7 @@
-"""Real images in four parts: train, tune, calib and test; the last is not read until it is asked for.
+"""Splits of a data set: train, tune, calib and test; test is read on first access.
 
-``train`` teaches, ``tune`` chooses checkpoints, members and their order, ``calib`` sets the gate,
-``test`` is for evaluation alone.
+``train`` is for gradients, ``tune`` chooses checkpoints, members and their order, ``calib`` sets
+the gate, ``test`` is for evaluation only.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eed_edge import seeds
 from eed_edge.errors import DataError, RecipeError
 from eed_edge.manifest import InputSpec
 from eed_edge.recipe import Recipe
@@ -30,7 +31,7 @@ DATASETS: dict[str, Callable[[Path | None, int | None], Dataset]] = {
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A data set, divided; ``input`` is the preprocessing that a device has to repeat."""
+    """A divided data set; ``input`` is the preprocessing that a device has to repeat."""
 
     train: Split
     tune: Split
@@ -41,7 +42,7 @@ class Splits:
 
     @cached_property
     def test(self) -> Split:
-        """The test part, read now if it was not before.
+        """The test part, read on first access.
 
         Raises:
             DataError: its files are missing, damaged or unfit.
@@ -65,14 +66,14 @@ def load_splits(
     """Read a data set and divide it at random; the same arguments give the same parts.
 
     Args:
-        name: a key of ``SOURCES``.
+        name: a key of ``DATASETS``.
         root: the file or folder that holds it; digits need none.
-        seed: decides who is in which part.
+        seed: seed of the division.
         limit: at most this many images for train, tune and calib together; 0 or None takes all.
-        size: images become ``size`` x ``size``; 0 or None keeps their own size (digits: 16).
-        tune: share of the training images that chooses.
-        calib: share of the training images that sets the gate.
-        test: share of all images held back when the set has no test part of its own.
+        size: images become ``size`` x ``size``; 0 or None keeps the file's size (digits: 16).
+        tune: share of the training images for choosing checkpoints and members.
+        calib: share of the training images for the gate.
+        test: share of all images held out when the set has no test part.
 
     Raises:
         DataError: files that are missing, damaged or unfit, fewer than two classes, or too few images.
@@ -83,8 +84,8 @@ def load_splits(
         raise RecipeError(f"data.name: expected one of {', '.join(DATASETS)}, got {name!r}")
     source = DATASETS[name](root, size or None)
     _check_classes(source)
-    learning, read_test = _apart(source, test, seed)
-    order = np.random.default_rng([seed, 2]).permutation(len(learning))[: limit or None]
+    learning, read_test = _hold_out(source, test, seed)
+    order = np.random.default_rng(seeds.train_split_seed(seed)).permutation(len(learning))[: limit or None]
     first = _share(tune, len(order))
     second = first + _share(calib, len(order))
     if len(order) - second < 2:
@@ -103,7 +104,7 @@ def load_splits(
 
 
 def splits_for_recipe(recipe: Recipe, root: Path | None) -> Splits:
-    """The images that a recipe names, divided as it says; errors as in ``load``."""
+    """Load and divide the images of a recipe; errors as in ``load_splits``."""
     cfg = recipe.data
     return load_splits(
         cfg.name,
@@ -117,11 +118,11 @@ def splits_for_recipe(recipe: Recipe, root: Path | None) -> Splits:
     )
 
 
-def _apart(source: Dataset, test: float, seed: int) -> tuple[Split, Callable[[], Split]]:
-    """What may be learnt from, and how to read the test part; one is cut off where there is none."""
+def _hold_out(source: Dataset, test: float, seed: int) -> tuple[Split, Callable[[], Split]]:
+    """The training images and a reader of the test part, held out where the set has none."""
     if source.read_test is not None:
         return source.train, source.read_test
-    order = np.random.default_rng([seed, 1]).permutation(len(source.train))
+    order = np.random.default_rng(seeds.holdout_seed(seed)).permutation(len(source.train))
     held_back = _share(test, len(order))
     return source.train[order[held_back:]], partial(source.train.__getitem__, order[:held_back])
 
@@ -135,7 +136,7 @@ def _check_classes(source: Dataset) -> None:
     if len(classes) < 2 or len(set(classes)) < len(classes) or "" in classes:
         raise DataError(
             f"expected two or more classes with different names, got {len(classes)}"
-            f" ({', '.join(classes):.80}); a classifier needs something to tell apart"
+            f" ({', '.join(classes):.80}); a classifier needs distinct classes"
         )
     _check_labels(source.train, classes, "train")
     count = np.bincount(source.train.labels, minlength=len(classes))

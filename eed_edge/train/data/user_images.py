@@ -1,4 +1,4 @@
-"""Read a user's own images: arrays in NPZ files, or a folder of pictures."""
+"""Readers of user images: arrays in NPZ files, or a folder of pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,8 +49,7 @@ def npz_images(root: Path | None, size: int | None) -> Dataset:
 def folder_images(root: Path | None, size: int | None) -> Dataset:
     """One subfolder of pictures per class, or ``train/`` and ``test/`` with such subfolders inside.
 
-    Hidden files and files without a picture's suffix are passed over; the order is shuffled, the
-    same way each time.
+    Hidden files and files without a picture's suffix are skipped; the order is shuffled with a fixed seed.
     """
     place = require_path(root, "a folder with one subfolder per class")
     apart = [part.name for part in _subfolders(place)] == ["test", "train"]
@@ -72,7 +71,7 @@ def _arrays(path: Path) -> tuple[Uint8, NDArray[np.int64], tuple[str, ...] | Non
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             images, labels = arrays["images"], arrays["labels"]
             classes = arrays.get("classes")
-    except Exception as error:  # an archive can be wrong in many ways
+    except Exception as error:  # a damaged archive raises many types
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise DataError(
             f"{path}: expected an NPZ file with images and labels, got: {reason:.120}; write it again"
@@ -90,19 +89,19 @@ def _arrays(path: Path) -> tuple[Uint8, NDArray[np.int64], tuple[str, ...] | Non
         )
     if classes is not None and (classes.ndim != 1 or classes.dtype.kind != "U"):
         raise DataError(
-            f"{path}: expected classes as a list of names, got {classes.shape} {classes.dtype}; mend it"
+            f"{path}: expected classes as a list of names, got {classes.shape} {classes.dtype}; fix it"
         )
     return pixels, labels.astype(np.int64), None if classes is None else tuple(map(str, classes))
 
 
 def _numbered(path: Path, labels: NDArray[np.int64]) -> tuple[str, ...]:
-    found = np.unique(labels)
-    if found[0] != 0 or found[-1] != len(found) - 1:
+    present = np.unique(labels)
+    if present[0] != 0 or present[-1] != len(present) - 1:
         raise DataError(
-            f"{path}: expected labels 0, 1, … without a gap, got {len(found)} classes"
-            f" from {found[0]} to {found[-1]}; number them anew"
+            f"{path}: expected labels 0, 1, … without a gap, got {len(present)} classes"
+            f" from {present[0]} to {present[-1]}; renumber them"
         )
-    return tuple(map(str, found))
+    return tuple(map(str, present))
 
 
 def _subfolders(place: Path) -> list[Path]:
@@ -138,8 +137,8 @@ def _pictures(
         shape = shape or (picture.shape[0], picture.shape[1])
         if not resize and picture.shape[:2] != shape:
             _refuse_size(path, picture.shape[:2], shape)
-        own = 1 if picture.ndim == 2 else 3
-        images.append(prepare_uint8(picture, input_spec(channels or own, *shape)))
+        image_channels = 1 if picture.ndim == 2 else 3
+        images.append(prepare_uint8(picture, input_spec(channels or image_channels, *shape)))
         labels.append(label)
     most = max((len(image) for image in images), default=1)
     same = [np.repeat(image, most // len(image), axis=0) for image in images]

@@ -1,32 +1,21 @@
-"""The networks: ResNet-18 and VGG-16 with batch norm in their CIFAR form, or a user's own.
+"""Build a network: ResNet-18, VGG-16, or a user's architecture, behind its normalisation.
 
-Every network starts with its normalisation, so images are in [0, 1] everywhere and eps means
-the same in training, in the ONNX file and on the device.
+Every network starts with its normalisation, so images are in [0, 1] everywhere and eps means the
+same in training, in the ONNX file and on the device.
 """
 
 import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from eed_edge.errors import NetworkError
-
-
-@runtime_checkable
-class Removable(Protocol):
-    """A module with a branch that pruning may remove whole; users' blocks may have it, too.
-
-    inner: name of the layer inside the module whose outputs nothing but the branch uses.
-    """
-
-    inner: str
-
-    def remove_branch(self) -> None:
-        """Take the branch and its parameters away, in place."""
+from eed_edge.train.networks.resnet import ResNet18
+from eed_edge.train.networks.vgg import VGG16
 
 
 class Normalise(nn.Module):
@@ -41,7 +30,7 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.ones(1, channels, 1, 1))
 
     def set(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Take these numbers, one for all channels or one for each."""
+        """Set mean and standard deviation: one number for all channels, or one per channel."""
         for buffer, values in ((self.mean, mean), (self.std, std)):
             buffer.copy_(torch.tensor(values, dtype=buffer.dtype).view(1, -1, 1, 1))
 
@@ -50,9 +39,9 @@ class Normalise(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Normalisation, then the network proper: images in [0, 1] ``(n, c, h, w)`` to logits ``(n, k)``.
+    """Normalisation, then the network body: images in [0, 1] ``(n, c, h, w)`` to logits ``(n, k)``.
 
-    ``architecture`` holds the arguments of ``build`` that made it, for its checkpoints.
+    ``architecture`` holds the arguments of ``build_network`` that made it, for its checkpoints.
     """
 
     def __init__(self, body: nn.Module, architecture: dict[str, Any]) -> None:
@@ -66,100 +55,18 @@ class Classifier(nn.Module):
         return logits
 
 
-class BasicBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut (He et al., CVPR 2016, fig. 2).
-
-    Pruning may take the whole branch of convolutions away (``Removable``); the shortcut stays.
-    """
-
-    inner = "conv1"
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.relu1 = nn.ReLU()
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.relu2 = nn.ReLU()
-        self.shortcut = nn.Sequential()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
-
-    def forward(self, features: Tensor) -> Tensor:
-        if self.conv1 is None:
-            shortened: Tensor = self.relu2(self.shortcut(features))
-            return shortened
-        out = self.relu1(self.bn1(self.conv1(features)))
-        joined: Tensor = self.relu2(self.bn2(self.conv2(out)) + self.shortcut(features))
-        return joined
-
-    def remove_branch(self) -> None:
-        """Take the convolutions away; what the shortcut gives goes on alone."""
-        for name in ("conv1", "bn1", "relu1", "conv2", "bn2"):
-            setattr(self, name, None)
-
-
-class ResNet18(nn.Module):
-    """ResNet-18 for small pictures: a 3×3 stem without pooling; ``width`` 64 is the usual one."""
-
-    def __init__(self, *, classes: int, channels: int, width: int) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-        )
-        widths = [width, width, width, 2 * width, 2 * width, 4 * width, 4 * width, 8 * width, 8 * width]
-        strides = [1, 1, 2, 1, 2, 1, 2, 1]
-        self.blocks = nn.Sequential(
-            *(BasicBlock(widths[i], widths[i + 1], stride) for i, stride in enumerate(strides))
-        )
-        self.classify = nn.Linear(8 * width, classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        features = self.blocks(self.stem(images))
-        logits: Tensor = self.classify(features.mean((2, 3)))
-        return logits
-
-
-class VGG16(nn.Module):
-    """VGG-16 with batch norm and one linear layer, for pictures of at least 32×32; usual width 64."""
-
-    def __init__(self, *, classes: int, channels: int, width: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        inputs = channels
-        for factors in ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8)):
-            for factor in factors:
-                outputs = factor * width
-                layers += [
-                    nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
-                    nn.BatchNorm2d(outputs),
-                    nn.ReLU(),
-                ]
-                inputs = outputs
-            layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers)
-        self.classify = nn.Linear(8 * width, classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.classify(self.features(images).mean((2, 3)))
-        return logits
-
-
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"resnet18": ResNet18, "vgg16": VGG16}
 
 
 def build_network(arch: str, *, classes: int, channels: int, width: int, seed: int = 0) -> Classifier:
-    """A network with fresh weights.
+    """Build a network with initial weights.
 
     Args:
         arch: a name of ``ARCHITECTURES``, or ``package.module:function`` with the signature
             ``function(*, classes, channels, width) -> nn.Module`` that maps ``(n, c, h, w)`` to
             logits ``(n, classes)``.
         width: channels of the first stage.
-        seed: of the initial weights; torch's global generator is left as it was.
+        seed: seed of the initial weights; torch's global generator is not changed.
 
     Raises:
         NetworkError: no such architecture, or the function fails.
@@ -171,7 +78,7 @@ def build_network(arch: str, *, classes: int, channels: int, width: int, seed: i
             body = make(classes=classes, channels=channels, width=width)
         except Exception as error:
             raise NetworkError(
-                f"net.arch {arch!r} failed to build a network: {error}; mend the function"
+                f"net.arch {arch!r} failed to build a network: {error}; fix the function"
             ) from error
     if not isinstance(body, nn.Module):
         raise NetworkError(f"net.arch {arch!r}: expected a torch.nn.Module, got {type(body).__name__}")
@@ -179,7 +86,7 @@ def build_network(arch: str, *, classes: int, channels: int, width: int, seed: i
 
 
 def check_logits(net: nn.Module, images: Tensor, classes: int) -> None:
-    """Run ``net`` once in evaluation mode and look at what comes out.
+    """Run ``net`` once in evaluation mode and check the shape of its logits.
 
     Raises:
         NetworkError: it fails on images of this shape, or gives something other than ``(n, classes)``.
@@ -207,65 +114,14 @@ def _imported(arch: str) -> Callable[..., nn.Module]:
         raise NetworkError(
             f"net.arch: expected one of {sorted(ARCHITECTURES)} or package.module:function, got {arch!r}"
         )
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.append(folder)
     try:
         make = getattr(importlib.import_module(module_name), function_name)
-    except Exception as error:  # whatever a user's module raises
+    except Exception as error:  # a user's module may raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise NetworkError(f"net.arch {arch!r} cannot be imported: {reason}; check the path") from error
     if not callable(make):
         raise NetworkError(f"net.arch {arch!r}: expected a function, got {type(make).__name__}")
     return make  # type: ignore[no-any-return]
-
-
-def resize_to(net: nn.Module, shapes: dict[str, Sequence[int]]) -> None:
-    """Resize the layers of ``net`` in place to stored tensor shapes, as pruning left them.
-
-    A branch of which nothing is stored is removed.
-
-    Args:
-        shapes: parameter or buffer name to shape.
-
-    Raises:
-        NetworkError: a name or a number of dimensions that ``net`` does not have.
-    """
-    for name, module in net.named_modules():
-        if isinstance(module, Removable) and f"{name}.{module.inner}.weight" not in shapes:
-            module.remove_branch()
-    own = net.state_dict()
-    if own.keys() != shapes.keys():
-        odd = sorted(own.keys() ^ shapes.keys())[0]
-        raise NetworkError(
-            f"the stored weights and the network differ at {odd!r}; use the recipe they were trained with"
-        )
-    for name, tensor in own.items():
-        if tensor.dim() != len(shapes[name]):
-            raise NetworkError(f"{name}: expected {tensor.dim()} dimensions, got {len(shapes[name])}")
-        if tuple(tensor.shape) != tuple(shapes[name]):
-            owner, _, attribute = name.rpartition(".")
-            _resize(net.get_submodule(owner), attribute, tuple(shapes[name]))
-
-
-def _resize(module: nn.Module, attribute: str, shape: tuple[int, ...]) -> None:
-    if attribute in module._parameters:
-        setattr(module, attribute, nn.Parameter(torch.empty(shape)))
-    else:
-        setattr(module, attribute, torch.empty(shape))
-    if attribute != "weight":
-        return
-    if isinstance(module, nn.Conv2d):
-        if module.groups > 1 and shape[1] == 1:  # depthwise: one group a channel
-            module.groups = module.in_channels = shape[0]
-        else:
-            module.in_channels = shape[1] * module.groups
-        module.out_channels = shape[0]
-    elif isinstance(module, nn.Linear):
-        module.out_features, module.in_features = shape
-    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-        module.num_features = shape[0]
-    elif isinstance(module, nn.LayerNorm):
-        module.normalized_shape = shape
-    elif isinstance(module, nn.GroupNorm):
-        module.num_channels = shape[0]

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with a JSON record in the metadata; nothing is ever unpickled."""
+"""Checkpoints on disk: safetensors with a JSON record in the metadata; nothing is unpickled."""
 
 import json
 from pathlib import Path
@@ -11,13 +11,14 @@ from torch import Tensor
 
 from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import CheckpointError, NetworkError
-from eed_edge.train.networks.build import Classifier, build_network, resize_to
+from eed_edge.train.networks.build import Classifier, build_network
+from eed_edge.train.networks.resize import resize_to
 
 FORMAT = 1
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
-    """Write tensors and a JSON record whole; the same input gives the same bytes.
+    """Write tensors and a JSON record atomically; the same input gives the same bytes.
 
     Raises:
         StorageError: the file cannot be written; an earlier one is untouched.
@@ -28,7 +29,7 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], record: dict[str, An
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and record of a file that ``save`` wrote.
+    """Load tensors and record of a file that ``save_checkpoint`` wrote.
 
     Raises:
         CheckpointError: the file is missing, cut short or of another format.
@@ -50,8 +51,8 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, record
 
 
-def is_own(path: Path) -> bool:
-    """Whether it is a safetensors file of ``save``."""
+def is_project_checkpoint(path: Path) -> bool:
+    """Whether the file was written by ``save_checkpoint``."""
     try:
         with safe_open(path, "pt") as stream:
             return "eed_edge" in (stream.metadata() or {})
@@ -60,11 +61,11 @@ def is_own(path: Path) -> bool:
 
 
 def save_network(path: Path, net: Classifier, record: dict[str, Any], *, compact: bool = False) -> None:
-    """Write the weights of one network with its architecture and what ``record`` says of it.
+    """Write the weights of one network with its architecture and its record.
 
     Args:
-        compact: round the weights of convolutions and linear layers to half precision; what is
-            loaded later are the rounded ones. Norms, biases and the normalisation stay whole.
+        compact: round the weights of convolutions and linear layers to half precision. Norms,
+            biases and the normalisation keep single precision.
     """
     tensors = net.state_dict()
     if compact:
@@ -73,7 +74,7 @@ def save_network(path: Path, net: Classifier, record: dict[str, Any], *, compact
 
 
 def _halved(tensor: Tensor) -> Tensor:
-    """In half precision, unless it is small or out of range there."""
+    """The tensor in half precision, unless it is small or out of range there."""
     if not tensor.is_floating_point() or tensor.dim() < 2 or tensor.numel() < 64:
         return tensor
     half = tensor.half()
@@ -81,7 +82,7 @@ def _halved(tensor: Tensor) -> Tensor:
 
 
 def load_network(path: Path) -> tuple[Classifier, dict[str, Any]]:
-    """The network of a file that ``save_net`` wrote, pruned widths included, and its record.
+    """Load the network of a file that ``save_network`` wrote, with its pruned widths, and its record.
 
     Raises:
         CheckpointError: the file is missing, cut short, of another format or another network.

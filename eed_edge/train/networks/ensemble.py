@@ -1,4 +1,4 @@
-"""Several networks that answer by the mean of their softmax outputs."""
+"""Ensemble of networks whose prediction is the mean of their softmax outputs."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ ACTIVATIONS = (
 
 
 class Ensemble(nn.Module):
-    """Members in running order; called, it gives the log of their mean probabilities as logits.
+    """Members in running order; its output is the log of their mean probabilities, as logits.
 
     ``logsumexp`` over members of log-softmax, minus ``log N``: exact log-probabilities, on which
     gradient attacks work as on a single network's logits (EED, eq. 20).
@@ -38,7 +38,7 @@ class Ensemble(nn.Module):
 
 @contextmanager
 def recorded_activations(net: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect what every activation module puts out while the block runs."""
+    """Collect the outputs of every activation module inside the block."""
     outputs: list[Tensor] = []
     hooks = [
         module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))

@@ -22,8 +22,8 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 class Pretrained:
     """A network with the weights of a file.
 
-    sha256: of the file.
-    notes: lines for the log: what went where, and with which normalisation.
+    sha256: digest of the file.
+    notes: lines for the log: which tensor went where, and the normalisation.
     """
 
     net: Classifier
@@ -32,15 +32,15 @@ class Pretrained:
 
 
 def load_pretrained(path: Path, cfg: Net, *, classes: int, channels: int) -> Pretrained:
-    """The recipe's network with the weights of the file.
+    """Build the recipe's network with the weights of a file.
 
-    ``cfg.mean`` and ``cfg.std`` win over a normalisation in the file.
+    ``cfg.mean`` and ``cfg.std`` take precedence over a normalisation in the file.
 
     Raises:
         CheckpointError: the file is missing or damaged, or its weights do not fit the network.
         NetworkError: the network cannot be built.
     """
-    if checkpoint.is_own(path):
+    if checkpoint.is_project_checkpoint(path):
         net, notes = _project_checkpoint(path, cfg, classes=classes, channels=channels)
     else:
         net, notes = _plain_state_dict(path, cfg, classes=classes, channels=channels)
@@ -54,8 +54,8 @@ def load_pretrained(path: Path, cfg: Net, *, classes: int, channels: int) -> Pre
 
 def _project_checkpoint(path: Path, cfg: Net, *, classes: int, channels: int) -> tuple[Classifier, list[str]]:
     net, _ = checkpoint.load_network(path)
-    wanted = {"arch": cfg.arch, "width": cfg.width, "classes": classes, "channels": channels}
-    for key, value in wanted.items():
+    expected = {"arch": cfg.arch, "width": cfg.width, "classes": classes, "channels": channels}
+    for key, value in expected.items():
         if net.architecture[key] != value:
             raise CheckpointError(
                 f"base.init: expected a network with {key} {value!r}, got {net.architecture[key]!r};"
@@ -63,34 +63,34 @@ def _project_checkpoint(path: Path, cfg: Net, *, classes: int, channels: int) ->
             )
     for name, tensor in net.state_dict().items():
         _check_finite(tensor, f"{path}: {name}")
-    return net, [f"{path.name}: checkpoint of this project", _normalised(cfg, "its own normalisation")]
+    return net, [f"{path.name}: checkpoint of this project", _normalised(cfg, "its normalisation")]
 
 
 def _plain_state_dict(path: Path, cfg: Net, *, classes: int, channels: int) -> tuple[Classifier, list[str]]:
-    found = state_dict.read_state_dict(path)
+    weights = state_dict.read_state_dict(path)
     net = build_network(cfg.arch, classes=classes, channels=channels, width=cfg.width)
-    own, tensors = net.body.state_dict(), dict(found.tensors)
-    buffers = _normalisation(tensors, own, channels)
+    target, tensors = net.body.state_dict(), dict(weights.tensors)
+    buffers = _normalisation(tensors, target, channels)
     values = [_converted(tensors.pop(name), net.normalise.mean, f"{path}: {name}") for name in buffers]
     try:
-        matched = match_weights(_shapes(tensors), _shapes(own), arch=cfg.arch, ordered=found.ordered)
+        matched = match_weights(_shapes(tensors), _shapes(target), arch=cfg.arch, ordered=weights.ordered)
     except MismatchError as error:
         raise CheckpointError(
             f"{path}: {error}; expected weights of {cfg.arch} with width {cfg.width}, {classes} classes and"
             f" {channels} channels: change net.arch or net.width, or take other weights"
         ) from error
     for name, source in matched.names.items():
-        own[name] = _converted(tensors[source], own[name], f"{path}: {source}")
-    net.body.load_state_dict(own)
-    return net, [*_table(path, matched, own), _set_normalisation(net, cfg, path, buffers, values)]
+        target[name] = _converted(tensors[source], target[name], f"{path}: {source}")
+    net.body.load_state_dict(target)
+    return net, [*_table(path, matched, target), _set_normalisation(net, cfg, path, buffers, values)]
 
 
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
-def _converted(tensor: Tensor, own: Tensor, where: str) -> Tensor:
-    """The tensor as the network holds it; half precision becomes single.
+def _converted(tensor: Tensor, target: Tensor, where: str) -> Tensor:
+    """The tensor in the dtype of the network's; half precision becomes single.
 
     Raises:
         CheckpointError: it is sparse, quantised, without values, of another kind of number or not finite.
@@ -98,9 +98,11 @@ def _converted(tensor: Tensor, own: Tensor, where: str) -> Tensor:
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
         kind = "quantised" if tensor.is_quantized else "meta" if tensor.is_meta else tensor.layout
         raise CheckpointError(f"{where}: expected a dense tensor, got a {kind} one; save it as a dense one")
-    if tensor.is_floating_point() != own.is_floating_point():
-        raise CheckpointError(f"{where}: expected {own.dtype}, got {tensor.dtype}; save it as {own.dtype}")
-    converted = tensor.detach().to(own.dtype)
+    if tensor.is_floating_point() != target.is_floating_point():
+        raise CheckpointError(
+            f"{where}: expected {target.dtype}, got {tensor.dtype}; save it as {target.dtype}"
+        )
+    converted = tensor.detach().to(target.dtype)
     _check_finite(converted, where)
     return converted
 
@@ -110,7 +112,7 @@ def _check_finite(tensor: Tensor, where: str) -> None:
         raise CheckpointError(f"{where}: expected finite numbers, got nan or infinity; take other weights")
 
 
-def _normalisation(tensors: dict[str, Tensor], own: dict[str, Tensor], channels: int) -> list[str]:
+def _normalisation(tensors: dict[str, Tensor], target: dict[str, Tensor], channels: int) -> list[str]:
     """Names of mean and standard deviation of a layer in front of the network, or an empty list."""
     pairs = []
     for name in tensors:
@@ -122,14 +124,14 @@ def _normalisation(tensors: dict[str, Tensor], own: dict[str, Tensor], channels:
             if other != name and other in tensors:
                 pairs.append([name, other])
     fitting = [pair for pair in pairs if all(tensors[name].numel() in (1, channels) for name in pair)]
-    inside = {name.rpartition(".")[2] for name in own}
+    inside = {name.rpartition(".")[2] for name in target}
     return fitting[0] if len(fitting) == 1 and fitting[0][0].rpartition(".")[2] not in inside else []
 
 
 def _set_normalisation(
     net: Classifier, cfg: Net, path: Path, buffers: list[str], values: list[Tensor]
 ) -> str:
-    """Take over the file's normalisation unless the recipe names one; what is used, for the log."""
+    """Set the file's normalisation unless the recipe names one; return a line for the log."""
     if not buffers:
         none = (
             "no normalisation in the file, images stay in [0, 1]; if training had one, set net.mean, net.std"
@@ -149,18 +151,18 @@ def _set_normalisation(
 
 
 def _normalised(cfg: Net, otherwise: str) -> str:
-    """Which normalisation is used, for the log."""
+    """The line for the log that names the normalisation in use."""
     return f"normalisation of net.mean {list(cfg.mean)}, net.std {list(cfg.std)}" if cfg.mean else otherwise
 
 
-def _table(path: Path, matched: Match, own: dict[str, Tensor]) -> list[str]:
-    """One line when the names are the network's own, else one per layer."""
+def _table(path: Path, matched: Match, target: dict[str, Tensor]) -> list[str]:
+    """One line when the names are the network's, else one per layer."""
     head = f"{path.name}: {len(matched.names)} tensors matched by {matched.how}"
     if matched.how == "name":
         return [head]
     layers: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for name in (name for name in own if name in matched.names):
+    for name in (name for name in target if name in matched.names):
         source = matched.names[name].rpartition(".")[0]
-        layers.setdefault(name.rpartition(".")[0], (source, tuple(own[name].shape)))
+        layers.setdefault(name.rpartition(".")[0], (source, tuple(target[name].shape)))
     width = max(len(source) for source, _ in layers.values())
     return [head, *(f"  {source:<{width}} -> {layer} {shape}" for layer, (source, shape) in layers.items())]

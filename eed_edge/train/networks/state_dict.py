@@ -1,4 +1,4 @@
-"""Read a state dict from a file that another program wrote, by its content; only tensors are unpickled."""
+"""Read a state dict from a file of another program; only tensors are unpickled."""
 
 import re
 import warnings
@@ -13,9 +13,9 @@ from torch import Tensor
 from eed_edge.errors import CheckpointError
 
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params")
-"""Keys under which training scripts keep the state dict; the first of these that is there counts."""
+"""Keys under which training scripts store the state dict, in order of precedence."""
 PICKLES = (b"PK\x03\x04", b"\x80")
-"""How files of ``torch.save`` begin: zip archives, and plain pickles before version 1.6."""
+"""First bytes of ``torch.save`` files: zip archives, and plain pickles before version 1.6."""
 
 
 class StateDict(NamedTuple):
@@ -67,7 +67,7 @@ def _unpickled(path: Path) -> object:
         with warnings.catch_warnings(), path.open("rb") as stream:
             warnings.simplefilter("ignore")
             value: object = torch.load(stream, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the damage leads to
+    except Exception as error:  # damage makes torch raise many types
         text = str(error)
         if "weights_only" in text:
             named = re.search(r"GLOBAL ([\w.]+)", text)
@@ -83,7 +83,7 @@ def _unpickled(path: Path) -> object:
 
 
 def _unwrapped(value: object, path: Path) -> dict[str, Tensor]:
-    """The state dict inside the dicts that training scripts put around it."""
+    """The state dict inside the wrapping dicts of training scripts."""
     for _ in range(4):
         if _is_state_dict(value):
             return dict(value)  # type: ignore[call-overload, no-any-return]

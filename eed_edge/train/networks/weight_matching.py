@@ -1,7 +1,7 @@
 """Match the tensors of a state dict to those of a network: by name, else by order and shape.
 
 Shapes are compared layer by layer (the tensors of one module), with the names of the tensors inside
-the layer, so that a convolution never stands for a batch norm and a mean never for a variance.
+the layer, so that a convolution never matches a batch norm and a mean never matches a variance.
 """
 
 import re
@@ -13,7 +13,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 Layer = tuple[tuple[str, tuple[int, ...]], ...]
 """Names and shapes of one module's tensors, sorted by name."""
 COUNTER = "num_batches_tracked"
-"""A batch norm's own count; older files lack it."""
+"""A batch norm's counter; older files lack it."""
 RENAMES: dict[str, tuple[tuple[str, str], ...]] = {
     "resnet18": (
         (r"^conv1\.", "stem.0."),
@@ -24,7 +24,7 @@ RENAMES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "vgg16": ((r"^classifier\.(\d+\.)?", "classify."),),
 }
-"""How the usual programs name the layers of our networks: patterns and what takes their place."""
+"""Common names of the networks' layers in other programs: patterns and replacements."""
 
 
 class Match(NamedTuple):
@@ -39,42 +39,44 @@ class Match(NamedTuple):
 
 
 class MismatchError(Exception):
-    """Tensors that do not fit the network: what the first one is, and how many they are."""
+    """Tensors do not fit the network; the text names the first one and their number."""
 
 
-def match_weights(given: Shapes, own: Shapes, *, arch: str, ordered: bool) -> Match:
+def match_weights(file_shapes: Shapes, net_shapes: Shapes, *, arch: str, ordered: bool) -> Match:
     """Find the tensor of the file for every tensor of the network.
 
     Args:
-        given: names and shapes in the file.
-        own: names and shapes in the network, in order.
-        arch: whose usual names are known.
+        file_shapes: names and shapes in the file.
+        net_shapes: names and shapes in the network, in order.
+        arch: architecture, for its usual names.
         ordered: whether ``given`` is in the order in which the layers were registered.
 
     Raises:
-        MismatchError: a tensor is missing, too much or of another shape, or the order is not known.
+        MismatchError: a tensor is missing, superfluous or of another shape, or the order is unknown.
     """
-    counted, counters = ([name for name in names if name.endswith(COUNTER)] for names in (own, given))
-    given = {name: shape for name, shape in given.items() if name not in counters}
-    own = {name: shape for name, shape in own.items() if name not in counted}
-    theirs, ours = _without_prefix(given), _without_prefix(own)
+    counted, counters = (
+        [name for name in names if name.endswith(COUNTER)] for names in (net_shapes, file_shapes)
+    )
+    file_shapes = {name: shape for name, shape in file_shapes.items() if name not in counters}
+    net_shapes = {name: shape for name, shape in net_shapes.items() if name not in counted}
+    theirs, ours = _without_prefix(file_shapes), _without_prefix(net_shapes)
     namings = {"name": theirs, "usual names": _renamed(theirs, RENAMES.get(arch, ()))}
     how = max(namings, key=lambda key: len(namings[key].keys() & ours.keys()))
     named = {ours[short]: source for short, source in namings[how].items() if short in ours}
-    if named.keys() != own.keys() or len(given) != len(own):
+    if named.keys() != net_shapes.keys() or len(file_shapes) != len(net_shapes):
         try:
-            named, how = _by_order(given, own, ordered=ordered), "order and shape"
+            named, how = _by_order(file_shapes, net_shapes, ordered=ordered), "order and shape"
         except MismatchError:
-            if 2 * len(named) < len(own):
+            if 2 * len(named) < len(net_shapes):
                 raise
-    _check_shapes(given, own, named)
+    _check_shapes(file_shapes, net_shapes, named)
     layers = {_owner(name): _owner(source) for name, source in named.items()}
     counts = {name: _joined(layers.get(_owner(name), ""), COUNTER) for name in counted}
     return Match(named | {name: source for name, source in counts.items() if source in counters}, how)
 
 
 def _without_prefix(names: Shapes) -> dict[str, str]:
-    """Names without the leading parts that all of them share, such as ``module.``, to whole names."""
+    """Map names without their common leading parts, such as ``module.``, to full names."""
     parts = [name.split(".") for name in names]
     shared = 0
     while parts and all(len(part) > shared + 1 and part[shared] == parts[0][shared] for part in parts):
@@ -83,42 +85,44 @@ def _without_prefix(names: Shapes) -> dict[str, str]:
 
 
 def _renamed(names: Mapping[str, str], renames: Sequence[tuple[str, str]]) -> dict[str, str]:
-    found = {}
+    result = {}
     for short, full in names.items():
         for pattern, replacement in renames:
             short = re.sub(pattern, replacement, short)
-        found[short] = full
-    return found
+        result[short] = full
+    return result
 
 
-def _check_shapes(given: Shapes, own: Shapes, named: Mapping[str, str]) -> None:
-    """Every tensor of the network has one of its shape, and nothing is left over."""
+def _check_shapes(file_shapes: Shapes, net_shapes: Shapes, named: Mapping[str, str]) -> None:
+    """Check that every tensor of the network has one of its shape, and that none is left over."""
     problems = []
-    for name, shape in own.items():
+    for name, shape in net_shapes.items():
         if name not in named:
             problems.append(f"{name}: expected a tensor of shape {shape}, got none")
-        elif given[named[name]] != shape:
-            problems.append(f"{named[name]}: expected shape {shape}, got {given[named[name]]}")
+        elif file_shapes[named[name]] != shape:
+            problems.append(f"{named[name]}: expected shape {shape}, got {file_shapes[named[name]]}")
     used = set(named.values())
-    problems += [f"{name}: expected no such tensor, got one" for name in given if name not in used]
+    problems += [f"{name}: expected no such tensor, got one" for name in file_shapes if name not in used]
     if problems:
-        raise MismatchError(_counted(problems[0], len(problems), len(own)))
+        raise MismatchError(_counted(problems[0], len(problems), len(net_shapes)))
 
 
-def _by_order(given: Shapes, own: Shapes, *, ordered: bool) -> dict[str, str]:
-    """Each layer of the network with the next one of the file that has the same tensors and shapes."""
-    theirs, ours = _layers(given), _layers(own)
+def _by_order(file_shapes: Shapes, net_shapes: Shapes, *, ordered: bool) -> dict[str, str]:
+    """Match each layer of the network with the file's next one of the same tensors and shapes."""
+    theirs, ours = _layers(file_shapes), _layers(net_shapes)
     queues: dict[Layer, list[str]] = {}
     for layer, tensors in theirs.items():
         queues.setdefault(tensors, []).append(layer)
-    _check_layers(theirs, ours, total=len(own))
+    _check_layers(theirs, ours, total=len(net_shapes))
     if not ordered:
         for alike in queues.values():
             _sort_by_number(alike)
     pairs = {layer: queues[tensors].pop(0) for layer, tensors in ours.items()}
     for source, (layer, expected) in zip(theirs, pairs.items(), strict=True):
         if ordered and source != expected:
-            raise MismatchError(f"{source}: expected {_told(ours[layer])}, got {_told(theirs[source])}")
+            raise MismatchError(
+                f"{source}: expected {_describe(ours[layer])}, got {_describe(theirs[source])}"
+            )
     _check_names(pairs, ours)
     return {
         _joined(layer, leaf): _joined(pairs[layer], leaf)
@@ -128,31 +132,35 @@ def _by_order(given: Shapes, own: Shapes, *, ordered: bool) -> dict[str, str]:
 
 
 def _layers(shapes: Shapes) -> dict[str, Layer]:
-    found: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
+    result: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
     for name, shape in shapes.items():
-        found.setdefault(_owner(name), []).append((name.rpartition(".")[2], shape))
-    return {layer: tuple(sorted(tensors)) for layer, tensors in found.items()}
+        result.setdefault(_owner(name), []).append((name.rpartition(".")[2], shape))
+    return {layer: tuple(sorted(tensors)) for layer, tensors in result.items()}
 
 
 def _check_layers(theirs: Mapping[str, Layer], ours: Mapping[str, Layer], *, total: int) -> None:
-    """Both sides have as many layers of each kind."""
+    """Check that both sides have as many layers of each kind."""
     lacking, over = _beyond(ours, theirs), _beyond(theirs, ours)
     if not lacking and not over:
         return
-    got = f"{over[0]} with {_told(theirs[over[0]])}" if over else "none"
-    text = f"{lacking[0]}: expected {_told(ours[lacking[0]])}, got {got}" if lacking else f"expected no {got}"
+    got = f"{over[0]} with {_describe(theirs[over[0]])}" if over else "none"
+    text = (
+        f"{lacking[0]}: expected {_describe(ours[lacking[0]])}, got {got}"
+        if lacking
+        else f"expected no {got}"
+    )
     unfit = max(sum(len(ours[layer]) for layer in lacking), sum(len(theirs[layer]) for layer in over))
     raise MismatchError(_counted(text, unfit, total))
 
 
 def _beyond(some: Mapping[str, Layer], others: Mapping[str, Layer]) -> list[str]:
     """Those layers of ``some`` for which ``others`` have no counterpart."""
-    left, found = Counter(others.values()), []
+    remaining, result = Counter(others.values()), []
     for layer, tensors in some.items():
-        left[tensors] -= 1
-        if left[tensors] < 0:
-            found.append(layer)
-    return found
+        remaining[tensors] -= 1
+        if remaining[tensors] < 0:
+            result.append(layer)
+    return result
 
 
 def _sort_by_number(alike: list[str]) -> None:
@@ -168,7 +176,7 @@ def _sort_by_number(alike: list[str]) -> None:
 
 
 def _check_names(pairs: Mapping[str, str], ours: Mapping[str, Layer]) -> None:
-    """Refuse an order that contradicts names which both sides have, unless these are mere numbers."""
+    """Refuse an order that contradicts names common to both sides, unless these are numbers."""
     for layer, source in pairs.items():
         if source != layer and source in ours and not source.rpartition(".")[2].isdecimal():
             raise MismatchError(
@@ -180,7 +188,7 @@ def _counted(text: str, unfit: int, total: int) -> str:
     return f"{text}; {unfit} of {total} tensors do not fit"
 
 
-def _told(tensors: Layer) -> str:
+def _describe(tensors: Layer) -> str:
     """A layer's weight, or its first tensor, in words."""
     leaves = dict(tensors)
     leaf = "weight" if "weight" in leaves else tensors[0][0]

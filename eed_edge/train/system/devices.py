@@ -1,4 +1,4 @@
-"""Where training runs: the device, data on it, and one line when its memory is too small."""
+"""Device of the training: choice, mixed precision and out-of-memory errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ from eed_edge.errors import DeviceError
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` takes CUDA where it is there, else the CPU.
+    """The torch device of a name; ``auto`` is CUDA where available, else the CPU.
 
     Raises:
-        DeviceError: ``cuda`` was asked for and is not there.
+        DeviceError: ``cuda`` is not available.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise DeviceError(
@@ -27,15 +27,15 @@ def choose_device(name: str) -> torch.device:
 def mixed_precision(device: torch.device) -> torch.autocast:
     """Autocast to bfloat16 where it is faster than float32: CUDA, and CPUs with AMX or AVX512-BF16."""
     fast = device.type == "cuda"
-    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # older torch does not tell
-        found = torch.cpu.get_capabilities()
-        fast = found.get("amx_bf16", False) or found.get("avx512_bf16", False)
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # older torch lacks it
+        capabilities = torch.cpu.get_capabilities()
+        fast = capabilities.get("amx_bf16", False) or capabilities.get("avx512_bf16", False)
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
 @contextmanager
 def reraise_out_of_memory(remedy: str) -> Iterator[None]:
-    """Too little memory becomes one line.
+    """Re-raise out-of-memory errors as DeviceError with advice.
 
     Args:
         remedy: what to do about it, such as ``lower base.batch``.

@@ -1,4 +1,4 @@
-"""Several processes as one: torchrun starts them, accelerate joins them, and what they share is here."""
+"""Processes that train together: rank, world size and collectives, over torchrun and accelerate."""
 
 import datetime
 import os
@@ -16,62 +16,62 @@ from eed_edge.errors import DeviceError, EedError, TrainingError
 
 T = TypeVar("T")
 TIMEOUT = datetime.timedelta(days=7)
-"""How long a process waits for the others: one candidate more may take hours."""
+"""How long a process waits for the others: one candidate may take hours."""
 ERROR_GRACE_S = 30
-"""How long the others wait for the first process to say what went wrong; torchrun then ends them."""
+"""How long the others wait for the main process to report an error; torchrun then ends them."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Which of how many this is; with one alone, every method gives back what it got."""
+    """Rank and world size; collectives do nothing in a single process."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes files and decides."""
+        """Whether this is the process that writes files and decides (rank 0)."""
         return self.rank == 0
 
     @property
     def shard(self) -> slice:
-        """This process's part of something that all have."""
+        """This process's share of a sequence that all processes hold."""
         return slice(self.rank, None, self.size)
 
     def all_reduce_sum(self, tensor: Tensor) -> Tensor:
-        """The sum of everyone's ``tensor``."""
+        """Sum of ``tensor`` over processes."""
         return self._reduced(tensor, "sum")
 
     def all_reduce_mean_(self, tensors: Iterable[Tensor | None]) -> None:
         """Replace every floating-point tensor, in place, by the mean over processes."""
         if self.size == 1:
             return
-        wanted = [tensor for tensor in tensors if tensor is not None and tensor.is_floating_point()]
-        flat = self._reduced(torch.cat([tensor.detach().reshape(-1) for tensor in wanted]), "mean")
+        floats = [tensor for tensor in tensors if tensor is not None and tensor.is_floating_point()]
+        flat = self._reduced(torch.cat([tensor.detach().reshape(-1) for tensor in floats]), "mean")
         with torch.no_grad():
-            for tensor, mean in zip(wanted, torch.split(flat, [t.numel() for t in wanted]), strict=True):
+            for tensor, mean in zip(floats, torch.split(flat, [t.numel() for t in floats]), strict=True):
                 tensor.copy_(mean.view_as(tensor))
 
     def all_gather(self, value: T) -> list[T]:
-        """What each process gave, in order."""
+        """Each process's value, by rank."""
         if self.size == 1:
             return [value]
         from accelerate.utils import gather_object
 
-        with self._told():
+        with self._peer_errors():
             gathered: list[T] = gather_object([value])
         return gathered
 
     def any(self, flag: bool) -> bool:
-        """Whether anyone says so."""
+        """Whether the flag is set in any process."""
         return any(self.all_gather(flag))
 
     def barrier(self) -> None:
-        """Go on when all have come this far."""
+        """Wait until all processes have arrived."""
         self.all_gather(None)
 
     def raise_on_main(self, error: EedError) -> None:
-        """Raise an error that all processes have found; the first one alone tells it."""
+        """Raise an error that all processes have detected; only the main one reports it."""
         if self.is_main:
             raise error
         time.sleep(ERROR_GRACE_S)
@@ -82,18 +82,18 @@ class Processes:
             return tensor
         from accelerate.utils import reduce
 
-        with self._told():
+        with self._peer_errors():
             reduced: Tensor = reduce(tensor, how)
         return reduced
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """A process that is gone is told as such."""
+    def _peer_errors(self) -> Iterator[None]:
+        """Turn a lost peer process into a TrainingError."""
         try:
             yield
         except RuntimeError as error:
             self.raise_on_main(
-                TrainingError("another process has ended; see what it says, and start all again to go on")
+                TrainingError("another process has ended; read its output and start all again to resume")
             )
             raise AssertionError from error
 
@@ -103,10 +103,10 @@ SINGLE_PROCESS = Processes()
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
-    """The processes that torchrun has started together, and this one's device; alone without torchrun.
+    """The processes that torchrun started, and this one's device; a single process without torchrun.
 
     Raises:
-        DeviceError: accelerate is not installed, or there are more processes than devices here.
+        DeviceError: accelerate is not installed, or this machine has fewer devices than processes.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield SINGLE_PROCESS, device
@@ -115,18 +115,18 @@ def process_group(device: torch.device) -> Iterator[tuple[Processes, torch.devic
         from accelerate import PartialState
     except ImportError as error:
         raise DeviceError("torchrun needs accelerate; pip install 'eed-edge[train]'") from error
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if device.type == "cuda" and here > torch.cuda.device_count():
+    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if device.type == "cuda" and local_size > torch.cuda.device_count():
         raise DeviceError(
-            f"expected a CUDA device for each of {here} processes, got {torch.cuda.device_count()};"
+            f"expected a CUDA device for each of {local_size} processes, got {torch.cuda.device_count()};"
             " lower --nproc-per-node"
         )
-    # Imported later, its default arguments would hold the process group, and gloo's threads would
-    # outlive it; one that meets the interpreter's end aborts the process.
+    # Imported later, its default arguments would keep the process group alive, and with it gloo's
+    # threads; one that runs at the interpreter's end aborts the process.
     import_module("torch.distributed.nn")
 
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # else accelerate changes it
-    state = PartialState(cpu=device.type == "cpu", timeout=TIMEOUT, **_meeting_place())
+    state = PartialState(cpu=device.type == "cpu", timeout=TIMEOUT, **_rendezvous())
     try:
         yield Processes(state.process_index, state.num_processes), state.device
     finally:
@@ -134,11 +134,11 @@ def process_group(device: torch.device) -> Iterator[tuple[Processes, torch.devic
         PartialState._reset_state()
 
 
-def _meeting_place() -> dict[str, Any]:
-    """Where processes that torchrun has started again find each other, as arguments for torch.
+def _rendezvous() -> dict[str, Any]:
+    """Rendezvous store of restarted processes, as arguments for torch.
 
-    torchrun's own place still holds the addresses of those that died (pytorch issue 135712). Between
-    machines restarts are not counted alike; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
+    torchrun's store still holds the addresses of the dead processes (pytorch issue 135712). Restart
+    counts differ between machines; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
     """
     restart, machines = (
         os.environ.get(name, "") for name in ("TORCHELASTIC_RESTART_COUNT", "GROUP_WORLD_SIZE")

@@ -1,4 +1,4 @@
-"""``log.jsonl`` of a run folder: what every epoch of every stage came to."""
+"""Epoch log of a run folder, ``log.jsonl``: one JSON record per epoch of every stage."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -13,32 +13,24 @@ TrainingCallback = Callable[[dict[str, Any]], None]
 
 
 class EpochLog:
-    """A line per stage, part and epoch; an epoch done again takes its old line's place."""
+    """One line per stage, part and epoch; a repeated epoch replaces its old line."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._rows = self._read(path)
 
     def merge_from(self, others: Iterable[Path]) -> None:
-        """Take over the lines of other processes' logs, and delete these."""
+        """Add the lines of other processes' logs, and delete those files."""
         for path in sorted(others):
             self._rows |= self._read(path)
             self._write()
             path.unlink()
 
-    def callback(
-        self, then: Callable[[dict[str, Any]], None], **place: str
-    ) -> Callable[[dict[str, Any]], None]:
-        """A watcher for ``loop.fit`` that keeps epoch records and passes every record on."""
-
-        def record(row: dict[str, Any]) -> None:
-            row = {**place, **row}
-            if "batch" not in row:
-                self._rows[self._key(row)] = row
-                self._write()
-            then(row)
-
-        return record
+    def record(self, row: dict[str, Any]) -> None:
+        """Write the record of an epoch; records of batches are ignored. A ``TrainingCallback``."""
+        if "batch" not in row:
+            self._rows[self._key(row)] = row
+            self._write()
 
     @staticmethod
     def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:

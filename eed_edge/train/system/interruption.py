@@ -1,6 +1,6 @@
-"""Signals that end a process (SIGINT, SIGTERM, SIGHUP), held back where a checkpoint must come first.
+"""Termination signals (SIGINT, SIGTERM, SIGHUP), deferred until a checkpoint can be written.
 
-Handlers are installed by ``handled`` alone; without it signals do what they did before.
+Only ``handled`` installs handlers; without it, signals keep their default effect.
 """
 
 import signal
@@ -11,7 +11,7 @@ from types import FrameType
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 REPEATED_AFTER_S = 2.0
-"""A second signal is a second wish only after so long: torchrun passes on what the terminal has sent."""
+"""Signals within this time count as one: torchrun forwards what the terminal has sent already."""
 
 
 class Interrupted(BaseException):
@@ -28,7 +28,7 @@ class Interrupted(BaseException):
 
 
 class _Received:
-    """The signal of this process: when it came, whether it still has to be raised, and when that may be."""
+    """Signal received by this process: its time, whether it is pending, and whether it is deferred."""
 
     def __init__(self) -> None:
         self.since: float | None = None
@@ -54,7 +54,7 @@ _received = _Received()
 
 @contextmanager
 def handled() -> Iterator[None]:
-    """Turn the signals into ``Interrupted``, raised once; an ignored one, as under ``nohup``, stays so."""
+    """Turn the signals into ``Interrupted``, raised once; ignored ones, as under ``nohup``, stay ignored."""
     previous = {}
     _received.__init__()  # type: ignore[misc]
     for name in SIGNALS:
@@ -70,10 +70,10 @@ def handled() -> Iterator[None]:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Hold signals back until the end of the block; may be nested.
+    """Defer signals until the end of the block; may be nested.
 
     Raises:
-        Interrupted: a signal has come in the meantime.
+        Interrupted: a signal has arrived in the meantime.
     """
     _received.deferrals += 1
     try:
@@ -86,7 +86,7 @@ def deferred() -> Iterator[None]:
 
 @contextmanager
 def let_through() -> Iterator[None]:
-    """Raise ``Interrupted`` as soon as a signal comes, inside a deferred block too."""
+    """Raise ``Interrupted`` immediately on a signal, even inside a deferred block."""
     deferrals, _received.deferrals = _received.deferrals, 0
     try:
         _received.raise_pending()
@@ -96,6 +96,6 @@ def let_through() -> Iterator[None]:
 
 
 def acknowledge() -> int | None:
-    """The signal that is held back, which is then forgotten; None without one."""
+    """Return and clear the pending signal; None without one."""
     signum, _received.pending = _received.pending, None
     return signum

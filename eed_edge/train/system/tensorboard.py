@@ -1,4 +1,4 @@
-"""Learning curves for TensorBoard: every epoch's figures, a curve per stage and candidate."""
+"""TensorBoard learning curves, one per stage or candidate."""
 
 import warnings
 from collections.abc import Iterator
@@ -13,17 +13,14 @@ CURVES = ("loss", "clean", "attacked", "lr", "images_s", "seconds")
 
 
 @contextmanager
-def curves(folder: Path | None, then: TrainingCallback) -> Iterator[TrainingCallback]:
-    """A watcher that writes epoch records below ``folder`` and passes every record on.
-
-    Args:
-        folder: None writes nothing.
+def curves(folder: Path | None) -> Iterator[tuple[TrainingCallback, ...]]:
+    """A callback that writes epoch records below ``folder``; without a folder there is none.
 
     Raises:
         DeviceError: the package tensorboard is not installed.
     """
     if folder is None:
-        yield then
+        yield ()
         return
     try:
         with warnings.catch_warnings():
@@ -36,11 +33,11 @@ def curves(folder: Path | None, then: TrainingCallback) -> Iterator[TrainingCall
     with SummaryWriter(str(folder)) as writer:
 
         def record(row: dict[str, Any]) -> None:
-            if "batch" not in row:
-                name = "-".join(filter(None, (row["stage"], row.get("part"))))
-                for curve in CURVES:
-                    if curve in row:
-                        writer.add_scalar(f"{curve}/{name}", row[curve], row["epoch"] + 1)
-            then(row)
+            if "batch" in row:
+                return
+            name = "-".join(filter(None, (row["stage"], row.get("part"))))
+            for curve in CURVES:
+                if curve in row:
+                    writer.add_scalar(f"{curve}/{name}", row[curve], row["epoch"] + 1)
 
-        yield record
+        yield (record,)

@@ -16,12 +16,14 @@ from torch.utils.flop_counter import flop_registry
 
 from eed_edge.errors import CheckpointError, InputError
 from eed_edge.evaluate.baselines import latency_match, narrow_network, training_cost
-from eed_edge.prune.groups import analyse, count
-from eed_edge.recipe import Base, Data
-from eed_edge.train import checkpointing, loop
+from eed_edge.prune.groups import analyse, count_cost
+from eed_edge.recipe import Base
+from eed_edge.train import checkpointing
 from eed_edge.train.checkpointing import Checkpointing
+from eed_edge.train.context import TrainingContext
 from eed_edge.train.data import splits
 from eed_edge.train.data.batches import Images
+from eed_edge.train.epoch import train_epoch
 from eed_edge.train.networks import build, checkpoint
 from eed_edge.train.run_folder import open_run
 from eed_edge.train.state import initial_state
@@ -41,7 +43,7 @@ def choices(dense):
     """Every narrower copy: its widths and its multiply-accumulates."""
     found = latency_match.width_ladder(analyse(dense, IMAGE)[0], round_to=8)
     return [
-        (widths, count(latency_match.reinitialised(dense, widths, IMAGE, seed=0), IMAGE)[1])
+        (widths, count_cost(latency_match.reinitialised(dense, widths, IMAGE, seed=0), IMAGE)[1])
         for widths in found
     ]
 
@@ -58,7 +60,7 @@ def test_narrower_copies_grow_from_eight_channels_a_layer_to_the_whole_network(d
     sizes = [macs for _, macs in choices]
     assert sizes == sorted(set(sizes))
     assert max(choices[0][0].values()) <= 16 < max(choices[-1][0].values())
-    assert sizes[-1] == count(dense, IMAGE)[1]
+    assert sizes[-1] == count_cost(dense, IMAGE)[1]
     assert all(width % 8 == 0 for widths, _ in choices for width in widths.values())
     assert max(b / a for a, b in itertools.pairwise(sizes)) < 1.4
 
@@ -77,9 +79,9 @@ def test_fresh_weights_are_those_of_a_new_network_of_that_width(dense):
 @pytest.mark.parametrize("share", [0.03, 0.1, 0.3, 0.55, 0.9, 2.0])
 def test_the_largest_network_within_the_latency_is_found(dense, choices, monkeypatch, share):
     """Time stands still here: a network takes as many milliseconds as it has multiply-accumulates."""
-    monkeypatch.setattr(latency_match, "to_onnx", lambda net, image: count(net, image)[1])
+    monkeypatch.setattr(latency_match, "to_onnx", lambda net, image: count_cost(net, image)[1])
     monkeypatch.setattr(latency_match, "_call", lambda macs, images: macs)
-    target = share * count(dense, IMAGE)[1]
+    target = share * count_cost(dense, IMAGE)[1]
 
     def timed(calls, *, items, repeats):
         return {
@@ -118,17 +120,17 @@ def test_counted_passes_are_the_work_that_torch_counts(attack):
     cfg = Base(attack=attack, steps=3, batch=8, epochs=1, averaging=0)
     net = build.build_network("vgg16", classes=4, channels=3, width=4)
     images = Images(torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8), torch.arange(16) % 4)
-    optimiser, state = torch.optim.SGD(net.parameters(), 0.1), initial_state(net, cfg)
+    state = initial_state(net, cfg)
 
     def loss(network, clean, attacked, labels):
         return F.cross_entropy(network(attacked), labels)
 
     with Flops() as flops:
-        loop.train_epoch(
-            net, images, optimiser, state, cfg=cfg, augment=Data(), loss=loss, seed=0,
-            on_record=lambda _: None, checkpoints=Checkpointing(lambda: None, time_limit=TimeLimit()),
+        train_epoch(
+            net, images, state, cfg=cfg, loss=loss, context=TrainingContext(),
+            checkpoints=Checkpointing(lambda: None, time_limit=TimeLimit()),
         )  # fmt: skip
-    cost = count(net, torch.rand(1, 3, 32, 32))[1]
+    cost = count_cost(net, torch.rand(1, 3, 32, 32))[1]
     counted = training_cost.training_macs(cfg, cost=cost, images=len(images))
     assert flops.total / 2 == pytest.approx(counted, rel=0.05)
 
@@ -136,7 +138,7 @@ def test_counted_passes_are_the_work_that_torch_counts(attack):
 def test_the_budget_is_what_every_stage_of_the_run_has_cost(flow: Flow):
     run = open_run(flow.run)
     found = training_cost.run_cost(run)
-    base = count(run.base(), torch.zeros(1, 1, 8, 8))[1]
+    base = count_cost(run.base(), torch.zeros(1, 1, 8, 8))[1]
     # 156 training images: four batches of 32; each of two subsets has 97, a quarter shared: three batches
     assert found["base"] == 2 * 128 * 5 * base
     assert found["scores"] == 4 * 96 * 4 * base
@@ -200,10 +202,10 @@ def test_epochs_and_latency_by_hand_are_recorded_as_such(flow: Flow, tmp_path: P
     assert call(*words).exit_code == 0
     found = json.loads((run / "report.json").read_text())["narrow"]
     assert (found["epochs"], found["budget"]["epochs_by_hand"], found["target_ms"]) == (1, True, 1000)
-    assert found["macs"] == count(open_run(run).base(), torch.zeros(1, 1, 8, 8))[1]
+    assert found["macs"] == count_cost(open_run(run).base(), torch.zeros(1, 1, 8, 8))[1]
     refused = call("narrow", run, "--mean-ms", 1000, "--epochs", 2)
     assert refused.exit_code == 1
-    assert "says 1 epochs, --epochs 2; delete it" in refused.output
+    assert "expected --epochs 1, got 2; delete it" in refused.output
 
 
 def test_narrow_reads_train_and_tune_only_and_goes_on_where_it_was_killed(
@@ -231,8 +233,10 @@ def test_narrow_reads_train_and_tune_only_and_goes_on_where_it_was_killed(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        narrow_network.train_narrow(open_run(run), flow.bundle, None, on_record=kill)
-    narrow_network.train_narrow(open_run(run), flow.bundle, None, on_record=watch)
+        narrow_network.train_narrow(
+            open_run(run), flow.bundle, None, context=TrainingContext(callbacks=(kill,))
+        )
+    narrow_network.train_narrow(open_run(run), flow.bundle, None, context=TrainingContext(callbacks=(watch,)))
     assert epochs == sorted(set(epochs))
     ours, theirs = (checkpoint.load_checkpoint(folder / "narrow.safetensors")[0] for folder in (run, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -243,14 +247,14 @@ def test_a_bundle_of_another_run_and_a_plan_for_another_team_are_refused(made, f
     plan = json.loads((run / "narrow.json").read_text())
     (run / "narrow.json").write_text(json.dumps({**plan, "team": "other"}))
     with pytest.raises(CheckpointError, match=r"made for another team; delete it and narrow\.\*"):
-        narrow_network.train_narrow(open_run(run), flow.bundle, None, on_record=lambda row: None)
+        narrow_network.train_narrow(open_run(run), flow.bundle, None, context=TrainingContext())
     (run / "narrow.json").write_text("{}")
     with pytest.raises(CheckpointError, match="is damaged"):
-        narrow_network.train_narrow(open_run(run), flow.bundle, None, on_record=lambda row: None)
+        narrow_network.train_narrow(open_run(run), flow.bundle, None, context=TrainingContext())
     member = run / "joint" / "member-0.safetensors"
     shutil.copy(run / "joint" / "member-1.safetensors", member)
     with pytest.raises(CheckpointError, match="was not exported from"):
-        narrow_network.train_narrow(open_run(run), flow.bundle, None, on_record=lambda row: None)
+        narrow_network.train_narrow(open_run(run), flow.bundle, None, context=TrainingContext())
 
 
 def test_without_a_record_of_the_joint_epochs_the_budget_is_unknown(flow: Flow, tmp_path: Path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from eed_edge.errors import NetworkError
-from eed_edge.train.networks import build
+from eed_edge.train.networks import build, resize
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,6 @@ def test_shapes_of_another_network_are_refused():
     net = build.build_network("resnet18", classes=4, channels=3, width=8)
     shapes = {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
     with pytest.raises(NetworkError, match="differ at"):
-        build.resize_to(net, {**shapes, "extra": (1,)})
+        resize.resize_to(net, {**shapes, "extra": (1,)})
     with pytest.raises(NetworkError, match="expected 4 dimensions, got 1"):
-        build.resize_to(net, {**shapes, "body.stem.0.weight": (3,)})
+        resize.resize_to(net, {**shapes, "body.stem.0.weight": (3,)})

@@ -1,0 +1,64 @@
+"""Joint stage: train the selected members together and put them into running order."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from eed_edge.atomic_files import write_json
+from eed_edge.pipeline.select_stage import attacked_probs
+from eed_edge.pipeline.stage_context import StageContext
+from eed_edge.seeds import joint_seed
+from eed_edge.select.diversity import robust_diversity
+from eed_edge.select.selection import running_order
+from eed_edge.train import joint
+from eed_edge.train.networks import checkpoint
+from eed_edge.train.networks.ensemble import Ensemble
+from eed_edge.train.run_folder import read_json
+
+log = logging.getLogger(__name__)
+
+
+def make_team(context: StageContext) -> None:
+    """Train the members together, order them and save them; ``joint.json`` is written last."""
+    run, cfg, state = context.run, context.run.recipe.joint, context.run.path / "joint.state"
+    names = read_json(run.path / "selection.json")["members"]
+    loaded = [checkpoint.load_network(run.path / "pool" / f"{name}.safetensors") for name in names]
+    members = [net.to(context.device) for net, _ in loaded]
+    ensemble = Ensemble(members)
+    notes = joint.loss_notes(cfg, ensemble, classes=len(run.classes))
+    for note in notes:
+        log.warning("%s", note)
+    result = joint.train_joint(
+        ensemble,
+        context.train,
+        context.tune,
+        base=run.base().to(context.device),
+        cfg=cfg,
+        context=context.training_of("joint", seed=joint_seed(run.recipe.seed), state=state),
+    )
+    context.processes.barrier()
+    if not context.processes.is_main:
+        return
+    probs, labels = attacked_probs(ensemble, context.tune, recipe=run.recipe)
+    order = running_order(probs, labels)
+    checkpoint.save_checkpoint(run.path / "joint" / "last.safetensors", result.last, {"members": names})
+    for place, index in enumerate(order):
+        record = {"pruning": loaded[index][1]["pruning"], "candidate": names[index]}
+        checkpoint.save_network(run.member_path(place), members[index], record)
+    write_json(
+        run.path / "joint.json",
+        {
+            "members": [names[index] for index in order],
+            "rd": robust_diversity(probs.argmax(2) != labels),
+            "attacked_by_prefix": _accuracy_by_prefix(probs, labels, order),
+            "training": result.summary,
+            "notes": notes,
+        },
+    )
+    state.unlink(missing_ok=True)
+
+
+def _accuracy_by_prefix(probs: np.ndarray, labels: np.ndarray, order: Sequence[int]) -> list[float]:
+    """Attacked accuracy of the mean over each prefix of the running order, shortest first."""
+    return [float((probs[order[:t]].mean(0).argmax(1) == labels).mean()) for t in range(1, len(order) + 1)]

@@ -1,0 +1,88 @@
+"""Select stage: choose the members of the team by their failures under attack."""
+
+import logging
+
+import numpy as np
+import torch
+
+from eed_edge.atomic_files import write_json
+from eed_edge.attacks import l_inf
+from eed_edge.pipeline.stage_context import StageContext
+from eed_edge.prune.candidates import candidates
+from eed_edge.prune.groups import count_cost
+from eed_edge.recipe import Recipe
+from eed_edge.select import selection
+from eed_edge.select.diversity import diversity_by_size
+from eed_edge.select.selection import MOST_CONSIDERED
+from eed_edge.train.data.batches import Images, as_float, in_order
+from eed_edge.train.networks import checkpoint
+from eed_edge.train.networks.ensemble import Ensemble
+from eed_edge.train.validation import VALIDATION_BATCH
+
+log = logging.getLogger(__name__)
+
+
+def select_members(context: StageContext) -> None:
+    """Choose the members and write ``selection.json``; the main process alone does."""
+    if not context.processes.is_main:
+        return
+    run, cfg = context.run, context.run.recipe.select
+    names = [candidate.name for candidate in candidates(run.recipe)]
+    loaded = [checkpoint.load_network(run.path / "pool" / f"{name}.safetensors") for name in names]
+    pool_members = Ensemble([net for net, _ in loaded]).to(context.device).eval()
+    probs, labels = attacked_probs(pool_members, context.tune, recipe=run.recipe)
+    failed = probs.argmax(2) != labels
+    pruning = [record["pruning"] for _, record in loaded]
+    params, macs = count_cost(run.base().to(context.device), as_float(context.tune.images[:1]))
+    share = 1 - run.recipe.prune.sparsity
+    choice = selection.select_team(
+        failed,
+        probs=probs,
+        labels=labels,
+        params=np.array([row["params"] for row in pruning]),
+        macs=np.array([row["macs"] for row in pruning]),
+        budget=selection.TeamBudget(share * params, share * macs),
+        criteria=selection.Criteria(cfg.rule, cfg.rd, cfg.member_gap),
+    )
+    log.info("%s", choice.reason)
+    compared = range(len(names)) if len(names) <= MOST_CONSIDERED else choice.considered
+    write_json(
+        run.path / "selection.json",
+        {
+            "members": [names[i] for i in choice.members],
+            "rd": choice.rd,
+            "attacked": choice.attacked_accuracy,
+            "reason": choice.reason,
+            "attacked_alone": {name: float(1 - f.mean()) for name, f in zip(names, failed, strict=True)},
+            "considered": [names[i] for i in choice.considered],
+            "rd_by_size": diversity_by_size(failed[list(compared)]),
+        },
+    )
+
+
+def attacked_probs(ensemble: Ensemble, images: Images, *, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of every member on images attacked with PGD against the ensemble's mean.
+
+    Returns:
+        ``(members, n, k)`` float32 and the labels ``(n,)``.
+
+    Source:
+        EED, sec. 4.2: the failures from which robust diversity is computed.
+    """
+    generator = torch.Generator(images.images.device).manual_seed(recipe.seed)
+    eps = recipe.pool.eps_255 / 255
+    parts = []
+    with l_inf.frozen(ensemble):
+        for batch, labels in in_order(images, VALIDATION_BATCH):
+            attacked = l_inf.pgd(
+                ensemble,
+                batch,
+                labels,
+                eps=eps,
+                step=eps / 4,
+                steps=recipe.pool.judge_steps,
+                generator=generator,
+            )
+            with torch.no_grad():
+                parts.append(ensemble.member_logits(attacked).float().softmax(2).cpu().numpy())
+    return np.concatenate(parts, 1), images.labels.cpu().numpy()

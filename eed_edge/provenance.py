@@ -1,0 +1,56 @@
+"""Provenance: the digest of the members' weights, which ties a bundle to the run it was exported from."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from eed_edge.errors import CheckpointError
+from eed_edge.manifest import Manifest
+
+WEIGHTS_METRIC = "weights_sha256"
+"""The manifest's metric that holds the digest."""
+_CHUNK = 2**20  # bytes hashed at a time
+
+
+def weights_digest(files: Iterable[Path]) -> str:
+    """SHA-256 of the weight files of all members, in running order."""
+    state = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                state.update(chunk)
+    return state.hexdigest()
+
+
+def check_exported_from(manifest: Manifest, run: Path, files: Iterable[Path]) -> None:
+    """Check that a bundle was exported from a run as it is now.
+
+    Args:
+        files: the weight files of the run's members, in running order.
+
+    Raises:
+        CheckpointError: it was not.
+    """
+    if (manifest.metrics or {}).get(WEIGHTS_METRIC) != weights_digest(files):
+        raise CheckpointError(f"the bundle was not exported from {run} as it is now; export it again")
+
+
+def member_files(run: Path) -> list[Path]:
+    """The weight files of a finished team, in running order; needs no torch.
+
+    Raises:
+        CheckpointError: a file of the team is missing or damaged.
+    """
+    try:
+        count = len(json.loads((run / "joint.json").read_bytes())["members"])
+        files = [run / "joint" / f"member-{i}.safetensors" for i in range(count)]
+        for file in files:
+            file.open("rb").close()
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise CheckpointError(
+            f"{run}: expected the run that the bundle was exported from, with joint.json and its members,"
+            f" got: {reason}; name that run, or finish it with eed-edge train"
+        ) from error
+    return files

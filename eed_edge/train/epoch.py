@@ -1,0 +1,134 @@
+"""One epoch of adversarial training: attack, loss, optimiser step and checkpoint for every batch."""
+
+import bisect
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eed_edge.attacks import l_inf
+from eed_edge.errors import TrainingError
+from eed_edge.recipe import Training
+from eed_edge.seeds import epoch_seed
+from eed_edge.train.checkpointing import Checkpointing
+from eed_edge.train.context import TrainingContext
+from eed_edge.train.data import batches
+from eed_edge.train.data.batches import Images
+from eed_edge.train.state import TrainingState, move_average, random_state, set_random_state
+from eed_edge.train.system.devices import mixed_precision
+from eed_edge.train.system.distributed import Processes
+
+TrainingLoss = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
+"""``loss(net, clean, attacked, labels)``: a scalar."""
+
+
+def train_epoch(
+    net: nn.Module,
+    train: Images,
+    state: TrainingState,
+    *,
+    cfg: Training,
+    loss: TrainingLoss,
+    context: TrainingContext,
+    checkpoints: Checkpointing,
+) -> dict[str, Any]:
+    """Train ``net`` in place on every image once, or on the rest of an interrupted epoch.
+
+    Returns:
+        The epoch's record, without accuracies.
+
+    Raises:
+        Interrupted: a signal has arrived; ``state`` is as after the last batch.
+        Paused: the time limit has expired.
+        TrainingError: the loss is not finite.
+    """
+    attack = "pgd" if state.epoch >= cfg.epochs - cfg.finish_epochs else state.attack
+    device, processes = train.images.device, context.processes
+    seed = epoch_seed(context.seed, state.epoch)
+    generator = torch.Generator(device).manual_seed(seed)
+    torch.manual_seed(seed)  # for layers that draw numbers, such as dropout
+    if state.local:
+        set_random_state(device, state.local)
+    steps = max(1, len(train) // cfg.batch)
+    total = state.local.get("loss", torch.zeros(())).to(device)
+    started = time.monotonic() - state.trained_s
+    net.train()
+    for images, labels in batches.epoch(
+        train, batch=cfg.batch, augment=context.augment, generator=generator, part=processes.shard,
+        first=state.batch, noise=state.local.get("noise"),
+    ):  # fmt: skip
+        progress = (state.epoch + state.batch / steps) / cfg.epochs
+        with mixed_precision(device):
+            attacked = l_inf.make_adversarial(
+                net, images, labels, attack=attack, cfg=cfg, generator=generator, progress=progress
+            )
+            value = loss(net, images, attacked, labels)
+        _optimiser_step(net, state.optimiser, value, cfg, rate=schedule(cfg, progress), processes=processes)
+        total = total + value.detach()
+        state.step += 1
+        state.batch += 1
+        state.trained_s = time.monotonic() - started
+        state.local = {**random_state(device, generator), "loss": total}
+        move_average(state, net, cfg.averaging)
+        context.record({"epoch": state.epoch, "epochs": cfg.epochs, "batch": state.batch, "batches": steps})
+        where = f"in epoch {state.epoch + 1} after batch {state.batch} of {steps}"
+        checkpoints.after_batch(state.batch, where=where)
+    _average_norms(net, state, processes)
+    return {
+        "epoch": state.epoch,
+        "epochs": cfg.epochs,
+        "attack": attack,
+        "loss": round(_mean_loss(total, steps, state, cfg, processes), 6),
+        "lr": cfg.lr * schedule(cfg, (state.epoch + (steps - 1) / steps) / cfg.epochs),
+        "images": steps * min(cfg.batch, len(train)),
+    }
+
+
+def _optimiser_step(
+    net: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    loss: Tensor,
+    cfg: Training,
+    *,
+    rate: float,
+    processes: Processes,
+) -> None:
+    """One SGD step on ``loss`` at ``rate`` of the peak; gradients are averaged over processes and clipped."""
+    for group in optimiser.param_groups:
+        group["lr"] = cfg.lr * rate
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    processes.all_reduce_mean_(parameter.grad for parameter in net.parameters())
+    if cfg.clip:
+        nn.utils.clip_grad_norm_(net.parameters(), cfg.clip)
+    optimiser.step()
+
+
+def _mean_loss(total: Tensor, steps: int, state: TrainingState, cfg: Training, processes: Processes) -> float:
+    mean = processes.all_reduce_sum(total).item() / steps / processes.size
+    if not math.isfinite(mean):
+        raise TrainingError(
+            f"the loss is {mean} in epoch {state.epoch + 1}; lower lr (now {cfg.lr:g}) and train again"
+        )
+    return mean
+
+
+def _average_norms(net: nn.Module, state: TrainingState, processes: Processes) -> None:
+    """Average batch-norm statistics over processes, in the network and in the weight average."""
+    buffers = dict(net.named_buffers())
+    processes.all_reduce_mean_([*buffers.values(), *(state.average.get(name) for name in buffers)])
+
+
+def schedule(cfg: Training, progress: float) -> float:
+    """Learning rate as a share of its peak, in [0, 1], after a share ``progress`` of the training."""
+    if cfg.schedule == "onecycle":
+        rise = 0.2
+        return max(progress / rise, 0.01) if progress < rise else (1 - progress) / (1 - rise)
+    if cfg.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * progress))
+    if cfg.schedule == "step":
+        return (1.0, *cfg.factors)[bisect.bisect_right(cfg.drops, progress)]
+    return 1.0
