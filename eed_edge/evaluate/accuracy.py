@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eed_edge.arrays import Bools
-from eed_edge.evaluate.attacks import SETTINGS
 from eed_edge.evaluate.suites import (
     Job,
     Outcome,
@@ -18,6 +17,7 @@ from eed_edge.report import wilson_interval
 
 Outcomes = Mapping[str, Outcome]
 """Job name to its outcome over all images."""
+ADAPTIVE_SETTINGS = "every l_inf item of the adaptive list, the clean image included"
 
 
 def accuracies(outcomes: Outcomes, chosen: Suite, *, singles: list[str], members: int) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def attack_summary(outcomes: Outcomes, chosen: Suite) -> dict[str, Any]:
     for kind in (*chosen.kinds, *(["adaptive"] if chosen.complete else [])):
         own = {name: outcome for name, outcome in outcomes.items() if name.startswith(f"{kind} on ")}
         told[kind] = {
-            "settings": SETTINGS[kind],
+            "settings": chosen.kinds[kind].description if kind in chosen.kinds else ADAPTIVE_SETTINGS,
             "seconds": round(sum(outcome.seconds for outcome in own.values()), 3),
             "warnings": [f"{name}: {text}" for name, outcome in own.items() for text in outcome.warnings],
         }

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from eed_edge.attacks.base import Threat
 from eed_edge.evaluate import example_images
 from eed_edge.evaluate.adaptive import slowdown
-from eed_edge.evaluate.attacks import Threat
 from eed_edge.evaluate.metrics import accuracy_curves, shift, torch_parity
 from eed_edge.evaluate.models_compared import ModelsCompared, Watch
 from eed_edge.evaluate.suites import Outcome

@@ -21,52 +21,41 @@ from torch import Tensor, nn
 
 from eed_edge.arrays import Bools, Ints
 from eed_edge.atomic_files import write_atomic
+from eed_edge.attacks.autoattack import APGD, ShortAPGD, capture_warnings
+from eed_edge.attacks.base import Attack, Threat
+from eed_edge.attacks.registry import EVALUATION_ATTACKS, QUICK, STANDARD
 from eed_edge.errors import InputError
-from eed_edge.evaluate import attacks
-from eed_edge.evaluate.adaptive.soft_gates import SmoothGate, mora_attack
-from eed_edge.evaluate.attacks import Attack, Threat, capture_warnings
+from eed_edge.evaluate.adaptive.mora import Mora
+from eed_edge.evaluate.adaptive.soft_gates import SmoothGate
 from eed_edge.evaluate.models_compared import ModelsCompared
-
-REWEIGHTED_STEPS = 100
 
 
 @dataclass(frozen=True)
 class Suite:
     """A choice of attacks: the kinds that the report has a row for, and what the adaptive list uses.
 
-    strong: the kind of the report that stands for the strongest attack on one network.
+    kinds: attacks by their row in the report.
+    strongest: the kind that stands for the strongest attack on one network.
     extra: attack on single members and on the smooth gate, for the adaptive list.
+    members: attack on the members as an ensemble, for the adaptive list.
     eps_images: images of the curve over eps, which attacks each of them at five radii.
-    whole: every attack runs, and the adaptive list after them.
+    complete: every attack runs, and the adaptive list after them.
     """
 
     name: str
     kinds: Mapping[str, Attack]
     strongest: str
     extra: Attack
-    reweighted_steps: int
+    members: Attack
     eps_images: int
     complete: bool = True
 
 
 SUITES = {
-    "quick": Suite(
-        "quick", {"pgd20": attacks.pgd20, "apgd": attacks.short_apgd}, "apgd", attacks.short_apgd, 20, 20
-    ),
-    "standard": Suite(
-        "standard",
-        {
-            "pgd20": attacks.pgd20,
-            "autoattack": attacks.autoattack,
-            "cw": attacks.cw,
-            "deepfool": attacks.deepfool,
-        },
-        "autoattack",
-        attacks.apgd,
-        REWEIGHTED_STEPS,
-        500,
-    ),
+    "quick": Suite("quick", QUICK, "apgd", ShortAPGD(), Mora(steps=20), 20),
+    "standard": Suite("standard", STANDARD, "autoattack", APGD(), Mora(), 500),
 }
+STRONGEST = {suite.strongest for suite in SUITES.values()}
 
 
 def find_suite(name: str, only: Sequence[str] = ()) -> Suite:
@@ -107,7 +96,8 @@ class Job:
 
 def in_ball(job: str) -> bool:
     """Whether the job of that name keeps to the l_inf ball, so that it counts in the adaptive list."""
-    return not job.startswith("deepfool")
+    attack = EVALUATION_ATTACKS.get(job.partition(" on ")[0])
+    return attack is None or attack.norm == "l_inf"
 
 
 def build_jobs(defences: ModelsCompared, chosen: Suite) -> list[Job]:
@@ -127,19 +117,7 @@ def build_jobs(defences: ModelsCompared, chosen: Suite) -> list[Job]:
     todo += [on("adaptive", f"member-{i}", chosen.extra, members[i - 1]) for i in range(2, len(members) + 1)]
     smooth = SmoothGate(defences.ensemble, defences.deployed.manifest.gate).eval()
     todo.append(on("adaptive", "gate", chosen.extra, smooth))
-
-    def weighted(images: Tensor, labels: Tensor, threat: Threat) -> Tensor:
-        generator = torch.Generator(images.device).manual_seed(threat.seed)
-        return mora_attack(
-            defences.ensemble,
-            images,
-            labels,
-            eps=threat.eps,
-            steps=chosen.reweighted_steps,
-            generator=generator,
-        )
-
-    todo.append(Job("adaptive", "members", weighted))
+    todo.append(on("adaptive", "members", chosen.members, defences.ensemble))
     return todo
 
 
@@ -258,7 +236,7 @@ def _images_to_attack(
     if job.kind == "clean":
         return None
     clean, (what, _, number) = done["clean on all"], job.target.partition("-")
-    if job.kind not in ("autoattack", "apgd", "adaptive"):  # these have a row of their own
+    if job.kind not in STRONGEST | {"adaptive"}:
         lengths = range(1, len(defences.ensemble.members) + 1)
         names = [*([job.target] if job.target in defences.singles else []), "static", "dynamic"]
         return _any(

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eed_edge.attacks import l_inf
+from eed_edge.attacks.base import Threat
+from eed_edge.attacks.pgd import PGD
 from eed_edge.errors import EedError, NetworkError
 from eed_edge.prune import score_search
 from eed_edge.prune.groups import analyse, count
@@ -264,11 +265,8 @@ def _prune(
     few = own[torch.randperm(len(own), generator=generator, device=own.images.device)[: recipe.scores.images]]
     images, image = as_float(few.images), as_float(own.images[:1])
     structure, _ = analyse(base, image)
-    eps = recipe.pool.eps_255 / 255
-    with l_inf.frozen(base):
-        attacked = l_inf.pgd(
-            base, images, few.labels, eps=eps, step=eps / 4, steps=SCORE_STEPS, generator=generator
-        )
+    threat = Threat(recipe.pool.eps_255 / 255, generator=generator)
+    attacked = PGD(steps=SCORE_STEPS)(base, images, few.labels, threat)
     importance = SCORES[candidate.score](base, structure, attacked, few.labels)
     choice = score_search.uniform(structure, importance, member_share=recipe.prune.member_share)
     if recipe.scores.search:

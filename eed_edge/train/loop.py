@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eed_edge.attacks import l_inf
+from eed_edge.attacks import training_images
 from eed_edge.errors import TrainingError
 from eed_edge.recipe import Data, Training
 from eed_edge.train.checkpointing import Checkpointing
@@ -245,7 +245,7 @@ def train_epoch(
         for group in optimiser.param_groups:
             group["lr"] = cfg.lr * schedule(cfg, progress)
         with mixed_precision(device):
-            attacked = l_inf.make_adversarial(
+            attacked = training_images.make_adversarial(
                 net, images, labels, attack=attack, cfg=cfg, generator=generator, progress=progress
             )
             value = loss(net, images, attacked, labels)

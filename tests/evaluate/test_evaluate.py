@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import eed_edge
+from eed_edge.attacks.base import Threat
 from eed_edge.evaluate import accuracy, suites
-from eed_edge.evaluate.attacks import Threat
 from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.evaluate.suites import Outcome
 from eed_edge.report import wilson

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eed_edge.arrays import Floats
-from eed_edge.attacks import l_inf
+from eed_edge.attacks.base import frozen
 from eed_edge.evaluate.adaptive.stop_rule import StopRule, replay_stop_rule
 from eed_edge.evaluate.models_compared import ModelsCompared, Watch
 from eed_edge.report import wilson_interval
@@ -58,7 +58,7 @@ def slowdown_attack(
     """
     last = min(gate.max_submodels, len(ensemble.members))
     found = images.clone()
-    with l_inf.frozen(ensemble):
+    with frozen(ensemble):
         with torch.no_grad():
             used = _used(ensemble.member_logits(images), gate)
         for loss in (_uniform, _disagreement, _SURENESS[gate.rule]):

@@ -7,7 +7,7 @@ members, the one that could be turned. Both attacks here give the optimiser a wa
 import torch
 from torch import Tensor, nn
 
-from eed_edge.attacks import l_inf
+from eed_edge.attacks.gradients import margin
 from eed_edge.manifest import GateSpec
 from eed_edge.runtime.gates.batch_rules import MIN_PROB
 from eed_edge.train.networks.ensemble import Ensemble
@@ -16,8 +16,6 @@ SHARPNESS = 20.0
 """Slope of the soft stop per unit of probability, and of a soft vote per unit of margin."""
 VOTE_SHARPNESS = 4.0
 """Slope of the soft stop per vote."""
-WEIGHT_SHARPNESS = 4.0
-"""How fast a member's weight falls with its distance from the tie, per unit of log-probability."""
 
 
 class SmoothGate(nn.Module):
@@ -59,7 +57,7 @@ def _agreement(means: Tensor, probs: Tensor, parameters: dict[str, float]) -> Te
     for t in range(1, len(means)):
         favourite = means[t].argmax(1)
         labels = favourite.expand(t + 1, -1).flatten()
-        lead = -l_inf.margin(probs[: t + 1].flatten(0, 1), labels).view(t + 1, -1)
+        lead = -margin(probs[: t + 1].flatten(0, 1), labels).view(t + 1, -1)
         votes = torch.sigmoid(SHARPNESS * lead).sum(0)
         stops.append(torch.sigmoid(VOTE_SHARPNESS * (votes - parameters["votes"] + 0.5)))
     return torch.stack(stops)
@@ -73,51 +71,3 @@ def _geometric(means: Tensor, probs: Tensor, parameters: dict[str, float]) -> Te
 
 
 SOFT_STOPS = {"confidence": _confidence, "agreement": _agreement, "geometric": _geometric}
-
-
-def mora_attack(
-    ensemble: Ensemble,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    eps: float,
-    steps: int,
-    generator: torch.Generator,
-) -> Tensor:
-    """Attack the members with weights: those nearest to a change of mind count most (after MORA).
-
-    A mean of softmax outputs lets members that are far beyond the tie, right or wrong, drown the
-    gradient of the others. Here each member's margin is raised with a weight that falls with its
-    distance from the tie. The step falls from 2·eps to 0.
-
-    Args:
-        images: ``(n, c, h, w)`` in [0, 1].
-        eps: radius of the l_inf ball in units of the [0, 1] range.
-
-    Returns:
-        Per image the attacked version on which the mean of all members does worst.
-
-    Source:
-        After Yu, Gao and Xu, "MORA: Improving Ensemble Robustness Evaluation with Model-Reweighing
-        Attack", NeurIPS 2022; the weights here are simpler than theirs.
-    """
-    low, high = (images - eps).clamp_(min=0), (images + eps).clamp_(max=1)
-    noise = torch.empty_like(images).uniform_(-eps, eps, generator=generator)
-    attacked = (images + noise).clamp_(0, 1)
-    best, best_margin = images.clone(), torch.full((len(images),), -torch.inf, device=images.device)
-    with l_inf.frozen(ensemble):
-        for i in range(steps + 1):
-            attacked.requires_grad_(True)
-            with torch.enable_grad():
-                log_probs = ensemble.member_logits(attacked).float().log_softmax(2)
-                margins = torch.stack([l_inf.margin(each, labels) for each in log_probs])  # (members, n)
-                weights = (-WEIGHT_SHARPNESS * margins.detach().abs()).softmax(0)
-                gradient = torch.autograd.grad((weights * margins).sum(), attacked)[0]
-            attacked = attacked.detach()
-            with torch.no_grad():
-                now = l_inf.margin(log_probs.detach().logsumexp(0), labels)
-            better = now > best_margin
-            best[better], best_margin[better] = attacked[better], now[better]
-            step = 2 * eps * (1 - i / steps)
-            attacked = torch.minimum(torch.maximum(attacked + step * gradient.sign(), low), high)
-    return best

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eed_edge.arrays import Bools, Floats
+from eed_edge.attacks.base import Threat
+from eed_edge.attacks.pgd import PGD
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
-from eed_edge.evaluate.attacks import Threat, pgd20
 from eed_edge.evaluate.models_compared import ModelsCompared, Watch
 from eed_edge.export.calibration import NEVER_STOP
 from eed_edge.report import wilson_interval
@@ -190,7 +191,7 @@ def _attack_rest(
         part = rows[at : at + BATCH]
         batch, truth = images[part], labels[part]
         if threat.eps:
-            batch = pgd20(target, batch, truth, threat)
+            batch = PGD()(target, batch, truth, threat)
         right[part] = answer(batch) == truth.cpu().numpy()
 
 
