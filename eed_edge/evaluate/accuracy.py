@@ -14,6 +14,7 @@ from eed_edge.evaluate.suites import (
     in_ball,
 )
 from eed_edge.report import wilson_interval
+from eed_edge.report.names import IN_ADAPTIVE_LIST
 
 Outcomes = Mapping[str, Outcome]
 """Job name to its outcome over all images."""
@@ -115,9 +116,9 @@ def _told(job: Job) -> str:
         "gate": "a smooth stand-in for the gate",
         "members": "members by their distance from the tie (after MORA)",
     }[what]
-    names = {"pgd20": "PGD-20", "apgd": "short APGD", "autoattack": "AutoAttack", "cw": "C&W"}
-    names["adaptive"] = "reweighted PGD" if job.target == "members" else "APGD"
-    kind = names.get(job.kind, job.kind)
+    kind = IN_ADAPTIVE_LIST.get(job.kind, job.kind)
+    if job.kind == "adaptive":
+        kind = "reweighted PGD" if job.target == "members" else "APGD"
     return f"{kind} on {where}"
 
 

@@ -137,7 +137,7 @@ def test_the_same_report_gives_the_same_bytes_in_another_process(tmp_path, text)
     run = sample.fill(tmp_path, sample.whole_report())
     code = (
         "import sys; from pathlib import Path; from eed_edge import html; from tests.html import sample;"
-        "html.write(Path(sys.argv[1]), sample.bundle_manifest(), Path(sys.argv[2]))"
+        "html.write_page(Path(sys.argv[1]), sample.bundle_manifest(), Path(sys.argv[2]))"
     )
     subprocess.run([sys.executable, "-c", code, run, tmp_path / "page.html"], cwd=ROOT, check=True)
     assert (tmp_path / "page.html").read_text() == text

@@ -29,7 +29,7 @@ def test_without_the_report_extra_one_line_names_it_and_nothing_is_written(run, 
     code = (
         f"import sys; sys.modules['{package}'] = None\n"
         "from pathlib import Path; from eed_edge import errors, html; from tests.html import sample\n"
-        "try: html.write(Path(sys.argv[1]), sample.bundle_manifest(), Path(sys.argv[2]))\n"
+        "try: html.write_page(Path(sys.argv[1]), sample.bundle_manifest(), Path(sys.argv[2]))\n"
         "except errors.DeviceError as error: print(error)"
     )
     words = [sys.executable, "-c", code, run, tmp_path / "page.html"]

@@ -12,7 +12,7 @@ from eed_edge.html.components import (
     row,
 )
 from eed_edge.html.inputs import PageInputs
-from eed_edge.html.sections.headline import attack_title
+from eed_edge.report.names import attack_title
 
 
 def adaptive_section(sources: PageInputs) -> Section:

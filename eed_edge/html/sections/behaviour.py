@@ -13,7 +13,8 @@ from eed_edge.html.components import (
 )
 from eed_edge.html.inputs import PageInputs
 from eed_edge.html.plot import BLUE, COLOURS, GREY, HATCHES, INK, LINES, MARKS, RED, drawing
-from eed_edge.html.sections.headline import NETWORKS, attack_title, share
+from eed_edge.html.sections.headline import share
+from eed_edge.report.names import NETWORKS, attack_title
 
 NETWORK_LOOK = {name: (COLOURS[i], MARKS[i], LINES[i]) for i, name in enumerate(reversed(NETWORKS))}
 

@@ -13,23 +13,8 @@ from eed_edge.html.components import (
     row,
 )
 from eed_edge.html.inputs import PageInputs
+from eed_edge.report.names import NETWORKS, attack_title, attacks_in_order
 
-NETWORKS = {
-    "dense": "Dense",
-    "narrow": "Narrow",
-    "static": "Static",
-    "dynamic": "Dynamic",
-}
-ATTACKS = {
-    "clean": "Clean",
-    "pgd20": "PGD-20",
-    "apgd": "APGD",
-    "autoattack": "AutoAttack",
-    "cw": "C&W l∞",
-    "deepfool": "DeepFool l2",
-    "adaptive": "Adaptive",
-    "slowdown": "Slowdown",
-}
 MEANING = {
     "dense": "the adversarially trained base network that is replaced",
     "narrow": "one small network of the same mean latency and training budget",
@@ -44,22 +29,13 @@ def share(figures: Mapping[str, Any], name: str) -> Cell:
     return Cell(formats.percent(figures.get(name)), formats.interval(bounds))
 
 
-def attack_title(name: str) -> str:
-    """How an attack is called on the page; one that is not known keeps its own name."""
-    return ATTACKS.get(name, name)
-
-
 def accuracy_section(sources: PageInputs) -> Section:
     """Accuracy of every network, clean and under each attack, beside the paper's."""
     report, recipe = sources.report, sources.report.get("recipe")
     figures, beside = report["accuracy"], published_figures.published(recipe)
-    order = [
-        *(name for name in ATTACKS if name in figures),
-        *(name for name in figures if name not in ATTACKS),
-    ]
     shown = [name for name in NETWORKS if any(name in row for row in figures.values())]
     rows = []
-    for name in order:
+    for name in attacks_in_order(figures):
         cells = [share(figures[name], network) for network in shown]
         if beside is not None:
             cells += [
@@ -110,7 +86,7 @@ def speed_section(sources: PageInputs) -> Section:
 def prefixes_section(sources: PageInputs) -> Section:
     """The mean of the first t sub-models without early stop, a budget each, on images made against it."""
     found, latency = sources.report["prefixes"], sources.report.get("latency", {})
-    kinds = [name for name in ATTACKS if name in found]
+    kinds = attacks_in_order(found)
     each = [times["mean_ms"] for times in latency.get("submodels", ())]
     rows = [
         Row(

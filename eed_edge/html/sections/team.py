@@ -13,7 +13,7 @@ from eed_edge.html.components import (
 )
 from eed_edge.html.inputs import PageInputs
 from eed_edge.html.plot import BLUE, COLOURS, FAINT, INK, MARKS, ORANGE, RED, drawing
-from eed_edge.html.sections.headline import attack_title
+from eed_edge.report.names import attack_title
 
 
 def agreement_section(sources: PageInputs) -> Chart:
