@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(min=1), help="Threads per call; 1 unless given.")
 @click.option("--spinning/--no-spinning", default=None, help="Let idle threads spin; not unless given.")
 @click.option("--arena/--no-arena", default=None, help="Keep memory for the next call; kept unless denied.")
-@click.option(
-    "--batch", type=click.IntRange(min=1), default=1, show_default=True, help="TimedImages per call."
-)
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images per call.")
 @click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Times per image.")
 @click.option("--tune", is_flag=True, help="Only find the best threads, spinning and arena for this machine.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")

@@ -69,4 +69,4 @@ def from_dict(table: dict[str, Any]) -> Recipe:
     try:
         return schema.read_typed(Recipe, table, "recipe")
     except ValueError as error:
-        raise RecipeError(f"{error}; mend the recipe or the --set") from error
+        raise RecipeError(f"{error}; fix the recipe or the --set override") from error

@@ -19,7 +19,7 @@ def read_table(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"recipe {path}: expected a TOML file, got: {error}; mend it") from error
+        raise RecipeError(f"recipe {path}: expected a TOML file, got: {error}; fix it") from error
     for override in overrides:
         _apply(table, override)
     table.setdefault("name", path.parent.name if path.name == "recipe.toml" else path.stem)
