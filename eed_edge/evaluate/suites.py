@@ -1,8 +1,9 @@
-"""Which attack runs on which network, batch after batch, each result kept so that nothing runs twice.
+"""Run a suite's attacks on every target, batch by batch, with resumable results.
 
 A batch of test images goes through all jobs of the suite in order. Each job attacks one target
-(a single network, a prefix mean, a member, a stand-in for the rule) on the images that are still
-right, and what it made is shown to every defence. Results lie in the run folder until all are there.
+(a single network, a prefix mean, a member, the smooth gate) on the images still classified correctly;
+the adversarial images are then judged by every defence. Results stay in the run folder until the
+evaluation is complete.
 """
 
 import dataclasses
@@ -32,7 +33,7 @@ from eed_edge.evaluate.models_compared import ModelsCompared
 
 @dataclass(frozen=True)
 class Suite:
-    """A choice of attacks: the kinds that the report has a row for, and what the adaptive list uses.
+    """The attacks of an evaluation: rows of the report and extra attacks of the adaptive list.
 
     kinds: attacks by their row in the report.
     strongest: the kind that stands for the strongest attack on one network.
@@ -59,10 +60,10 @@ STRONGEST = {suite.strongest for suite in SUITES.values()}
 
 
 def find_suite(name: str, only: Sequence[str] = ()) -> Suite:
-    """The suite of that name, reduced to the attacks named in ``only`` where there are any.
+    """Return a suite by name, reduced to the attacks in ``only`` unless that is empty.
 
     Raises:
-        InputError: no such suite, or an attack that it does not have.
+        InputError: unknown suite, or an attack that the suite does not have.
     """
     if name not in SUITES:
         raise InputError(f"--suite: expected one of {', '.join(SUITES)}, got {name!r}")
@@ -79,9 +80,9 @@ def find_suite(name: str, only: Sequence[str] = ()) -> Suite:
 class Job:
     """One attack on one target.
 
-    kind: the report's row that it belongs to; ``clean`` for none, ``adaptive`` for an extra item.
+    kind: row of the report; ``clean`` for no attack, ``adaptive`` for an extra item.
     target: ``dense``, ``narrow``, ``mean-<t>`` of the first t members, ``member-<i>``, ``gate``, ``members``.
-    make: the attack, ready to be given images, labels and the threat.
+    make: the attack bound to its target; takes images, labels and threat.
     """
 
     kind: str
@@ -95,13 +96,13 @@ class Job:
 
 
 def in_ball(job: str) -> bool:
-    """Whether the job of that name keeps to the l_inf ball, so that it counts in the adaptive list."""
+    """Whether the job's attack is bounded in l_inf, so that it counts in the adaptive list."""
     attack = EVALUATION_ATTACKS.get(job.partition(" on ")[0])
     return attack is None or attack.norm == "l_inf"
 
 
 def build_jobs(defences: ModelsCompared, chosen: Suite) -> list[Job]:
-    """All jobs in running order: clean, each kind on each network and prefix, then the extra items."""
+    """All jobs in running order: clean, each attack on each network and prefix, then the extra items."""
 
     def on(kind: str, target: str, attack: Attack, net: nn.Module) -> Job:
         return Job(kind, target, lambda images, labels, threat: attack(net, images, labels, threat))
@@ -123,12 +124,12 @@ def build_jobs(defences: ModelsCompared, chosen: Suite) -> list[Job]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one job did to ``n`` images.
+    """The outcome of one job on ``n`` images.
 
-    right: defence (``static``, ``dynamic``, a single network) to ``(n,)`` bool.
+    right: correctness by defence (``static``, ``dynamic``, a single network), ``(n,)`` bool.
     submodels_used, answer: of the deployed rule, ``(n,)`` int64.
     probs: of every member in torch, ``(members, n, k)`` float32.
-    images: the attacked images, ``(n, c, h, w)`` float32, where they are needed later; else empty.
+    images: adversarial images ``(n, c, h, w)`` float32 if they are needed later, else empty.
     """
 
     right: dict[str, Bools]
@@ -140,12 +141,12 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
 
     def prefix_correct(self, length: int, labels: Ints) -> Bools:
-        """Whether the mean of the first ``length`` members is right, ``(n,)``."""
+        """Whether the mean of the first ``length`` members is correct, ``(n,)`` bool."""
         right: Bools = self.probs[:length].mean(0).argmax(1) == labels
         return right
 
     def to_npz(self) -> bytes:
-        """As the bytes of an NPZ file."""
+        """Serialise as the bytes of an NPZ file."""
         stream = io.BytesIO()
         np.savez(
             stream,
@@ -160,7 +161,7 @@ class Outcome:
 
     @classmethod
     def from_npz(cls, path: Path) -> "Outcome | None":
-        """From such a file; None when it is missing or damaged."""
+        """Read such a file; None if it is missing or damaged."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 seconds, warnings = json.loads(arrays["told"].tobytes())
@@ -173,12 +174,12 @@ class Outcome:
                     seconds,
                     warnings,
                 )
-        except Exception:  # whatever damage leads to; the batch is then done again
+        except Exception:  # any damage; the batch is then repeated
             return None
 
     @classmethod
     def concatenate(cls, parts: "Sequence[Outcome]") -> "Outcome":
-        """The same job over several batches."""
+        """Join the outcomes of one job over several batches."""
         return cls(
             {name: np.concatenate([part.right[name] for part in parts]) for name in parts[0].right},
             np.concatenate([part.submodels_used for part in parts]),
@@ -200,11 +201,11 @@ def run_batch(
     folder: Path,
     step: Callable[[str], None],
 ) -> dict[str, Outcome]:
-    """Every job on one batch, those that ``folder`` holds read from there.
+    """Run every job on one batch; finished ones are read from ``folder``.
 
     Args:
         images: ``(n, c, h, w)`` in [0, 1] on the attacker's device.
-        step: called with a job's name when it is done.
+        step: called with the name of each finished job.
     """
     done: dict[str, Outcome] = {}
     for number, job in enumerate(todo):
@@ -227,11 +228,11 @@ def _seed(seed: int, *names: str) -> int:
 def _images_to_attack(
     job: Job, done: Mapping[str, Outcome], defences: ModelsCompared, labels: Ints
 ) -> Bools | None:
-    """Which images the job attacks: those still right for what is judged on them. None: all.
+    """Mask of the images to attack: those still correct for a defence judged on them. None means all.
 
-    Static and dynamic are judged on every image that is made, and each prefix mean has figures of its
-    own on the images made against itself. What other networks' images do to the team counts in the
-    adaptive list alone: a row of the team's does not depend on which of them there are.
+    Static and dynamic are judged on all adversarial images, and each prefix mean on those made against
+    itself. Transfer from other networks counts only in the adaptive list, so that the team's rows do not
+    depend on which other networks exist.
     """
     if job.kind == "clean":
         return None
