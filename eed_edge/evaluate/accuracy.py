@@ -7,12 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eed_edge.arrays import Bools
-from eed_edge.evaluate.suites import (
-    Job,
-    Outcome,
-    Suite,
-    in_ball,
-)
+from eed_edge.evaluate.outcome import Outcome
+from eed_edge.evaluate.suites import Job, Suite, in_ball
 from eed_edge.report import wilson_interval
 from eed_edge.report.names import IN_ADAPTIVE_LIST
 

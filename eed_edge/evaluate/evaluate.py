@@ -27,13 +27,8 @@ from eed_edge.errors import InputError
 from eed_edge.evaluate import accuracy, extra_analyses
 from eed_edge.evaluate.metrics.model_cost import costs
 from eed_edge.evaluate.models_compared import ModelsCompared, Watch, folded
-from eed_edge.evaluate.suites import (
-    Outcome,
-    Suite,
-    build_jobs,
-    find_suite,
-    run_batch,
-)
+from eed_edge.evaluate.outcome import Outcome
+from eed_edge.evaluate.suites import Suite, build_jobs, find_suite, run_batch
 from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.train.data import splits as data

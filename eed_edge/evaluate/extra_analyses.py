@@ -12,7 +12,7 @@ from eed_edge.evaluate import example_images
 from eed_edge.evaluate.adaptive import slowdown
 from eed_edge.evaluate.metrics import accuracy_curves, shift, torch_parity
 from eed_edge.evaluate.models_compared import ModelsCompared, Watch
-from eed_edge.evaluate.suites import Outcome
+from eed_edge.evaluate.outcome import Outcome
 from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.run_folder import Run, read_json
 

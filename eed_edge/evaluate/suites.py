@@ -8,16 +8,13 @@ evaluation is complete.
 
 import dataclasses
 import hashlib
-import io
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eed_edge.arrays import Bools, Ints
@@ -29,6 +26,7 @@ from eed_edge.errors import InputError
 from eed_edge.evaluate.adaptive.mora import Mora
 from eed_edge.evaluate.adaptive.soft_gates import SmoothGate
 from eed_edge.evaluate.models_compared import ModelsCompared
+from eed_edge.evaluate.outcome import Outcome
 
 
 @dataclass(frozen=True)
@@ -120,75 +118,6 @@ def build_jobs(defences: ModelsCompared, chosen: Suite) -> list[Job]:
     todo.append(on("adaptive", "gate", chosen.extra, smooth))
     todo.append(on("adaptive", "members", chosen.members, defences.ensemble))
     return todo
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The outcome of one job on ``n`` images.
-
-    right: correctness by defence (``static``, ``dynamic``, a single network), ``(n,)`` bool.
-    submodels_used, answer: of the deployed rule, ``(n,)`` int64.
-    probs: of every member in torch, ``(members, n, k)`` float32.
-    images: adversarial images ``(n, c, h, w)`` float32 if they are needed later, else empty.
-    """
-
-    right: dict[str, Bools]
-    submodels_used: NDArray[np.int64]
-    answer: NDArray[np.int64]
-    probs: NDArray[np.float32]
-    images: NDArray[np.float32]
-    seconds: float
-    warnings: list[str] = field(default_factory=list)
-
-    def prefix_correct(self, length: int, labels: Ints) -> Bools:
-        """Whether the mean of the first ``length`` members is correct, ``(n,)`` bool."""
-        right: Bools = self.probs[:length].mean(0).argmax(1) == labels
-        return right
-
-    def to_npz(self) -> bytes:
-        """Serialise as the bytes of an NPZ file."""
-        stream = io.BytesIO()
-        np.savez(
-            stream,
-            submodels_used=self.submodels_used,
-            answer=self.answer,
-            probs=self.probs,
-            images=self.images,
-            told=np.frombuffer(json.dumps([self.seconds, self.warnings]).encode(), np.uint8),
-            **{f"right {name}": right for name, right in self.right.items()},  # type: ignore[arg-type]
-        )
-        return stream.getvalue()
-
-    @classmethod
-    def from_npz(cls, path: Path) -> "Outcome | None":
-        """Read such a file; None if it is missing or damaged."""
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                seconds, warnings = json.loads(arrays["told"].tobytes())
-                return cls(
-                    {name[6:]: arrays[name] for name in arrays.files if name.startswith("right ")},
-                    arrays["submodels_used"],
-                    arrays["answer"],
-                    arrays["probs"],
-                    arrays["images"],
-                    seconds,
-                    warnings,
-                )
-        except Exception:  # any damage; the batch is then repeated
-            return None
-
-    @classmethod
-    def concatenate(cls, parts: "Sequence[Outcome]") -> "Outcome":
-        """Join the outcomes of one job over several batches."""
-        return cls(
-            {name: np.concatenate([part.right[name] for part in parts]) for name in parts[0].right},
-            np.concatenate([part.submodels_used for part in parts]),
-            np.concatenate([part.answer for part in parts]),
-            np.concatenate([part.probs for part in parts], axis=1),
-            np.concatenate([part.images for part in parts]),
-            sum(part.seconds for part in parts),
-            list(dict.fromkeys(text for part in parts for text in part.warnings)),
-        )
 
 
 def run_batch(
