@@ -1,8 +1,4 @@
-"""Attacks that know how the deployed rule works: a smooth gate, and members weighted by how near they are.
-
-Plain gradient attacks see neither the hard stop of the rule nor, through a mean of many sure
-members, the one that could be turned. Both attacks here give the optimiser a way around that.
-"""
+"""A smooth stand-in for the deployed rule, so that gradient attacks can optimise through its stop."""
 
 import torch
 from torch import Tensor, nn
