@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from eed_edge import report
 from eed_edge.atomic_files import write_json
-from eed_edge.attacks import l_inf
+from eed_edge.attacks.base import Threat, frozen
+from eed_edge.attacks.pgd import PGD
 from eed_edge.evaluate.adaptive import slowdown
 from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.train.data import splits
@@ -66,7 +67,7 @@ def main(
     networks: dict[str, Any] = {}
     for name, net in (("dense", run.base().to(device)), ("static", ensemble)):
         pair = {"ours": ours(net, images, labels, eps), "foolbox": theirs(net, images, labels, eps)}
-        with l_inf.frozen(net):
+        with frozen(net):
             networks[name] = compared(pair, net, images, labels, rounds)
         click.echo(told(name, networks[name]))
     figures = {
@@ -102,8 +103,7 @@ def ours(net: nn.Module, images: Tensor, labels: Tensor, eps: float) -> Attack:
     """Our attack from the random start of a seed."""
 
     def attack(seed: int) -> Tensor:
-        generator = torch.Generator(images.device).manual_seed(seed)
-        return l_inf.pgd(net, images, labels, eps=eps, step=eps / 4, steps=STEPS, generator=generator)
+        return PGD(steps=STEPS)(net, images, labels, Threat(eps, seed))
 
     return attack
 

@@ -9,6 +9,7 @@
     ├── NetworkError       (ValueError)         a network that cannot be built, traced or pruned
     ├── DeviceError        (RuntimeError)       a device or package that is not there, too little memory
     ├── TrainingError      (RuntimeError)       training that cannot go on
+    ├── AttackError        (RuntimeError)       an attack's result outside its ball or [0, 1]
     ├── ExportError        (RuntimeError)       torch and onnxruntime disagree
     ├── BundleError        (ValueError)         a bundle that is damaged or of another format
     ├── InputError         (ValueError)         images, pictures or settings that do not fit
@@ -17,6 +18,7 @@
 """
 
 __all__ = [
+    "AttackError",
     "BundleError",
     "CheckpointError",
     "DataError",
@@ -54,6 +56,10 @@ class NetworkError(EedError, ValueError):
 
 class DeviceError(EedError, RuntimeError):
     """A device or package that is not there, or one with too little memory."""
+
+
+class AttackError(EedError, RuntimeError):
+    """An attack whose result is not finite or lies outside its ball or [0, 1]."""
 
 
 class TrainingError(EedError, RuntimeError):

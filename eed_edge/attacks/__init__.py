@@ -1,1 +1,1 @@
-"""Attacks inside the l_inf ball, for training and evaluation."""
+"""Adversarial attacks for training and evaluation, each an object with one call signature."""

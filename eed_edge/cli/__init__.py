@@ -1,4 +1,4 @@
-"""The command ``eed-edge``: one file per command, found when it is called for, errors in one line."""
+"""The command ``eed-edge``: one module per command, imported on demand; errors in one line."""
 
 import importlib
 import importlib.util
@@ -17,7 +17,7 @@ COMMANDS = ("demo", "data", "train", "export", "check", "run", "bench", "narrow"
 
 
 class EedGroup(click.Group):
-    """Commands by module name, and every failure as one line on stderr with its exit code."""
+    """Load commands by module name; print every failure as one line on stderr and set the exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands whose module is installed."""
@@ -38,14 +38,14 @@ class EedGroup(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> NoReturn:
-        """Run a command line and exit: 0 done, 1 failed, 2 a wrong call, 130 interrupted."""
+        """Run a command line and exit: 0 done, 1 failed, 2 usage error, 130 interrupted."""
         # Idle OpenMP threads of torch should sleep soon: else two busy processes slow each other tenfold.
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
         words, debug = _without_debug(sys.argv[1:] if args is None else list(args))
         try:
             code = super().main(words, prog_name or "eed-edge", complete_var, standalone_mode=False, **extra)
-        except click.ClickException as error:  # a wrong call
+        except click.ClickException as error:  # usage error
             where = (
                 error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "eed-edge"
             )
@@ -60,7 +60,7 @@ class EedGroup(click.Group):
 
 
 def _without_debug(words: list[str]) -> tuple[list[str], bool]:
-    """``--debug`` may stand anywhere before ``--``."""
+    """Remove ``--debug``, which may stand anywhere before ``--``; whether it was given."""
     end = words.index("--") if "--" in words else len(words)
     kept = [word for word in words[:end] if word != "--debug"]
     debug = len(kept) < end or os.environ.get("EED_EDGE_DEBUG", "") not in ("", "0")
@@ -68,7 +68,7 @@ def _without_debug(words: list[str]) -> tuple[list[str], bool]:
 
 
 def _tell(error: BaseException) -> int:
-    """Say in one line what went wrong; the exit code."""
+    """Print the error in one line and return the exit code."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         click.echo("interrupted", err=True)
         return 130
@@ -92,5 +92,5 @@ def _tell(error: BaseException) -> int:
 def main(debug: bool) -> None:
     """Turn an image classifier into a small, hard-to-fool, early-stopping ensemble for edge CPUs.
 
-    Exit codes: 0 done, 1 failed (one line says why), 2 a wrong call.
+    Exit codes: 0 done, 1 failed (one line says why), 2 usage error.
     """

@@ -1,22 +1,21 @@
-"""``eed-edge attack``: how many test images stay right, clean and under attack."""
+"""``eed-edge attack``: measure clean and adversarial accuracy on test images."""
 
 from pathlib import Path
 
 import click
 
+from eed_edge.cli.options import bundle_argument, data_option, device_option, run_argument
 from eed_edge.cli.tables import command_line
 
 
 @click.command("attack")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("bundle", type=click.Path(path_type=Path))
-@click.option(
-    "--data", "root", type=click.Path(path_type=Path), help="Folder or file of the images; digits need none."
-)
+@run_argument
+@bundle_argument
+@data_option
 @click.option(
     "--images",
     type=click.IntRange(min=1),
-    help="Attack this many test images, drawn by the recipe's seed; default all.",
+    help="Number of test images, drawn by the recipe's seed (default: all).",
 )
 @click.option(
     "--suite",
@@ -30,17 +29,11 @@ from eed_edge.cli.tables import command_line
     "--only",
     multiple=True,
     metavar="ATTACK",
-    help="Run only this attack of the suite, and nothing beside accuracy; repeatable.",
+    help="Run only this attack of the suite and no further analyses; repeatable.",
 )
+@device_option("Where the attacks run; the deployed rule runs on the CPU.")
 @click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where the attacks run; the deployed rule runs on the CPU.",
-)
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file too."
+    "--json", "json_file", type=click.Path(path_type=Path), help="Also write the report to this file."
 )
 def command(
     run: Path,
@@ -52,12 +45,12 @@ def command(
     device: str,
     json_file: Path | None,
 ) -> None:
-    """Attack the dense base, the static mean and the deployed rule of BUNDLE on test images.
+    """Measure clean and adversarial accuracy of the dense base, the static mean and the rule of BUNDLE.
 
-    The dynamic figure counts an image only if the deployed rule is right on it clean and on the
-    versions made against every prefix of the members; the adaptive one adds transfer, reweighting and
-    a smooth gate. Figures go into RUN/report.json. A call that was stopped goes on where it was;
-    torchrun shares the images out over its processes.
+    An image counts for the dynamic rule only if the rule classifies it correctly unmodified and under
+    attacks on the first 1, 2, ... sub-models; the adaptive row adds transfer, reweighting and a smooth
+    gate. Results are merged into RUN/report.json. Run the same command again to resume; under torchrun,
+    the processes share the images.
     """
     from eed_edge.atomic_files import write_json
     from eed_edge.cli.progress import progress_display

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eed_edge.report.names import PERCENTILES, TIMED_NETWORKS
+
 if TYPE_CHECKING:
     from eed_edge.runtime.engine.session import SessionConfig
     from eed_edge.runtime.measure.benchmark import TimedImages
     from eed_edge.runtime.measure.session_tuning import TuningResult
-
-NETWORKS = ("dense", "narrow", "static", "dynamic", "single_file")
-PERCENTILES = ("p50_ms", "p90_ms", "p99_ms", "mean_ms")
 
 
 @click.command("bench")
@@ -101,7 +100,7 @@ def _measure(
 
 def table(latency: dict[str, Any], submodels_used: float) -> str:
     """Percentiles of everything that was timed, then what follows from them, as plain text."""
-    rows: dict[str, Any] = {name: latency[name] for name in NETWORKS if name in latency}
+    rows: dict[str, Any] = {name: latency[name] for name in TIMED_NETWORKS if name in latency}
     rows.update({f"sub-model {i}": row for i, row in enumerate(latency["submodels"])})
     lines = [f"{'ms':<12}{'p50':>9}{'p90':>9}{'p99':>9}{'mean':>9}"]
     for name, row in rows.items():

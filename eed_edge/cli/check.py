@@ -1,4 +1,4 @@
-"""``eed-edge check``: is this bundle whole, and does this machine answer as it should?"""
+"""``eed-edge check``: verify a bundle's files and its golden answers on this machine."""
 
 from pathlib import Path
 

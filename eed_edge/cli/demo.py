@@ -1,12 +1,14 @@
-"""``eed-edge demo``: the whole flow on real images that need no download."""
+"""``eed-edge demo``: all steps on the digits images, which need no download."""
 
 from pathlib import Path
 
 import click
 
+from eed_edge.cli.options import set_option
+
 RECIPE = "digits-resnet18"
 NARROW_EPOCHS = 40
-"""The whole run's budget would buy some 300, twenty minutes; ``eed-edge narrow`` gives them."""
+"""Equal compute would be about 300 epochs, twenty minutes; ``eed-edge narrow`` trains that long."""
 
 
 @click.command("demo")
@@ -17,17 +19,11 @@ NARROW_EPOCHS = 40
     show_default=True,
     help="Folder for the run, the bundle and the report.",
 )
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a recipe field, such as seed=1; repeatable.",
-)
+@set_option("seed=1")
 def command(out: Path, overrides: tuple[str, ...]) -> None:
     """Train, prune, select, export, attack and time the digits recipe; some minutes on two cores.
 
-    Leaves OUT/run, OUT/bundle, OUT/report.json and OUT/report.html. A demo that was stopped goes on.
+    Writes OUT/run, OUT/bundle, OUT/report.json and OUT/report.html. Run the same command again to resume.
     """
     from eed_edge import html, pipeline, report
     from eed_edge import recipe as recipes

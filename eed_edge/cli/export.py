@@ -1,21 +1,23 @@
-"""``eed-edge export``: from a finished run to a bundle for the device."""
+"""``eed-edge export``: write the deployable bundle of a finished run."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from eed_edge.cli.options import bundle_argument, run_argument
+
 
 def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    """Refuse NaN at once, which ``FloatRange`` takes; infinity means none."""
+    """Reject NaN, which ``FloatRange`` accepts; infinity means no deadline."""
     from eed_edge.runtime.arguments import deadline
 
     return deadline(value)
 
 
 @click.command("export")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("bundle", type=click.Path(path_type=Path))
+@run_argument
+@bundle_argument
 @click.option("--with-dense", is_flag=True, help="Add dense.onnx, the unpruned base, for comparison.")
 @click.option("--single-file", is_flag=True, help="Add cascade.onnx: ensemble and gate in one standard file.")
 @click.option(
@@ -28,19 +30,19 @@ def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | Non
 @click.option(
     "--rule",
     type=click.Choice(["confidence", "agreement", "geometric"]),
-    help="Rule of the gate, also inside cascade.onnx; the recipe's unless given.",
+    help="Rule of the gate, also inside cascade.onnx (default: the recipe's).",
 )
 @click.option(
     "--max-drop",
     type=click.FloatRange(0, 1),
-    help="Share of calib images that stopping early may lose; the recipe's unless given.",
+    help="Share of calib images that stopping early may lose (default: the recipe's).",
 )
 @click.option("--max-submodels", type=click.IntRange(min=1), help="Default cap of sub-models per image.")
 @click.option(
     "--deadline-ms",
     type=click.FloatRange(min=0),
     callback=_deadline,
-    help="Default time per call; not for one file.",
+    help="Default time limit per call; cascade.onnx ignores it.",
 )
 def command(
     run: Path,
@@ -55,8 +57,8 @@ def command(
 ) -> None:
     """Calibrate the gate of RUN's team and write BUNDLE: ONNX files, manifest, golden answers.
 
-    An existing bundle is replaced in one step, and only when the new one is whole and answers as
-    torch does.
+    An existing bundle is replaced atomically, and only if the new one is complete and gives the same
+    answers as torch.
     """
     from eed_edge.cli.progress import progress_display
     from eed_edge.export.write_bundle import write_bundle

@@ -1,29 +1,23 @@
-"""``eed-edge narrow``: the static network of equal mean latency, trained with the whole run's budget."""
+"""``eed-edge narrow``: train a static network of equal mean latency with the run's compute budget."""
 
 import shlex
 from pathlib import Path
 
 import click
 
+from eed_edge.cli.options import data_option, device_option, max_minutes_option, run_argument
+
 
 @click.command("narrow")
-@click.argument("run", type=click.Path(path_type=Path))
+@run_argument
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@data_option
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs (default: the run's total compute).")
 @click.option(
-    "--data", "root", type=click.Path(path_type=Path), help="Folder or file of the images; digits need none."
+    "--mean-ms", type=click.FloatRange(min=0, min_open=True), help="Target latency (default: the bundle's)."
 )
-@click.option(
-    "--epochs", type=click.IntRange(min=1), help="Train this long instead of for what the run has cost."
-)
-@click.option(
-    "--mean-ms", type=click.FloatRange(min=0, min_open=True), help="Equal this latency, not the bundle's."
-)
-@click.option(
-    "--max-minutes",
-    type=click.FloatRange(min=0),
-    help="Pause at a checkpoint after so many minutes of work.",
-)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@max_minutes_option
+@device_option()
 def command(
     run: Path,
     bundle: Path | None,
@@ -33,11 +27,11 @@ def command(
     max_minutes: float | None,
     device: str,
 ) -> None:
-    """Train the baseline that BUNDLE of RUN has to beat: one static, narrower copy of the base.
+    """Train the baseline for BUNDLE of RUN: one static, narrower copy of the base.
 
-    It is as wide as the bundle's mean latency allows, measured here, and gets as much training as
-    base, score searches, pool and joint stage together. Leaves RUN/narrow.onnx and
-    RUN/narrow.safetensors; figures go into RUN/report.json. Stopped at any moment, it goes on.
+    Its width is matched to the bundle's mean latency, measured on this machine, and its training budget
+    equals that of base, score searches, pool and joint stage together. Writes RUN/narrow.onnx and
+    RUN/narrow.safetensors and merges the results into RUN/report.json. Run the same command again to resume.
     """
     from eed_edge.cli.resumable import resumable
     from eed_edge.cli.stage_tables import stage_table
@@ -47,7 +41,7 @@ def command(
     from eed_edge.train.system.time_limit import TimeLimit
 
     if bundle is None and mean_ms is None:
-        raise click.UsageError("BUNDLE is missing; only with --mean-ms it may be left out")
+        raise click.UsageError("BUNDLE is missing; it is optional only with --mean-ms")
     words = ["eed-edge", "narrow", str(run), *([str(bundle)] if bundle else [])]
     options = {"--data": root, "--epochs": epochs, "--mean-ms": mean_ms}
     words += [str(word) for pair in options.items() if pair[1] is not None for word in pair]

@@ -1,6 +1,6 @@
-"""How far long work is: a bar on a terminal, plain lines elsewhere.
+"""Progress of long-running work: a bar on a terminal, plain lines elsewhere.
 
-Of several processes that torchrun has started, the first one alone speaks.
+Under torchrun only the process of rank 0 prints.
 """
 
 import logging
@@ -20,7 +20,7 @@ LINE_EVERY_S = 60.0
 
 
 class Progress:
-    """Takes the records of the training loop and the counts of the evaluation, and shows them."""
+    """Progress display for records of the training loop and step counts of the evaluation."""
 
     def __init__(self) -> None:
         self.silent = os.environ.get("RANK", "0") != "0"
@@ -40,7 +40,7 @@ class Progress:
             return
         last = row["epoch"] + 1 == row["epochs"]
         if row["stage"] == "pool" and not last:
-            return  # a line a candidate is enough; log.jsonl has every epoch
+            return  # one line per candidate; log.jsonl has every epoch
         loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""  # none without training
         self.print_line(
             f"{title:<12} epoch {row['epoch'] + 1}/{row['epochs']}{loss}"
@@ -50,14 +50,14 @@ class Progress:
             self.print_line(f"{title}: {row['guard']}")
 
     def counting(self, what: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` are done."""
+        """Show that ``done`` of ``total`` steps are done."""
         self._move(what, done, total)
         if done >= total:
             self.print_line(f"{what}: done")
             self._work = None
 
     def remind(self) -> None:
-        """Without a bar: a line a minute with the time left, also while no record comes."""
+        """Print a line a minute with the time left when there is no bar, even if no record arrives."""
         with self._lock:
             work = self._work
             if work is not None and self._bar is None and time.monotonic() - work.shown >= LINE_EVERY_S:
@@ -91,10 +91,10 @@ class Progress:
 
 @dataclass
 class _Work:
-    """Something long under way.
+    """A task in progress.
 
-    first: steps that were done when it began in this process.
-    since, shown: when it began, and when its last line was printed.
+    first: steps already done when it started in this process.
+    since, shown: times of its start and of its last printed line, in seconds.
     """
 
     title: str
@@ -106,7 +106,7 @@ class _Work:
     detail: str = ""
 
     def line(self) -> str:
-        """How far it is, and how long it still takes at the speed so far."""
+        """Steps done and the time left at the speed so far."""
         left = (time.monotonic() - self.since) * (self.total - self.done) / max(1, self.done - self.first)
         where = f"{self.title}: {', '.join(filter(None, (self.detail, f'{self.done} of {self.total}')))}"
         return f"{where}, " + (f"about {math.ceil(left / 60)} min left" if left else "finishing")

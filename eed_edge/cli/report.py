@@ -1,23 +1,25 @@
-"""``eed-edge report``: what is known of a run, as tables or as one HTML page."""
+"""``eed-edge report``: the results of a run as tables or as one HTML page."""
 
 from pathlib import Path
 
 import click
 
+from eed_edge.cli.options import bundle_argument, run_argument
+
 
 @click.command("report")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("bundle", type=click.Path(path_type=Path))
+@run_argument
+@bundle_argument
 @click.option(
     "--html",
     "html_file",
     type=click.Path(path_type=Path),
-    help="Write a page with curves and examples to this one file.",
+    help="Write an HTML page with curves and examples to this file.",
 )
 def command(run: Path, bundle: Path, html_file: Path | None) -> None:
-    """Print the figures of RUN and BUNDLE that attack, bench and train have found.
+    """Print the results of attack, bench and train for RUN and BUNDLE.
 
-    With --html, write them as one page that needs no network.
+    With --html, write them as one self-contained page.
     """
     from eed_edge import html
     from eed_edge.cli.tables import report_table

@@ -1,4 +1,4 @@
-"""Commands that work for long: progress, signals, and what to do to go on after a stop."""
+"""Progress, signals and resume instructions for long-running commands."""
 
 import sys
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ def resumable(folder: Path) -> Iterator[Progress]:
     """Show progress; when the time limit or a signal ends the work, say how to resume it.
 
     Args:
-        folder: where the checkpoint lies.
+        folder: contains the checkpoint.
 
     Raises:
         SystemExit: 0 after the time limit, 128 plus its number after a signal.

@@ -1,4 +1,4 @@
-"""What a stage of training came to, as a short table."""
+"""A short table of the results of a training stage."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ Row = dict[str, Any]
 
 
 def stage_table(stage: str, folder: Path) -> str:
-    """The summary of a stage that is done, from the files of its run folder."""
+    """Summarise a finished stage from the files of its run folder."""
     return TABLES[stage](stage, folder)
 
 

@@ -7,9 +7,7 @@ from typing import Any
 
 from eed_edge.errors import InputError
 from eed_edge.manifest import Manifest
-
-NETWORKS = ("dense", "narrow", "static", "dynamic")
-ATTACKS = ("clean", "pgd20", "apgd", "autoattack", "cw", "deepfool", "adaptive")
+from eed_edge.report.names import NETWORKS, PERCENTILES, attacks_in_order
 
 
 def command_line() -> str:
@@ -21,7 +19,7 @@ def accuracy_table(accuracy: Mapping[str, Any]) -> str:
     """A row per attack: accuracy in percent with its 95 % interval, and the number of images."""
     shown = [name for name in NETWORKS if any(name in row for row in accuracy.values())]
     lines = [f"{'accuracy %':<12}" + "".join(f"{name:>22}" for name in shown) + f"{'images':>9}"]
-    for attack in (name for name in ATTACKS if name in accuracy):
+    for attack in attacks_in_order(accuracy):
         row = accuracy[attack]
         lines.append(
             f"{attack:<12}" + "".join(f"{_share(row, name):>22}" for name in shown) + f"{row['images']:>9}"
@@ -50,11 +48,9 @@ def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
         parts.append(accuracy_table(report["accuracy"]))
     if "latency" in report:
         latency = report["latency"]
-        lines = [f"{'latency ms':<12}{'p50':>9}{'p90':>9}{'p99':>9}{'mean':>9}"]
+        lines = [f"{'latency ms':<12}" + "".join(f"{title:>9}" for title in PERCENTILES.values())]
         for name in (name for name in NETWORKS if name in latency):
-            cells = "".join(
-                f"{latency[name][key]:>9.3f}" for key in ("p50_ms", "p90_ms", "p99_ms", "mean_ms")
-            )
+            cells = "".join(f"{latency[name][key]:>9.3f}" for key in PERCENTILES)
             lines.append(f"{name:<12}{cells}")
         parts.append("\n".join(lines))
         if "speedup_mean" in latency:
@@ -106,7 +102,7 @@ def beside_lines(report: Mapping[str, Any]) -> list[str]:
 
 def _prefix_table(prefixes: Mapping[str, Any]) -> str:
     """The mean of the first t sub-models, without early stop, on images attacked against itself."""
-    rows = {name: prefixes[name] for name in ATTACKS if name in prefixes}
+    rows = {name: prefixes[name] for name in attacks_in_order(prefixes)}
     members = len(next(iter(rows.values()))["right"])
     lines = [
         f"{'prefix %':<12}" + "".join(f"{f'first {t + 1}':>22}" for t in range(members)) + f"{'images':>9}"

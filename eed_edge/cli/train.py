@@ -1,49 +1,39 @@
-"""``eed-edge train``: from images to a jointly trained team of small networks."""
+"""``eed-edge train``: train a team of small networks from images."""
 
 from pathlib import Path
 
 import click
+
+from eed_edge.cli.options import data_option, device_option, max_minutes_option, set_option
 
 STAGES = ("base", "pool", "select", "joint")
 
 
 @click.command("train")
 @click.argument("recipe")
-@click.option(
-    "--data", "root", type=click.Path(path_type=Path), help="Folder or file of the images; digits need none."
-)
+@data_option
 @click.option(
     "--run",
     "--run-folder",  # torchrun takes --run for its own --run-path
     "path",
     type=click.Path(path_type=Path),
     required=True,
-    help="Folder of this run; an unfinished one goes on, also on another machine.",
+    help="Folder of this run; an unfinished one is resumed, also on another machine.",
 )
 @click.option(
     "--until", type=click.Choice(STAGES), default="joint", show_default=True, help="Stop after this stage."
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option(
-    "--max-minutes",
-    type=click.FloatRange(min=0),
-    help="Pause at a checkpoint after so many minutes of work.",
-)
+@device_option()
+@max_minutes_option
 @click.option(
     "--compact",
     is_flag=True,
-    help="Keep base and candidates in half precision, and go on with these rounded weights.",
+    help="Store base and candidates in half precision and continue with the rounded weights.",
 )
 @click.option(
     "--tensorboard", type=click.Path(path_type=Path), help="Write learning curves for TensorBoard here."
 )
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a recipe field, such as base.epochs=2; repeatable.",
-)
+@set_option("base.epochs=2")
 def command(
     recipe: str,
     root: Path | None,
@@ -59,7 +49,7 @@ def command(
 
     RECIPE is a name under models/ or the path of a TOML file. Run the same command again to resume
     a run that was stopped; the result is the same. SIGTERM and Ctrl-C write a checkpoint first. Under
-    torchrun, several processes train base and team together and share the candidates out.
+    torchrun, several processes train base and team together and share the candidates.
     """
     from eed_edge import pipeline
     from eed_edge import recipe as recipes
@@ -99,4 +89,4 @@ def command(
             progress.print_line(f"team: {', '.join(joint['members'])}; robust diversity {joint['rd']:.3f}")
             progress.print_line(f"next: eed-edge export {path} BUNDLE")
         else:
-            progress.print_line(f"done up to {until}; go on with --until joint")
+            progress.print_line(f"finished {until}; continue with --until joint")

@@ -1,4 +1,4 @@
-"""From what the attacks did to the figures of the report: accuracies, intervals, the adaptive list."""
+"""Compute the report's accuracies, intervals and adaptive list from the outcomes of the attacks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,24 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eed_edge.arrays import Bools
-from eed_edge.evaluate.attacks import SETTINGS
-from eed_edge.evaluate.suites import (
-    Job,
-    Outcome,
-    Suite,
-    in_ball,
-)
+from eed_edge.evaluate.outcome import Outcome
+from eed_edge.evaluate.suites import Job, Suite, in_ball
 from eed_edge.report import wilson_interval
+from eed_edge.report.names import IN_ADAPTIVE_LIST
 
 Outcomes = Mapping[str, Outcome]
 """Job name to its outcome over all images."""
+ADAPTIVE_SETTINGS = "every l_inf item of the adaptive list, the clean image included"
 
 
 def accuracies(outcomes: Outcomes, chosen: Suite, *, singles: list[str], members: int) -> dict[str, Any]:
-    """The report's ``accuracy``: a row for ``clean`` and for each kind of attack, and ``adaptive``.
+    """The report's ``accuracy``: a row for ``clean``, for each attack, and for ``adaptive``.
 
-    An image counts under an attack only if it is right clean; under the strongest one only if PGD-20,
-    where it ran, left it right, too.
+    An image counts under an attack only if it is also correct when clean; under the strongest attack
+    it must also be correct under PGD-20, if that ran.
     """
     clean = outcomes["clean on all"].right
     rows = {"clean": clean}
@@ -46,7 +43,7 @@ def accuracies(outcomes: Outcomes, chosen: Suite, *, singles: list[str], members
 
 
 def figures(row: Mapping[str, Bools]) -> dict[str, Any]:
-    """Fractions, their number of images and their Wilson intervals, from ``(n,)`` verdicts by defence."""
+    """Accuracy, number of images and Wilson interval of each defence, from ``(n,)`` correctness."""
     return {
         **{name: float(right.mean()) for name, right in row.items()},
         "images": len(next(iter(row.values()))),
@@ -63,11 +60,11 @@ def _adaptive_rows(outcomes: Outcomes, singles: list[str]) -> dict[str, Bools]:
 
 
 def adaptive_accuracy(outcomes: Outcomes, todo: list[Job]) -> dict[str, Any]:
-    """The report's ``adaptive``: what each item leaves right, all of them together, dynamic against static.
+    """The report's ``adaptive``: dynamic accuracy after each item of the list, and dynamic minus static.
 
-    Figures count the items before, too: an extra one is not tried on images that these have fooled.
-    Static and dynamic are judged on the same images. A rule that stops early and still seems harder
-    to fool than the mean of all members points to an attack that does not see through it.
+    The accuracy of an item includes all items before it, because extra items skip images that are already
+    misclassified. Static and dynamic are judged on the same images. If the early-exit rule seems more
+    robust than the mean of all members, the attacks probably fail to optimise through the rule.
     """
     clean = outcomes["clean on all"].right
     items, right = [], clean["dynamic"]
@@ -78,7 +75,7 @@ def adaptive_accuracy(outcomes: Outcomes, todo: list[Job]) -> dict[str, Any]:
         right = _all(right, outcome.right["dynamic"])
         items.append(
             {
-                "name": _told(job),
+                "name": _item_name(job),
                 "dynamic": float(right.mean()),
                 "interval": wilson_interval(right),
                 "seconds": round(outcome.seconds, 3),
@@ -105,7 +102,7 @@ def adaptive_accuracy(outcomes: Outcomes, todo: list[Job]) -> dict[str, Any]:
     }
 
 
-def _told(job: Job) -> str:
+def _item_name(job: Job) -> str:
     what, _, number = job.target.partition("-")
     where = {
         "dense": "the dense base, transferred",
@@ -115,34 +112,32 @@ def _told(job: Job) -> str:
         "gate": "a smooth stand-in for the gate",
         "members": "members by their distance from the tie (after MORA)",
     }[what]
-    names = {"pgd20": "PGD-20", "apgd": "short APGD", "autoattack": "AutoAttack", "cw": "C&W"}
-    names["adaptive"] = "reweighted PGD" if job.target == "members" else "APGD"
-    kind = names.get(job.kind, job.kind)
+    kind = IN_ADAPTIVE_LIST.get(job.kind, job.kind)
+    if job.kind == "adaptive":
+        kind = "reweighted PGD" if job.target == "members" else "APGD"
     return f"{kind} on {where}"
 
 
 def attack_summary(outcomes: Outcomes, chosen: Suite) -> dict[str, Any]:
-    """The report's ``attacks``: settings, seconds and AutoAttack's own warnings, by kind."""
-    told: dict[str, Any] = {}
+    """The report's ``attacks``: settings, seconds and AutoAttack's warnings, by kind."""
+    summary: dict[str, Any] = {}
     for kind in (*chosen.kinds, *(["adaptive"] if chosen.complete else [])):
         own = {name: outcome for name, outcome in outcomes.items() if name.startswith(f"{kind} on ")}
-        told[kind] = {
-            "settings": SETTINGS[kind],
+        summary[kind] = {
+            "settings": chosen.kinds[kind].description if kind in chosen.kinds else ADAPTIVE_SETTINGS,
             "seconds": round(sum(outcome.seconds for outcome in own.values()), 3),
             "warnings": [f"{name}: {text}" for name, outcome in own.items() for text in outcome.warnings],
         }
-    return told
+    return summary
 
 
 def prefix_accuracies(
     outcomes: Outcomes, chosen: Suite, labels: NDArray[np.int64], *, members: int
 ) -> dict[str, Any]:
-    """How good the mean of the first t members is when nothing stops early: a budget each.
-
-    Each is judged on the images attacked against itself; the first t probabilities say what it answers.
+    """Accuracy of each prefix mean without early exit, on images attacked against that prefix.
 
     Returns:
-        ``{clean|<kind>: {images, right, interval}}``, the last two with an entry for each ``t`` from 1.
+        ``{clean|<kind>: {images, right, interval}}``, the last two with one entry per prefix length.
     """
     rows: dict[str, list[Bools]] = {kind: [] for kind in ("clean", *chosen.kinds)}
     for t in range(1, members + 1):

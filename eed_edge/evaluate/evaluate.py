@@ -1,9 +1,9 @@
-"""How many images stay right, clean and attacked, and what else an honest evaluation has to show.
+"""Evaluate a run and its bundle on test images: clean and adversarial accuracy, and further analyses.
 
-Under an attack, ``static`` means images made against the mean of all members; ``dynamic`` means
-that the deployed rule, run by the runtime on the exported files, is right on the clean image and
-on the images made against every prefix of the members. Only test images are used, and nothing
-that decides about them is changed by what is seen here.
+Under an attack, ``static`` is judged on images attacked against the mean of all members; ``dynamic``
+requires the deployed rule, run by the runtime on the exported files, to be correct on the clean image
+and on the images attacked against every prefix of the members. Only test images are used; no setting
+is tuned on them.
 """
 
 import io
@@ -11,6 +11,8 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +22,13 @@ from numpy.typing import NDArray
 
 from eed_edge import report
 from eed_edge.atomic_files import write_atomic
+from eed_edge.attacks.base import Threat
 from eed_edge.errors import InputError
 from eed_edge.evaluate import accuracy, extra_analyses
-from eed_edge.evaluate.attacks import Threat
 from eed_edge.evaluate.metrics.model_cost import costs
 from eed_edge.evaluate.models_compared import ModelsCompared, Watch, folded
-from eed_edge.evaluate.suites import (
-    Outcome,
-    Suite,
-    build_jobs,
-    find_suite,
-    run_batch,
-)
+from eed_edge.evaluate.outcome import Outcome
+from eed_edge.evaluate.suites import Suite, build_jobs, find_suite, run_batch
 from eed_edge.provenance import check_exported_from
 from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.runtime.engine.cascade import Cascade
@@ -58,10 +55,10 @@ PARTS = (
     "prefixes",
     "submodels_used",
 )
-"""Parts of the report that hold for one bundle, one narrow network and one draw of images only."""
+"""Parts of the report that are valid only for one bundle, one narrow network and one set of images."""
 KEPT_IMAGES = 1000
-"""Test images kept in the run folder, for ``bench``, however few were attacked: how many sub-models a mean
-image takes is known the better the more there are. Also how many the parts beside accuracy look at."""
+"""Test images stored in the run folder for ``bench``, independent of how many were attacked, so that the
+mean number of sub-models used is precise. Also the number of images in the further analyses."""
 
 
 def evaluate(
@@ -76,84 +73,113 @@ def evaluate(
     command: str = "",
     on_progress: Watch,
 ) -> dict[str, Any]:
-    """Judge the run's defences on test images and merge the figures into its ``report.json``.
+    """Evaluate the run's networks and its bundle on test images and merge the results into ``report.json``.
 
-    Finished batches lie in the run folder until all are there, so a call that was stopped goes on.
-    Under torchrun the batches are shared out over the processes, and the first one reports.
+    Finished batches are stored in the run folder, so that an interrupted call can be resumed. Under
+    torchrun the processes share the batches, and the one of rank 0 reports.
 
     Args:
-        root: where the images lie, as in training.
-        images: how many test images, drawn by the recipe's seed; None takes all.
-        only: attacks of the suite; none: all of them and everything beside accuracy.
-        command: what the user called, for the report.
+        root: folder or file of the images, as in training.
+        images: number of test images, drawn by the recipe's seed; None takes all.
+        only: attacks of the suite; empty for all of them and the further analyses.
+        command: the command line, for the report.
 
     Returns:
-        The whole report; in the other processes of torchrun an empty one.
+        The merged report; in torchrun's other processes an empty one.
 
     Raises:
         CheckpointError: joint training has not finished, or run and bundle do not belong together.
         InputError: more images than test has, no such suite or attack.
     """
-    chosen = find_suite(suite_name, only)
+    suite = find_suite(suite_name, only)
     with ExitStack() as lock:
-        with process_group(choose_device(device)) as (processes, where):
+        with process_group(choose_device(device)) as (processes, attack_device):
             if processes.is_main:
                 lock.enter_context(locked(run.path))
-            defences = _defences(run, bundle, where)
+            defences = _load_models(run, bundle, attack_device)
             splits = data.splits_for_recipe(run.recipe, root)
             run.check_data(splits)
-            kept = _kept(splits.test, images, run.recipe.seed)
-            part = on_device(kept, torch.device("cpu"))
-            threat = Threat(run.recipe.base.eps_255 / 255, run.recipe.seed)
-            folder = run.path / f"attack-{_key(run, bundle, kept, chosen)[:12]}"
-            outcomes = _attacked(
-                defences, chosen, part, threat=threat, folder=folder, where=where, processes=processes,
-                watch=on_progress,
-            )  # fmt: skip
+            drawn = _draw(splits.test, images, run.recipe.seed)
+            job = _Evaluation(run, bundle, suite, defences, drawn, command=command, by_name=bool(only))
+            outcomes = _attack(job, attack_device, processes, on_progress)
         if not processes.is_main:
             return {}
-        figures = _figures(run, defences, chosen, outcomes, kept.labels)
-        examples: dict[str, NDArray[Any]] = {}
-        if chosen.complete:
-            parts, examples = extra_analyses.analyse_further(
-                run, defences.on_cpu(), part[slice(0, KEPT_IMAGES)], outcomes, threat=threat,
-                eps_images=chosen.eps_images, watch=on_progress,
-            )  # fmt: skip
-            figures |= parts
-            figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]
-        merged = _kept_in_run(
-            run, bundle, chosen, figures, examples, test=splits.test, deployed=defences.deployed, only=only,
-            command=command,
-        )  # fmt: skip
-        shutil.rmtree(folder, ignore_errors=True)
+        report_figures, examples = _measure(job, outcomes, on_progress)
+        merged = _store(job, report_figures, examples, splits.test)
+        shutil.rmtree(job.folder, ignore_errors=True)
         return merged
 
 
-def _kept_in_run(
-    run: Run,
-    bundle: Path,
-    chosen: Suite,
-    figures: dict[str, Any],
-    examples: Mapping[str, NDArray[Any]],
-    *,
-    test: Split,
-    deployed: Cascade,
-    only: Sequence[str],
-    command: str,
+@dataclass(frozen=True)
+class _Evaluation:
+    """One call of ``evaluate``: what is judged, on which images and with which attacks.
+
+    drawn: the test images that are attacked.
+    command: the command line, for the report.
+    by_name: the attacks were selected with ``--only``.
+    """
+
+    run: Run
+    bundle: Path
+    suite: Suite
+    defences: ModelsCompared
+    drawn: Split
+    command: str
+    by_name: bool
+
+    @property
+    def threat(self) -> Threat:
+        """The recipe's radius and seed."""
+        return Threat(self.run.recipe.base.eps_255 / 255, self.run.recipe.seed)
+
+    @property
+    def images(self) -> Images:
+        """The drawn images on the CPU."""
+        return on_device(self.drawn, torch.device("cpu"))
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where finished batches are stored; the name is a digest of all that they depend on."""
+        state = self.run.evaluated_digest(self.bundle)
+        kinds, seed = list(self.suite.kinds), self.run.recipe.seed
+        state.update(repr((FORMAT, BATCH, self.suite.name, kinds, seed)).encode())
+        state.update(np.ascontiguousarray(self.drawn.images).tobytes() + self.drawn.labels.tobytes())
+        return self.run.path / f"attack-{state.hexdigest()[:12]}"
+
+
+def _measure(
+    job: _Evaluation, outcomes: dict[str, Outcome], on_progress: Watch
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The report's figures and the arrays of example images; both shorter for a part of a suite."""
+    figures = _figures(job.run, job.defences, job.suite, outcomes, job.drawn.labels)
+    if not job.suite.complete:
+        return figures, {}
+    parts, examples = extra_analyses.analyse_further(
+        job.run, job.defences.on_cpu(), job.images[slice(0, KEPT_IMAGES)], outcomes, threat=job.threat,
+        eps_images=job.suite.eps_images, watch=on_progress,
+    )  # fmt: skip
+    figures |= parts
+    figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]
+    return figures, examples
+
+
+def _store(
+    job: _Evaluation, figures: dict[str, Any], examples: Mapping[str, NDArray[Any]], test: Split
 ) -> dict[str, Any]:
-    """Write the figures into ``report.json`` and the images for ``bench`` into ``evaluation.npz``."""
-    path, evaluated = run.path / "report.json", run.evaluated_digest(bundle).hexdigest()
-    adds = not chosen.complete and path.exists() and report.read_report(path).get("evaluated") == evaluated
+    """Merge the figures into ``report.json`` and write the images for ``bench`` into ``evaluation.npz``."""
+    run, path = job.run, job.run.path / "report.json"
+    evaluated = run.evaluated_digest(job.bundle).hexdigest()
+    adds = not job.suite.complete and path.exists() and report.read_report(path).get("evaluated") == evaluated
     if not adds or not (run.path / "evaluation.npz").exists():
-        timed = _kept(test, min(KEPT_IMAGES, len(test.labels)), run.recipe.seed)
-        _save(run.path / "evaluation.npz", timed, deployed, examples)
-    names = [f"attack --only {kind}" for kind in chosen.kinds] if only else ["attack"]
-    commands = dict.fromkeys(names, command) if command else {}
+        timed = _draw(test, min(KEPT_IMAGES, len(test.labels)), run.recipe.seed)
+        _save(run.path / "evaluation.npz", timed, job.defences.deployed, examples)
+    names = [f"attack --only {kind}" for kind in job.suite.kinds] if job.by_name else ["attack"]
+    commands = dict.fromkeys(names, job.command) if job.command else {}
     return _merge(path, {**figures, "evaluated": evaluated}, commands=commands, adds=adds)
 
 
 def _save(path: Path, timed: Split, deployed: Cascade, examples: Mapping[str, NDArray[Any]]) -> None:
-    """The images for ``bench``, how many sub-models each takes, and the strip of examples."""
+    """Write the images for ``bench``, the sub-models used on each, and the example images."""
     images = as_float(torch.from_numpy(timed.images)).contiguous().numpy()
     stream = io.BytesIO()
     np.savez_compressed(
@@ -167,22 +193,22 @@ def _save(path: Path, timed: Split, deployed: Cascade, examples: Mapping[str, ND
 
 
 def _merge(path: Path, figures: dict[str, Any], *, commands: dict[str, str], adds: bool) -> dict[str, Any]:
-    """Into the run's report, in the place of all that attacks have found before.
+    """Merge into the run's report in place of earlier attack results.
 
     Args:
-        commands: what the user called, by the rows that it made.
-        adds: these are of a part of the suite and leave what was found on the same files.
+        commands: command line by the rows it produced.
+        adds: the figures are a part of a suite and keep earlier results on the same files.
     """
     old = report.read_report(path) if path.exists() else {}
-    told = old.get("commands", {})
-    kept = {name: text for name, text in told.items() if adds or name.split()[0] != "attack"}
+    earlier = old.get("commands", {})
+    kept = {name: text for name, text in earlier.items() if adds or name.split()[0] != "attack"}
     if adds and "suite" in old:  # counted on the images of the whole suite
         del figures["submodels_used"]
     figures["commands"] = {**kept, **commands}
     return report.merge_report(path, figures, without=["commands", *(() if adds else PARTS)])
 
 
-def _defences(run: Run, bundle: Path, where: torch.device) -> ModelsCompared:
+def _load_models(run: Run, bundle: Path, device: torch.device) -> ModelsCompared:
     deployed = load_bundle(bundle, deadline_ms=math.inf)
     check_exported_from(deployed.manifest, run.path, run.member_paths())
     singles = {"dense": run.base()}
@@ -190,69 +216,52 @@ def _defences(run: Run, bundle: Path, where: torch.device) -> ModelsCompared:
         singles["narrow"] = narrow
     ensemble = Ensemble([folded(member) for member in run.ensemble().members])
     return ModelsCompared(
-        {name: folded(net).to(where) for name, net in singles.items()}, ensemble.to(where), deployed
+        {name: folded(net).to(device) for name, net in singles.items()}, ensemble.to(device), deployed
     )
 
 
-def _kept(test: Split, wanted: int | None, seed: int) -> Split:
-    chosen = _drawn(len(test.labels), wanted, seed)
-    return Split(test.images[chosen], test.labels[chosen])
-
-
-def _drawn(available: int, wanted: int | None, seed: int) -> NDArray[np.int64]:
-    if wanted is None:
-        return np.arange(available)
-    if wanted > available:
+def _draw(test: Split, count: int | None, seed: int) -> Split:
+    """``count`` test images drawn by the seed, in their order; None takes all."""
+    available = len(test.labels)
+    if count is None:
+        rows = np.arange(available)
+    elif count > available:
         raise InputError(
-            f"--images: expected at most the {available} test images, got {wanted}; ask for fewer"
+            f"--images: expected at most the {available} test images, got {count}; ask for fewer"
         )
-    return np.sort(np.random.default_rng(seed).permutation(available)[:wanted])
+    else:
+        rows = np.sort(np.random.default_rng(seed).permutation(available)[:count])
+    return Split(test.images[rows], test.labels[rows])
 
 
-def _key(run: Run, bundle: Path, kept: Split, chosen: Suite) -> str:
-    """SHA-256 of everything that the outcomes of a batch depend on."""
-    state = run.evaluated_digest(bundle)
-    state.update(repr((FORMAT, BATCH, chosen.name, list(chosen.kinds), run.recipe.seed)).encode())
-    state.update(np.ascontiguousarray(kept.images).tobytes() + kept.labels.tobytes())
-    return state.hexdigest()
-
-
-def _attacked(
-    defences: ModelsCompared,
-    chosen: Suite,
-    part: Images,
-    *,
-    threat: Threat,
-    folder: Path,
-    where: torch.device,
-    processes: Processes,
-    watch: Watch,
+def _attack(
+    job: _Evaluation, device: torch.device, processes: Processes, on_progress: Watch
 ) -> dict[str, Outcome]:
-    """Every job on every batch, the batches shared out over the processes."""
-    todo = build_jobs(defences, chosen)
-    starts = range(0, len(part), BATCH)
-    own = starts[processes.shard]
-    done, total = 0, len(own) * len(todo)
+    """Run every job on every batch; the processes share the batches."""
+    todo, images = build_jobs(job.defences, job.suite), job.images
+    starts = range(0, len(images), BATCH)
+    shard = starts[processes.shard]
+    done, total = 0, len(shard) * len(todo)
 
     def step(name: str) -> None:
         nonlocal done
         done += 1
-        watch("attack", done, total)
+        on_progress("attack", done, total)
 
-    found = {}
-    for start in own:
-        batch = part[slice(start, start + BATCH)]
-        found[start] = run_batch(
+    batches = {}
+    for start in shard:
+        batch = images[slice(start, start + BATCH)]
+        batches[start] = run_batch(
             todo,
-            defences,
-            as_float(batch.images).to(where),
-            batch.labels.to(where),
-            threat=threat,
-            folder=folder / f"{start:06d}",
+            job.defences,
+            as_float(batch.images).to(device),
+            batch.labels.to(device),
+            threat=job.threat,
+            folder=job.folder / f"{start:06d}",
             step=step,
         )
-    found = {start: outcomes for each in processes.all_gather(found) for start, outcomes in each.items()}
-    return {job.name: Outcome.concatenate([found[start][job.name] for start in starts]) for job in todo}
+    batches = {start: each for part in processes.all_gather(batches) for start, each in part.items()}
+    return {item.name: Outcome.concatenate([batches[start][item.name] for start in starts]) for item in todo}
 
 
 def _figures(

@@ -1,4 +1,4 @@
-"""A strip of real images that shows what the deployed rule does: stopping early or not, fooled or not."""
+"""Example images of the report: early exit or not, misclassified under attack or not."""
 
 from typing import Any
 
@@ -13,19 +13,19 @@ from eed_edge.evaluate.models_compared import ModelsCompared
 def examples(
     defences: ModelsCompared, clean: Tensor, attacked: Tensor, labels: NDArray[np.int64], *, count: int = 12
 ) -> dict[str, NDArray[Any]]:
-    """The ``strip_*`` arrays of ``evaluation.npz``.
+    """Select example images and return the ``strip_*`` arrays of ``evaluation.npz``.
 
-    Of the images that are right when clean, equally many (as far as there are any) stop at the first
-    sub-model and are fooled, stop there and are not, need more and are fooled, need more and are not;
-    within each kind the first ones are taken, so nothing is picked by its looks.
+    Images that are correct when clean are grouped by whether they stop at the first sub-model and whether
+    the attack succeeds. The first images of each of the four groups are taken in equal numbers, as far
+    as available, so that none is selected by appearance.
 
     Args:
         clean, attacked: the same images, ``(n, c, h, w)`` in [0, 1].
         labels: ``(n,)`` true classes.
-        count: images of the strip, fewer if there are not as many.
+        count: number of examples, fewer if not available.
 
     Returns:
-        Arrays by name, the kinds one after the other; shapes as in docs/REPORT.md.
+        Arrays by name, ordered by group; shapes as in docs/REPORT.md.
     """
     deployed = defences.deployed
     before, after = (images.cpu().contiguous().numpy() for images in (clean, attacked))
@@ -49,7 +49,7 @@ def examples(
 
 
 def _shared_out(kinds: list[Bools], count: int) -> NDArray[np.int64]:
-    """Indices taken from the kinds in turn until there are ``count``; the last kind only fills up."""
+    """Take ``count`` indices from the groups in turn; the last group only fills up."""
     *shared, rest = (np.flatnonzero(kind).tolist() for kind in kinds)
     taken: list[list[int]] = [[] for _ in shared]
     while sum(map(len, taken)) < count and any(shared):

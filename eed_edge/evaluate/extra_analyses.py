@@ -1,4 +1,4 @@
-"""What the report has beside accuracies: slowdown, replay, shifted images, curves and the strip."""
+"""Further analyses: slowdown, torch parity, distribution shift, curves, example images."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from eed_edge.attacks.base import Threat
 from eed_edge.evaluate import example_images
 from eed_edge.evaluate.adaptive import slowdown
-from eed_edge.evaluate.attacks import Threat
 from eed_edge.evaluate.metrics import accuracy_curves, shift, torch_parity
 from eed_edge.evaluate.models_compared import ModelsCompared, Watch
-from eed_edge.evaluate.suites import Outcome
+from eed_edge.evaluate.outcome import Outcome
 from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.run_folder import Run, read_json
 
@@ -27,12 +27,12 @@ def analyse_further(
     eps_images: int,
     watch: Watch,
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The report's parts ``slowdown``, ``replay``, ``shift``, ``curves``, and the strip's arrays.
+    """Return the report's ``slowdown``, ``replay``, ``shift`` and ``curves``, and the example arrays.
 
     Args:
-        few: the first images that were attacked.
-        eps_images: how many of them the curve over eps takes.
-        outcomes: job name to what it did to these images and those after them.
+        few: the first of the attacked images.
+        eps_images: number of them in the curve over eps.
+        outcomes: outcome by job name, on these images and those after them.
     """
     members = len(defences.ensemble.members)
     kept = {

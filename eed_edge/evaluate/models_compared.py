@@ -1,4 +1,4 @@
-"""What is compared under attack: the dense base, a narrow network, the members' mean, the deployed rule."""
+"""The defences compared under attack: dense base, narrow network, members' mean, deployed rule."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -11,16 +11,16 @@ from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.train.networks.ensemble import Ensemble
 
 Watch = Callable[[str, int, int], None]
-"""Called with what is being done, the steps done and the steps in all."""
+"""Progress callback: name of the work, steps done, total steps."""
 
 
 @dataclass(frozen=True)
 class ModelsCompared:
     """The networks and the bundle of one run.
 
-    singles: networks that stand alone: ``dense``, and ``narrow`` where there is one.
-    ensemble: the members as one network, for attacks; on the attacker's device.
-    deployed: the bundle, run by onnxruntime as a device would.
+    singles: single networks: ``dense``, and ``narrow`` if it was trained.
+    ensemble: the members as one network, on the attack's device.
+    deployed: the bundle, run by onnxruntime as on a device.
     """
 
     singles: Mapping[str, nn.Module]
@@ -34,20 +34,21 @@ class ModelsCompared:
 
     @property
     def prefixes(self) -> list[Ensemble]:
-        """The means of the first 1, 2, … members."""
+        """The mean of the first t members, for each t from 1."""
         return [self.ensemble.prefix(t + 1) for t in range(len(self.ensemble.members))]
 
     def on_cpu(self) -> "ModelsCompared":
-        """The same networks, moved in place."""
+        """Move the networks to the CPU in place."""
         return ModelsCompared(
             {name: net.cpu() for name, net in self.singles.items()}, self.ensemble.cpu(), self.deployed
         )
 
 
 def folded(net: nn.Module) -> nn.Module:
-    """The same function in evaluation mode, batch norm folded into the convolutions as in the exported files.
+    """Fold batch norm into the convolutions, as in the exported files, which makes attacks faster.
 
-    Attacks on it take less time. A network that ``torch.fx`` cannot trace comes back as it is.
+    Returns:
+        The same function in evaluation mode; the network itself if ``torch.fx`` cannot trace it.
     """
     net.eval()
     try:

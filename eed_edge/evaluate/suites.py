@@ -1,79 +1,67 @@
-"""Which attack runs on which network, batch after batch, each result kept so that nothing runs twice.
+"""Run a suite's attacks on every target, batch by batch, with resumable results.
 
 A batch of test images goes through all jobs of the suite in order. Each job attacks one target
-(a single network, a prefix mean, a member, a stand-in for the rule) on the images that are still
-right, and what it made is shown to every defence. Results lie in the run folder until all are there.
+(a single network, a prefix mean, a member, the smooth gate) on the images still classified correctly;
+the adversarial images are then judged by every defence. Results stay in the run folder until the
+evaluation is complete.
 """
 
 import dataclasses
-import io
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eed_edge.arrays import Bools, Ints
 from eed_edge.atomic_files import write_atomic
+from eed_edge.attacks.autoattack import APGD, ShortAPGD, capture_warnings
+from eed_edge.attacks.base import Attack, Threat
+from eed_edge.attacks.registry import EVALUATION_ATTACKS, QUICK, STANDARD
 from eed_edge.errors import InputError
-from eed_edge.evaluate import attacks
-from eed_edge.evaluate.adaptive.soft_gates import SmoothGate, mora_attack
-from eed_edge.evaluate.attacks import Attack, Threat, capture_warnings
+from eed_edge.evaluate.adaptive.mora import Mora
+from eed_edge.evaluate.adaptive.soft_gates import SmoothGate
 from eed_edge.evaluate.models_compared import ModelsCompared
+from eed_edge.evaluate.outcome import Outcome
 from eed_edge.seeds import job_seed
-
-REWEIGHTED_STEPS = 100
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A choice of attacks: the kinds that the report has a row for, and what the adaptive list uses.
+    """The attacks of an evaluation: rows of the report and extra attacks of the adaptive list.
 
-    strong: the kind of the report that stands for the strongest attack on one network.
+    kinds: attacks by their row in the report.
+    strongest: the kind that stands for the strongest attack on one network.
     extra: attack on single members and on the smooth gate, for the adaptive list.
+    members: attack on the members as an ensemble, for the adaptive list.
     eps_images: images of the curve over eps, which attacks each of them at five radii.
-    whole: every attack runs, and the adaptive list after them.
+    complete: every attack runs, and the adaptive list after them.
     """
 
     name: str
     kinds: Mapping[str, Attack]
     strongest: str
     extra: Attack
-    reweighted_steps: int
+    members: Attack
     eps_images: int
     complete: bool = True
 
 
 SUITES = {
-    "quick": Suite(
-        "quick", {"pgd20": attacks.pgd20, "apgd": attacks.short_apgd}, "apgd", attacks.short_apgd, 20, 20
-    ),
-    "standard": Suite(
-        "standard",
-        {
-            "pgd20": attacks.pgd20,
-            "autoattack": attacks.autoattack,
-            "cw": attacks.cw,
-            "deepfool": attacks.deepfool,
-        },
-        "autoattack",
-        attacks.apgd,
-        REWEIGHTED_STEPS,
-        500,
-    ),
+    "quick": Suite("quick", QUICK, "apgd", ShortAPGD(), Mora(steps=20), 20),
+    "standard": Suite("standard", STANDARD, "autoattack", APGD(), Mora(), 500),
 }
+STRONGEST = {suite.strongest for suite in SUITES.values()}
 
 
 def find_suite(name: str, only: Sequence[str] = ()) -> Suite:
-    """The suite of that name, reduced to the attacks named in ``only`` where there are any.
+    """Return a suite by name, reduced to the attacks in ``only`` unless that is empty.
 
     Raises:
-        InputError: no such suite, or an attack that it does not have.
+        InputError: unknown suite, or an attack that the suite does not have.
     """
     if name not in SUITES:
         raise InputError(f"--suite: expected one of {', '.join(SUITES)}, got {name!r}")
@@ -90,9 +78,9 @@ def find_suite(name: str, only: Sequence[str] = ()) -> Suite:
 class Job:
     """One attack on one target.
 
-    kind: the report's row that it belongs to; ``clean`` for none, ``adaptive`` for an extra item.
+    kind: row of the report; ``clean`` for no attack, ``adaptive`` for an extra item.
     target: ``dense``, ``narrow``, ``mean-<t>`` of the first t members, ``member-<i>``, ``gate``, ``members``.
-    make: the attack, ready to be given images, labels and the threat.
+    make: the attack bound to its target; takes images, labels and threat.
     """
 
     kind: str
@@ -106,12 +94,13 @@ class Job:
 
 
 def in_ball(job: str) -> bool:
-    """Whether the job of that name keeps to the l_inf ball, so that it counts in the adaptive list."""
-    return not job.startswith("deepfool")
+    """Whether the job's attack is bounded in l_inf, so that it counts in the adaptive list."""
+    attack = EVALUATION_ATTACKS.get(job.partition(" on ")[0])
+    return attack is None or attack.norm == "l_inf"
 
 
 def build_jobs(defences: ModelsCompared, chosen: Suite) -> list[Job]:
-    """All jobs in running order: clean, each kind on each network and prefix, then the extra items."""
+    """All jobs in running order: clean, each attack on each network and prefix, then the extra items."""
 
     def on(kind: str, target: str, attack: Attack, net: nn.Module) -> Job:
         return Job(kind, target, lambda images, labels, threat: attack(net, images, labels, threat))
@@ -127,89 +116,8 @@ def build_jobs(defences: ModelsCompared, chosen: Suite) -> list[Job]:
     todo += [on("adaptive", f"member-{i}", chosen.extra, members[i - 1]) for i in range(2, len(members) + 1)]
     smooth = SmoothGate(defences.ensemble, defences.deployed.manifest.gate).eval()
     todo.append(on("adaptive", "gate", chosen.extra, smooth))
-
-    def weighted(images: Tensor, labels: Tensor, threat: Threat) -> Tensor:
-        generator = torch.Generator(images.device).manual_seed(threat.seed)
-        return mora_attack(
-            defences.ensemble,
-            images,
-            labels,
-            eps=threat.eps,
-            steps=chosen.reweighted_steps,
-            generator=generator,
-        )
-
-    todo.append(Job("adaptive", "members", weighted))
+    todo.append(on("adaptive", "members", chosen.members, defences.ensemble))
     return todo
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one job did to ``n`` images.
-
-    right: defence (``static``, ``dynamic``, a single network) to ``(n,)`` bool.
-    submodels_used, answer: of the deployed rule, ``(n,)`` int64.
-    probs: of every member in torch, ``(members, n, k)`` float32.
-    images: the attacked images, ``(n, c, h, w)`` float32, where they are needed later; else empty.
-    """
-
-    right: dict[str, Bools]
-    submodels_used: NDArray[np.int64]
-    answer: NDArray[np.int64]
-    probs: NDArray[np.float32]
-    images: NDArray[np.float32]
-    seconds: float
-    warnings: list[str] = field(default_factory=list)
-
-    def prefix_correct(self, length: int, labels: Ints) -> Bools:
-        """Whether the mean of the first ``length`` members is right, ``(n,)``."""
-        right: Bools = self.probs[:length].mean(0).argmax(1) == labels
-        return right
-
-    def to_npz(self) -> bytes:
-        """As the bytes of an NPZ file."""
-        stream = io.BytesIO()
-        np.savez(
-            stream,
-            submodels_used=self.submodels_used,
-            answer=self.answer,
-            probs=self.probs,
-            images=self.images,
-            told=np.frombuffer(json.dumps([self.seconds, self.warnings]).encode(), np.uint8),
-            **{f"right {name}": right for name, right in self.right.items()},  # type: ignore[arg-type]
-        )
-        return stream.getvalue()
-
-    @classmethod
-    def from_npz(cls, path: Path) -> "Outcome | None":
-        """From such a file; None when it is missing or damaged."""
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                seconds, warnings = json.loads(arrays["told"].tobytes())
-                return cls(
-                    {name[6:]: arrays[name] for name in arrays.files if name.startswith("right ")},
-                    arrays["submodels_used"],
-                    arrays["answer"],
-                    arrays["probs"],
-                    arrays["images"],
-                    seconds,
-                    warnings,
-                )
-        except Exception:  # whatever damage leads to; the batch is then done again
-            return None
-
-    @classmethod
-    def concatenate(cls, parts: "Sequence[Outcome]") -> "Outcome":
-        """The same job over several batches."""
-        return cls(
-            {name: np.concatenate([part.right[name] for part in parts]) for name in parts[0].right},
-            np.concatenate([part.submodels_used for part in parts]),
-            np.concatenate([part.answer for part in parts]),
-            np.concatenate([part.probs for part in parts], axis=1),
-            np.concatenate([part.images for part in parts]),
-            sum(part.seconds for part in parts),
-            list(dict.fromkeys(text for part in parts for text in part.warnings)),
-        )
 
 
 def run_batch(
@@ -222,11 +130,11 @@ def run_batch(
     folder: Path,
     step: Callable[[str], None],
 ) -> dict[str, Outcome]:
-    """Every job on one batch, those that ``folder`` holds read from there.
+    """Run every job on one batch; finished ones are read from ``folder``.
 
     Args:
         images: ``(n, c, h, w)`` in [0, 1] on the attacker's device.
-        step: called with a job's name when it is done.
+        step: called with the name of each finished job.
     """
     done: dict[str, Outcome] = {}
     for number, job in enumerate(todo):
@@ -245,16 +153,16 @@ def run_batch(
 def _images_to_attack(
     job: Job, done: Mapping[str, Outcome], defences: ModelsCompared, labels: Ints
 ) -> Bools | None:
-    """Which images the job attacks: those still right for what is judged on them. None: all.
+    """Mask of the images to attack: those still correct for a defence judged on them. None means all.
 
-    Static and dynamic are judged on every image that is made, and each prefix mean has figures of its
-    own on the images made against itself. What other networks' images do to the team counts in the
-    adaptive list alone: a row of the team's does not depend on which of them there are.
+    Static and dynamic are judged on all adversarial images, and each prefix mean on those made against
+    itself. Transfer from other networks counts only in the adaptive list, so that the team's rows do not
+    depend on which other networks exist.
     """
     if job.kind == "clean":
         return None
     clean, (what, _, number) = done["clean on all"], job.target.partition("-")
-    if job.kind not in ("autoattack", "apgd", "adaptive"):  # these have a row of their own
+    if job.kind not in STRONGEST | {"adaptive"}:
         lengths = range(1, len(defences.ensemble.members) + 1)
         names = [*([job.target] if job.target in defences.singles else []), "static", "dynamic"]
         return _any(

@@ -17,7 +17,8 @@ import eed_edge
 from eed_edge import manifest as contract
 from eed_edge.arrays import Floats
 from eed_edge.atomic_files import atomic_folder
-from eed_edge.attacks import l_inf
+from eed_edge.attacks.base import Threat
+from eed_edge.attacks.pgd import PGD
 from eed_edge.errors import BundleError, ExportError
 from eed_edge.export.calibration import GateSetting, MemberProbs, calibrate
 from eed_edge.export.cascade_graph import PROBABILITIES, USED, to_cascade
@@ -137,16 +138,14 @@ def _submodels(
 
 def attack_prefixes(ensemble: Ensemble, images: Images, run: Run) -> list[Tensor]:
     """Attack the images by PGD against the mean of each prefix; return one ``(n, c, h, w)`` per prefix."""
-    eps, steps = run.recipe.base.eps_255 / 255, run.recipe.gate.steps
+    eps, attack = run.recipe.base.eps_255 / 255, PGD(steps=run.recipe.gate.steps)
     attacked = []
     for length in range(1, len(ensemble.members) + 1):
         prefix = ensemble.prefix(length)
-        generator = torch.Generator().manual_seed(prefix_seed(run.recipe.seed, length))
-        with l_inf.frozen(prefix):
-            parts = [
-                l_inf.pgd(prefix, batch, labels, eps=eps, step=eps / 4, steps=steps, generator=generator)
-                for batch, labels in in_order(images, VALIDATION_BATCH)
-            ]
+        threat = Threat(eps, generator=torch.Generator().manual_seed(prefix_seed(run.recipe.seed, length)))
+        parts = [
+            attack(prefix, batch, labels, threat) for batch, labels in in_order(images, VALIDATION_BATCH)
+        ]
         attacked.append(torch.cat(parts))
     return attacked
 

@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML file: no network, no scripts, the same bytes for the same figures."""
+"""The report as one self-contained, reproducible HTML file without network access or scripts."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ _PACKAGES = ("jinja2", "matplotlib", "PIL")
 
 
 def write_page(run: Path, manifest: Manifest, path: Path) -> None:
-    """Put the page of a run's ``report.json``, and of a bundle exported from it, at ``path``, whole.
+    """Write the page of a run's ``report.json`` and its bundle to ``path`` atomically.
 
     Raises:
         DeviceError: a package that makes the page is not installed.

@@ -1,4 +1,4 @@
-"""The nouns of the page: a section holds sentences, tables, charts and pictures."""
+"""Components of the page: a section holds captions, tables, charts and pictures."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ ATTACK = "eed-edge attack RUN BUNDLE --data DIR --suite standard"
 BENCH = "eed-edge bench BUNDLE --run RUN"
 NARROW = "eed-edge narrow RUN BUNDLE --data DIR"
 TRAIN = "eed-edge train RECIPE --data DIR --run RUN"
-"""The commands that make what a section shows."""
+"""Commands that produce the data of a section."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure, with what belongs under it, such as its interval."""
+    """A table cell with an optional detail below it, such as an interval."""
 
     text: str
     detail: str = ""
@@ -22,7 +22,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """What a row is about, in words, and its cells."""
+    """A titled row of cells."""
 
     title: str
     cells: tuple[Cell, ...]
@@ -41,26 +41,26 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing, what it shows in words, and its figures as a table."""
+    """A chart with a caption and its figures as a table."""
 
     title: str
-    says: str
+    caption: str
     svg: Markup
     table: Table | None = None
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A small image as a data URI, and what it is."""
+    """A small image as a data URI, with title and caption."""
 
     uri: str
     title: str
-    says: str = ""
+    caption: str = ""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One image as it is and attacked, with what was made of it."""
+    """One example: clean and adversarial image with the sub-models' labels."""
 
     title: str
     pictures: tuple[Picture, ...]
@@ -69,7 +69,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Fold:
-    """Text that stays folded until somebody wants it."""
+    """Collapsed text."""
 
     title: str
     text: str
@@ -77,11 +77,11 @@ class Fold:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page; ``missing`` names the command that makes its data, ``tiles`` stand out."""
+    """A section of the page; ``missing`` is the command that produces its data, ``tiles`` are key figures."""
 
     key: str
     title: str
-    says: tuple[str, ...] = ()
+    caption: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     tiles: tuple[Row, ...] = ()
     tables: tuple[Table, ...] = ()
@@ -93,5 +93,5 @@ class Section:
 
 
 def row(title: str, *texts: str, detail: str = "") -> Row:
-    """A row of bare texts."""
+    """A row of cells without details."""
     return Row(title, tuple(map(Cell, texts)), detail)

@@ -1,4 +1,4 @@
-"""How numbers are written on the page: every kind in one way."""
+"""Number formats of the page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,7 +33,7 @@ def times(ratio: float | None) -> str:
 
 
 def plain(value: float | None) -> str:
-    """A number with about three digits that mean something."""
+    """A number with about three significant digits."""
     if value is None:
         return NOTHING
     size = abs(value)
@@ -47,7 +47,7 @@ def ms(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A duration, in minutes and hours where it is long."""
+    """A duration in seconds, minutes or hours."""
     if value is None:
         return NOTHING
     if value < 90:
@@ -57,7 +57,7 @@ def seconds(value: float | None) -> str:
 
 
 def count(number: int) -> str:
-    """A whole number with its thousands apart."""
+    """An integer with thousands separators."""
     return f"{number:,}"
 
 
@@ -77,12 +77,12 @@ def mib(size: float | None) -> str:
 
 
 def images(number: int) -> str:
-    """How many images a figure stands on."""
+    """The number of images behind a figure."""
     return f"{count(number)} image{'' if number == 1 else 's'}"
 
 
 def settings(value: Any) -> str:
-    """Settings of an attack or a training, a text or nested names and values, as one line."""
+    """Settings, as text or nested names and values, in one line."""
     if isinstance(value, Mapping):
         return "; ".join(f"{name} {settings(item)}" for name, item in value.items())
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What the page is made from: the report, the bundle's manifest, the training log and the examples."""
+"""Inputs of the page: report, bundle manifest, training log and example images."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ STRIP = (
 
 @dataclass(frozen=True)
 class PageInputs:
-    """Everything that the page may show.
+    """The data shown on the page.
 
     report: ``report.json``; parts that have not been measured are absent.
     log: the records of ``log.jsonl``, one an epoch; empty without the file.
@@ -43,13 +43,13 @@ class PageInputs:
     arrays: Arrays
 
     def class_name(self, label: int) -> str:
-        """The name of a class; its number where the bundle has no such class."""
+        """The name of a class, or its number if the bundle has no name for it."""
         known = 0 <= label < len(self.manifest.classes)
         return self.manifest.classes[label] if known else f"class {label}"
 
 
 def read_inputs(run: Path, manifest: Manifest) -> PageInputs:
-    """Read what a run folder holds; what is not there is left out.
+    """Read the inputs from a run folder; missing files are left out.
 
     Raises:
         InputError: there is no report, or a file is damaged.
@@ -71,7 +71,7 @@ def _log(path: Path) -> list[dict[str, Any]]:
 
 
 def _arrays(path: Path, members: int) -> dict[str, NDArray[Any]]:
-    """The arrays of which a whole set is there and fits together."""
+    """The complete and consistent sets of arrays."""
     if not path.is_file():
         return {}
     try:
@@ -90,7 +90,7 @@ def _arrays(path: Path, members: int) -> dict[str, NDArray[Any]]:
 
 
 def _check(names: tuple[str, ...], arrays: Arrays, members: int) -> None:
-    """Every array of a set speaks of the same images, pictures ``(n, h, w, c)`` of one or three channels."""
+    """Whether a set's arrays hold the same images, pictures ``(n, h, w, c)`` of one or three channels."""
     first = arrays[names[0]]
     for name in names:
         shape = arrays[name].shape

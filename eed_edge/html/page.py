@@ -1,4 +1,4 @@
-"""Put the page together: each part from its data, or a line that says how to make it."""
+"""Assemble the page: each section from its data, or the command that produces the data."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Part:
-    """One section: its title, the command that makes its data, and what draws it."""
+    """A section's title, the command that produces its data, and its builder."""
 
     title: str
     command: str
@@ -63,7 +63,7 @@ PARTS = {
 
 
 def render(sources: PageInputs) -> str:
-    """The page as text; the same sources give the same text.
+    """Render the page as text; the same inputs give the same text.
 
     Raises:
         InputError: a part of the report is damaged.
@@ -96,7 +96,7 @@ def _section(key: str, part: Part, sources: PageInputs) -> Section:
 
 
 def _built(key: str, build: Callable[[PageInputs], T], sources: PageInputs) -> T:
-    """What ``build`` makes; data of another shape than the report's is told in a line."""
+    """Call ``build``; data of an unexpected shape becomes a one-line warning."""
     try:
         return build(sources)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -107,7 +107,7 @@ def _built(key: str, build: Callable[[PageInputs], T], sources: PageInputs) -> T
 
 
 def provenance_section(sources: PageInputs) -> Section:
-    """Where the figures come from: machine, versions, commit, seed, commands and recipe."""
+    """Provenance of the figures: machine, versions, commit, seed, commands and recipe."""
     report = sources.report
     machine = report.get("machine", {})
     rows = [_told(key, machine[key]) for key in ("cpu", "cores", "os", "python") if key in machine]
@@ -129,7 +129,7 @@ def _told(name: str, value: Any) -> Row:
 
 
 def _toml(recipe: Mapping[str, Any]) -> str:
-    """The recipe as the TOML that would give it again."""
+    """The recipe as TOML."""
     plain = {key: value for key, value in recipe.items() if not isinstance(value, Mapping)}
     lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
     for name, section in recipe.items():

@@ -1,4 +1,4 @@
-"""matplotlib's drawings as inline SVG: one look, the page's own colours, the same bytes every time."""
+"""matplotlib figures as inline SVG with the page's colours; the same figure gives the same bytes."""
 
 import io
 import re
@@ -21,7 +21,7 @@ LINES = ("-", "--", "-.", ":", "-", "--")
 HATCHES = ("", "///", "...", "xx")
 
 INK, FAINT, GREY = "#010203", "#040506", "#070809"
-"""Stand for the page's colours, so that a drawing follows light, dark and print."""
+"""Placeholders of the page's colours, so that a chart follows light, dark and print styles."""
 _PAGE_COLOURS = {INK: "currentColor", FAINT: "var(--line)", GREY: "var(--soft)"}
 
 _LOOK = {
@@ -52,30 +52,30 @@ _LOOK = {
 
 
 class Drawing:
-    """One figure while it is drawn; ``svg`` has it afterwards."""
+    """A figure in progress; ``svg`` is set when drawing ends."""
 
     def __init__(self, figure: Figure, axes: list[Axes]) -> None:
         self.figure, self.axes, self.svg = figure, axes, Markup()
 
     @property
     def only(self) -> Axes:
-        """The axes of a figure that has one."""
+        """The axes of a figure with a single one."""
         return self.axes[0]
 
     def legend(self, columns: int) -> None:
-        """A legend above the axes, where it hides nothing."""
+        """Add a legend above the axes."""
         handles, labels = self.only.get_legend_handles_labels()
         if handles:
             self.figure.legend(handles, labels, loc="outside upper left", ncols=columns)
 
 
 @contextmanager
-def drawing(title: str, says: str, *, height: float = HEIGHT, axes: int = 1) -> Iterator[Drawing]:
-    """A figure to draw on, ``axes`` side by side; on leaving, its SVG is made.
+def drawing(title: str, caption: str, *, height: float = HEIGHT, axes: int = 1) -> Iterator[Drawing]:
+    """Open a figure with ``axes`` side by side; its SVG is made on exit.
 
     Args:
         title: what it is; also keeps the ids of one page's drawings apart.
-        says: what it shows, for those who do not see it.
+        caption: the description, also for screen readers.
     """
     with style.context(["default", {**_LOOK, "svg.hashsalt": title}]):  # whatever the user's own is
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -83,11 +83,11 @@ def drawing(title: str, says: str, *, height: float = HEIGHT, axes: int = 1) -> 
         yield made
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None})
-        made.svg = _inline(stream.getvalue(), title, says)
+        made.svg = _inline(stream.getvalue(), title, caption)
 
 
-def _inline(text: str, title: str, says: str) -> Markup:
-    """matplotlib's file as an element of a page: no prologue, no style for everything, no foreign names."""
+def _inline(text: str, title: str, caption: str) -> Markup:
+    """Turn matplotlib's file into a page element: no prologue, no global style, no namespaces."""
     head = re.search(r"<svg\b[^>]*>", text)
     assert head is not None
     box = re.search(r'viewBox="([^"]*)"', head[0])
@@ -101,5 +101,5 @@ def _inline(text: str, title: str, says: str) -> Markup:
     body = re.sub(r"\n\s*", "\n", body)
     for stand_in, colour in _PAGE_COLOURS.items():
         body = body.replace(stand_in, colour)
-    words = f"<title>{escape(title)}</title><desc>{escape(says)}</desc>"
+    words = f"<title>{escape(title)}</title><desc>{escape(caption)}</desc>"
     return Markup(f'<svg viewBox="{box[1]}" role="img" aria-label="{escape(title)}">{words}{body.strip()}')

@@ -1,4 +1,4 @@
-"""The paper's own figures, to stand beside ours where data set and architecture are the same."""
+"""The paper's published figures, for comparison on the same data set and architecture."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ EPS_255 = 8.0
 
 @dataclass(frozen=True)
 class Published:
-    """One network of the paper at 80 % sparsity: fractions right by attack, for dense and for EED.
+    """Results of one architecture in the paper at 80 % sparsity: accuracy by attack, for dense and EED.
 
-    speed: how many times as fast as dense the paper says EED is; how it was timed is not told.
+    speed: the paper's speed-up of EED over dense; its timing method is not given.
     """
 
     title: str
@@ -62,14 +62,14 @@ FIGURES = {
 
 
 def published(recipe: Mapping[str, Any] | None) -> Published | None:
-    """The paper's row for the recipe's architecture and data set, if it has one."""
+    """The paper's results for the recipe's architecture and data set, if any."""
     if recipe is None:
         return None
     return FIGURES.get((recipe["net"]["arch"], recipe["data"]["name"]))
 
 
 def note(recipe: Mapping[str, Any] | None) -> str:
-    """What the reader has to know before comparing with the paper."""
+    """A note on comparing with the paper."""
     if recipe is None:
         return "The report does not name its recipe, so the paper's figures cannot be put beside it."
     found, net = published(recipe), recipe["net"]

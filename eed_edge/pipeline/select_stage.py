@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from eed_edge.atomic_files import write_json
-from eed_edge.attacks import l_inf
+from eed_edge.attacks.base import Threat, frozen
+from eed_edge.attacks.pgd import PGD
 from eed_edge.pipeline.stage_context import StageContext
 from eed_edge.prune.candidates import candidates
 from eed_edge.prune.groups import count_cost
@@ -70,19 +71,12 @@ def attacked_probs(ensemble: Ensemble, images: Images, *, recipe: Recipe) -> tup
         EED, sec. 4.2: the failures from which robust diversity is computed.
     """
     generator = torch.Generator(images.images.device).manual_seed(recipe.seed)
-    eps = recipe.pool.eps_255 / 255
+    threat = Threat(recipe.pool.eps_255 / 255, generator=generator)
+    attack = PGD(steps=recipe.pool.judge_steps)
     parts = []
-    with l_inf.frozen(ensemble):
+    with frozen(ensemble):
         for batch, labels in in_order(images, VALIDATION_BATCH):
-            attacked = l_inf.pgd(
-                ensemble,
-                batch,
-                labels,
-                eps=eps,
-                step=eps / 4,
-                steps=recipe.pool.judge_steps,
-                generator=generator,
-            )
+            attacked = attack(ensemble, batch, labels, threat)
             with torch.no_grad():
                 parts.append(ensemble.member_logits(attacked).float().softmax(2).cpu().numpy())
     return np.concatenate(parts, 1), images.labels.cpu().numpy()

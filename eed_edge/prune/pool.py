@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eed_edge.attacks import l_inf
+from eed_edge.attacks.base import Threat
+from eed_edge.attacks.pgd import PGD
 from eed_edge.prune import score_search
 from eed_edge.prune.candidates import Candidate, candidates, subset_indices
 from eed_edge.prune.groups import analyse, count_cost
@@ -171,10 +172,6 @@ def _attack_base(
     base: Classifier, images: Images, recipe: Recipe, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """The images attacked with PGD against ``base``, as floats, and their labels."""
-    eps = recipe.pool.eps_255 / 255
-    with l_inf.frozen(base):
-        attacked = l_inf.pgd(
-            base, as_float(images.images), images.labels, eps=eps, step=eps / 4, steps=SCORE_STEPS,
-            generator=generator,
-        )  # fmt: skip
+    threat = Threat(recipe.pool.eps_255 / 255, generator=generator)
+    attacked = PGD(steps=SCORE_STEPS)(base, as_float(images.images), images.labels, threat)
     return attacked, images.labels

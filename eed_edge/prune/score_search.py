@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eed_edge.attacks import l_inf
+from eed_edge.attacks import training_images
 from eed_edge.errors import NetworkError
 from eed_edge.prune.groups import Structure
 from eed_edge.prune.search_state import SearchState
@@ -138,7 +138,7 @@ class _Objective:
         live = _masks(search.scores, search.thresholds)
         with mixed_precision(images.device):
             masks.update({root: mask.detach() for root, mask in live.items()})
-            attacked = l_inf.make_adversarial(
+            attacked = training_images.make_adversarial(
                 net, images, labels, attack=attack.attack, cfg=attack, generator=generator
             )
             masks.update(live)

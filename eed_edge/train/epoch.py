@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eed_edge.attacks import l_inf
+from eed_edge.attacks import training_images
 from eed_edge.errors import TrainingError
 from eed_edge.recipe import Training
 from eed_edge.seeds import epoch_seed
@@ -62,7 +62,7 @@ def train_epoch(
     ):  # fmt: skip
         progress = (state.epoch + state.batch / steps) / cfg.epochs
         with mixed_precision(device):
-            attacked = l_inf.make_adversarial(
+            attacked = training_images.make_adversarial(
                 net, images, labels, attack=attack, cfg=cfg, generator=generator, progress=progress
             )
             value = loss(net, images, attacked, labels)

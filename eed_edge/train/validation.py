@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from eed_edge.attacks import l_inf
+from eed_edge.attacks.base import Threat, frozen
+from eed_edge.attacks.pgd import PGD
 from eed_edge.recipe import Training
 from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
@@ -31,12 +32,10 @@ def validate(
     shard = tune[processes.shard]
     generator = torch.Generator(tune.images.device).manual_seed(seed)
     correct = torch.zeros(2, device=tune.images.device)
-    eps = cfg.eps_255 / 255
-    with l_inf.frozen(net):
+    threat, attack = Threat(cfg.eps_255 / 255, generator=generator), PGD(steps=cfg.judge_steps)
+    with frozen(net):
         for images, labels in batches.in_order(shard, VALIDATION_BATCH):
-            attacked = l_inf.pgd(
-                net, images, labels, eps=eps, step=eps / 4, steps=cfg.judge_steps, generator=generator
-            )
+            attacked = attack(net, images, labels, threat)
             with torch.no_grad():
                 correct += torch.stack([(net(x).argmax(1) == labels).sum() for x in (images, attacked)])
     clean, robust = (processes.all_reduce_sum(correct) / len(tune)).tolist()

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import eed_edge
+from eed_edge.attacks.base import Threat
 from eed_edge.evaluate import accuracy, suites
-from eed_edge.evaluate.attacks import Threat
 from eed_edge.evaluate.models_compared import ModelsCompared
-from eed_edge.evaluate.suites import Outcome
+from eed_edge.evaluate.outcome import Outcome
 from eed_edge.report import wilson
 from eed_edge.train.data import splits
 from eed_edge.train.run_folder import open_run

@@ -92,14 +92,14 @@ def test_the_earlier_handlers_come_back_and_an_ignored_signal_stays_ignored():
 SLOW = """
 import time
 from pathlib import Path
-from eed_edge.attacks import l_inf
+from eed_edge.attacks import training_images
 from eed_edge.train import checkpointing
-real = l_inf.make_adversarial
+real = training_images.make_adversarial
 def slow(*args, **rest):
     time.sleep(0.1)
     Path(__file__).with_name(f"batch-{{len(list(Path(__file__).parent.glob('batch-*')))}}").touch()
     return real(*args, **rest)
-l_inf.make_adversarial = slow
+training_images.make_adversarial = slow
 {more}
 from eed_edge.cli import main
 main()

@@ -5,9 +5,9 @@ from math import comb
 
 import pytest
 
-from eed_edge import report
 from eed_edge.errors import InputError
-from eed_edge.report import commit, machine, merge_report, wilson
+from eed_edge.report import commit, environment, machine, merge_report, wilson
+from eed_edge.report.names import attack_title, attacks_in_order
 
 
 def test_the_machine_is_described_and_only_installed_packages_have_a_version():
@@ -21,7 +21,7 @@ def test_the_machine_is_described_and_only_installed_packages_have_a_version():
 
 
 def test_a_package_that_is_not_installed_is_left_out(monkeypatch):
-    monkeypatch.setattr(report, "_PACKAGES", ("numpy", "no-such-package"))
+    monkeypatch.setattr(environment, "_PACKAGES", ("numpy", "no-such-package"))
     assert list(machine()["versions"]) == ["numpy"]
 
 
@@ -39,9 +39,10 @@ def source_tree(tmp_path, monkeypatch):
     """A repository with a package ``eed_edge`` that holds the report module."""
     package = tmp_path / "eed_edge"
     package.mkdir()
-    (package / "report.py").write_text("")
+    (package / "report").mkdir()
+    (package / "report" / "environment.py").write_text("")
     git(tmp_path, "init", "-q")
-    monkeypatch.setattr(report, "__file__", str(package / "report.py"))
+    monkeypatch.setattr(environment, "__file__", str(package / "report" / "environment.py"))
     return tmp_path
 
 
@@ -62,7 +63,7 @@ def test_a_package_installed_below_another_repository_has_no_commit(source_tree,
     site.mkdir(parents=True)
     git(source_tree, "add", ".")
     git(source_tree, "commit", "-q", "-m", "first")
-    monkeypatch.setattr(report, "__file__", str(site / "report.py"))
+    monkeypatch.setattr(environment, "__file__", str(site / "report" / "environment.py"))
     assert commit() == "unknown"
 
 
@@ -135,10 +136,15 @@ CPUINFOS = [
 @pytest.mark.parametrize(("text", "name"), CPUINFOS)
 def test_the_cpu_is_named_as_linux_names_it(tmp_path, monkeypatch, text, name):
     (tmp_path / "cpuinfo").write_text(text)
-    monkeypatch.setattr(report, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(environment, "_CPUINFO", tmp_path / "cpuinfo")
     assert machine()["cpu"] == name
 
 
 def test_the_cpu_is_named_on_other_systems_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "_CPUINFO", tmp_path / "nowhere")
+    monkeypatch.setattr(environment, "_CPUINFO", tmp_path / "nowhere")
     assert machine()["cpu"]
+
+
+def test_listed_attacks_come_first_in_their_order_and_others_keep_their_name():
+    assert attacks_in_order(["toy", "cw", "clean"]) == ["clean", "cw", "toy"]
+    assert [attack_title(name) for name in ("pgd20", "toy")] == ["PGD-20", "toy"]

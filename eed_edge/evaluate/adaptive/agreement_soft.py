@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from eed_edge.attacks import l_inf
+from eed_edge.attacks.gradients import margin
 from eed_edge.evaluate.adaptive.soft_rule import Sharpness, SoftRule
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
 
@@ -20,7 +20,7 @@ class SoftAgreement(SoftRule):
         for t in range(1, len(means)):
             favourite = means[t].argmax(1)
             labels = favourite.expand(t + 1, -1).flatten()
-            lead = -l_inf.margin(probs[: t + 1].flatten(0, 1), labels).view(t + 1, -1)
+            lead = -margin(probs[: t + 1].flatten(0, 1), labels).view(t + 1, -1)
             votes = torch.sigmoid(sharpness.probability * lead).sum(0)
             stops.append(torch.sigmoid(sharpness.votes * (votes - parameters["votes"] + 0.5)))
         return torch.stack(stops)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eed_edge.arrays import Floats
-from eed_edge.attacks import l_inf
+from eed_edge.attacks.base import frozen
 from eed_edge.evaluate.adaptive.soft_gates import SOFT_RULES
 from eed_edge.evaluate.adaptive.soft_rule import log_means
 from eed_edge.evaluate.adaptive.stop_rule import StopRule, replay_stop_rule
@@ -60,7 +60,7 @@ def slowdown_attack(
     """
     last = min(gate.max_submodels, len(ensemble.members))
     attacked = images.clone()
-    with l_inf.frozen(ensemble):
+    with frozen(ensemble):
         with torch.no_grad():
             used = _used(ensemble.member_logits(images), gate)
         for loss in (_uniform, _disagreement, SOFT_RULES[gate.rule].slowdown_loss):

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from eed_edge.attacks.registry import TRAINING_ATTACKS
 from eed_edge.errors import CheckpointError
 from eed_edge.prune.candidates import candidates
 from eed_edge.prune.groups import count_cost
@@ -26,7 +27,7 @@ SEARCHED = 2
 
 def attack_passes(attack: str, cfg: Training) -> int:
     """Passes to attack one training image: forward and backward for each step."""
-    return 2 * cfg.steps if attack == "pgd" else 2
+    return TRAINING_ATTACKS[attack].from_recipe(cfg).passes
 
 
 def counted(recipe: Recipe) -> str:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eed_edge.arrays import Bools, Floats
+from eed_edge.attacks.base import Threat
+from eed_edge.attacks.pgd import PGD
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
-from eed_edge.evaluate.attacks import Threat, pgd20
 from eed_edge.evaluate.models_compared import ModelsCompared, Watch
 from eed_edge.report import wilson_interval
 from eed_edge.runtime.engine.cascade import Cascade
@@ -176,7 +177,7 @@ def _attack_rest(
         part = rows[at : at + BATCH]
         batch, truth = images[part], labels[part]
         if threat.eps:
-            batch = pgd20(target, batch, truth, threat)
+            batch = PGD()(target, batch, truth, threat)
         correct[part] = answer(batch) == truth.cpu().numpy()
 
 

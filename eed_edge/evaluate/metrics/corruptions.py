@@ -1,4 +1,4 @@
-"""Images away from the calibration data: common corruptions at three strengths, and images of no class.
+"""Shifted images: common corruptions at three strengths, and images of no class.
 
 Kinds and parameters are those of CIFAR-10-C (gaussian_noise, gaussian_blur, contrast, brightness,
 jpeg_compression) at severities 1, 3 and 5, made with numpy and Pillow. The blur is in pixels of an

@@ -1,4 +1,4 @@
-"""What the team costs beside the dense base: parameters, multiply-accumulates and bytes."""
+"""Parameters, multiply-accumulates and bytes of the team and of the dense base."""
 
 from typing import Any
 

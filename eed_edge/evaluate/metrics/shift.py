@@ -1,4 +1,4 @@
-"""The deployed rule away from its calibration data: accuracy, work and calibration error there."""
+"""Distribution shift: accuracy, sub-models used and calibration error of the deployed rule."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ def measure_shift(deployed: Cascade, images: Images, *, seed: int, watch: Watch)
 
 
 def expected_calibration_error(confidence: Floats, right: Bools, *, bins: int = BINS) -> float:
-    """How far confidence and accuracy lie apart: ``sum_b (n_b / n) * |accuracy_b - confidence_b|``.
+    """Expected calibration error: ``sum_b (n_b / n) * |accuracy_b - confidence_b|``.
 
     Args:
         confidence: ``(n,)`` probability of the answer, in [0, 1].

@@ -1,4 +1,4 @@
-"""Whether attacked images get the same labels from the exported bundle as in torch."""
+"""Torch parity: whether adversarial images get the same labels from the exported bundle as in torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -44,14 +44,14 @@ def check_torch_parity(
 
 
 def logit_tolerance(images: int) -> int:
-    """How many of them may disagree for reasons of rounding: one in every full 1,000."""
+    """Number of disagreements allowed for rounding: one in every full 1,000 images."""
     return images // ALLOWED
 
 
 def disagreements(
     attack: str, probs: Floats, answer: NDArray[np.int64], gate: StopRule, *, first: int = 0
 ) -> list[dict[str, Any]]:
-    """The images on which the bundle's answer is not what the rule makes of torch's probabilities.
+    """Images on which the bundle's label differs from the rule applied to torch's probabilities.
 
     Args:
         attack: its name, for the list.

@@ -1,4 +1,4 @@
-"""What attacks on the deployed rule found: adaptive, slowdown, replay, and images unlike the calibrated."""
+"""Sections on the deployed rule: adaptive attack, slowdown, parity, shift, narrow baseline."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +12,11 @@ from eed_edge.html.components import (
     row,
 )
 from eed_edge.html.inputs import PageInputs
-from eed_edge.html.sections.headline import attack_title
+from eed_edge.report.names import attack_title
 
 
 def adaptive_section(sources: PageInputs) -> Section:
-    """Every item of the adaptive evaluation, and the difference that would be an alarm."""
+    """Each item of the adaptive list, and dynamic minus static accuracy."""
     found = sources.report["adaptive"]
     rows = [
         Row(
@@ -29,7 +29,7 @@ def adaptive_section(sources: PageInputs) -> Section:
         )
         for item in found["items"]
     ]
-    says = (
+    caption = (
         f"The deployed rule, run on the exported files, against {len(rows)} attacks on"
         f" {formats.images(found['images'])}. An image is robust only if it is right clean and under all of"
         f" them: dynamic {formats.percent(found['dynamic'])}. The mean of all sub-models, under the items"
@@ -39,11 +39,11 @@ def adaptive_section(sources: PageInputs) -> Section:
     )
     table = Table("Right clean, under this attack and those above", ("", "Dynamic", "Time"), tuple(rows))
     warnings = (found["warning"],) if found.get("warning") else ()
-    return Section("adaptive", "Adaptive evaluation", says=says, warnings=warnings, tables=(table,))
+    return Section("adaptive", "Adaptive evaluation", caption=caption, warnings=warnings, tables=(table,))
 
 
 def attacks_section(sources: PageInputs) -> Section:
-    """Settings, time and warnings of each attack."""
+    """Settings, run time and warnings of each attack."""
     rows, warnings = [], []
     for name, found in sources.report["attacks"].items():
         title = attack_title(name)
@@ -51,23 +51,23 @@ def attacks_section(sources: PageInputs) -> Section:
         rows.append(Row(title, (words, Cell(formats.seconds(found.get("seconds"))))))
         warnings += [f"{title}: {text}" for text in found.get("warnings", ())]
     table = Table("Settings", ("", "Settings", "Time"), tuple(rows))
-    says = () if warnings else ("None of the attacks gave a warning.",)
-    return Section("attacks", "Attacks", says=says, warnings=tuple(warnings), tables=(table,))
+    caption = () if warnings else ("None of the attacks gave a warning.",)
+    return Section("attacks", "Attacks", caption=caption, warnings=tuple(warnings), tables=(table,))
 
 
 def slowdown_section(sources: PageInputs) -> Section:
-    """How many sub-models run, and how long, on images made to keep the gate open."""
+    """Sub-models run and latency under the slowdown attack."""
     found = sources.report["slowdown"]
     cap = found.get("capped", {}).get("max_submodels")
     titles = {"uncapped": "No cap", "capped": f"At most {cap} sub-model{'' if cap == 1 else 's'}"}
     tables = tuple(_slow_table(titles[key], found[key]) for key in titles if found.get(key))
-    says = [
+    caption = [
         f"Images within eps made so that the gate runs as many of the {len(sources.manifest.submodels)}"
         f" sub-models as it can, on {formats.images(found['images'])}."
     ]
     if found.get("settings"):
-        says.append(f"Attack: {formats.settings(found['settings'])}.")
-    return Section("slowdown", "Slowdown attack", says=tuple(says), tables=tables)
+        caption.append(f"Attack: {formats.settings(found['settings'])}.")
+    return Section("slowdown", "Slowdown attack", caption=tuple(caption), tables=tables)
 
 
 def _slow_table(caption: str, found: Mapping[str, Any]) -> Table:
@@ -90,7 +90,7 @@ def _slow_table(caption: str, found: Mapping[str, Any]) -> Table:
 
 
 def parity_section(sources: PageInputs) -> Section:
-    """Whether attacked images get the same labels from torch and from the exported files."""
+    """Agreement of torch and the exported files on adversarial images."""
     found = sources.report["replay"]
     differ, allowed = found["disagreements"], found["allowed"]
     say = (
@@ -111,11 +111,11 @@ def parity_section(sources: PageInputs) -> Section:
     columns = ("", "Attack", "torch", "Bundle", "Margin")
     tables = (Table("Disagreements", columns, tuple(rows), stacked=True),) if rows else ()
     warnings = ("More disagreements than allowed.",) if len(differ) > allowed else ()
-    return Section("replay", "Replay on the exported files", says=(say,), warnings=warnings, tables=tables)
+    return Section("replay", "Replay on the exported files", caption=(say,), warnings=warnings, tables=tables)
 
 
 def shift_section(sources: PageInputs) -> Section:
-    """Accuracy, work and calibration on corrupted images, and on images of no class."""
+    """Accuracy, sub-models used and calibration on corrupted images and on images of no class."""
     found = sources.report["shift"]
     columns = ("", "Accuracy", "Sub-models", "ECE")
     rows = [_shift_row("clean", found["clean"])]
@@ -136,7 +136,7 @@ def shift_section(sources: PageInputs) -> Section:
         f"The deployed rule on {formats.images(found['images'])} unlike those it was calibrated on. ECE, the"
         " expected calibration error, is how far confidence is from accuracy."
     )
-    return Section("shift", "Away from the calibration data", says=(say,), tables=tuple(tables))
+    return Section("shift", "Away from the calibration data", caption=(say,), tables=tuple(tables))
 
 
 def _shift_row(title: str, item: Mapping[str, Any]) -> Row:
@@ -146,7 +146,7 @@ def _shift_row(title: str, item: Mapping[str, Any]) -> Row:
 
 
 def narrow_section(sources: PageInputs) -> Section:
-    """The static network of equal mean latency that the same training budget buys."""
+    """The narrow baseline: a static network of equal mean latency and training budget."""
     found = sources.report["narrow"]
     budget = found.get("budget") or {}
     aim = f"to equal {formats.ms(found['target_ms'])}" if "target_ms" in found else ""
@@ -157,9 +157,11 @@ def narrow_section(sources: PageInputs) -> Section:
         row("mean time", formats.ms(found.get("mean_ms")), detail=aim),
         row("epochs", formats.settings(found.get("epochs")), detail=by_hand),
     )
-    says = ["One network, without pruning, ensemble or gate, of the team's mean latency and training budget."]
+    caption = [
+        "One network, without pruning, ensemble or gate, of the team's mean latency and training budget."
+    ]
     if "counted" in budget:
-        says.append(f"Budget: {budget['counted']}.")
+        caption.append(f"Budget: {budget['counted']}.")
     spent = tuple(row(stage, formats.amount(macs)) for stage, macs in budget.get("macs", {}).items())
     tables = (Table("MACs of the training", ("", "MACs"), spent),) if spent else ()
-    return Section("narrow", "The narrow baseline", says=tuple(says), tiles=tiles, tables=tables)
+    return Section("narrow", "The narrow baseline", caption=tuple(caption), tiles=tiles, tables=tables)

@@ -1,4 +1,4 @@
-"""The drawings of how the deployed rule behaves: its threshold, the radius of the attack, where it stops."""
+"""Charts of the deployed rule: threshold, attack radius, and the sub-model at which images stop."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,26 +13,27 @@ from eed_edge.html.components import (
 )
 from eed_edge.html.inputs import PageInputs
 from eed_edge.html.plot import BLUE, COLOURS, GREY, HATCHES, INK, LINES, MARKS, RED, drawing
-from eed_edge.html.sections.headline import NETWORKS, attack_title, share
+from eed_edge.html.sections.headline import share
+from eed_edge.report.names import NETWORKS, attack_title
 
 NETWORK_LOOK = {name: (COLOURS[i], MARKS[i], LINES[i]) for i, name in enumerate(reversed(NETWORKS))}
 
 
 def threshold_section(sources: PageInputs) -> Chart:
-    """Accuracy, clean and attacked, against mean latency as the gate's threshold moves."""
+    """Clean and adversarial accuracy against mean latency over the gate's threshold."""
     found = sources.report["curves"]["threshold"]
     rows = sorted(found["rows"], key=lambda item: item["mean_ms"])
     here = _deployed(sources, rows)
     title = "Accuracy against time"
-    says = (
+    caption = (
         f"The setting of the gate's rule, {found['rule']}, moves along the lines, on"
         f" {formats.images(found['images'])}. Attacked: right clean and under PGD-20 on every prefix."
     )
     if here is not None:
-        says += (
+        caption += (
             f" The ring is the deployed setting or the one nearest to it, {formats.plain(here['threshold'])}."
         )
-    with drawing(title, says) as drawn:
+    with drawing(title, caption) as drawn:
         axes, times = drawn.only, [item["mean_ms"] for item in rows]
         for key, colour, mark, line in (("clean", BLUE, "o", "-"), ("attacked", RED, "s", "--")):
             axes.plot(times, _percents(rows, key), mark, ms=4, ls=line, color=colour, label=key)
@@ -53,16 +54,16 @@ def threshold_section(sources: PageInputs) -> Chart:
         )
         for item in rows
     )
-    return Chart(title, says, drawn.svg, Table(title, columns, cells))
+    return Chart(title, caption, drawn.svg, Table(title, columns, cells))
 
 
 def _setting(rule: str, value: float) -> str:
-    """A row's setting; a confidence above 1 is never reached."""
+    """The setting of a row as text; a confidence above 1 means never stop."""
     return "never stops" if rule == "confidence" and value > 1 else formats.plain(value)
 
 
 def _deployed(sources: PageInputs, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The row nearest to the bundle's own setting: confidence, votes, or the first of ``g`` and ``k``."""
+    """The row closest to the bundle's setting: confidence, votes, or the first of ``g`` and ``k``."""
     gate = sources.manifest.gate
     if sources.report["curves"]["threshold"]["rule"] != gate.rule:
         return None
@@ -71,16 +72,16 @@ def _deployed(sources: PageInputs, rows: Sequence[Mapping[str, Any]]) -> Mapping
 
 
 def eps_section(sources: PageInputs) -> Chart:
-    """Accuracy of every network against the attack's radius."""
+    """Accuracy of each network against the attack radius."""
     found = sources.report["curves"]["eps"]
     rows = sorted(found["rows"], key=lambda item: item["eps_255"])
     shown = [name for name in NETWORKS if any(name in item for item in rows)]
     trained = sources.report.get("recipe", {}).get("base", {}).get("eps_255")
     title = "Accuracy against eps"
-    says = f"PGD-20 of growing l∞ radius, on {formats.images(found['images'])}." + (
+    caption = f"PGD-20 of growing l∞ radius, on {formats.images(found['images'])}." + (
         "" if trained is None else f" The upright line is the radius of the training, {trained:g}/255."
     )
-    with drawing(title, says) as drawn:
+    with drawing(title, caption) as drawn:
         axes = drawn.only
         if trained is not None:
             axes.axvline(trained, color=GREY, lw=1)
@@ -101,16 +102,16 @@ def eps_section(sources: PageInputs) -> Chart:
     cells = tuple(
         Row(f"{item['eps_255']:g}/255", tuple(share(item, name) for name in shown)) for item in rows
     )
-    return Chart(title, says, drawn.svg, Table(title, ("eps", *(NETWORKS[name] for name in shown)), cells))
+    return Chart(title, caption, drawn.svg, Table(title, ("eps", *(NETWORKS[name] for name in shown)), cells))
 
 
 def stopping_section(sources: PageInputs) -> Chart:
-    """Share of the images that stop at each sub-model."""
+    """Share of images that stop at each sub-model."""
     found = sources.report["curves"]["stopping"]
     members = max(map(len, found.values()), default=0)
     title = "Where images stop"
-    says = "Share of images that are answered after each sub-model of the running order."
-    with drawing(title, says) as drawn:
+    caption = "Share of images that are answered after each sub-model of the running order."
+    with drawing(title, caption) as drawn:
         axes, width = drawn.only, 0.8 / max(1, len(found))
         for i, (name, shares) in enumerate(found.items()):
             places = [t + 1 + (i - (len(found) - 1) / 2) * width for t in range(len(shares))]
@@ -129,7 +130,7 @@ def stopping_section(sources: PageInputs) -> Chart:
         drawn.legend(3)
     cells = tuple(row(attack_title(name), *map(formats.percent, shares)) for name, shares in found.items())
     columns = ("", *(f"Sub-model {t + 1}" for t in range(members)))
-    return Chart(title, says, drawn.svg, Table(title, columns, cells))
+    return Chart(title, caption, drawn.svg, Table(title, columns, cells))
 
 
 def _percents(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:

@@ -1,4 +1,4 @@
-"""The section of curves: those that were measured, and a line about the others."""
+"""The section of curves; unmeasured ones are named in a line."""
 
 from collections.abc import Callable
 
@@ -22,11 +22,11 @@ CURVES: dict[str, Callable[[PageInputs], Chart]] = {
 
 
 def curves_section(sources: PageInputs) -> Section:
-    """The charts of those curves that were measured."""
+    """The charts of the measured curves."""
     there = sources.report["curves"]
     charts = tuple(draw(sources) for key, draw in CURVES.items() if there.get(key))
     left = [key for key in CURVES if not there.get(key) and key != "rd"]
-    says = [f"Not measured: {', '.join(left)}; {ATTACK} makes them."] if left else []
+    caption = [f"Not measured: {', '.join(left)}; {ATTACK} makes them."] if left else []
     if not there.get("rd"):
-        says.append(f"Not measured: rd; it comes with runs whose selection has kept it: {TRAIN}.")
-    return Section("curves", "Curves", says=tuple(says), charts=charts)
+        caption.append(f"Not measured: rd; it comes with runs whose selection has kept it: {TRAIN}.")
+    return Section("curves", "Curves", caption=tuple(caption), charts=charts)

@@ -1,4 +1,4 @@
-"""Real images: as they are, what the attack adds, attacked, and what each sub-model said."""
+"""Example images: clean, perturbation, adversarial, with each sub-model's label."""
 
 import base64
 import io
@@ -25,7 +25,7 @@ Floats = NDArray[np.floating[Any]]
 
 
 def examples_section(sources: PageInputs) -> Section:
-    """A card for each image of the strip."""
+    """One card per example image."""
     arrays = sources.arrays
     added = arrays["strip_attacked"] - arrays["strip_clean"]  # (s, h, w, c)
     scale = max(1, int(0.5 / max(float(np.abs(added).max(initial=0)), 1e-6)))
@@ -35,7 +35,7 @@ def examples_section(sources: PageInputs) -> Section:
         " together; what is answered wrong already is not attacked. ✓ marks a right answer, ✗ a wrong one;"
         " the deployed rule stopped after as many sub-models as it says."
     )
-    return Section("examples", "Examples", says=(say,), examples=cards)
+    return Section("examples", "Examples", caption=(say,), examples=cards)
 
 
 def _card(sources: PageInputs, i: int, added: Floats, scale: int) -> Example:
@@ -73,7 +73,7 @@ def _answer(sources: PageInputs, said: int, label: int, *, used: int | None = No
 
 
 def undecided_section(sources: PageInputs) -> Section:
-    """Which clean images need more than one sub-model."""
+    """A sentence on which clean images need more than one sub-model."""
     images, labels, used = (sources.arrays[name] for name in ("images", "labels", "submodels_used"))
     more = np.flatnonzero(used > 1)
     share = float(len(more) / max(1, len(used)))
@@ -87,11 +87,11 @@ def undecided_section(sources: PageInputs) -> Section:
         Picture(_uri(images[i] / 255), sources.class_name(int(labels[i])), f"ran {int(used[i])}")
         for i in order
     )
-    return Section("undecided", "Images that need more than one", says=(say,), pictures=pictures)
+    return Section("undecided", "Images that need more than one", caption=(say,), pictures=pictures)
 
 
 def _uri(image: Floats) -> str:
-    """A picture ``(h, w, c)`` in [0, 1] as a PNG data URI; what is outside is cut off."""
+    """Encode a picture ``(h, w, c)`` as a PNG data URI; values are clipped to [0, 1]."""
     pixels = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
     picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     picture.thumbnail((LARGEST, LARGEST))

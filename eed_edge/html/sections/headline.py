@@ -1,4 +1,4 @@
-"""The figures that everything turns on: accuracy beside the paper's, speed and size."""
+"""The main results: accuracy beside the paper's, prefixes, speed and size."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,23 +13,8 @@ from eed_edge.html.components import (
     row,
 )
 from eed_edge.html.inputs import PageInputs
+from eed_edge.report.names import NETWORKS, attack_title, attacks_in_order
 
-NETWORKS = {
-    "dense": "Dense",
-    "narrow": "Narrow",
-    "static": "Static",
-    "dynamic": "Dynamic",
-}
-ATTACKS = {
-    "clean": "Clean",
-    "pgd20": "PGD-20",
-    "apgd": "APGD",
-    "autoattack": "AutoAttack",
-    "cw": "C&W l∞",
-    "deepfool": "DeepFool l2",
-    "adaptive": "Adaptive",
-    "slowdown": "Slowdown",
-}
 MEANING = {
     "dense": "the adversarially trained base network that is replaced",
     "narrow": "one small network of the same mean latency and training budget",
@@ -44,22 +29,13 @@ def share(figures: Mapping[str, Any], name: str) -> Cell:
     return Cell(formats.percent(figures.get(name)), formats.interval(bounds))
 
 
-def attack_title(name: str) -> str:
-    """How an attack is called on the page; one that is not known keeps its own name."""
-    return ATTACKS.get(name, name)
-
-
 def accuracy_section(sources: PageInputs) -> Section:
-    """Accuracy of every network, clean and under each attack, beside the paper's."""
+    """Clean and adversarial accuracy of each network, beside the paper's."""
     report, recipe = sources.report, sources.report.get("recipe")
     figures, beside = report["accuracy"], published_figures.published(recipe)
-    order = [
-        *(name for name in ATTACKS if name in figures),
-        *(name for name in figures if name not in ATTACKS),
-    ]
     shown = [name for name in NETWORKS if any(name in row for row in figures.values())]
     rows = []
-    for name in order:
+    for name in attacks_in_order(figures):
         cells = [share(figures[name], network) for network in shown]
         if beside is not None:
             cells += [
@@ -68,24 +44,24 @@ def accuracy_section(sources: PageInputs) -> Section:
         rows.append(Row(attack_title(name), tuple(cells), formats.images(figures[name]["images"])))
     published = ("Paper: dense", "Paper: EED") if beside is not None else ()
     columns = ("", *(NETWORKS[name] for name in shown), *published)
-    says = [
+    caption = [
         "Share of test images that are answered right, and its 95 % Wilson interval. An image counts under an"
         " attack only if it is right when clean, too. ",
         " ".join(f"{NETWORKS[name]}: {_meaning(report, name)}." for name in shown),
         published_figures.note(recipe),
     ]
     if recipe is not None:
-        says[0] += f"Attacks stay within l∞ {recipe['base']['eps_255']:g}/255 unless they say otherwise."
+        caption[0] += f"Attacks stay within l∞ {recipe['base']['eps_255']:g}/255 unless they say otherwise."
     if report.get("suite") == "quick":
-        says.append(
+        caption.append(
             f"These are the quick suite's short attacks, a first look; the whole evaluation: {ATTACK}."
         )
     table = Table("Right answers", columns, tuple(rows), stacked=True)
-    return Section("accuracy", "Accuracy", says=tuple(says), tables=(table,))
+    return Section("accuracy", "Accuracy", caption=tuple(caption), tables=(table,))
 
 
 def _meaning(report: Mapping[str, Any], name: str) -> str:
-    """What a column stands for; the narrow network's training may have been cut."""
+    """The meaning of a column; for the narrow network it depends on its training budget."""
     found = report.get("narrow", {})
     if name == "narrow" and found.get("budget", {}).get("epochs_by_hand"):
         return f"one small network of the same mean latency, trained for {found['epochs']} epochs"
@@ -93,7 +69,7 @@ def _meaning(report: Mapping[str, Any], name: str) -> str:
 
 
 def speed_section(sources: PageInputs) -> Section:
-    """Latency of every network, and how much faster the team is."""
+    """Latency of each network and the speed-up of the team."""
     report, latency = sources.report, sources.report["latency"]
     shown = [name for name in NETWORKS if name in latency]
     spread = (("mean_ms", "mean"), ("p50_ms", "median"), ("p90_ms", "p90"), ("p99_ms", "p99"))
@@ -101,16 +77,16 @@ def speed_section(sources: PageInputs) -> Section:
     table = Table("Time per image", ("", *(NETWORKS[name] for name in shown)), tuple(rows), stacked=True)
     cpu = f" on {report['machine']['cpu']}" if "machine" in report else ""
     threads = latency["threads"]
-    says = [f"{threads} thread{'' if threads == 1 else 's'}{cpu}, {formats.images(latency['images'])}."]
+    caption = [f"{threads} thread{'' if threads == 1 else 's'}{cpu}, {formats.images(latency['images'])}."]
     if latency.get("indicative"):
-        says.append("Timed on the bundle's golden images alone: indicative only.")
-    return Section("latency", "Speed", says=tuple(says), tiles=_speed_tiles(sources), tables=(table,))
+        caption.append("Timed on the bundle's golden images alone: indicative only.")
+    return Section("latency", "Speed", caption=tuple(caption), tiles=_speed_tiles(sources), tables=(table,))
 
 
 def prefixes_section(sources: PageInputs) -> Section:
-    """The mean of the first t sub-models without early stop, a budget each, on images made against it."""
+    """Accuracy of each prefix mean without early exit, under attacks on itself."""
     found, latency = sources.report["prefixes"], sources.report.get("latency", {})
-    kinds = [name for name in ATTACKS if name in found]
+    kinds = attacks_in_order(found)
     each = [times["mean_ms"] for times in latency.get("submodels", ())]
     rows = [
         Row(
@@ -124,16 +100,16 @@ def prefixes_section(sources: PageInputs) -> Section:
     ]
     columns = ("", *map(attack_title, kinds), "Time")
     on = ", ".join(f"{attack_title(name)} {formats.images(found[name]['images'])}" for name in kinds)
-    says = (
+    caption = (
         "The mean of the first sub-models of the running order when nothing stops early, attacked on its own;"
         f" the time is the sum of theirs. {on}.",
     )
     table = Table("Right answers of every prefix", columns, tuple(rows), stacked=True)
-    return Section("prefixes", "Fewer sub-models", says=says, tables=(table,))
+    return Section("prefixes", "Fewer sub-models", caption=caption, tables=(table,))
 
 
 def _entry(found: Mapping[str, Any], t: int) -> dict[str, Any]:
-    """What was found of the first ``t``, in the form of a row of ``accuracy``."""
+    """The figures of the first ``t`` in the form of a row of ``accuracy``."""
     return {"right": found["right"][t - 1], "interval": {"right": found["interval"][t - 1]}}
 
 
@@ -177,6 +153,6 @@ def size_section(sources: PageInputs) -> Section:
         tiles.append(row("robust diversity", f"{report['rd']:.3f}", detail="1: no two fail together"))
     gate = sources.manifest.gate
     parameters = formats.settings(gate.parameters_of(gate.rule))
-    says = (f"{members} sub-models in running order; gate {gate.rule}, {parameters}.",)
+    caption = (f"{members} sub-models in running order; gate {gate.rule}, {parameters}.",)
     table = Table("Parameters, MACs and files", ("", *(titles[key] for key in keys)), tuple(rows))
-    return Section("cost", "Size", says=says, tiles=tuple(tiles), tables=(table,))
+    return Section("cost", "Size", caption=caption, tiles=tuple(tiles), tables=(table,))

@@ -1,4 +1,4 @@
-"""How training went: the log's accuracies on the tune split, stage by stage."""
+"""Learning curves: accuracy on the tune split by stage, from the training log."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,12 +20,12 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def learning_section(sources: PageInputs) -> Section:
-    """A chart for each stage that the log speaks of."""
+    """One chart per stage in the log."""
     judged = [item for item in sources.log if {"clean", "attacked"} <= item.keys()]
     logs = {title: [item for item in judged if item["stage"] == key] for key, title in STAGES.items()}
     charts = tuple(_chart(title, rows) for title, rows in logs.items() if rows)
     say = "Accuracy on the tune split after each epoch; the best attacked epoch is kept."
-    return Section("learning", "Learning curves", says=(say,), charts=charts)
+    return Section("learning", "Learning curves", caption=(say,), charts=charts)
 
 
 def _chart(title: str, rows: Rows) -> Chart:
@@ -34,12 +34,12 @@ def _chart(title: str, rows: Rows) -> Chart:
         parts.setdefault(item.get("part", ""), []).append(item)
     best = max(item["attacked"] for item in rows)
     many = len(parts) > 1
-    says = (
+    caption = (
         f"{f'{len(parts)} candidates; best' if many else 'Best'} attacked accuracy {formats.percent(best)}."
     )
     if rows[0].get("epochs") == 0:
-        says = f"Pretrained weights, not trained further: attacked accuracy {formats.percent(best)}."
-    with drawing(title, says) as drawn:
+        caption = f"Pretrained weights, not trained further: attacked accuracy {formats.percent(best)}."
+    with drawing(title, caption) as drawn:
         axes = drawn.only
         for i, own in enumerate(parts.values()):
             for key, colour, line in (("clean", BLUE, "-"), ("attacked", RED, "--")):
@@ -67,5 +67,5 @@ def _chart(title: str, rows: Rows) -> Chart:
         for part, own in parts.items()
     )
     return Chart(
-        title, says, drawn.svg, Table("After the last epoch", ("", "Epoch", "Clean", "Attacked"), cells)
+        title, caption, drawn.svg, Table("After the last epoch", ("", "Epoch", "Clean", "Attacked"), cells)
     )

@@ -1,4 +1,4 @@
-"""The drawings of the team: how its members agree, how diverse teams can be, how wide each member is."""
+"""Charts of the team: agreement of members, robust diversity, channel widths."""
 
 from collections.abc import Sequence
 
@@ -13,15 +13,15 @@ from eed_edge.html.components import (
 )
 from eed_edge.html.inputs import PageInputs
 from eed_edge.html.plot import BLUE, COLOURS, FAINT, INK, MARKS, ORANGE, RED, drawing
-from eed_edge.html.sections.headline import attack_title
+from eed_edge.report.names import attack_title
 
 
 def agreement_section(sources: PageInputs) -> Chart:
-    """How often each two members give the same label."""
+    """Pairwise agreement of the members' labels."""
     found = sources.report["curves"]["agreement"]
     title = "Agreement of the sub-models"
-    says = "Share of images, in percent, on which two sub-models give the same label."
-    with drawing(title, says, height=2.7, axes=len(found)) as drawn:
+    caption = "Share of images, in percent, on which two sub-models give the same label."
+    with drawing(title, caption, height=2.7, axes=len(found)) as drawn:
         for axes, (name, shares) in zip(drawn.axes, found.items(), strict=True):
             _matrix(axes, attack_title(name), shares)
     rows = tuple(
@@ -30,7 +30,7 @@ def agreement_section(sources: PageInputs) -> Chart:
         for i, shares in enumerate(matrix)
     )
     columns = ("", *(f"Sub-model {i + 1}" for i in range(len(next(iter(found.values()), ())))))
-    return Chart(title, says, drawn.svg, Table(title, columns, rows))
+    return Chart(title, caption, drawn.svg, Table(title, columns, rows))
 
 
 def _matrix(axes: Axes, title: str, shares: Sequence[Sequence[float]]) -> None:
@@ -55,18 +55,18 @@ def _matrix(axes: Axes, title: str, shares: Sequence[Sequence[float]]) -> None:
 
 
 def diversity_section(sources: PageInputs) -> Chart:
-    """Robust diversity of all possible teams against their size, as in the paper's figure 4."""
+    """Robust diversity of all candidate teams against team size, as in the paper's figure 4."""
     found = sources.report["curves"]["rd"]
     rows, chosen = sorted(found["rows"], key=lambda item: item["size"]), found["chosen"]
     sizes = [item["size"] for item in rows]
     title = "Robust diversity against team size"
-    says = (
+    caption = (
         f"Lowest, mean and highest RD of all teams of each size; the star is the chosen team,"
         f" {chosen['size']} members with RD {chosen['rd']:.3f}; the paper asks for {found['threshold']:g}."
     )
     if "rd" in sources.report:
-        says += f" Joint training came after: it left the team an RD of {sources.report['rd']:.3f}."
-    with drawing(title, says) as drawn:
+        caption += f" Joint training came after: it left the team an RD of {sources.report['rd']:.3f}."
+    with drawing(title, caption) as drawn:
         axes = drawn.only
         low, mean, high = ([item[key] for item in rows] for key in ("min", "mean", "max"))
         axes.fill_between(sizes, low, high, color=BLUE, alpha=0.2, lw=0, label="lowest to highest")
@@ -84,16 +84,18 @@ def diversity_section(sources: PageInputs) -> Chart:
         for item in rows
     )
     table = Table(title, ("Members", "Teams", "Lowest", "Mean", "Highest"), cells)
-    return Chart(title, says, drawn.svg, table)
+    return Chart(title, caption, drawn.svg, table)
 
 
 def widths_section(sources: PageInputs) -> Chart:
-    """Channels that pruning left in each layer of each sub-model, against dense."""
+    """Channels left by pruning in each layer of each sub-model, relative to dense."""
     found = sources.report["curves"]["widths"]
     layers, each = found["layers"], found["each"]
     title = "Width of every layer"
-    says = "Channels of the sub-models' layers, a mark for each, from the input above; grey bars are dense."
-    with drawing(title, says, height=1.3 + 0.22 * len(layers)) as drawn:
+    caption = (
+        "Channels of the sub-models' layers, a mark for each, from the input above; grey bars are dense."
+    )
+    with drawing(title, caption, height=1.3 + 0.22 * len(layers)) as drawn:
         axes, places = drawn.only, range(len(layers))
         axes.barh(places, found["dense"], 0.7, color=FAINT, label="dense")
         for i, channels in enumerate(each):
@@ -115,4 +117,4 @@ def widths_section(sources: PageInputs) -> Chart:
         for i, layer in enumerate(layers)
     )
     columns = ("Layer", "Dense", *(f"Sub-model {i + 1}" for i in range(len(each))))
-    return Chart(title, says, drawn.svg, Table(title, columns, cells))
+    return Chart(title, caption, drawn.svg, Table(title, columns, cells))

@@ -1,4 +1,4 @@
-"""What a reader wants first: a verdict in one sentence, and the few figures it stands on."""
+"""The top of the page: a verdict in one sentence and key figures."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,23 +13,23 @@ HARDEST = {
     "apgd": "under APGD",
     "pgd20": "under PGD-20",
 }
-"""The verdict speaks of the first of these that was run."""
+"""The verdict uses the first of these attacks that was run."""
 
 
 def headline(sources: PageInputs) -> Section:
-    """The top of the page: name, verdict, the alarm if there is one, and key figures."""
+    """The headline section: name, verdict, warning if there is one, and key figures."""
     alarm = sources.report.get("adaptive", {}).get("warning")
     return Section(
         "headline",
         sources.manifest.name,
-        says=(verdict(sources),),
+        caption=(verdict(sources),),
         warnings=(alarm,) if alarm else (),
         tiles=_tiles(sources),
     )
 
 
 def verdict(sources: PageInputs) -> str:
-    """One sentence that says what the figures say."""
+    """Summarise the figures in one sentence."""
     report, members = sources.report, len(sources.manifest.submodels)
     parts = [_speed(report["latency"])] if "speedup_mean" in report.get("latency", {}) else []
     accuracy = report.get("accuracy", {})
@@ -53,7 +53,7 @@ def _speed(latency: Mapping[str, Any]) -> str:
 
 
 def _right(figures: Mapping[str, Any], good: str, where: str) -> str:
-    """Which of the two is right more often; told when their 95 % intervals overlap."""
+    """Which of the two is more accurate, with a note if the 95 % intervals overlap."""
     share, dense = figures["dynamic"], figures.get("dense")
     if dense is None:
         return f"right on {formats.percent(share)} {where}"

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from eed_edge.attacks import l_inf
+from eed_edge.attacks.base import Threat, frozen
+from eed_edge.attacks.pgd import PGD
 from eed_edge.evaluate.adaptive import slowdown
 from eed_edge.evaluate.adaptive.soft_gates import SOFT_RULES
 from eed_edge.evaluate.adaptive.stop_rule import replay_stop_rule
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks.ensemble import Ensemble
-from tests.evaluate import linear
+from tests.attacks import linear
 
 SIZE = (3, 4, 4)
 RULES = [
@@ -71,9 +72,7 @@ def test_more_members_run_than_on_clean_and_on_pgd_images(ensemble, images, rule
     stop = gate(rule, parameters)
     with torch.no_grad():
         labels = ensemble(images).argmax(1)
-    pgd = l_inf.pgd(
-        ensemble, images, labels, eps=0.1, step=0.025, steps=20, generator=torch.Generator().manual_seed(0)
-    )
+    pgd = PGD()(ensemble, images, labels, Threat(0.1, 0))
     clean, slowed = used(ensemble, images, stop), used(ensemble, attack(ensemble, images, stop), stop)
     assert (slowed >= clean).all()
     assert slowed.mean() > max(clean.mean(), used(ensemble, pgd, stop).mean()) + 0.1
@@ -81,7 +80,7 @@ def test_more_members_run_than_on_clean_and_on_pgd_images(ensemble, images, rule
 
 def descend(ensemble, images, loss, rule, *, steps=20):
     generator = torch.Generator().manual_seed(0)
-    with l_inf.frozen(ensemble):
+    with frozen(ensemble):
         return slowdown._descend(ensemble, images, loss, gate=rule, eps=0.1, steps=steps, generator=generator)
 
 

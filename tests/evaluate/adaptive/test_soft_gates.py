@@ -8,16 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from eed_edge.evaluate import accuracy, attacks
+from eed_edge.attacks.autoattack import AutoAttack, capture_warnings
+from eed_edge.attacks.base import Threat
+from eed_edge.evaluate import accuracy
 from eed_edge.evaluate.adaptive import soft_gates
+from eed_edge.evaluate.adaptive.mora import Mora
 from eed_edge.evaluate.adaptive.soft_rule import Sharpness
-from eed_edge.evaluate.attacks import Threat
 from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.evaluate.suites import build_jobs, find_suite, run_batch
 from eed_edge.manifest import Agreement, Confidence, GateParameters, GateSpec, Geometric
 from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.train.networks.ensemble import Ensemble
-from tests.evaluate.linear import classifier, exact_linf
+from tests.attacks.linear import classifier, exact_linf
 
 SIZE = (1, 12, 12)
 GATE = GateSpec("confidence", GateParameters(Confidence(0.4), Agreement(2), Geometric(0.7, 1.0)))
@@ -73,12 +75,7 @@ def test_reweighting_fools_the_mean_where_the_ball_reaches_over_the_tie():
         labels = team(images).argmax(1)
     distance = exact_linf(team.members[0], images, labels)
     eps = distance.quantile(0.6).item()
-    attacked, again = (
-        soft_gates.mora_attack(
-            team, images, labels, eps=eps, steps=50, generator=torch.Generator().manual_seed(0)
-        )
-        for _ in range(2)
-    )
+    attacked, again = (Mora(steps=50)(team, images, labels, Threat(eps, seed=0)) for _ in range(2))
     assert torch.equal(attacked, again)
     assert (attacked - images).abs().max() <= eps + 1e-6
     fooled = team(attacked).argmax(1) != labels
@@ -90,13 +87,8 @@ def test_a_member_far_beyond_the_tie_has_next_to_no_weight():
     sure, near = classifier(2, SIZE, seed=0), classifier(2, SIZE, seed=1)
     sure[1].bias.data += torch.tensor([100.0, 0.0])
     given = pictures(60)[near(pictures(60)).argmax(1) == 0]
-    attacked = soft_gates.mora_attack(
-        Ensemble([sure, near]).eval(),
-        given,
-        torch.zeros(len(given), dtype=torch.long),
-        eps=0.001,
-        steps=5,
-        generator=torch.Generator().manual_seed(0),
+    attacked = Mora(steps=5)(
+        Ensemble([sure, near]).eval(), given, torch.zeros(len(given), dtype=torch.long), Threat(0.001, seed=0)
     )
     moved = (attacked - given)[((given - 0.5).abs() < 0.49).flatten(1).all(1)].sign().flatten(1)
     uphill = (near[1].weight[1] - near[1].weight[0]).sign()
@@ -124,8 +116,8 @@ def test_a_gate_that_hides_its_gradients_fools_autoattack_but_not_the_adaptive_e
     distance = exact_linf(team.members[0], images, labels)
     eps = float(distance.sort().values[7]) * 1.01  # within reach of 8 of 10 images, of the last one just so
 
-    with attacks.capture_warnings():
-        plain = attacks.autoattack(Masked(rule), images, labels, Threat(eps, 0))
+    with capture_warnings():
+        plain = AutoAttack()(Masked(rule), images, labels, Threat(eps, 0))
     by_autoattack = (rule(plain.numpy()).labels == labels.numpy()).mean()
 
     defences = ModelsCompared({}, team, rule)

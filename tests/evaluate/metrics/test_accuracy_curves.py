@@ -13,7 +13,7 @@ from eed_edge.report import wilson
 from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks.ensemble import Ensemble
-from tests.evaluate import linear
+from tests.attacks import linear
 
 RULES = [
     ("confidence", {"threshold": 0.63}),

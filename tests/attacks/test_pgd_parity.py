@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from eed_edge.attacks import l_inf
+from eed_edge.attacks.base import Threat, frozen
+from eed_edge.attacks.pgd import PGD
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import .* from the `scipy.ndimage` namespace")
 EPS, STEPS, SEEDS = 36 / 255, 20, 5
@@ -47,15 +48,14 @@ def test_success_rates_are_equal_within_the_noise_of_random_starts(net):
         return theirs_attack(model, images, labels, epsilons=EPS)[1]
 
     def ours(seed):
-        generator = torch.Generator().manual_seed(seed)
-        return l_inf.pgd(net, images, labels, eps=EPS, step=EPS / 4, steps=STEPS, generator=generator)
+        return PGD(steps=STEPS)(net, images, labels, Threat(EPS, seed))
 
     def fooled(attacked):
         assert (attacked - images).abs().max() <= EPS + 1e-6  # the same ball
         with torch.no_grad():
             return (net(attacked).argmax(1) != labels).numpy()
 
-    with torch.random.fork_rng(devices=[]), l_inf.frozen(net):
+    with torch.random.fork_rng(devices=[]), frozen(net):
         found = np.array([fooled(theirs(seed)) for seed in range(SEEDS)])  # (seeds, n)
         same_starts = np.array([fooled(ours(seed)) for seed in range(SEEDS)])
         other_starts = np.array([fooled(ours(100 + seed)) for seed in range(SEEDS)])

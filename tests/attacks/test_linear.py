@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from eed_edge.attacks import l_inf
-from tests.evaluate import linear
+from eed_edge.attacks.base import Threat
+from eed_edge.attacks.pgd import PGD
+from tests.attacks import linear
 
 SIZE = (3, 4, 4)
 
@@ -25,9 +26,7 @@ def test_pgd_succeeds_exactly_where_the_ball_reaches_another_class(classes, marg
     distance = linear.exact_linf(net, images, labels)
     eps = float(distance.median())
     assert 0.003 < eps < 0.3
-    attacked = l_inf.pgd(
-        net, images, labels, eps=eps, step=eps / 4, steps=20, generator=torch.Generator().manual_seed(seed)
-    )
+    attacked = PGD()(net, images, labels, Threat(eps, seed))
     fooled = net(attacked).argmax(1) != labels
     within, beyond = distance < eps * (1 - margin), distance > eps * (1 + 1e-4)
     assert within.sum() > 50

@@ -1,18 +1,24 @@
 """The attacks against linear classifiers, where the exact minimal perturbation is known."""
 
+import dataclasses
+
 import pytest
 import torch
 
-from eed_edge.evaluate import attacks
-from eed_edge.evaluate.attacks import Threat
+from eed_edge.attacks.autoattack import APGD, AutoAttack, ShortAPGD, capture_warnings
+from eed_edge.attacks.base import Threat
+from eed_edge.attacks.carlini_wagner import CarliniWagner
+from eed_edge.attacks.deepfool import DeepFool
+from eed_edge.attacks.pgd import PGD
+from eed_edge.attacks.registry import EVALUATION_ATTACKS
 from eed_edge.train.networks import build
-from tests.evaluate.linear import classifier, exact_l2, exact_linf
+from tests.attacks.linear import classifier, exact_l2, exact_linf
 
 SIZE = (1, 6, 6)
 INSIDE = 0.3  # images this far from 0 and 1: no attack below meets the edge of the box
 
 
-LEAST = {attacks.pgd20: 0.7, attacks.short_apgd: 0.9, attacks.cw: 0.9}
+LEAST = {PGD(): 0.7, ShortAPGD(): 0.9, CarliniWagner(): 0.9}
 """Untargeted attacks may follow a class that is not the nearest: the share of what is in reach."""
 
 
@@ -29,7 +35,7 @@ def fooled(net, images, labels):
         return net(images).argmax(1) != labels
 
 
-@pytest.mark.parametrize("attack", [attacks.pgd20, attacks.cw, attacks.short_apgd, attacks.apgd])
+@pytest.mark.parametrize("attack", [PGD(), CarliniWagner(), ShortAPGD(), APGD()])
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_l_inf_attacks_fool_a_linear_classifier_where_the_ball_reaches_over_the_tie(attack, classes):
     net, images, labels = linear(classes)
@@ -49,7 +55,7 @@ def test_autoattack_is_exact_on_a_linear_classifier(classes):
     net, images, labels = linear(classes, n=12)
     distance = exact_linf(net, images, labels)
     eps = distance.quantile(0.6).item()
-    found = fooled(net, attacks.autoattack(net, images, labels, Threat(eps, seed=0)), labels)
+    found = fooled(net, AutoAttack()(net, images, labels, Threat(eps, seed=0)), labels)
     assert torch.equal(found, distance < eps)
 
 
@@ -59,7 +65,7 @@ def test_deepfool_fools_a_linear_classifier_just_where_its_l2_ball_reaches(class
     distance = exact_l2(net, images, labels)
     radius = distance.quantile(0.6).item()
     threat = Threat(8 / 255 * radius / Threat(8 / 255, 0).radius_l2(images), seed=0)
-    attacked = attacks.deepfool(net, images, labels, threat)
+    attacked = DeepFool()(net, images, labels, threat)
     assert (attacked - images).flatten(1).norm(dim=1).max() <= radius * 1.001
     found = fooled(net, attacked, labels)
     assert not found[distance > radius * 1.001].any()
@@ -68,10 +74,11 @@ def test_deepfool_fools_a_linear_classifier_just_where_its_l2_ball_reaches(class
 
 @pytest.mark.parametrize(
     "attack",
-    [attacks.pgd20, attacks.short_apgd, attacks.apgd, attacks.autoattack, attacks.cw, attacks.deepfool],
+    [*EVALUATION_ATTACKS.values(), APGD()],
 )
-def test_channels_last_colour_images_through_convolutions_are_attacked_as_any(attack, monkeypatch):
-    monkeypatch.setattr(attacks, "AUTOATTACK_STEPS", 4)
+def test_channels_last_colour_images_through_convolutions_are_attacked_as_any(attack):
+    if isinstance(attack, AutoAttack):
+        attack = dataclasses.replace(attack, steps=4)
     net = build.build_network("resnet18", classes=5, channels=3, width=4).eval()
     images = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -91,7 +98,7 @@ def test_the_same_seed_gives_the_same_images_and_the_global_generator_is_left_al
     net, images, labels = linear(10)
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    first, again, other = (attacks.short_apgd(net, images, labels, Threat(0.01, seed)) for seed in (0, 0, 1))
+    first, again, other = (ShortAPGD()(net, images, labels, Threat(0.01, seed)) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(before, torch.random.get_rng_state())
@@ -104,14 +111,14 @@ def test_autoattacks_own_warnings_are_heard():
 
     masked = Masked()
     masked.net, images, _ = linear(10, n=6)
-    with attacks.capture_warnings() as warnings:
-        attacks.short_apgd(masked, images, masked(images).argmax(1), Threat(0.01, 0))
+    with capture_warnings() as warnings:
+        ShortAPGD()(masked, images, masked(images).argmax(1), Threat(0.01, 0))
     assert any("zero gradient" in text for text in warnings)
 
 
 @pytest.mark.parametrize(
     ("package", "attack"),
-    [("pyautoattack", attacks.autoattack), ("foolbox.attacks.deepfool", attacks.deepfool)],
+    [("pyautoattack", AutoAttack()), ("foolbox.attacks.deepfool", DeepFool())],
 )
 def test_a_missing_package_is_named(package, attack, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, package, None)

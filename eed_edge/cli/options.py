@@ -1,0 +1,44 @@
+"""Arguments and options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+PATH = click.Path(path_type=Path)
+
+run_argument: Decorator = click.argument("run", type=PATH)
+bundle_argument: Decorator = click.argument("bundle", type=PATH)
+
+data_option: Decorator = click.option(
+    "--data", "root", type=PATH, help="Folder or file of the images; digits need none."
+)
+max_minutes_option: Decorator = click.option(
+    "--max-minutes",
+    type=click.FloatRange(min=0),
+    help="Pause at a checkpoint after so many minutes of work.",
+)
+
+
+def device_option(text: str = "Where the networks run.") -> Decorator:
+    """``--device``, with a help text of its own."""
+    return click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help=text,
+    )
+
+
+def set_option(example: str) -> Decorator:
+    """``--set KEY=VALUE`` as ``overrides``, with an example that suits the command."""
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help=f"Override a recipe field, such as {example}; repeatable.",
+    )

@@ -1,0 +1,35 @@
+"""Names and order of networks, attacks and percentiles, for tables and the HTML page."""
+
+from collections.abc import Iterable
+
+NETWORKS = {
+    "dense": "Dense",
+    "narrow": "Narrow",
+    "static": "Static",
+    "dynamic": "Dynamic",
+}
+TIMED_NETWORKS = (*NETWORKS, "single_file")
+ATTACKS = {
+    "clean": "Clean",
+    "pgd20": "PGD-20",
+    "apgd": "APGD",
+    "autoattack": "AutoAttack",
+    "cw": "C&W l∞",
+    "deepfool": "DeepFool l2",
+    "adaptive": "Adaptive",
+    "slowdown": "Slowdown",
+}
+IN_ADAPTIVE_LIST = {**ATTACKS, "apgd": "short APGD", "cw": "C&W"}
+"""Names of the attacks in the items of the report's adaptive list."""
+PERCENTILES = {"p50_ms": "p50", "p90_ms": "p90", "p99_ms": "p99", "mean_ms": "mean"}
+
+
+def attack_title(name: str) -> str:
+    """The title of an attack; one that is not listed keeps its key."""
+    return ATTACKS.get(name, name)
+
+
+def attacks_in_order(present: Iterable[str]) -> list[str]:
+    """The listed attacks among ``present`` in their order, then the others in theirs."""
+    keys = list(present)
+    return [*(name for name in ATTACKS if name in keys), *(name for name in keys if name not in ATTACKS)]
