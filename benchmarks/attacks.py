@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from eed_edge import report
 from eed_edge.atomic_files import write_json
-from eed_edge.attacks.base import Threat, frozen
+from eed_edge.attacks.interface import Threat, frozen
 from eed_edge.attacks.pgd import PGD
 from eed_edge.evaluate.adaptive import slowdown
 from eed_edge.runtime.bundle.folder import load_bundle

@@ -110,6 +110,9 @@ def _defined(file: Path) -> set[str]:
     for node in ast.parse(file.read_text()).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
-        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
-            names |= set(ast.literal_eval(node.value))
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            names.add(getattr(target, "id", ""))
+            if getattr(target, "id", "") == "__all__" and node.value is not None:
+                names |= set(ast.literal_eval(node.value))
     return names

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from eed_edge.attacks.base import Attack, Threat
+from eed_edge.attacks.interface import Attack, Threat
 from eed_edge.errors import DeviceError
 
 

@@ -5,8 +5,8 @@ from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
-from eed_edge.attacks.base import Threat, TrainingAttack
 from eed_edge.attacks.gradients import input_gradient, uniform_noise
+from eed_edge.attacks.interface import Threat, TrainingAttack
 from eed_edge.recipe import Training
 
 

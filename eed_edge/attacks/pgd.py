@@ -6,8 +6,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from eed_edge.attacks.base import Threat, TrainingAttack
 from eed_edge.attacks.gradients import cross_entropy, input_gradient, uniform_noise
+from eed_edge.attacks.interface import Threat, TrainingAttack
 from eed_edge.recipe import Training
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from eed_edge.attacks.autoattack import AutoAttack, ShortAPGD
-from eed_edge.attacks.base import Attack, TrainingAttack
 from eed_edge.attacks.carlini_wagner import CarliniWagner
 from eed_edge.attacks.deepfool import DeepFool
+from eed_edge.attacks.interface import Attack, TrainingAttack
 from eed_edge.attacks.n_fgsm import NFGSM
 from eed_edge.attacks.pgd import PGD
 

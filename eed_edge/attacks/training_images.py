@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from eed_edge.attacks.base import Threat, frozen
+from eed_edge.attacks.interface import Threat, frozen
 from eed_edge.attacks.registry import TRAINING_ATTACKS
 from eed_edge.recipe import Training
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from eed_edge.cli.display.tables import command_line
 from eed_edge.cli.options import bundle_argument, data_option, device_option, run_argument
-from eed_edge.cli.tables import command_line
 
 
 @click.command("attack")
@@ -53,8 +53,8 @@ def command(
     the processes share the images.
     """
     from eed_edge.atomic_files import write_json
-    from eed_edge.cli.progress import progress_display
-    from eed_edge.cli.tables import accuracy_table, beside_lines
+    from eed_edge.cli.display.progress import progress_display
+    from eed_edge.cli.display.tables import accuracy_table, beside_lines
     from eed_edge.evaluate.evaluate import evaluate
     from eed_edge.train.run_folder import open_run
 

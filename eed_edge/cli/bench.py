@@ -74,7 +74,7 @@ def _measure(
 ) -> None:
     from eed_edge import report
     from eed_edge.atomic_files import write_json
-    from eed_edge.cli.tables import command_line
+    from eed_edge.cli.display.tables import command_line
     from eed_edge.runtime.measure import benchmark
 
     networks = benchmark.find_networks(bundle, run)

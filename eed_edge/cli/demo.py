@@ -28,8 +28,8 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
     from eed_edge import html, pipeline, report
     from eed_edge import recipe as recipes
     from eed_edge.atomic_files import write_json
-    from eed_edge.cli.resumable import resumable
-    from eed_edge.cli.tables import command_line, report_table
+    from eed_edge.cli.display.resumable import resumable
+    from eed_edge.cli.display.tables import command_line, report_table
     from eed_edge.evaluate.baselines import narrow_network
     from eed_edge.evaluate.evaluate import evaluate
     from eed_edge.export.write_bundle import write_bundle

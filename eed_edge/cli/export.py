@@ -60,7 +60,7 @@ def command(
     An existing bundle is replaced atomically, and only if the new one is complete and gives the same
     answers as torch.
     """
-    from eed_edge.cli.progress import progress_display
+    from eed_edge.cli.display.progress import progress_display
     from eed_edge.export.write_bundle import write_bundle
     from eed_edge.train.run_folder import open_run
 

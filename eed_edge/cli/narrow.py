@@ -33,8 +33,8 @@ def command(
     equals that of base, score searches, pool and joint stage together. Writes RUN/narrow.onnx and
     RUN/narrow.safetensors and merges the results into RUN/report.json. Run the same command again to resume.
     """
-    from eed_edge.cli.resumable import resumable
-    from eed_edge.cli.stage_tables import stage_table
+    from eed_edge.cli.display.resumable import resumable
+    from eed_edge.cli.display.stage_tables import stage_table
     from eed_edge.evaluate.baselines import narrow_network
     from eed_edge.train.context import TrainingContext
     from eed_edge.train.run_folder import open_run

@@ -22,7 +22,7 @@ def command(run: Path, bundle: Path, html_file: Path | None) -> None:
     With --html, write them as one self-contained page.
     """
     from eed_edge import html
-    from eed_edge.cli.tables import report_table
+    from eed_edge.cli.display.tables import report_table
     from eed_edge.provenance import check_exported_from
     from eed_edge.report import read_report
     from eed_edge.runtime.bundle.folder import open_bundle

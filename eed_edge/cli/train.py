@@ -53,8 +53,8 @@ def command(
     """
     from eed_edge import pipeline
     from eed_edge import recipe as recipes
-    from eed_edge.cli.resumable import resumable
-    from eed_edge.cli.stage_tables import stage_table
+    from eed_edge.cli.display.resumable import resumable
+    from eed_edge.cli.display.stage_tables import stage_table
     from eed_edge.train.context import TrainingContext
     from eed_edge.train.data import splits as data
     from eed_edge.train.system.tensorboard import curves

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from eed_edge import report
 from eed_edge.atomic_files import write_atomic
-from eed_edge.attacks.base import Threat
+from eed_edge.attacks.interface import Threat
 from eed_edge.errors import InputError
 from eed_edge.evaluate import accuracy, extra_analyses
 from eed_edge.evaluate.metrics.model_cost import costs

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eed_edge.attacks.base import Threat
+from eed_edge.attacks.interface import Threat
 from eed_edge.evaluate import example_images
 from eed_edge.evaluate.adaptive import slowdown
 from eed_edge.evaluate.metrics import accuracy_curves, shift, torch_parity
@@ -42,6 +42,14 @@ def analyse_further(
     }
     clean, pgd = as_float(few.images), kept["pgd20"]
     slowed = slowdown.slowdown_images(defences, few, eps=threat.eps, seed=threat.seed, watch=watch)
+    eps_curve = accuracy_curves.eps_curve(
+        defences,
+        few[slice(0, eps_images)],
+        eps=threat.eps,
+        seed=threat.seed,
+        watch=watch,
+        narrow=defences.singles.get("narrow"),
+    )
     parts: dict[str, Any] = {
         "slowdown": slowdown.measure_slowdown(
             defences, few, pgd, eps=threat.eps, seed=threat.seed, watch=watch, slowed=slowed
@@ -50,9 +58,7 @@ def analyse_further(
             defences, {"clean": clean, **kept, "slowdown": slowed}, watch=watch
         ),
         "shift": shift.measure_shift(defences.deployed, few, seed=threat.seed, watch=watch),
-        "curves": _curves(
-            run, defences, few, outcomes, slowed, threat=threat, eps_images=eps_images, watch=watch
-        ),
+        "curves": _curves(run, defences, few, outcomes, slowed, eps=eps_curve),
     }
     return parts, example_images.examples(defences, clean, pgd, few.labels.numpy())
 
@@ -64,9 +70,7 @@ def _curves(
     outcomes: Mapping[str, Outcome],
     slowed: torch.Tensor,
     *,
-    threat: Threat,
-    eps_images: int,
-    watch: Watch,
+    eps: dict[str, Any],
 ) -> dict[str, Any]:
     deployed, members = defences.deployed, len(defences.ensemble.members)
     clean, whole = outcomes["clean on all"], outcomes[f"pgd20 on mean-{members}"]
@@ -83,14 +87,7 @@ def _curves(
     )
     return {
         "threshold": accuracy_curves.threshold_curve(answers, deployed, times_ms=times),
-        "eps": accuracy_curves.eps_curve(
-            defences,
-            few[slice(0, eps_images)],
-            eps=threat.eps,
-            seed=threat.seed,
-            watch=watch,
-            narrow=defences.singles.get("narrow"),
-        ),
+        "eps": eps,
         "stopping": {
             name: accuracy_curves.stopping_shares(each, members=members) for name, each in used.items()
         },

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from eed_edge.arrays import Bools, Ints
 from eed_edge.atomic_files import write_atomic
 from eed_edge.attacks.autoattack import APGD, ShortAPGD, capture_warnings
-from eed_edge.attacks.base import Attack, Threat
+from eed_edge.attacks.interface import Attack, Threat
 from eed_edge.attacks.registry import EVALUATION_ATTACKS, QUICK, STANDARD
 from eed_edge.errors import InputError
 from eed_edge.evaluate.adaptive.mora import Mora

@@ -17,7 +17,7 @@ import eed_edge
 from eed_edge import manifest as contract
 from eed_edge.arrays import Floats
 from eed_edge.atomic_files import atomic_folder
-from eed_edge.attacks.base import Threat
+from eed_edge.attacks.interface import Threat
 from eed_edge.attacks.pgd import PGD
 from eed_edge.errors import BundleError, ExportError
 from eed_edge.export.calibration import GateSetting, MemberProbs, calibrate

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from eed_edge.atomic_files import write_json
-from eed_edge.attacks.base import Threat, frozen
+from eed_edge.attacks.interface import Threat, frozen
 from eed_edge.attacks.pgd import PGD
 from eed_edge.pipeline.stage_context import StageContext
 from eed_edge.prune.candidates import candidates

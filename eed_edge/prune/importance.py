@@ -14,7 +14,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eed_edge.attacks.base import frozen
+from eed_edge.attacks.interface import frozen
 from eed_edge.prune.groups import CONVOLUTIONS, NORMS, Structure
 
 LAYERS = (*CONVOLUTIONS, nn.Linear)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eed_edge.attacks.base import Threat
+from eed_edge.attacks.interface import Threat
 from eed_edge.attacks.pgd import PGD
 from eed_edge.prune import score_search
 from eed_edge.prune.candidates import Candidate, candidates, subset_indices

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from eed_edge.attacks.base import Threat, frozen
+from eed_edge.attacks.interface import Threat, frozen
 from eed_edge.attacks.pgd import PGD
 from eed_edge.recipe import Training
 from eed_edge.train.data import batches

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from eed_edge.attacks.autoattack import APGD, AutoAttack, ShortAPGD, capture_warnings
-from eed_edge.attacks.base import Threat
 from eed_edge.attacks.carlini_wagner import CarliniWagner
 from eed_edge.attacks.deepfool import DeepFool
+from eed_edge.attacks.interface import Threat
 from eed_edge.attacks.pgd import PGD
 from eed_edge.attacks.registry import EVALUATION_ATTACKS
 from eed_edge.train.networks import build

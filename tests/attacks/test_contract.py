@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from eed_edge.attacks.autoattack import APGD, AutoAttack
-from eed_edge.attacks.base import Attack, Threat
+from eed_edge.attacks.interface import Attack, Threat
 from eed_edge.attacks.registry import EVALUATION_ATTACKS, TRAINING_ATTACKS
 from eed_edge.errors import AttackError
 from eed_edge.evaluate.adaptive.mora import Mora

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eed_edge.attacks.base import Threat
+from eed_edge.attacks.interface import Threat
 from eed_edge.attacks.pgd import PGD
 from tests.attacks import linear
 

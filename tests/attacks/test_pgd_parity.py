@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from eed_edge.attacks.base import Threat, frozen
+from eed_edge.attacks.interface import Threat, frozen
 from eed_edge.attacks.pgd import PGD
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import .* from the `scipy.ndimage` namespace")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eed_edge.attacks.base import Threat
+from eed_edge.attacks.interface import Threat
 from eed_edge.attacks.n_fgsm import NFGSM
 from eed_edge.attacks.pgd import PGD
 from eed_edge.attacks.registry import TRAINING_ATTACKS

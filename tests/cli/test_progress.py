@@ -3,7 +3,7 @@
 import re
 import time
 
-from eed_edge.cli import progress
+from eed_edge.cli.display import progress
 
 
 def test_long_counting_says_how_long_it_still_takes(monkeypatch, capsys):

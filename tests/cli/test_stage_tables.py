@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from eed_edge.cli.progress import progress_display
-from eed_edge.cli.stage_tables import stage_table
+from eed_edge.cli.display.progress import progress_display
+from eed_edge.cli.display.stage_tables import stage_table
 from eed_edge.train.networks import checkpoint
 from tests.conftest import Flow
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import eed_edge
-from eed_edge.attacks.base import Threat
+from eed_edge.attacks.interface import Threat
 from eed_edge.evaluate import accuracy, suites
 from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.evaluate.outcome import Outcome

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from eed_edge.attacks.base import Attack, Threat
 from eed_edge.attacks.gradients import margin
+from eed_edge.attacks.interface import Attack, Threat
 from eed_edge.train.networks.ensemble import Ensemble
 
 WEIGHT_SHARPNESS = 4.0

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eed_edge.arrays import Floats
-from eed_edge.attacks.base import frozen
+from eed_edge.attacks.interface import frozen
 from eed_edge.evaluate.adaptive.soft_gates import SOFT_RULES
 from eed_edge.evaluate.adaptive.soft_rule import log_means
 from eed_edge.evaluate.adaptive.stop_rule import StopRule, replay_stop_rule

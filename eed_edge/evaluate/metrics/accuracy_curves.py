@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eed_edge.arrays import Bools, Floats
-from eed_edge.attacks.base import Threat
+from eed_edge.attacks.interface import Threat
 from eed_edge.attacks.pgd import PGD
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
 from eed_edge.evaluate.models_compared import ModelsCompared, Watch

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from eed_edge.attacks.base import Threat, frozen
+from eed_edge.attacks.interface import Threat, frozen
 from eed_edge.attacks.pgd import PGD
 from eed_edge.evaluate.adaptive import slowdown
 from eed_edge.evaluate.adaptive.soft_gates import SOFT_RULES

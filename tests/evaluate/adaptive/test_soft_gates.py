@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from eed_edge.attacks.autoattack import AutoAttack, capture_warnings
-from eed_edge.attacks.base import Threat
+from eed_edge.attacks.interface import Threat
 from eed_edge.evaluate import accuracy
 from eed_edge.evaluate.adaptive import soft_gates
 from eed_edge.evaluate.adaptive.mora import Mora

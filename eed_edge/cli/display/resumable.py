@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from eed_edge.cli.progress import Progress, progress_display
+from eed_edge.cli.display.progress import Progress, progress_display
 
 
 @contextmanager
