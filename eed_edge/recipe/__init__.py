@@ -56,6 +56,11 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
 def from_dict(table: dict[str, Any]) -> Recipe:
     """A checked recipe from nested dicts.
 
+    Example:
+        >>> recipe = from_dict({"base": {"eps_255": 4}})
+        >>> recipe.base.eps_255, recipe.joint.eps_255  # pool and joint take over the base's radius
+        (4.0, 4.0)
+
     Raises:
         RecipeError: an unknown key, a value of the wrong type or out of range.
     """

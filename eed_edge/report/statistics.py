@@ -17,6 +17,11 @@ def wilson(right: int, images: int) -> tuple[float, float]:
     Raises:
         InputError: not ``0 <= right <= images``.
 
+    Example:
+        >>> low, high = wilson(90, 100)
+        >>> f"{low:.3f} to {high:.3f}"
+        '0.826 to 0.945'
+
     Source:
         E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
     """

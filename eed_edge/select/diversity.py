@@ -19,6 +19,11 @@ def robust_diversity(failed: Bools) -> float:
     Raises:
         InputError: fewer than two members, or no image.
 
+    Example:
+        >>> failed = np.array([[True, True, False, False], [True, False, True, False]])
+        >>> robust_diversity(failed)  # each fails on two of four images, both on one
+        0.5
+
     Source:
         EED, eq. 12-13, read as Partridge and Krzanowski's generalised diversity.
     """
