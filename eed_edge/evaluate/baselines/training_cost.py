@@ -107,7 +107,9 @@ def _epochs(record: Mapping[str, Any], where: str, cfg: Training) -> float:
     rows = record.get("history")
     if not rows:
         raise CheckpointError(f"{where} has no record of its epochs, so its cost is unknown; give --epochs")
-    return float(sum(row["images"] * (TRAINED + attack_passes(row["attack"], cfg)) for row in rows))
+    return float(
+        sum(row["images"] * (TRAINED + attack_passes(row["attack"], cfg)) for row in rows if row["images"])
+    )
 
 
 def _images(rows: Iterable[Mapping[str, Any]]) -> int:
