@@ -26,7 +26,7 @@ from eed_edge.attacks.interface import Threat
 from eed_edge.errors import InputError
 from eed_edge.evaluate import accuracy, extra_analyses
 from eed_edge.evaluate.metrics.model_cost import costs
-from eed_edge.evaluate.models_compared import ModelsCompared, Watch, folded
+from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback, folded
 from eed_edge.evaluate.outcome import Outcome
 from eed_edge.evaluate.suites import Suite, build_jobs, find_suite, run_batch
 from eed_edge.provenance import check_exported_from
@@ -71,7 +71,7 @@ def evaluate(
     only: Sequence[str] = (),
     device: str = "cpu",
     command: str = "",
-    on_progress: Watch,
+    on_progress: ProgressCallback,
 ) -> dict[str, Any]:
     """Evaluate the run's networks and its bundle on test images and merge the results into ``report.json``.
 
@@ -148,7 +148,7 @@ class _Evaluation:
 
 
 def _measure(
-    job: _Evaluation, outcomes: dict[str, Outcome], on_progress: Watch
+    job: _Evaluation, outcomes: dict[str, Outcome], on_progress: ProgressCallback
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The report's figures and the arrays of example images; both shorter for a part of a suite."""
     figures = _figures(job.run, job.defences, job.suite, outcomes, job.drawn.labels)
@@ -235,7 +235,7 @@ def _draw(test: Split, count: int | None, seed: int) -> Split:
 
 
 def _attack(
-    job: _Evaluation, device: torch.device, processes: Processes, on_progress: Watch
+    job: _Evaluation, device: torch.device, processes: Processes, on_progress: ProgressCallback
 ) -> dict[str, Outcome]:
     """Run every job on every batch; the processes share the batches."""
     todo, images = build_jobs(job.defences, job.suite), job.images

@@ -11,7 +11,7 @@ from eed_edge.attacks.interface import Threat
 from eed_edge.evaluate import example_images
 from eed_edge.evaluate.adaptive import slowdown
 from eed_edge.evaluate.metrics import accuracy_curves, shift, torch_parity
-from eed_edge.evaluate.models_compared import ModelsCompared, Watch
+from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback
 from eed_edge.evaluate.outcome import Outcome
 from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.run_folder import Run, read_json
@@ -25,7 +25,7 @@ def analyse_further(
     *,
     threat: Threat,
     eps_images: int,
-    watch: Watch,
+    watch: ProgressCallback,
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Return the report's ``slowdown``, ``replay``, ``shift`` and ``curves``, and the example arrays.
 

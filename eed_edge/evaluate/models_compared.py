@@ -10,7 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.train.networks.ensemble import Ensemble
 
-Watch = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 """Progress callback: name of the work, steps done, total steps."""
 
 

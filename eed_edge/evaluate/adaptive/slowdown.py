@@ -24,7 +24,7 @@ from eed_edge.attacks.interface import frozen
 from eed_edge.evaluate.adaptive.soft_gates import SOFT_RULES
 from eed_edge.evaluate.adaptive.soft_rule import log_means
 from eed_edge.evaluate.adaptive.stop_rule import StopRule, replay_stop_rule
-from eed_edge.evaluate.models_compared import ModelsCompared, Watch
+from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback
 from eed_edge.report import wilson_interval
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.prediction import Prediction
@@ -131,7 +131,7 @@ def _disagreement(log_probs: Tensor, gate: StopRule) -> Tensor:
 
 
 def slowdown_images(
-    defences: ModelsCompared, images: Images, *, eps: float, seed: int, watch: Watch
+    defences: ModelsCompared, images: Images, *, eps: float, seed: int, watch: ProgressCallback
 ) -> Tensor:
     """Attack a set of images batch by batch; return float ``(n, c, h, w)`` in [0, 1]."""
     generator = torch.Generator(images.images.device).manual_seed(seed)
@@ -154,7 +154,7 @@ def measure_slowdown(
     *,
     eps: float,
     seed: int,
-    watch: Watch,
+    watch: ProgressCallback,
     slowed: Tensor | None = None,
 ) -> dict[str, Any]:
     """Measure work, time and accuracy of the deployed rule: the report's part ``slowdown``.

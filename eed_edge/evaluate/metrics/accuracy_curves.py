@@ -17,7 +17,7 @@ from eed_edge.arrays import Bools, Floats
 from eed_edge.attacks.interface import Threat
 from eed_edge.attacks.pgd import PGD
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
-from eed_edge.evaluate.models_compared import ModelsCompared, Watch
+from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback
 from eed_edge.report import wilson_interval
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.single_image import Submodel
@@ -122,7 +122,7 @@ def eps_curve(
     *,
     eps: float,
     seed: int,
-    watch: Watch,
+    watch: ProgressCallback,
     narrow: nn.Module | None = None,
 ) -> dict[str, Any]:
     """Return accuracy under PGD-20 over radii from 0 to 2 times ``eps``.

@@ -17,7 +17,7 @@ from eed_edge.evaluate.metrics.corruptions import (
     corrupt,
     no_class_images,
 )
-from eed_edge.evaluate.models_compared import Watch
+from eed_edge.evaluate.models_compared import ProgressCallback
 from eed_edge.report import wilson
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.train.data.batches import Images, in_order
@@ -28,7 +28,7 @@ Change = Callable[[Floats, int], Floats]
 """Takes images and the place of the first of them in the whole set."""
 
 
-def measure_shift(deployed: Cascade, images: Images, *, seed: int, watch: Watch) -> dict[str, Any]:
+def measure_shift(deployed: Cascade, images: Images, *, seed: int, watch: ProgressCallback) -> dict[str, Any]:
     """The report's part ``shift``: clean, corrupted at three strengths, and images of no class.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from eed_edge.arrays import Floats
 from eed_edge.evaluate.adaptive.stop_rule import StopRule, replay_stop_rule
-from eed_edge.evaluate.models_compared import ModelsCompared, Watch
+from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback
 from eed_edge.runtime.gates.margins import distance_to_tie
 
 BATCH = 250
@@ -19,7 +19,7 @@ ALLOWED = 1000
 
 
 def check_torch_parity(
-    defences: ModelsCompared, attacked: Mapping[str, Tensor], *, watch: Watch
+    defences: ModelsCompared, attacked: Mapping[str, Tensor], *, watch: ProgressCallback
 ) -> dict[str, Any]:
     """The report's part ``replay``: the members in torch and the rule replayed, against the runtime.
 
