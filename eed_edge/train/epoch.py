@@ -25,6 +25,17 @@ TrainingLoss = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
 """``loss(net, clean, attacked, labels)``: a scalar."""
 
 
+class _BatchLoss(nn.Module):
+    """The loss of one batch as a module, so that DistributedDataParallel can wrap network and loss."""
+
+    def __init__(self, net: nn.Module, loss: TrainingLoss) -> None:
+        super().__init__()
+        self.net, self.loss = net, loss
+
+    def forward(self, clean: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
+        return self.loss(self.net, clean, attacked, labels)
+
+
 def train_epoch(
     net: nn.Module,
     train: Images,
@@ -56,6 +67,7 @@ def train_epoch(
     total = state.local.get("loss", torch.zeros(())).to(device)
     started = time.monotonic() - state.trained_s
     net.train()
+    batch_loss = processes.averaging_gradients(_BatchLoss(net, loss))
     for images, labels in batches.epoch(
         train, batch=cfg.batch, augment=context.augment, generator=generator, part=processes.shard,
         first=state.batch, noise=state.local.get("noise"),
@@ -65,7 +77,7 @@ def train_epoch(
             attacked = training_images.make_adversarial(
                 net, images, labels, attack=attack, cfg=cfg, generator=generator, progress=progress
             )
-            value = loss(net, images, attacked, labels)
+            value = batch_loss(images, attacked, labels)
         _optimiser_step(net, state.optimiser, value, cfg, rate=schedule(cfg, progress), processes=processes)
         total = total + value.detach()
         state.step += 1
@@ -96,12 +108,12 @@ def _optimiser_step(
     rate: float,
     processes: Processes,
 ) -> None:
-    """One SGD step on ``loss`` at ``rate`` of the peak; gradients are averaged over processes and clipped."""
+    """One SGD step on ``loss`` at ``rate`` of the peak; gradients are clipped."""
     for group in optimiser.param_groups:
         group["lr"] = cfg.lr * rate
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    processes.all_reduce_mean_(parameter.grad for parameter in net.parameters())
+    with processes.peer_errors():
+        loss.backward()  # type: ignore[no-untyped-call]
     if cfg.clip:
         nn.utils.clip_grad_norm_(net.parameters(), cfg.clip)
     optimiser.step()

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eed_edge.errors import DeviceError, EedError, TrainingError
 
@@ -42,6 +42,18 @@ class Processes:
         """Sum of ``tensor`` over processes."""
         return self._reduced(tensor, "sum")
 
+    def averaging_gradients(self, module: nn.Module) -> nn.Module:
+        """``module`` in DistributedDataParallel: its backward pass averages gradients over processes.
+
+        In a single process the module itself. Buffers stay each process's own.
+        """
+        if self.size == 1:
+            return module
+        from torch.nn.parallel import DistributedDataParallel
+
+        with self.peer_errors():
+            return DistributedDataParallel(module, broadcast_buffers=False)
+
     def all_reduce_mean_(self, tensors: Iterable[Tensor | None]) -> None:
         """Replace every floating-point tensor, in place, by the mean over processes."""
         if self.size == 1:
@@ -58,7 +70,7 @@ class Processes:
             return [value]
         from accelerate.utils import gather_object
 
-        with self._peer_errors():
+        with self.peer_errors():
             gathered: list[T] = gather_object([value])
         return gathered
 
@@ -82,12 +94,12 @@ class Processes:
             return tensor
         from accelerate.utils import reduce
 
-        with self._peer_errors():
+        with self.peer_errors():
             reduced: Tensor = reduce(tensor, how)
         return reduced
 
     @contextmanager
-    def _peer_errors(self) -> Iterator[None]:
+    def peer_errors(self) -> Iterator[None]:
         """Turn a lost peer process into a TrainingError."""
         try:
             yield
