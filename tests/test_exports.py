@@ -9,7 +9,7 @@ EXPORTS = {
     "eed_edge": "Prediction __version__ load",
     "eed_edge.runtime": "Prediction load",
     "eed_edge.recipe": (
-        "Base Data Gate Joint Net Pool Prune Recipe RecipeSection SCORES SETS Scores "
+        "Base Data Gate Joint Net Pool Prune Recipe RecipeSection Scores "
         "Select Training from_dict load_recipe recipe_names"
     ),
     "eed_edge.select": (

@@ -10,6 +10,7 @@ from eed_edge.errors import RecipeError
 from eed_edge.pipeline.base_stage import make_base, new_base
 from eed_edge.pipeline.joint_stage import make_team
 from eed_edge.pipeline.pool_stage import make_pool
+from eed_edge.pipeline.registered_names import check_registered_names
 from eed_edge.pipeline.select_stage import select_members
 from eed_edge.pipeline.stage_context import StageContext
 from eed_edge.prune.candidates import candidates
@@ -86,8 +87,9 @@ def train(
         CheckpointError: the folder holds another run or a damaged one, or another process works on it.
         DeviceError: the device is missing, or its memory is too small.
         Paused: the time limit has expired before the end.
-        RecipeError: the processes do not agree on what to do.
+        RecipeError: a name is in no registry, or the processes do not agree on what to do.
     """
+    check_registered_names(recipe)
     with (
         process_group(choose_device(context.device)) as (processes, device),
         locked(path) if processes.is_main else nullcontext(),

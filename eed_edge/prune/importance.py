@@ -173,7 +173,7 @@ def without_norm(structure: Structure) -> list[str]:
 
 
 SCORES: dict[str, Score] = {"nis": nis, "erm": erm, "ase": ase, "bnsf": bnsf}
-"""Every score by name, in the order of ``recipe.sections.SCORES``; the order seeds the data subsets."""
+"""Every score by name; the order seeds the data subsets, so a new one goes to the end."""
 
 
 def _weights(net: nn.Module) -> dict[str, Tensor]:

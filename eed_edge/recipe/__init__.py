@@ -6,8 +6,6 @@ from typing import Any
 from eed_edge import schema
 from eed_edge.errors import RecipeError
 from eed_edge.recipe.sections import (
-    SCORES,
-    SETS,
     Base,
     Data,
     Gate,
@@ -24,8 +22,6 @@ from eed_edge.recipe.sections import (
 from eed_edge.recipe.toml_file import read_table, recipe_names
 
 __all__ = [
-    "SCORES",
-    "SETS",
     "Base",
     "Data",
     "Gate",

@@ -27,7 +27,7 @@ def test_a_papers_twin_has_what_the_paper_gives(name):
         assert (stage.attack, stage.steps, stage.step_255, stage.eps_255) == ("pgd", 20, 2, 8)
         assert (stage.batch, stage.averaging, stage.finish_epochs) == (512, 0, 0)
         assert [stage.lr, *(stage.lr * factor for factor in stage.factors)] == pytest.approx(rates)
-    assert (cfg.pool.subsets, cfg.pool.shared, cfg.scores.names) == (3, 0.25, recipe.SCORES)
+    assert (cfg.pool.subsets, cfg.pool.shared, cfg.scores.names) == (3, 0.25, ("nis", "erm", "ase", "bnsf"))
     assert (cfg.prune.sparsity, cfg.prune.member_share) == (0.8, 0.05)
     assert (cfg.select.rule, cfg.select.rd, cfg.gate.rule) == ("paper", 0.7, "geometric")
     assert (cfg.joint.omega, cfg.joint.gamma, cfg.joint.lambda1, cfg.joint.lambda2) == (10, 4, 0.7, 0.25)
@@ -66,9 +66,9 @@ def test_pool_and_joint_take_the_radius_of_the_base_unless_they_name_their_own()
         ("base.lr=nan", "finite number"),
         ("base.epochs=1.5", "expected a whole number"),
         ("data.flip=1", "expected true or false"),
-        ("base.attack=fgsm", "expected one of n-fgsm, pgd"),
+        ("base.schedule=linear", "expected one of onecycle, cosine, step, constant, got 'linear'"),
         ('scores.names=["nis", "nis"]', "none twice"),
-        ("scores.names=[]", "one or more"),
+        ("scores.names=[]", "one score or more"),
         ("data.tune=0.5", "tune \\+ calib"),
         ("base=2", "expected an object"),
         ("base.epochs", "expected KEY=VALUE"),
