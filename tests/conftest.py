@@ -1,8 +1,10 @@
 """One small real run of the whole flow, shared by the tests that need a run or a bundle."""
 
+import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import pytest
 from click.testing import CliRunner, Result
@@ -25,7 +27,33 @@ def call(*words: object) -> Result:
 
 
 @pytest.fixture(scope="session")
-def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
+def exported_once() -> Iterator[None]:
+    """Export a network with the same weights once: three seconds of torch each.
+
+    That equal weights give equal bytes is tested in ``export/test_network_graph.py``, which does without this.
+    """
+    from eed_edge.evaluate.baselines import narrow_network
+    from eed_edge.export import network_graph, write_bundle
+
+    models: dict[str, bytes] = {}
+
+    def to_onnx(net: Any, image: Any) -> bytes:
+        digest = hashlib.sha256(repr((net, image.shape)).encode())
+        for name, tensor in net.state_dict().items():
+            digest.update(name.encode() + tensor.numpy().tobytes())
+        key = digest.hexdigest()
+        if key not in models:
+            models[key] = network_graph.to_onnx(net, image)
+        return models[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write_bundle, "to_onnx", to_onnx)
+        patch.setattr(narrow_network, "to_onnx", to_onnx)
+        yield
+
+
+@pytest.fixture(scope="session")
+def flow(tmp_path_factory: pytest.TempPathFactory, exported_once: None) -> Flow:
     """Made without a look at the test part: training and export stop where they ask for it."""
     from eed_edge.train.data.splits import Splits
 
