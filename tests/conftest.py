@@ -30,7 +30,7 @@ def call(*words: object) -> Result:
 def exported_once() -> Iterator[None]:
     """Export a network with the same weights once: three seconds of torch each.
 
-    That equal weights give equal bytes is tested in ``export/test_network_graph.py``, which does without this.
+    ``export/test_network_graph.py`` does without this and tests that equal weights give equal bytes.
     """
     from eed_edge.evaluate.baselines import narrow_network
     from eed_edge.export import network_graph, write_bundle
