@@ -1,16 +1,14 @@
 """Joint stage: train the selected members together and put them into running order."""
 
 import logging
-from collections.abc import Sequence
-
-import numpy as np
 
 from eed_edge.atomic_files import write_json
 from eed_edge.pipeline.select_stage import attacked_probs
 from eed_edge.pipeline.stage_context import StageContext
+from eed_edge.pipeline.team_judge import TeamJudge
 from eed_edge.seeds import joint_seed
 from eed_edge.select.diversity import robust_diversity
-from eed_edge.select.selection import running_order
+from eed_edge.select.selection import judged_order
 from eed_edge.train import joint
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.networks.ensemble import Ensemble
@@ -41,7 +39,8 @@ def make_team(context: StageContext) -> None:
     if not context.processes.is_main:
         return
     probs, labels = attacked_probs(ensemble, context.tune, recipe=run.recipe)
-    order = running_order(probs, labels)
+    judge = TeamJudge(members, context.tune, run.recipe)
+    order = judged_order(tuple(range(len(members))), judge)
     checkpoint.save_checkpoint(run.path / "joint" / "last.safetensors", result.last, {"members": names})
     for place, index in enumerate(order):
         record = {"pruning": loaded[index][1]["pruning"], "candidate": names[index]}
@@ -51,14 +50,9 @@ def make_team(context: StageContext) -> None:
         {
             "members": [names[index] for index in order],
             "rd": robust_diversity(probs.argmax(2) != labels),
-            "attacked_by_prefix": _accuracy_by_prefix(probs, labels, order),
+            "attacked_by_prefix": [judge(tuple(sorted(order[:t]))) for t in range(1, len(order) + 1)],
             "training": result.summary,
             "notes": notes,
         },
     )
     state.unlink(missing_ok=True)
-
-
-def _accuracy_by_prefix(probs: np.ndarray, labels: np.ndarray, order: Sequence[int]) -> list[float]:
-    """Attacked accuracy of the mean over each prefix of the running order, shortest first."""
-    return [float((probs[order[:t]].mean(0).argmax(1) == labels).mean()) for t in range(1, len(order) + 1)]

@@ -9,6 +9,7 @@ from eed_edge.atomic_files import write_json
 from eed_edge.attacks.interface import Threat, frozen
 from eed_edge.attacks.pgd import PGD
 from eed_edge.pipeline.stage_context import StageContext
+from eed_edge.pipeline.team_judge import TeamJudge
 from eed_edge.prune.candidates import candidates
 from eed_edge.prune.groups import count_cost
 from eed_edge.recipe import Recipe
@@ -43,7 +44,12 @@ def select_members(context: StageContext) -> None:
         params=np.array([row["params"] for row in pruning]),
         macs=np.array([row["macs"] for row in pruning]),
         budget=selection.TeamBudget(share * params, share * macs),
-        criteria=selection.Criteria(cfg.rule, cfg.rd, cfg.member_gap),
+        criteria=selection.Criteria(
+            cfg.rule,
+            cfg.rd,
+            cfg.member_gap,
+            TeamJudge(list(pool_members.members), context.tune, run.recipe) if cfg.rule == "robust" else None,
+        ),
     )
     log.info("%s", choice.reason)
     compared = range(len(names)) if len(names) <= MOST_CONSIDERED else choice.considered

@@ -2,12 +2,14 @@
 
 ``paper`` takes the smallest team whose robust diversity reaches ``rd``, of those the most diverse;
 when none reaches it, the most diverse of the largest teams that the budget allows. ``robust`` takes
-the team whose mean has the highest attacked accuracy, of those the most diverse. Remaining ties go
-to the higher attacked accuracy, the smaller team and then the lower numbers.
+the team whose mean has the highest attacked accuracy, of those the most diverse; given a judge, it
+compares the best ten teams by attacks against each of them. Remaining ties go to the higher attacked
+accuracy, the smaller team and then the lower numbers.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +21,12 @@ from eed_edge.select.diversity import all_teams, team_diversities
 
 MOST_CONSIDERED = 16
 """The most candidates compared: teams double with each one, 16 give 65,519."""
+JUDGED_TEAMS = 10
+"""Teams that ``robust`` compares by attacks of their own."""
+MOST_ORDERED = 4
+"""Up to this team size all running orders are compared."""
+Judge = Callable[[tuple[int, ...]], float]
+"""Attacked accuracy of the mean of these candidates, in ascending order, under attacks against that mean."""
 CHUNK = 2**23
 """Numbers held at once while team accuracies are computed: 32 MiB of float32."""
 
@@ -38,11 +46,13 @@ class Criteria:
     rd: robust diversity that ``paper`` requires.
     member_gap: a candidate further than this below the best one's attacked accuracy is not
         considered; of the rest, at most the best ``MOST_CONSIDERED`` are.
+    judge: compares the best teams and their running orders; None leaves both to the given probabilities.
     """
 
     rule: str
     rd: float = 0.7
     member_gap: float = 0.05
+    judge: Judge | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,7 @@ class Selection:
 class _TeamTable:
     """Teams within the budget and their diversities, small teams and low numbers first."""
 
+    numbers: NDArray[np.intp]  # (members,) of the candidates
     teams: Bools  # (t, members)
     diversity: NDArray[np.float64]  # (t,)
     probs: Floats  # (members, n, k)
@@ -74,6 +85,9 @@ class _TeamTable:
 
     def accuracy(self, among: NDArray[np.intp]) -> NDArray[np.float64]:
         return team_accuracies(self.probs, self.labels, self.teams[among])
+
+    def members(self, team: int) -> tuple[int, ...]:
+        return tuple(int(number) for number in self.numbers[self.teams[team]])
 
 
 def select_team(
@@ -108,12 +122,17 @@ def select_team(
         raise RecipeError(f"select.rule: expected one of {', '.join(RULES)}, got {criteria.rule!r}")
     considered = _eligible(failed, criteria.member_gap)
     teams = _affordable(params[considered], macs[considered], budget)
-    table = _TeamTable(teams, team_diversities(failed[considered], teams), probs[considered], labels)
-    best, reason = RULES[criteria.rule](table, criteria.rd)
-    team = np.flatnonzero(teams[best])
-    members = team[running_order(table.probs[team], labels)]
+    diversity = team_diversities(failed[considered], teams)
+    table = _TeamTable(considered, teams, diversity, probs[considered], labels)
+    best, reason = RULES[criteria.rule](table, criteria)
+    members = table.members(best)
+    if criteria.judge:
+        members = judged_order(members, criteria.judge)
+    else:
+        order = running_order(probs[list(members)], labels)
+        members = tuple(members[place] for place in order)
     return Selection(
-        members=tuple(int(considered[i]) for i in members),
+        members=members,
         rd=float(table.diversity[best]),
         attacked_accuracy=float(table.accuracy(np.array([best]))[0]),
         reason=f"{reason} ({len(teams)} teams of {len(considered)} out of {len(failed)} candidates compared)",
@@ -173,7 +192,8 @@ def _affordable(params: Ints, macs: Ints, budget: TeamBudget) -> Bools:
     return teams
 
 
-def _paper(table: _TeamTable, rd: float) -> tuple[int, str]:
+def _paper(table: _TeamTable, criteria: Criteria) -> tuple[int, str]:
+    rd = criteria.rd
     size = table.teams.sum(axis=1)
     reached = np.flatnonzero(table.diversity >= rd)
     if len(reached):
@@ -188,9 +208,12 @@ def _paper(table: _TeamTable, rd: float) -> tuple[int, str]:
     )
 
 
-def _robust(table: _TeamTable, rd: float) -> tuple[int, str]:
+def _robust(table: _TeamTable, criteria: Criteria) -> tuple[int, str]:
     every = np.arange(len(table.teams))
     accuracy = table.accuracy(every)
+    if criteria.judge:
+        best_first = np.lexsort((-table.diversity, -accuracy))
+        return _judged(table, best_first[:JUDGED_TEAMS], criteria.judge)
     best = _best(table, every[accuracy == accuracy.max()])
     return best, (
         f"robust: the mean of these {table.teams[best].sum()} has the highest attacked accuracy"
@@ -198,7 +221,23 @@ def _robust(table: _TeamTable, rd: float) -> tuple[int, str]:
     )
 
 
-RULES: dict[str, Callable[[_TeamTable, float], tuple[int, str]]] = {"paper": _paper, "robust": _robust}
+def _judged(table: _TeamTable, shortlist: NDArray[np.intp], judge: Judge) -> tuple[int, str]:
+    """The team of the shortlist with the best first member and mean, and the reason."""
+
+    def accuracies(team: int) -> tuple[float, float]:
+        members = table.members(team)
+        return max(judge((member,)) for member in members), judge(members)
+
+    scores = {int(team): accuracies(int(team)) for team in shortlist}
+    best = max(scores, key=lambda team: sum(scores[team]))
+    first, mean = scores[best]
+    return best, (
+        f"robust: these {table.teams[best].sum()} have the best first member and mean under attacks of their"
+        f" own, {first:.3f} and {mean:.3f}, compared with at most {JUDGED_TEAMS} teams of accurate means"
+    )
+
+
+RULES: dict[str, Callable[[_TeamTable, Criteria], tuple[int, str]]] = {"paper": _paper, "robust": _robust}
 
 
 def _best(table: _TeamTable, among: NDArray[np.intp]) -> int:
@@ -226,6 +265,25 @@ def running_order(probs: Floats, labels: Ints) -> list[int]:
         tries = single[remaining] | single[prefix].any(axis=0)
         prefix.append(remaining.pop(int(team_accuracies(probs, labels, tries).argmax())))
     return prefix
+
+
+def judged_order(members: tuple[int, ...], judge: Judge) -> tuple[int, ...]:
+    """The running order whose prefixes have the highest mean attacked accuracy; of equals the first.
+
+    All orders of up to ``MOST_ORDERED`` members are compared. A larger team grows member by member,
+    each time by the one that gives the most accurate prefix.
+    """
+
+    def accuracy(prefix: tuple[int, ...]) -> float:
+        return judge(tuple(sorted(prefix)))
+
+    if len(members) <= MOST_ORDERED:
+        orders = permutations(sorted(members))
+        return max(orders, key=lambda order: sum(accuracy(order[:t]) for t in range(1, len(order))))
+    order: tuple[int, ...] = ()
+    while rest := [member for member in members if member not in order]:
+        order = max(((*order, member) for member in rest), key=accuracy)
+    return order
 
 
 def _two(costs: Ints) -> str:

@@ -129,7 +129,7 @@ def _validate(
         temporary_weights(net, state.kept_weights(net)),
         let_through() if processes.size == 1 else nullcontext(),
     ):
-        return validate(net, tune, cfg=cfg, seed=context.seed, processes=processes)._asdict()
+        return validate(net, tune, cfg=cfg, seed=context.seed, processes=processes).as_row()
 
 
 def _chance(images: Images) -> float:

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from eed_edge.attacks.interface import Threat, frozen
-from eed_edge.attacks.pgd import PGD
 from eed_edge.recipe import Training
+from eed_edge.train.attacked_accuracy import correct_under_attack
 from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
+from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
 
 VALIDATION_BATCH = 500
@@ -18,37 +19,58 @@ CLEAN_WEIGHT = 0.25
 
 
 class ValidationResult(NamedTuple):
-    """Accuracies on tune, as fractions."""
+    """Accuracies on tune, as fractions.
+
+    attacked: under PGD; of an ensemble, under the worse of two PGD attacks on its mean.
+    attacked_first: of an ensemble's first member alone, likewise; None for one network.
+    """
 
     clean: float
     attacked: float
+    attacked_first: float | None = None
+
+    def as_row(self) -> dict[str, float]:
+        """The accuracies that exist, by name."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
 
 
 def validate(
     net: nn.Module, tune: Images, *, cfg: Training, seed: int, processes: Processes = SINGLE_PROCESS
 ) -> ValidationResult:
-    """Clean and PGD accuracy of ``net`` on the first ``cfg.judge_images`` of tune, in evaluation mode."""
+    """Clean and attacked accuracy of ``net`` on the first ``cfg.judge_images`` of tune, in evaluation mode.
+
+    An ensemble stops early once it is deployed, so its first member is judged beside its mean.
+    """
     tune = tune[slice(0, cfg.judge_images)]
     shard = tune[processes.shard]
     generator = torch.Generator(tune.images.device).manual_seed(seed)
-    correct = torch.zeros(2, device=tune.images.device)
-    threat, attack = Threat(cfg.eps_255 / 255, generator=generator), PGD(steps=cfg.judge_steps)
+    threat = Threat(cfg.eps_255 / 255, generator=generator)
+    team = isinstance(net, Ensemble)
+    targets = [net, net.prefix(1)] if isinstance(net, Ensemble) and len(net.members) > 1 else [net]
+    correct = torch.zeros(1 + len(targets), device=tune.images.device)
     with frozen(net):
         for images, labels in batches.in_order(shard, VALIDATION_BATCH):
-            attacked = attack(net, images, labels, threat)
             with torch.no_grad():
-                correct += torch.stack([(net(x).argmax(1) == labels).sum() for x in (images, attacked)])
-    clean, robust = (processes.all_reduce_sum(correct) / len(tune)).tolist()
-    return ValidationResult(round(clean, 6), round(robust, 6))
+                counts = [(net(images).argmax(1) == labels).sum()]
+            counts += [
+                correct_under_attack(target, images, labels, threat, steps=cfg.judge_steps, margin=team).sum()
+                for target in targets
+            ]
+            correct += torch.stack(counts)
+    shares = (processes.all_reduce_sum(correct) / len(tune)).tolist()
+    return ValidationResult(*(round(share, 6) for share in shares))
 
 
 def selection_score(row: dict[str, Any]) -> float:
     """Score by which the best epoch is chosen: attacked accuracy plus a quarter of clean accuracy.
 
+    Attacked accuracy of an ensemble is half its first member's and half its mean's.
+
     On a few hundred images, two epochs differ under attack by chance; attacked accuracy alone
     would then choose an early epoch and lose the clean accuracy of later ones.
     """
-    score: float = row["attacked"] + CLEAN_WEIGHT * row["clean"]
+    attacked = (row["attacked"] + row.get("attacked_first", row["attacked"])) / 2
+    score: float = attacked + CLEAN_WEIGHT * row["clean"]
     return round(score, 9)
 
 

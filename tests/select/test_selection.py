@@ -130,6 +130,40 @@ def test_the_reason_says_which_case_it_was(rule, rd, reason):
     assert re.match(reason, choose(failed, case, rule=rule, rd=rd, member_gap=1.0).reason)
 
 
+def judge_of(seed):
+    """Attacked accuracies of teams that have nothing to do with the given probabilities."""
+    return lambda numbers: float(np.random.default_rng((seed, *numbers)).integers(0, 50) / 50)
+
+
+@given(seed=SEEDS)
+def test_a_judge_decides_between_the_ten_best_teams_and_between_all_their_orders(seed):
+    failed, case = pool(seed)
+    judge = judge_of(seed)
+    ranked = sorted(
+        plain_teams(failed, case, 700, gap=1.0),
+        key=lambda team: (
+            accuracy(team, case["probs"], case["labels"]),
+            robust_diversity(failed[list(team)]),
+        ),
+        reverse=True,
+    )[:10]
+    chosen = choose(failed, case, 700, rule="robust", member_gap=1.0, judge=judge).members
+
+    def score(team):
+        return judge(team) + max(judge((member,)) for member in team)
+
+    def order_score(order):
+        return sum(judge(tuple(sorted(order[:t]))) for t in range(1, len(order)))
+
+    assert score(tuple(sorted(chosen))) == max(map(score, ranked))
+    if len(chosen) <= 4:
+        assert order_score(chosen) == max(map(order_score, permutations(chosen)))
+    else:
+        for t in range(len(chosen)):
+            nexts = [judge(tuple(sorted((*chosen[:t], member)))) for member in chosen[t:]]
+            assert nexts[0] == max(nexts)
+
+
 def changed(case, **values):
     return {**case, **values}
 
