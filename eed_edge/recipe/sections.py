@@ -111,8 +111,10 @@ class Training(RecipeSection):
     batch: int = _number(128, 2, 65_536)
     lr: float = _number(0.1, 1e-8, 100)
     """Peak learning rate."""
-    schedule: str = _choice("onecycle", "onecycle", "cosine", "step", "constant")
-    """onecycle: up for a fifth, down to 0; cosine: down to 0; step: by ``factors`` at ``drops``."""
+    schedule: str = _choice("onecycle", "onecycle", "cosine", "step", "constant", "wsd")
+    """onecycle: up for a fifth, down to 0; cosine: down to 0; step: by ``factors`` at ``drops``; wsd
+    (warm-up, stable, decay): full rate until ``patience`` runs out, at most for four fifths of ``epochs``,
+    then down to 0 over a quarter of the epochs so far."""
     drops: tuple[float, ...] = (0.5, 0.75)
     """Shares of the training after which ``step`` goes on to its next factor."""
     factors: tuple[float, ...] = (0.1, 0.01)
@@ -129,7 +131,8 @@ class Training(RecipeSection):
     judge_images: int = _number(1000, 1)
     """At most this many tune images are judged after an epoch."""
     patience: int = _number(0, 0)
-    """Stop after this many epochs without a better attacked accuracy; 0 never stops early."""
+    """Stop after this many epochs without a better accuracy on tune, or with ``wsd`` begin to decay the
+    rate; 0 never stops early."""
     guard: float = _number(0.5, 0, 1)
     """Attacked accuracy alone below this share of the best: go back, train on with PGD; 0 is off."""
 

@@ -35,7 +35,7 @@ def validate_untrained(
     """Validate pretrained weights as they are; the record counts as epoch 0 of 0."""
     started = time.monotonic()
     row = {"epoch": -1, "epochs": 0, "attack": "none", "images": 0}
-    row |= validate(net, tune, cfg=cfg, seed=context.seed, processes=context.processes)._asdict()
+    row |= validate(net, tune, cfg=cfg, seed=context.seed, processes=context.processes).as_row()
     context.record({**row, "seconds": round(time.monotonic() - started, 3)})
     weights = copy_weights(net.state_dict())
     return TrainingResult(best=weights, last=weights, history=[row])

@@ -1,6 +1,5 @@
 """One epoch of adversarial training: attack, loss, optimiser step and checkpoint for every batch."""
 
-import bisect
 import math
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from eed_edge.train.checkpointing import Checkpointing
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
+from eed_edge.train.schedule import learning_rate, planned_epochs
 from eed_edge.train.state import TrainingState, move_average, random_state, set_random_state
 from eed_edge.train.system.devices import mixed_precision
 from eed_edge.train.system.distributed import Processes
@@ -56,7 +56,8 @@ def train_epoch(
         Paused: the time limit has expired.
         TrainingError: the loss is not finite.
     """
-    attack = "pgd" if state.epoch >= cfg.epochs - cfg.finish_epochs else state.attack
+    epochs = planned_epochs(cfg, state.history)
+    attack = "pgd" if state.epoch >= epochs - cfg.finish_epochs else state.attack
     device, processes = train.images.device, context.processes
     seed = epoch_seed(context.seed, state.epoch)
     generator = torch.Generator(device).manual_seed(seed)
@@ -78,23 +79,24 @@ def train_epoch(
                 net, images, labels, attack=attack, cfg=cfg, generator=generator, progress=progress
             )
             value = batch_loss(images, attacked, labels)
-        _optimiser_step(net, state.optimiser, value, cfg, rate=schedule(cfg, progress), processes=processes)
+        rate = learning_rate(cfg, state.history, state.batch / steps)
+        _optimiser_step(net, state.optimiser, value, cfg, rate=rate, processes=processes)
         total = total + value.detach()
         state.step += 1
         state.batch += 1
         state.trained_s = time.monotonic() - started
         state.local = {**random_state(device, generator), "loss": total}
         move_average(state, net, cfg.averaging)
-        context.record({"epoch": state.epoch, "epochs": cfg.epochs, "batch": state.batch, "batches": steps})
+        context.record({"epoch": state.epoch, "epochs": epochs, "batch": state.batch, "batches": steps})
         where = f"in epoch {state.epoch + 1} after batch {state.batch} of {steps}"
         checkpoints.after_batch(state.batch, where=where)
     _average_norms(net, state, processes)
     return {
         "epoch": state.epoch,
-        "epochs": cfg.epochs,
+        "epochs": epochs,
         "attack": attack,
         "loss": round(_mean_loss(total, steps, state, cfg, processes), 6),
-        "lr": cfg.lr * schedule(cfg, (state.epoch + (steps - 1) / steps) / cfg.epochs),
+        "lr": cfg.lr * learning_rate(cfg, state.history, (steps - 1) / steps),
         "images": steps * min(cfg.batch, len(train)),
     }
 
@@ -132,15 +134,3 @@ def _average_norms(net: nn.Module, state: TrainingState, processes: Processes) -
     """Average batch-norm statistics over processes, in the network and in the weight average."""
     buffers = dict(net.named_buffers())
     processes.all_reduce_mean_([*buffers.values(), *(state.average.get(name) for name in buffers)])
-
-
-def schedule(cfg: Training, progress: float) -> float:
-    """Learning rate as a share of its peak, in [0, 1], after a share ``progress`` of the training."""
-    if cfg.schedule == "onecycle":
-        rise = 0.2
-        return max(progress / rise, 0.01) if progress < rise else (1 - progress) / (1 - rise)
-    if cfg.schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * progress))
-    if cfg.schedule == "step":
-        return (1.0, *cfg.factors)[bisect.bisect_right(cfg.drops, progress)]
-    return 1.0

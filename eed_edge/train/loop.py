@@ -19,6 +19,7 @@ from eed_edge.train.checkpointing import Checkpointing
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images
 from eed_edge.train.epoch import TrainingLoss, train_epoch
+from eed_edge.train.schedule import has_ended, planned_epochs
 from eed_edge.train.state import (
     TrainingState,
     copy_weights,
@@ -29,7 +30,7 @@ from eed_edge.train.state import (
 )
 from eed_edge.train.system.distributed import Processes
 from eed_edge.train.system.interruption import Interrupted, deferred, let_through
-from eed_edge.train.validation import has_collapsed, out_of_patience, selection_score, validate
+from eed_edge.train.validation import has_collapsed, selection_score, validate
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def fit(
     )
     with deferred():
         try:
-            while state.epoch < cfg.epochs and not out_of_patience(state.history, cfg):
+            while not has_ended(cfg, state.history):
                 row = train_epoch(
                     net, train, state, cfg=cfg, loss=loss, context=context, checkpoints=checkpoints
                 )
@@ -103,7 +104,7 @@ def fit(
                 seconds = trained_s + time.monotonic() - started
                 speed = round(row["images"] / trained_s, 1)
                 context.record({**row, "images_s": speed, "seconds": round(seconds, 3)})
-                checkpoints.after_epoch(state.epoch, epochs=cfg.epochs)
+                checkpoints.after_epoch(state.epoch, epochs=planned_epochs(cfg, state.history))
         except Interrupted:
             checkpoints.write()
             raise

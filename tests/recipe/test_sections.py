@@ -66,7 +66,7 @@ def test_pool_and_joint_take_the_radius_of_the_base_unless_they_name_their_own()
         ("base.lr=nan", "finite number"),
         ("base.epochs=1.5", "expected a whole number"),
         ("data.flip=1", "expected true or false"),
-        ("base.schedule=linear", "expected one of onecycle, cosine, step, constant, got 'linear'"),
+        ("base.schedule=linear", "expected one of onecycle, cosine, step, constant, wsd, got 'linear'"),
         ('scores.names=["nis", "nis"]', "none twice"),
         ("scores.names=[]", "one score or more"),
         ("data.tune=0.5", "tune \\+ calib"),

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from eed_edge.errors import CheckpointError, TrainingError
 from eed_edge.recipe import Base, Data
-from eed_edge.train import checkpointing, epoch, loop
+from eed_edge.train import checkpointing, loop
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import checkpoint
@@ -249,27 +249,3 @@ def test_a_checkpoint_of_another_network_is_refused(data, tmp_path, monkeypatch)
     other = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
     with pytest.raises(CheckpointError, match="do not fit the network"):
         fit(other, data, config(), tmp_path / "state")
-
-
-@pytest.mark.parametrize(
-    ("name", "at", "share"),
-    [
-        ("onecycle", 0.2, 1.0),
-        ("onecycle", 0.6, 0.5),
-        ("onecycle", 1.0, 0.0),
-        ("cosine", 0.5, 0.5),
-        ("cosine", 0, 1.0),
-        ("step", 0.49, 1.0),
-        ("step", 0.5, 0.1),
-        ("step", 0.75, 0.01),
-        ("constant", 0.9, 1.0),
-    ],
-)
-def test_a_schedule_passes_through_its_corner_points(name, at, share):
-    assert epoch.schedule(config(schedule=name), at) == pytest.approx(share)
-
-
-def test_a_step_schedule_takes_the_recipes_own_drops_and_factors():
-    cfg = config(schedule="step", drops=(0.2, 0.6, 0.9), factors=(0.5, 0.3, 0.1))
-    found = [epoch.schedule(cfg, at) for at in (0, 0.19, 0.2, 0.59, 0.6, 0.9, 1)]
-    assert found == [1.0, 1.0, 0.5, 0.5, 0.3, 0.1, 0.1]
