@@ -45,7 +45,7 @@ def in_blocks(
     """Time programs that take turns block by block; every round has each program once.
 
     Args:
-        warm_up: untimed calls at the start of a block, on its last items.
+        warm_up: untimed calls at the start of a block, on its last items; at most one on each.
         now: seconds; one of ``CLOCKS``.
 
     Raises:
@@ -96,8 +96,8 @@ def time_block(
 ) -> Times:
     """Return the milliseconds of a program on every item, ``(items,)``, after its warm-up."""
     times = np.empty(items)
-    for item in range(-warm_up, 0):
-        call(item % items)
+    for item in range(max(0, items - warm_up), items):
+        call(item)
     for item in range(items):
         started = now()
         call(item)
