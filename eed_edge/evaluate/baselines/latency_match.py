@@ -17,6 +17,12 @@ from eed_edge.prune.score_search import ChannelScores
 from eed_edge.prune.widths import Budget, choose_widths
 from eed_edge.runtime.engine.session import open_session
 from eed_edge.runtime.measure.clock import in_blocks
+from eed_edge.runtime.measure.conditions import (
+    busy_warning,
+    conditions_between,
+    conditions_line,
+    snapshot,
+)
 from eed_edge.train.networks.build import Classifier, build_network
 
 log = logging.getLogger(__name__)
@@ -76,7 +82,7 @@ def widest_within(
         target = means.pop(NAME) if mean_ms is None else mean_ms
         return {int(name): value for name, value in means.items()}, target
 
-    low, high = 0, len(ladder) - 1
+    before, low, high = snapshot(), 0, len(ladder) - 1
     while low < high:
         middle = (low + high + 1) // 2
         means, target = timed([middle], ROUNDS_EACH)
@@ -90,6 +96,10 @@ def widest_within(
         log.warning(
             "narrow: no width meets the target latency; using the fastest, which is slower than the target"
         )
+    conditions = conditions_between(before, snapshot())
+    log.info("narrow: timed at %s", conditions_line(conditions))
+    if warning := busy_warning(conditions):
+        log.warning("narrow: %s", warning)
     log.info("narrow: %s; chosen", _describe(structure, ladder[best], means[best], target))
     return LatencyMatch(ladder[best], means[best], target)
 
