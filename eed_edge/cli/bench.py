@@ -113,7 +113,7 @@ def table(latency: dict[str, Any], submodels_used: float) -> str:
     rows: dict[str, Any] = {name: latency[name] for name in TIMED_NETWORKS if name in latency}
     rows |= {f"first {t}": row for t, row in enumerate(latency["prefixes"], 1)}
     rows |= {f"sub-model {t}": row for t, row in enumerate(latency["submodels"], 1)}
-    heads = f"{'p50':>9}{'quartiles':>16}{'p90':>9}{'p99':>9}{'mean':>9}{'of rounds':>16}"
+    heads = f"{'p50':>9}{'quartiles':>16}{'p90':>9}{'p99':>9}{'mean':>9}{'quartiles':>16}"
     lines = [f"{'ms':<12}{heads}"]
     for name, row in rows.items():
         calls, means = (
@@ -143,7 +143,7 @@ def _conditions(conditions: dict[str, Any]) -> list[str]:
     from eed_edge.runtime.measure.conditions import busy_warning, conditions_line
 
     warning = busy_warning(conditions)
-    return [conditions_line(conditions), *([warning] if warning else [])]
+    return [conditions_line(conditions), *([f"warning: {warning}"] if warning else [])]
 
 
 def _tune(bundle: Path, found: "TimedImages", batch: int, rounds: int, json_file: Path | None) -> None:

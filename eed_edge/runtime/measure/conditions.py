@@ -88,7 +88,7 @@ def busy_warning(conditions: Mapping[str, Any]) -> str:
     if other is None or other < BUSY_SHARE * conditions["cores"]:
         return ""
     return (
-        f"warning: other work kept {other:.1f} of {conditions['cores']} cores busy during the timing;"
+        f"other work kept {other:.1f} of {conditions['cores']} cores busy during the timing;"
         " measure again on an idle machine"
     )
 

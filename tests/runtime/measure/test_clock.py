@@ -67,7 +67,7 @@ def test_what_a_warm_up_takes_is_not_counted(hand):
         return 100 if sum(1 for _ in in_a_row) < WARM_UP else 1
 
     calls = {"one": hand.program("one", cold), "two": hand.program("two", lambda item, ran: 1)}
-    times = in_blocks(calls, items=3, rounds=4, now=hand.now)
+    times = in_blocks(calls, items=2 * WARM_UP, rounds=4, now=hand.now)
     assert times["one"].max() == pytest.approx(1)
 
 
