@@ -1,36 +1,30 @@
 """Pool: prune every candidate from the base and fine-tune it under attack."""
 
-import copy
 import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from eed_edge.attacks.interface import Threat
-from eed_edge.attacks.pgd import PGD
-from eed_edge.prune import score_search
 from eed_edge.prune.candidates import Candidate, candidates, subset_indices
 from eed_edge.prune.groups import analyse, count_cost
-from eed_edge.prune.importance import SCORES, without_norm
+from eed_edge.prune.importance import without_norm
+from eed_edge.prune.learned_scores import learned_scores
 from eed_edge.prune.removal import recalibrate, remove_channels
 from eed_edge.prune.widths import choose_widths, member_budget
-from eed_edge.recipe import Pool, Recipe
+from eed_edge.recipe import Recipe
 from eed_edge.seeds import candidate_seed
-from eed_edge.train import loop, losses
+from eed_edge.train import loop
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images, as_float
-from eed_edge.train.epoch import TrainingLoss
+from eed_edge.train.distilled_loss import distilled_loss
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.networks.build import Classifier
 from eed_edge.train.system.distributed import SINGLE_PROCESS
 from eed_edge.train.system.time_limit import Paused
 
 log = logging.getLogger(__name__)
-SCORE_STEPS = 10
-"""PGD steps on the images that an importance score is estimated from."""
 
 
 def build_pool(
@@ -103,7 +97,7 @@ def _make_candidate(
         context.time_limit.raise_if_expired(f"fine-tuning {candidate.name}")
     base.eval()
     result = loop.fit(
-        net, subset, tune, cfg=cfg, loss=_loss(base, cfg), context=dataclasses.replace(context, state=state)
+        net, subset, tune, cfg=cfg, loss=distilled_loss(base, cfg), context=dataclasses.replace(context, state=state)
     )
     record = {**record, "training": result.summary, "history": result.history}
     net.load_state_dict(result.last)
@@ -115,37 +109,12 @@ def _make_candidate(
     pruned.unlink()
 
 
-def _loss(base: Classifier, cfg: Pool) -> TrainingLoss:
-    """Label-smoothed cross-entropy, a share of it replaced by distillation from the base."""
-
-    def loss(network: nn.Module, clean: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
-        logits = network(attacked).float()
-        hard = nn.functional.cross_entropy(logits, labels, label_smoothing=cfg.label_smoothing)
-        if not cfg.distill:
-            return hard
-        with torch.no_grad():
-            teacher = base(clean)
-        return (1 - cfg.distill) * hard + cfg.distill * losses.distillation(logits, teacher.float())
-
-    return loss
-
-
 def _prune(
     base: Classifier, subset: Images, candidate: Candidate, *, recipe: Recipe, context: TrainingContext
 ) -> tuple[Classifier, dict[str, Any]]:
     """The pruned, not yet fine-tuned network of a candidate, and its record."""
-    device, image = subset.images.device, as_float(subset.images[:1])
-    generator = torch.Generator(device).manual_seed(context.seed)
-    torch.manual_seed(context.seed)  # for layers that draw numbers, such as dropout
-    drawn = torch.randperm(len(subset), generator=generator, device=device)[: recipe.scores.images]
-    structure, _ = analyse(base, image)
-    attacked, labels = _attack_base(base, subset[drawn], recipe, generator)
-    importance = SCORES[candidate.score](base, structure, attacked, labels)
-    scores = score_search.uniform(structure, importance, member_share=recipe.prune.member_share)
-    if recipe.scores.search:
-        scores = score_search.search_scores(
-            copy.deepcopy(base), structure, scores, subset, recipe=recipe, context=context
-        )
+    image = as_float(subset.images[:1])
+    structure, scores = learned_scores(base, subset, candidate.score, recipe=recipe, context=context)
     widths = choose_widths(
         structure,
         scores.keep_ratio,
@@ -166,12 +135,3 @@ def _prune(
         "images": len(subset),
     }
     return net, {"pruning": pruning}
-
-
-def _attack_base(
-    base: Classifier, images: Images, recipe: Recipe, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """The images attacked with PGD against ``base``, as floats, and their labels."""
-    threat = Threat(recipe.pool.eps_255 / 255, generator=generator)
-    attacked = PGD(steps=SCORE_STEPS)(base, as_float(images.images), images.labels, threat)
-    return attacked, images.labels
