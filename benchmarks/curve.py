@@ -4,8 +4,8 @@
 
 Each RUN has been attacked (eed-edge attack) and timed (eed-edge bench --run RUN); several of one base with
 members of other sizes give one curve. Times are ratios to the dense base of the same run. A prefix is the
-mean of the first members without early stop, attacked on its own; the deployed rule has to be right on the
-images made against every prefix, so its row is the stricter one.
+mean of the first members without early stop, attacked on its own and timed as it runs; the deployed rule has
+to be right on the images made against every prefix, so its row is the stricter one.
 """
 
 import sys
@@ -50,7 +50,7 @@ def of_run(name: str, figures: dict[str, Any]) -> list[dict[str, Any]]:
     """A row for every budget of a run: ``{budget, mean_ms, speedup, <kind>: {share, interval, images}}``."""
     try:
         latency, accuracy, prefixes = figures["latency"], figures["accuracy"], figures["prefixes"]
-        dense, each = latency["dense"]["mean_ms"], [times["mean_ms"] for times in latency["submodels"]]
+        dense, each = latency["dense"]["mean_ms"], [times["mean_ms"] for times in latency["prefixes"]]
         rows = []
         for key, title in (
             ("dense", "dense base"),
@@ -66,7 +66,7 @@ def of_run(name: str, figures: dict[str, Any]) -> list[dict[str, Any]]:
                 for kind, row in prefixes.items()
                 if kind in KINDS
             }
-            rows.append({"budget": f"{name}: first {t + 1}", "mean_ms": sum(each[: t + 1]), **judged})
+            rows.append({"budget": f"{name}: first {t + 1}", "mean_ms": each[t], **judged})
     except KeyError as error:
         raise InputError(
             f"{name}: report.json has no {error}; run eed-edge attack and bench first"

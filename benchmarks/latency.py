@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/latency.py build/demo/bundle --run build/demo/run
 
-Dense, static, dynamic and, where they are there, the single file (export --single-file) and the narrow
-network take turns call by call on real images. Load time, first answer and peak memory come from fresh
+Dense, static, dynamic, prefixes and, where they are there, the single file (export --single-file) and the
+narrow network take turns in blocks of real images. Load time, first answer and peak memory come from fresh
 processes. Quote ratios, and measure on an idle machine. Writes benchmarks/results/latency.json unless
 --json says otherwise.
 """
@@ -22,6 +22,7 @@ from eed_edge.provenance import check_exported_from, member_files
 from eed_edge.runtime.bundle.folder import open_bundle
 from eed_edge.runtime.engine.session import SessionConfig
 from eed_edge.runtime.measure import benchmark
+from eed_edge.runtime.measure.prefixes import recorded_stops
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -30,7 +31,7 @@ RESULTS = Path(__file__).parent / "results"
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--run", type=click.Path(path_type=Path), help="Its run folder: test images and narrow.onnx.")
 @click.option("--images", "npz", type=click.Path(path_type=Path), help="NPZ file with images.")
-@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--repeats", type=click.IntRange(min=1), default=6, show_default=True)
 @click.option("--json", "target", type=click.Path(path_type=Path), default=RESULTS / "latency.json")
 def main(bundle: Path, run: Path | None, npz: Path | None, repeats: int, target: Path) -> None:
     """Measure every config, print a table of each, write the figures."""
@@ -39,6 +40,7 @@ def main(bundle: Path, run: Path | None, npz: Path | None, repeats: int, target:
     found = benchmark.real_images(bundle, npz=npz, run=run)
     networks = benchmark.find_networks(bundle, run)
     click.echo(f"timing on {found.source}{', indicative only' if found.indicative else ''}")
+    stops = recorded_stops(run, bundle) if run else None
     settings = []
     for batch in (1, 64):
         for threads in (1, 2):
@@ -49,6 +51,7 @@ def main(bundle: Path, run: Path | None, npz: Path | None, repeats: int, target:
                 config=SessionConfig(threads),
                 repeats=repeats,
                 batch=batch,
+                stops=stops,
             )
             settings.append(figures)
             click.echo(f"\nbatch {figures['latency']['batch']}, threads {threads}")

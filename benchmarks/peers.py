@@ -15,6 +15,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,16 @@ import click
 import numpy as np
 import random_ensemble
 import torch
-from blocks import CLOCKS, Floats, in_blocks
 from torch import nn
 
 import eed_edge
 from eed_edge import report
+from eed_edge.arrays import Floats
 from eed_edge.atomic_files import write_json
 from eed_edge.manifest import CASCADE_FILE
 from eed_edge.runtime.engine.session import open_session
+from eed_edge.runtime.measure.clock import CLOCKS, in_blocks, ratio
+from eed_edge.runtime.measure.conditions import busy_warning, conditions_between, snapshot
 
 RESULTS = Path(__file__).parent / "results"
 Answer = Callable[[Floats], Any]
@@ -152,7 +155,7 @@ def open_peers(net: nn.Module, folder: Path, images: Floats) -> tuple[dict[str, 
 @click.command(help=__doc__)
 @click.option("--images", "npz", type=click.Path(path_type=Path), help="NPZ of 32x32 images, not digits.")
 @click.option("--n", type=click.IntRange(min=2), default=40, show_default=True, help="Images a block.")
-@click.option("--rounds", type=click.IntRange(min=3), default=15, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=3), default=16, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--clock", type=click.Choice(list(CLOCKS)), default="wall", help="cpu: on a busy machine.")
 @click.option("--json", "target", type=click.Path(path_type=Path), default=RESULTS / "peers.json")
@@ -173,17 +176,21 @@ def main(npz: Path | None, n: int, rounds: int, seed: int, clock: str, target: P
         }
         chosen = np.linspace(0, 255, n).astype(int)  # half of these 256 stop at each stage
         parts = [images[i : i + 1] for i in chosen]
-        times = in_blocks({**ready, **ours}, parts, rounds, clock, typical=np.mean)
+        calls = {name: partial(answer_part, program, parts) for name, program in {**ready, **ours}.items()}
+        before = snapshot()
+        times = in_blocks(calls, items=n, rounds=rounds, now=CLOCKS[clock])
+        conditions = conditions_between(before, snapshot())
         used = float(eed_edge.load(bundle)(images[chosen]).submodels_used.mean())
     rows = {}
     click.echo(f"{'one image, one thread':<32}{'mean ms':>9}{'quartiles':>18}{'over ours':>11}")
-    for name, seconds in times.items():
-        low, middle, high = (float(ms) for ms in 1000 * np.percentile(seconds, (25, 50, 75)))
-        ratio = float(np.median(seconds / times["ours, half stop"]))
-        rows[name] = {"mean_ms": middle, "low_ms": low, "high_ms": high, "over_ours": ratio}
-        click.echo(f"{name:<32}{middle:>9.3f}{low:>9.3f}-{high:<8.3f}{ratio:>10.2f}x")
+    for name, each in times.items():
+        low, middle, high = (float(ms) for ms in np.percentile(each.mean(axis=1), (25, 50, 75)))
+        over = ratio(each, times["ours, half stop"]).median
+        rows[name] = {"mean_ms": middle, "low_ms": low, "high_ms": high, "over_ours": over}
+        click.echo(f"{name:<32}{middle:>9.3f}{low:>9.3f}-{high:<8.3f}{over:>10.2f}x")
     for name, why in missing.items():
         click.echo(f"{name:<32} {why}")
+    click.echo(busy_warning(conditions))
     write_json(
         target,
         {
@@ -193,6 +200,7 @@ def main(npz: Path | None, n: int, rounds: int, seed: int, clock: str, target: P
             "commit": report.commit(),
             "seed": seed,
             "clock": clock,
+            "conditions": conditions,
             "images": str(npz) if npz else "scikit-learn digits, enlarged to 32x32",
             "n": n,
             "rounds": rounds,
@@ -203,6 +211,11 @@ def main(npz: Path | None, n: int, rounds: int, seed: int, clock: str, target: P
         },
     )
     click.echo(f"written: {target}")
+
+
+def answer_part(program: Answer, parts: list[Floats], i: int) -> Any:
+    """One call of a program, on a part."""
+    return program(parts[i])
 
 
 def version(name: str) -> str | None:

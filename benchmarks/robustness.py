@@ -136,7 +136,11 @@ def one_seed(seed: int, work: Path) -> dict[str, Any]:
     return row | {
         "speedup_mean": found["latency"]["speedup_mean"],
         "speedup_worst": found["latency"]["speedup_worst"],
-        "speedup_narrow": found["latency"]["dense"]["mean_ms"] / found["latency"]["narrow"]["mean_ms"],
+        **{
+            f"speedup_{name}": found["latency"]["speedups"][name]["median"]
+            for name in ("narrow", "pgd20", "slowdown")
+        },
+        "narrow_over_dynamic": found["latency"]["narrow_over_dynamic"]["median"],
         "submodels_used_clean": found["submodels_used"]["clean"],
         "submodels_used_slowdown": found["submodels_used"]["slowdown"],
         "members": len(found["cost"]["params"]["each"]),

@@ -10,7 +10,7 @@ benchmarks/results/runtime.json unless --json says otherwise.
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,19 @@ import click
 import numpy as np
 import random_ensemble
 import torch
-from blocks import CLOCKS, Floats, in_blocks, in_pairs
 from numpy.typing import NDArray
 
 import eed_edge
 from eed_edge import report
+from eed_edge.arrays import Floats
 from eed_edge.atomic_files import write_json
 from eed_edge.manifest import CASCADE_FILE
 from eed_edge.runtime.bundle.single_file import SingleFileCascade
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import Session, open_session
 from eed_edge.runtime.gates.margins import near_ties
+from eed_edge.runtime.measure.clock import CLOCKS, in_blocks, in_pairs
+from eed_edge.runtime.measure.conditions import busy_warning, conditions_between, snapshot
 from eed_edge.runtime.measure.timing import measure_cold_start
 
 Answer = Callable[[Floats], Any]
@@ -87,17 +89,33 @@ def overhead_and_file(
         net, file = load_bundle(folder, gate), load_file(folder, gate)
         assert set(net(images[:batch]).submodels_used) == {members}
         calls: dict[str, Answer] = {"ours": net, "file": file, "graph": plain(file.session)}
-        times = in_blocks(calls, parts, rounds, clock)
+        times = typical_of_rounds(calls, parts, rounds, clock)
         case = f"{gate}, batch {batch}" if members == 4 else f"one sub-model, batch {batch}"
         if members == 4:
-            ours, calls_alone = in_pairs(net, bare(net, members), parts, rounds, clock)
+            ours, calls_alone = in_pairs(
+                on(parts, net), on(parts, bare(net, members)), items=items, rounds=rounds, now=CLOCKS[clock]
+            )
             rows.append(judged(f"overhead, {case}", np.median(ours / calls_alone, axis=1), over))
             if batch == 1:
-                extra = np.median(ours - calls_alone, axis=1) / members * 1e6
+                extra = np.median(ours - calls_alone, axis=1) / members * 1e3
                 rows.append(judged(f"overhead us per sub-model, {case}", extra, 15))
         rows.append(judged(f"cascade.onnx over Python, {case}", times["graph"] / times["ours"], single))
         rows.append(judged(f"the same by eed_edge.load, {case}", times["file"] / times["ours"], single))
     return rows
+
+
+def on(parts: list[Floats], program: Answer) -> Callable[[int], Any]:
+    """A call of a program by the index of a part."""
+    return lambda i: program(parts[i])
+
+
+def typical_of_rounds(
+    programs: Mapping[str, Answer], parts: list[Floats], rounds: int, clock: str
+) -> dict[str, NDArray[np.float64]]:
+    """Milliseconds of the median call of each block, ``(rounds,)``."""
+    calls = {name: on(parts, program) for name, program in programs.items()}
+    times = in_blocks(calls, items=len(parts), rounds=rounds, now=CLOCKS[clock])
+    return {name: np.median(each, axis=1) for name, each in times.items()}
 
 
 def load_bundle(folder: Path, gate: str, *, threads: int = 1) -> Cascade:
@@ -123,10 +141,11 @@ def against_dense(folder: Path, images: Floats, macs: Any, rounds: int, clock: s
     rows = []
     for batch, items in ((1, 30), (64, 1)):
         parts = [images[i * batch : (i + 1) * batch] for i in range(items)]
-        times = in_blocks({"dense": plain(dense), "members": bare(net, 4)}, parts, rounds, clock)
+        programs = {"dense": plain(dense), "members": bare(net, 4)}
+        times = typical_of_rounds(programs, parts, rounds, clock)
         share = sum(macs["each"]) / times["members"] / (macs["dense"] / times["dense"])
         rows.append(judged(f"sub-models' share of dense GFLOP/s, batch {batch}", share, 0.6, at_least=True))
-        gflops = 2 * macs["dense"] * batch / np.median(times["dense"]) / 1e9
+        gflops = 2 * macs["dense"] * batch / np.median(times["dense"]) / 1e6
         click.echo(f"dense, batch {batch}: {gflops:.1f} GFLOP/s")
     return rows
 
@@ -135,7 +154,8 @@ def half_stopping(folder: Path, images: Floats, rounds: int, clock: str) -> Row:
     """256 images of which half of those left stop at each stage, against all four on all."""
     dynamic, static = load_bundle(folder, "mixed confidence"), load_bundle(folder, "confidence")
     stopping = np.bincount(dynamic(images[:256]).submodels_used, minlength=5)[1:]
-    times = in_blocks({"dynamic": dynamic, "static": static}, [images[:256]], rounds, clock)
+    programs: dict[str, Answer] = {"dynamic": dynamic, "static": static}
+    times = typical_of_rounds(programs, [images[:256]], rounds, clock)
     what = f"throughput over static, batch 256, {'/'.join(map(str, stopping))} stop"
     return judged(what, times["static"] / times["dynamic"], 1.6, at_least=True)
 
@@ -203,7 +223,7 @@ def answer_in(net: Answer, images: Floats, batch: int) -> Any:
 @click.command(help=__doc__)
 @click.option("--images", "npz", type=click.Path(path_type=Path), help="NPZ of 32x32 images, not digits.")
 @click.option("--n", type=click.IntRange(min=256), default=1024, show_default=True, help="Images compared.")
-@click.option("--rounds", type=click.IntRange(min=3), default=15, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=3), default=16, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option(
     "--clock",
@@ -220,10 +240,13 @@ def main(npz: Path | None, n: int, rounds: int, seed: int, clock: str, target: P
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         built = random_ensemble.build(folder, images, seed=seed)
+        before = snapshot()
         rows = overhead_and_file(folder, images, 1, 40, rounds, clock)
         rows += overhead_and_file(folder, images, 64, 4, rounds, clock)
         rows += against_dense(folder, images, built["macs"], rounds, clock)
-        rows += [half_stopping(folder, images, rounds, clock), *fresh(folder, max(5, rounds // 2))]
+        rows.append(half_stopping(folder, images, rounds, clock))
+        conditions = conditions_between(before, snapshot())
+        rows += fresh(folder, max(5, rounds // 2))
         same = equality(folder, images)
     for row in rows:
         verdict = "ok  " if row.holds else "MISS"
@@ -235,6 +258,7 @@ def main(npz: Path | None, n: int, rounds: int, seed: int, clock: str, target: P
             f" {one['differ_near_ties']} of {one['near_ties']} near ties;"
             f" probabilities {one['largest_difference']:.1e} apart"
         )
+    click.echo(busy_warning(conditions))
     write_json(
         target,
         {
@@ -243,6 +267,7 @@ def main(npz: Path | None, n: int, rounds: int, seed: int, clock: str, target: P
             "commit": report.commit(),
             "seed": seed,
             "clock": clock,
+            "conditions": conditions,
             "images": str(npz) if npz else "scikit-learn digits, enlarged to 32x32",
             "n": len(images),
             "rounds": rounds,

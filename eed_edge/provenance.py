@@ -1,4 +1,4 @@
-"""Provenance: the digest of the members' weights, which ties a bundle to the run it was exported from."""
+"""Provenance: digests that tie a bundle to the run it was exported from, and figures to both."""
 
 import hashlib
 import json
@@ -21,6 +21,14 @@ def weights_digest(files: Iterable[Path]) -> str:
             while chunk := stream.read(_CHUNK):
                 state.update(chunk)
     return state.hexdigest()
+
+
+def evaluated_digest(run: Path, bundle: Path) -> "hashlib._Hash":
+    """SHA-256 of what ``attack`` evaluates: the manifest with its digests, base and narrow network."""
+    state = hashlib.sha256((bundle / "manifest.json").read_bytes())
+    for path in (run / "base.safetensors", run / "narrow.safetensors"):
+        state.update(path.read_bytes() if path.exists() else b"none")
+    return state
 
 
 def check_exported_from(manifest: Manifest, run: Path, files: Iterable[Path]) -> None:

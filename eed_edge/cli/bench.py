@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eed_edge.cli.display.tables import speedup_line
 from eed_edge.report.names import PERCENTILES, TIMED_NETWORKS
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--spinning/--no-spinning", default=None, help="Let idle threads spin; not unless given.")
 @click.option("--arena/--no-arena", default=None, help="Keep memory for the next call; kept unless denied.")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images per call.")
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Times per image.")
+@click.option("--repeats", type=click.IntRange(min=1), default=4, show_default=True, help="Rounds.")
 @click.option("--tune", is_flag=True, help="Only find the best threads, spinning and arena for this machine.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 def command(
@@ -40,9 +41,11 @@ def command(
     tune: bool,
     json_file: Path | None,
 ) -> None:
-    """Time a BUNDLE on real images, one at a time, everything interleaved in one process.
+    """Time a BUNDLE on real images, one at a time, in one process.
 
-    With --run, the run that BUNDLE was exported from, the figures go into RUN/report.json too.
+    Networks take turns in blocks of all images, in a balanced order; --repeats is the number of rounds, best
+    an even one. With --run, the run that BUNDLE was exported from, the figures go into RUN/report.json too,
+    and the speed-up on attacked images is timed with the stops that eed-edge attack has recorded there.
     """
     from eed_edge.provenance import check_exported_from, member_files
     from eed_edge.runtime.bundle.folder import open_bundle
@@ -76,11 +79,18 @@ def _measure(
     from eed_edge.atomic_files import write_json
     from eed_edge.cli.display.tables import command_line
     from eed_edge.runtime.measure import benchmark
+    from eed_edge.runtime.measure.prefixes import recorded_stops
 
     networks = benchmark.find_networks(bundle, run)
     click.echo(f"timing on {found.source}, {batch} a call, threads {config.threads}, repeats {repeats}")
     figures = benchmark.measure_latency(
-        bundle, found.images, networks=networks, config=config, repeats=repeats, batch=batch
+        bundle,
+        found.images,
+        networks=networks,
+        config=config,
+        repeats=repeats,
+        batch=batch,
+        stops=recorded_stops(run, bundle) if run else None,
     )
     if found.indicative:
         figures["latency"]["indicative"] = True
@@ -101,15 +111,21 @@ def _measure(
 def table(latency: dict[str, Any], submodels_used: float) -> str:
     """Percentiles of everything that was timed, then what follows from them, as plain text."""
     rows: dict[str, Any] = {name: latency[name] for name in TIMED_NETWORKS if name in latency}
-    rows.update({f"sub-model {i}": row for i, row in enumerate(latency["submodels"])})
-    lines = [f"{'ms':<12}{'p50':>9}{'p90':>9}{'p99':>9}{'mean':>9}"]
+    rows |= {f"first {t}": row for t, row in enumerate(latency["prefixes"], 1)}
+    rows |= {f"sub-model {t}": row for t, row in enumerate(latency["submodels"], 1)}
+    heads = f"{'p50':>9}{'quartiles':>16}{'p90':>9}{'p99':>9}{'mean':>9}{'quartiles':>16}"
+    lines = [f"{'ms':<12}{heads}"]
     for name, row in rows.items():
-        lines.append(f"{name.replace('_', ' '):<12}" + "".join(f"{row[key]:>9.3f}" for key in PERCENTILES))
+        calls, means = (
+            f"{row[low]:.3f}-{row[high]:.3f}"
+            for low, high in (("p25_ms", "p75_ms"), ("mean_low_ms", "mean_high_ms"))
+        )
+        p50, p90, p99, mean = (f"{row[key]:>9.3f}" for key in PERCENTILES)
+        lines.append(f"{name.replace('_', ' '):<12}{p50}{calls:>16}{p90}{p99}{mean}{means:>16}")
+    lines.append("quartiles of all calls beside p50, of the rounds' means beside the mean")
     lines.append(f"sub-models used {submodels_used:.2f} of {len(latency['submodels'])}")
     if "speedup_mean" in latency:
-        lines.append(
-            f"speed-up over dense {latency['speedup_mean']:.2f}x, all run {latency['speedup_worst']:.2f}x"
-        )
+        lines.append(speedup_line(latency))
     else:
         lines.append("no dense network to compare with: export --with-dense, or give --run")
     overhead, each = latency["overhead_ratio"], latency["overhead_us_per_submodel"]
@@ -118,7 +134,16 @@ def table(latency: dict[str, Any], submodels_used: float) -> str:
         load, first, peak = (latency[key][name] for key in ("load_ms", "first_ms", "peak_rss_mib"))
         said = name.replace("_", " ")
         lines.append(f"{said}: load {load:.0f} ms, first image {first:.1f} ms, peak memory {peak:.0f} MiB")
+    lines += _conditions(latency["conditions"])
     return "\n".join(lines)
+
+
+def _conditions(conditions: dict[str, Any]) -> list[str]:
+    """A line of the conditions, and a warning where the machine had other work."""
+    from eed_edge.runtime.measure.conditions import busy_warning, conditions_line
+
+    warning = busy_warning(conditions)
+    return [conditions_line(conditions), *([f"warning: {warning}"] if warning else [])]
 
 
 def _tune(bundle: Path, found: "TimedImages", batch: int, rounds: int, json_file: Path | None) -> None:
@@ -126,14 +151,23 @@ def _tune(bundle: Path, found: "TimedImages", batch: int, rounds: int, json_file
 
     from eed_edge import report
     from eed_edge.atomic_files import write_json
+    from eed_edge.runtime.measure.conditions import conditions_between, snapshot
     from eed_edge.runtime.measure.session_tuning import tune_session
 
     click.echo(f"tuning on {found.source}, {batch} a call, {rounds} rounds; nothing else should be running")
+    before = snapshot()
     tried = tune_session(bundle, found.images, cores=os.cpu_count() or 1, batch=batch, rounds=rounds)
-    click.echo(_tuned(bundle, tried))
+    conditions = conditions_between(before, snapshot())
+    click.echo("\n".join([*_conditions(conditions), _tuned(bundle, tried)]))
     if json_file is not None:
         rows = [{**one.config.as_record(), "typical_ms": one.typical_ms, **one.summary} for one in tried]
-        figures = {"machine": report.machine(), "commit": report.commit(), "batch": batch, "tuned": rows}
+        figures = {
+            "machine": report.machine(),
+            "commit": report.commit(),
+            "batch": batch,
+            "tuned": rows,
+            "conditions": conditions,
+        }
         write_json(json_file, figures)
 
 

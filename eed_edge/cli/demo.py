@@ -34,6 +34,7 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
     from eed_edge.evaluate.evaluate import evaluate
     from eed_edge.export.write_bundle import write_bundle
     from eed_edge.runtime.measure import benchmark
+    from eed_edge.runtime.measure.prefixes import recorded_stops
     from eed_edge.train.context import TrainingContext
     from eed_edge.train.data import splits as data
 
@@ -58,10 +59,13 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
             command=command_line(),
         )
         evaluate(run, bundle, None, images=None, command=command_line(), on_progress=progress.counting)
-        progress.print_line("timing, everything interleaved in this process, one thread")
+        progress.print_line("timing in this process, one thread, in blocks")
         found = benchmark.real_images(bundle, npz=None, run=run_path)
         figures = benchmark.measure_latency(
-            bundle, found.images, networks=benchmark.find_networks(bundle, run_path), repeats=3
+            bundle,
+            found.images,
+            networks=benchmark.find_networks(bundle, run_path),
+            stops=recorded_stops(run_path, bundle),
         )
         figures = report.merge_report(
             run_path / "report.json", figures | {"commands": {"bench": command_line()}}

@@ -13,6 +13,7 @@ from eed_edge.evaluate.adaptive import slowdown
 from eed_edge.evaluate.metrics import accuracy_curves, shift, torch_parity
 from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback
 from eed_edge.evaluate.outcome import Outcome
+from eed_edge.runtime.measure.conditions import conditions_between, snapshot
 from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.run_folder import Run, read_json
 
@@ -81,12 +82,17 @@ def _curves(
     }
     attacked = [outcomes[f"pgd20 on mean-{t}"].probs[:, : len(few)] for t in range(1, members + 1)]
     answers = accuracy_curves.CurveLabels(clean.probs[:, : len(few)], np.stack(attacked), few.labels.numpy())
-    times = accuracy_curves.submodel_ms(deployed, as_float(few.images))
+    before = snapshot()
+    times = accuracy_curves.prefix_ms(deployed, as_float(few.images))
+    conditions = conditions_between(before, snapshot())
     rd = accuracy_curves.diversity_curve(
         read_json(run.path / "selection.json"), threshold=run.recipe.select.rd
     )
     return {
-        "threshold": accuracy_curves.threshold_curve(answers, deployed, times_ms=times),
+        "threshold": {
+            **accuracy_curves.threshold_curve(answers, deployed, times_ms=times),
+            "conditions": conditions,
+        },
         "eps": eps,
         "stopping": {
             name: accuracy_curves.stopping_shares(each, members=members) for name, each in used.items()

@@ -8,7 +8,8 @@ NETWORKS = {
     "static": "Static",
     "dynamic": "Dynamic",
 }
-TIMED_NETWORKS = (*NETWORKS, "single_file")
+TIMED_NETWORKS = (*NETWORKS, "pgd20", "slowdown", "single_file")
+"""What ``bench`` times; an attack's name stands for the deployed rule with its stops under that attack."""
 ATTACKS = {
     "clean": "Clean",
     "pgd20": "PGD-20",

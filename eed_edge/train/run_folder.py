@@ -30,6 +30,7 @@ from eed_edge import schema
 from eed_edge.atomic_files import write_atomic, write_json
 from eed_edge.errors import CheckpointError
 from eed_edge.manifest import InputSpec
+from eed_edge.provenance import evaluated_digest
 from eed_edge.recipe import Recipe
 from eed_edge.train.data.splits import Split, Splits
 from eed_edge.train.fingerprints import first_difference, images_digest
@@ -137,10 +138,7 @@ class Run:
 
     def evaluated_digest(self, bundle: Path) -> "hashlib._Hash":
         """SHA-256 of what ``attack`` evaluates: the manifest with its digests, base and narrow network."""
-        state = hashlib.sha256((bundle / "manifest.json").read_bytes())
-        for path in (self.path / "base.safetensors", self.path / "narrow.safetensors"):
-            state.update(path.read_bytes() if path.exists() else b"none")
-        return state
+        return evaluated_digest(self.path, bundle)
 
     def check_report(self, report: Mapping[str, Any], bundle: Path) -> None:
         """Check that the figures of ``attack`` in the report are of this bundle and these networks.

@@ -20,6 +20,22 @@ LATENCY = {"threads", "spinning", "arena", "repeats", "batch", "images", "submod
 LATENCY |= {"speedup_mean", "speedup_worst", "overhead_ratio", "overhead_us_per_submodel"}
 LATENCY |= {f"{name}.{key}" for name in (*NETWORKS, "submodels[]") for key in PERCENTILES}
 LATENCY |= {f"{key}.{name}" for key in ("load_ms", "first_ms", "peak_rss_mib") for name in PROGRAMS}
+TIMES_ADDED = ("p25_ms", "p75_ms", "mean_low_ms", "mean_high_ms")
+CONDITIONS = listed("cpu cores simd[] governor mhz_start mhz_end load_start load_end other_cores seconds")
+SPEEDUPS = {
+    f"speedups.{name}" for name in ("narrow", "static", "dynamic", "single_file", "pgd20", "slowdown")
+}
+LATENCY_ADDED = {f"{name}.{key}" for name in (*NETWORKS, "submodels[]") for key in TIMES_ADDED}
+LATENCY_ADDED |= {
+    f"{name}.{key}" for name in ("prefixes[]", "pgd20", "slowdown") for key in (*PERCENTILES, *TIMES_ADDED)
+}
+LATENCY_ADDED |= {
+    f"{name}.{key}" for name in (*SPEEDUPS, "narrow_over_dynamic") for key in ("median", "low", "high")
+}
+LATENCY_ADDED |= {"prefixes[]"} | {f"conditions.{key}" for key in CONDITIONS}
+ADDED = {f"latency.{key}" for key in LATENCY_ADDED}
+ADDED |= {f"{part}.conditions.{key}" for part in ("slowdown", "curves.threshold") for key in CONDITIONS}
+"""What the clock in blocks has added to reports; those of version 0.1 lack it."""
 NARROW = listed("params macs mean_ms target_ms ratio epochs history[]")
 NARROW |= {"budget.counted", "budget.epochs_by_hand", "budget.macs.narrow", "training.gap"}
 PLAN = listed("mean_ms target_ms epochs by_hand macs.narrow team widths.body.0 widths.body.3 widths.body.6")
@@ -72,16 +88,17 @@ def test_the_stored_report_has_these_parts():
 
 
 def test_narrow_attack_and_bench_write_the_report_under_its_stored_names(measured):
-    assert names(content(measured / "run" / "report.json")) == names(content(STORED / "run" / "report.json"))
+    found, stored = content(measured / "run" / "report.json"), content(STORED / "run" / "report.json")
+    assert names(found) == names(stored) | ADDED
 
 
 @pytest.mark.parametrize("command", ["attack", "bench"])
 def test_json_files_of_attack_and_bench_have_their_stored_names(measured, command):
     found, stored = content(measured / f"{command}.json"), content(STORED / "cli" / f"{command}.json")
-    assert names(found) == names(stored)
+    assert names(found) - ADDED == names(stored)
     if command == "bench":
         assert list(found) == ["machine", "commit", "commands", "latency", "submodels_used"]
-        assert keys(found["latency"]) == LATENCY
+        assert keys(found["latency"]) == LATENCY | LATENCY_ADDED
 
 
 def test_clean_accuracy_and_cost_are_as_they_were(measured):
@@ -98,9 +115,10 @@ def test_tune_writes_its_stored_names(tmp_path, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     result = call("bench", BUNDLE, "--tune", "--repeats", 1, "--json", tmp_path / "tune.json")
     assert result.exit_code == 0, result.stderr
-    for tuned in (content(tmp_path / "tune.json"), content(STORED / "cli" / "tune.json")):
-        assert list(tuned) == ["machine", "commit", "batch", "tuned"]
-        assert all(tuple(row) == TUNED for row in tuned["tuned"])
+    tuned, stored = content(tmp_path / "tune.json"), content(STORED / "cli" / "tune.json")
+    assert list(tuned) == [*stored, "conditions"] == ["machine", "commit", "batch", "tuned", "conditions"]
+    assert all(tuple(row) == TUNED for row in stored["tuned"])
+    assert all(tuple(row) == (*TUNED, *TIMES_ADDED) for row in tuned["tuned"])
 
 
 def test_narrow_json_has_these_keys_and_narrow_refuses_a_plan_of_other_ones(run):

@@ -52,7 +52,17 @@ def work(mean: float, most: int) -> dict[str, Any]:
 
 
 def times(ms: float) -> dict[str, float]:
-    return dict.fromkeys(("p50_ms", "p90_ms", "p99_ms", "mean_ms"), ms)
+    low, high = (
+        dict.fromkeys(("p25_ms", "mean_low_ms"), ms / 2),
+        dict.fromkeys(("p75_ms", "mean_high_ms"), 2 * ms),
+    )
+    return dict.fromkeys(("p50_ms", "p90_ms", "p99_ms", "mean_ms"), ms) | low | high
+
+
+def conditions(other_cores: float | None) -> dict[str, Any]:
+    loads = {"load_start": 0.25, "load_end": 1.25, "mhz_start": 2100.0, "mhz_end": None}
+    machine = {"cpu": "Some <CPU>", "cores": 2, "simd": ["avx2", "amx_int8"], "governor": None}
+    return machine | loads | {"other_cores": other_cores, "seconds": 12.5}
 
 
 def whole_report() -> dict[str, Any]:
@@ -135,6 +145,12 @@ def whole_report() -> dict[str, Any]:
             "images": 400,
             **{name: times(ms) for name, ms in (("dense", 1.5), ("static", 1.25), ("dynamic", 0.625))},
             "submodels": [times(0.5), times(0.6)],
+            "prefixes": [times(0.55), times(1.25)],
+            "speedups": {
+                name: {"median": middle, "low": middle - 0.1, "high": middle + 0.1}
+                for name, middle in (("dynamic", 2.4), ("pgd20", 2.0), ("slowdown", 1.5), ("static", 1.2))
+            },
+            "conditions": conditions(0.125),
             "speedup_mean": 2.4,
             "speedup_worst": 1.2,
             "overhead_ratio": 1.09,

@@ -66,7 +66,12 @@ def test_the_verdict_says_who_is_better_and_where_intervals_overlap(page):
 
 
 def test_other_figures_are_those_of_the_report(page):
-    assert page.tables["latency", "Time per image"]["mean"] == ["1.50 ms", "1.25 ms", "0.625 ms"]
+    assert page.tables["latency", "Time per image"]["mean"] == [
+        "1.50 ms 0.750–3.00",
+        "1.25 ms 0.625–2.50",
+        "0.625 ms 0.312–1.25",
+    ]
+    assert page.tables["latency", "Time per image"]["p99"] == ["1.50 ms", "1.25 ms", "0.625 ms"]
     assert page.tables["slowdown", "No cap"]["Slowdown"] == [
         "1.88",
         "2",
@@ -93,12 +98,36 @@ def test_other_figures_are_those_of_the_report(page):
     assert page.tables["prefixes", "Right answers of every prefix"]["first 2"] == [
         "79.0 % 74.7–82.7 %",
         "44.0 % 39.2–48.9 %",
-        "1.10 ms",
+        "1.25 ms",
     ]
     assert page.tables["curves", "Accuracy against time"]["never stops"][1].startswith("40.0 %")
     assert page.tables["narrow", "MACs of the training"]["base"] == ["1.25 T"]
     assert page.tables["cost", "Parameters, MACs and files"]["whole team"] == ["250 k", "250 k", "0.24 MiB"]
     assert "Dynamic − static: +1.0 points." in page.sections["adaptive"]
+
+
+def test_the_speed_has_its_spread_its_attacks_and_its_conditions(tmp_path, page):
+    text = page.sections["latency"]
+    assert "speed-up, PGD-20 2.00× over dense, 1.90× to 2.10×" in text
+    assert "speed-up, slow-down attack 1.50×" in text
+    assert "Timed at load average 0.25 to 1.25, other work on 0.12 of 2 cores, 2100 to unknown MHz" in text
+    assert "warning" not in text
+    report = sample.whole_report()
+    report["latency"]["conditions"] = sample.conditions(1.5)
+    assert "other work kept 1.5 of 2 cores busy" in page_of(tmp_path, report)
+
+
+def test_a_report_of_the_earlier_clock_has_its_times_and_none_of_prefixes(tmp_path):
+    report = sample.whole_report()
+    old = {"p50_ms", "p90_ms", "p99_ms", "mean_ms"}
+    latency = report["latency"]
+    for name in ("prefixes", "speedups", "conditions"):
+        del latency[name]
+    for name in ("dense", "static", "dynamic"):
+        latency[name] = {key: value for key, value in latency[name].items() if key in old}
+    page = read(page_of(tmp_path, report))
+    assert page.tables["latency", "Time per image"]["mean"] == ["1.50 ms", "1.25 ms", "0.625 ms"]
+    assert page.tables["prefixes", "Right answers of every prefix"]["first 2"][-1] == "–"
 
 
 def test_what_is_an_alarm_is_said_at_the_top_too(page):

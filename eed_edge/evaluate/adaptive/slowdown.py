@@ -28,13 +28,15 @@ from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback
 from eed_edge.report import wilson_interval
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.prediction import Prediction
-from eed_edge.runtime.measure.timing import Times, interleaved, summary
+from eed_edge.runtime.measure.clock import Times, in_blocks, summary
+from eed_edge.runtime.measure.conditions import conditions_between, snapshot
 from eed_edge.train.data.batches import Images, as_float, in_order
 from eed_edge.train.networks.ensemble import Ensemble
 
 BATCH = 250
 STEPS = 20
 TIMED_IMAGES = 1000
+TIMED_ROUNDS = 2
 Loss = Callable[[Tensor, StopRule], Tensor]
 
 
@@ -165,8 +167,8 @@ def measure_slowdown(
         slowed: the result of ``slowdown_images``; None: compute it.
 
     Returns:
-        The part. Times are of single images, the first ``TIMED_IMAGES`` once each, interleaved over all sets
-        and both caps; the lower cap is half of the members, rounded up.
+        The part. Times are of single images, the first ``TIMED_IMAGES`` in ``TIMED_ROUNDS`` blocks of each
+        set and cap; the lower cap is half of the members, rounded up.
     """
     if slowed is None:
         slowed = slowdown_images(defences, images, eps=eps, seed=seed, watch=watch)
@@ -184,7 +186,9 @@ def measure_slowdown(
         for cap, net in (("uncapped", uncapped), ("capped", capped))
         for name, pixels in sets.items()
     }
-    times = interleaved({" ".join(key): call for key, call in calls.items()}, items=timed, repeats=1)
+    before = snapshot()
+    times = in_blocks({" ".join(key): call for key, call in calls.items()}, items=timed, rounds=TIMED_ROUNDS)
+    conditions = conditions_between(before, snapshot())
 
     def figures(cap: str, net: Cascade) -> dict[str, dict[str, Any]]:
         return {
@@ -195,6 +199,7 @@ def measure_slowdown(
     return {
         "images": len(images),
         "settings": attack_settings(eps) | {"timed_images": timed},
+        "conditions": conditions,
         "uncapped": figures("uncapped", uncapped),
         "capped": {"max_submodels": capped.max_submodels, **figures("capped", capped)},
     }

@@ -16,14 +16,20 @@ from eed_edge.prune.removal import remove_channels
 from eed_edge.prune.score_search import ChannelScores
 from eed_edge.prune.widths import Budget, choose_widths
 from eed_edge.runtime.engine.session import open_session
-from eed_edge.runtime.measure.timing import interleaved
+from eed_edge.runtime.measure.clock import in_blocks
+from eed_edge.runtime.measure.conditions import (
+    busy_warning,
+    conditions_between,
+    conditions_line,
+    snapshot,
+)
 from eed_edge.train.networks.build import Classifier, build_network
 
 log = logging.getLogger(__name__)
 Widths = dict[str, int]
 STEP = 0.93
 """Multiply-accumulates of each width as a share of the next larger one's, approximately."""
-REPEATS, LAST_REPEATS = 5, 11
+ROUNDS_EACH, LAST_ROUNDS = 6, 12
 NAME = "dynamic"
 
 
@@ -48,8 +54,8 @@ def widest_within(
     """Find the widest narrower copy of ``dense`` that is not slower than ``dynamic`` or ``mean_ms``.
 
     Networks with random weights are timed in onnxruntime, one thread, one image per call,
-    interleaved with ``dynamic``: bisection first, then all widths near the result together. Each
-    image counts with its fastest repeat, so that other work on the machine does not.
+    in blocks that alternate with those of ``dynamic``: bisection first, then all widths near the result
+    together. Each image counts with its fastest round, so that other work on the machine does not.
 
     Args:
         images: real ones, ``(n, c, h, w)`` in [0, 1].
@@ -65,31 +71,35 @@ def widest_within(
     ladder = width_ladder(structure, round_to=round_to)
     made: dict[int, Callable[[int], object]] = {}
 
-    def timed(indices: list[int], repeats: int) -> tuple[dict[int, float], float]:
+    def timed(indices: list[int], rounds: int) -> tuple[dict[int, float], float]:
         for i in set(indices) - made.keys():
             made[i] = _call(to_onnx(reinitialised(dense, ladder[i], image, seed=seed), image), images)
         calls: dict[str, Callable[[int], object]] = {str(i): made[i] for i in indices}
         if mean_ms is None and dynamic is not None:
             calls[NAME] = lambda item: dynamic(images[item : item + 1])
-        times = interleaved(calls, items=len(images), repeats=repeats)
+        times = in_blocks(calls, items=len(images), rounds=rounds)
         means = {name: float(ms.min(axis=0).mean()) for name, ms in times.items()}
         target = means.pop(NAME) if mean_ms is None else mean_ms
         return {int(name): value for name, value in means.items()}, target
 
-    low, high = 0, len(ladder) - 1
+    before, low, high = snapshot(), 0, len(ladder) - 1
     while low < high:
         middle = (low + high + 1) // 2
-        means, target = timed([middle], REPEATS)
+        means, target = timed([middle], ROUNDS_EACH)
         log.info("narrow: %s", _describe(structure, ladder[middle], means[middle], target))
         low, high = (middle, high) if means[middle] <= target else (low, middle - 1)
     near = list(range(max(0, low - 1), min(len(ladder), low + 3)))
-    means, target = timed(near, LAST_REPEATS)
+    means, target = timed(near, LAST_ROUNDS)
     within = [i for i in near if means[i] <= target]
     best = max(within) if within else min(near, key=means.__getitem__)
     if not within:
         log.warning(
             "narrow: no width meets the target latency; using the fastest, which is slower than the target"
         )
+    conditions = conditions_between(before, snapshot())
+    log.info("narrow: timed at %s", conditions_line(conditions))
+    if warning := busy_warning(conditions):
+        log.warning("narrow: %s", warning)
     log.info("narrow: %s; chosen", _describe(structure, ladder[best], means[best], target))
     return LatencyMatch(ladder[best], means[best], target)
 

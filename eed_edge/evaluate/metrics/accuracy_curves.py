@@ -20,10 +20,11 @@ from eed_edge.evaluate.adaptive.stop_rule import StopRule
 from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback
 from eed_edge.report import wilson_interval
 from eed_edge.runtime.engine.cascade import Cascade
-from eed_edge.runtime.engine.single_image import Submodel
+from eed_edge.runtime.engine.prediction import Prediction
 from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.runtime.gates.rule_registry import GATE_RULES
-from eed_edge.runtime.measure.timing import interleaved
+from eed_edge.runtime.measure.clock import ROUNDS, in_blocks
+from eed_edge.runtime.measure.prefixes import prefix_cascades
 from eed_edge.train.data.batches import Images, as_float
 
 BATCH = 250
@@ -47,26 +48,29 @@ class CurveLabels:
     labels: NDArray[np.int64]
 
 
-def submodel_ms(deployed: Cascade, images: Tensor) -> list[float]:
-    """Return the mean milliseconds of each sub-model for one image, measured interleaved.
+def prefix_ms(deployed: Cascade, images: Tensor) -> list[float]:
+    """Return the mean milliseconds of an image on which the first t sub-models run, for t = 1, 2, …
+
+    Each is timed as it runs, not as a sum of sub-models: after one sub-model, the caches are not those of the
+    next.
 
     Args:
         images: ``(n, c, h, w)`` in [0, 1]; the first ``TIMED_IMAGES`` are used.
     """
-    timed, name = _numpy(images[:TIMED_IMAGES]), deployed.manifest.input.name
+    timed = _numpy(images[:TIMED_IMAGES])
 
-    def run(submodel: Submodel, i: int) -> None:
-        submodel.session.run([submodel.output], {name: timed[i : i + 1]})
+    def run(prefix: Cascade, i: int) -> Prediction:
+        return prefix(timed[i : i + 1])
 
-    calls = {str(t): partial(run, submodel) for t, submodel in enumerate(deployed.submodels)}
-    return [float(times.mean()) for times in interleaved(calls, items=len(timed), repeats=3).values()]
+    calls = {str(t): partial(run, prefix) for t, prefix in enumerate(prefix_cascades(deployed), 1)}
+    return [float(times.mean()) for times in in_blocks(calls, items=len(timed), rounds=ROUNDS).values()]
 
 
 def threshold_curve(answers: CurveLabels, gate: StopRule, *, times_ms: Sequence[float]) -> dict[str, Any]:
     """Return accuracy and mean latency over the settings of the gate's rule, the deployed one included.
 
     Args:
-        times_ms: mean time of each sub-model; the latency of an image is the sum over those that ran.
+        times_ms: mean time of each prefix, as ``prefix_ms`` measures it; that of an image is its prefix's.
 
     Returns:
         ``{rule, images, rows}``, rows by rising number of sub-models used; settings with equal results
@@ -75,7 +79,7 @@ def threshold_curve(answers: CurveLabels, gate: StopRule, *, times_ms: Sequence[
         counts images that are right clean and in every attacked version.
     """
     rule = GATE_RULES[gate.rule]
-    cost, name = np.cumsum(times_ms), rule.parameter_names[0]
+    cost, name = np.array(times_ms), rule.parameter_names[0]
     rows: dict[tuple[float, float, float], dict[str, Any]] = {}
     for value in sorted({*rule.curve_values(len(answers.clean)), gate.parameters[name]}):
         parameters = {**gate.parameters, name: value}

@@ -14,12 +14,20 @@ from eed_edge.html.components import (
 )
 from eed_edge.html.inputs import PageInputs
 from eed_edge.report.names import NETWORKS, attack_title, attacks_in_order
+from eed_edge.runtime.measure.conditions import busy_warning, conditions_line
 
 MEANING = {
     "dense": "the adversarially trained base network that is replaced",
     "narrow": "one small network of the same mean latency and training budget",
     "static": "the mean of all sub-models",
     "dynamic": "the deployed rule, which stops when it is sure",
+}
+QUARTILES = {"mean_ms": ("mean_low_ms", "mean_high_ms"), "p50_ms": ("p25_ms", "p75_ms")}
+SPEEDUPS = {
+    "dynamic": "speed-up, clean",
+    "pgd20": "speed-up, PGD-20",
+    "slowdown": "speed-up, slow-down attack",
+    "static": "speed-up, all run",
 }
 
 
@@ -72,37 +80,60 @@ def speed_section(sources: PageInputs) -> Section:
     """Latency of each network and the speed-up of the team."""
     report, latency = sources.report, sources.report["latency"]
     shown = [name for name in NETWORKS if name in latency]
-    spread = (("mean_ms", "mean"), ("p50_ms", "median"), ("p90_ms", "p90"), ("p99_ms", "p99"))
-    rows = [row(title, *(formats.ms(latency[name][key]) for name in shown)) for key, title in spread]
+    rows = [
+        Row(title, tuple(_with_quartiles(latency[name], key) for name in shown))
+        for key, title in (("mean_ms", "mean"), ("p50_ms", "median"), ("p90_ms", "p90"), ("p99_ms", "p99"))
+    ]
     table = Table("Time per image", ("", *(NETWORKS[name] for name in shown)), tuple(rows), stacked=True)
     cpu = f" on {report['machine']['cpu']}" if "machine" in report else ""
     threads = latency["threads"]
     caption = [f"{threads} thread{'' if threads == 1 else 's'}{cpu}, {formats.images(latency['images'])}."]
     if latency.get("indicative"):
         caption.append("Timed on the bundle's golden images alone: indicative only.")
-    return Section("latency", "Speed", caption=tuple(caption), tiles=_speed_tiles(sources), tables=(table,))
+    conditions, warning = latency.get("conditions"), ""
+    if conditions is not None:
+        caption.append(
+            "Small: quartiles, of the rounds' means beside a mean and of all calls beside a median."
+        )
+        caption.append(f"Timed at {conditions_line(conditions)}.")
+        warning = busy_warning(conditions)
+    return Section(
+        "latency",
+        "Speed",
+        caption=tuple(caption),
+        warnings=(warning,) if warning else (),
+        tiles=_speed_tiles(sources),
+        tables=(table,),
+    )
+
+
+def _with_quartiles(times: Mapping[str, float], key: str) -> Cell:
+    """A time with its quartiles, which reports of the earlier clock lack."""
+    low, high = QUARTILES.get(key, ("", ""))
+    detail = f"{formats.plain(times[low])}–{formats.plain(times[high])}" if low in times else ""
+    return Cell(formats.ms(times[key]), detail)
 
 
 def prefixes_section(sources: PageInputs) -> Section:
     """Accuracy of each prefix mean without early exit, under attacks on itself."""
     found, latency = sources.report["prefixes"], sources.report.get("latency", {})
     kinds = attacks_in_order(found)
-    each = [times["mean_ms"] for times in latency.get("submodels", ())]
+    timed = [times["mean_ms"] for times in latency.get("prefixes", ())]
     rows = [
         Row(
-            f"first {t}",
+            f"first {t + 1}",
             (
-                *(share(_entry(found[name], t), "right") for name in kinds),
-                Cell(formats.ms(sum(each[:t]) or None)),
+                *(share(_entry(found[name], t + 1), "right") for name in kinds),
+                Cell(formats.ms(timed[t] if timed else None)),
             ),
         )
-        for t in range(1, len(sources.manifest.submodels) + 1)
+        for t in range(len(sources.manifest.submodels))
     ]
     columns = ("", *map(attack_title, kinds), "Time")
     on = ", ".join(f"{attack_title(name)} {formats.images(found[name]['images'])}" for name in kinds)
     caption = (
         "The mean of the first sub-models of the running order when nothing stops early, attacked on its own;"
-        f" the time is the sum of theirs. {on}.",
+        f" the time is that of the first ones run one after another. {on}.",
     )
     table = Table("Right answers of every prefix", columns, tuple(rows), stacked=True)
     return Section("prefixes", "Fewer sub-models", caption=caption, tables=(table,))
@@ -118,6 +149,10 @@ def _speed_tiles(sources: PageInputs) -> tuple[Row, ...]:
     for name, used in sources.report.get("submodels_used", {}).items():
         title = f"sub-models used, {attack_title(name)}"
         tiles.append(row(title, formats.plain(used), detail=f"of {len(sources.manifest.submodels)}"))
+    for name, title in SPEEDUPS.items():
+        if found := latency.get("speedups", {}).get(name):
+            spread = f"over dense, {formats.times(found['low'])} to {formats.times(found['high'])}"
+            tiles.append(row(title, formats.times(found["median"]), detail=spread))
     for key, title, form in (
         ("overhead_ratio", "overhead", formats.times),
         ("load_ms", "load", formats.ms),

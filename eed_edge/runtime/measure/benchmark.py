@@ -1,9 +1,8 @@
-"""Benchmark a bundle against the networks it replaces, on real images, interleaved in one process."""
+"""Benchmark a bundle against the networks it replaces, on real images, in blocks in one process."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +25,21 @@ from eed_edge.runtime.engine.session import (
     check_signature,
     open_session,
 )
-from eed_edge.runtime.gates.confidence_rule import NEVER_STOP
-from eed_edge.runtime.measure.timing import (
+from eed_edge.runtime.measure.clock import (
+    ROUNDS,
+    IndexedCall,
     Times,
-    interleaved,
-    measure_cold_start,
+    in_blocks,
+    in_pairs,
+    ratio,
     summary,
 )
+from eed_edge.runtime.measure.conditions import conditions_between, snapshot
+from eed_edge.runtime.measure.prefixes import prefix_cascades, stops_in_shares
+from eed_edge.runtime.measure.timing import measure_cold_start
 
 TEST_FILE = "evaluation.npz"  # test images that eed-edge attack writes into the run folder
 NARROW_FILE = "narrow.onnx"
-
-Call = Callable[[int], object]
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,17 @@ def measure_latency(
     *,
     networks: dict[str, Path],
     config: SessionConfig = DEFAULT,
-    repeats: int = 3,
+    repeats: int = ROUNDS,
     batch: int = 1,
+    stops: Mapping[str, Sequence[float]] | None = None,
 ) -> dict[str, Any]:
-    """Time a bundle, its sub-models and other networks, ``batch`` images per call.
+    """Time a bundle, its prefixes, its sub-models and other networks, ``batch`` images per call.
 
     Args:
         images: ``(n, c, h, w)`` float32 in [0, 1]; a shorter last batch is dropped unless it is the only one.
         networks: further ONNX files by name; ``dense`` is what speed-ups are measured against.
+        repeats: rounds of the clock; each times every image once with each program.
+        stops: by attack, the share of images that stop at each sub-model; used with one image per call.
 
     Returns:
         The fields ``latency`` and ``submodels_used.clean`` of the report; ``single_file`` is among the
@@ -105,26 +110,24 @@ def measure_latency(
     used = [dynamic(part).submodels_used for part in parts]
     manifest = dynamic.manifest
     calls = {key: _network(path, manifest, parts, config) for key, path in networks.items()}
-    calls |= {"static": partial(_predict, _never_stopping(dynamic), parts)}
-    calls |= {"dynamic": partial(_predict, dynamic, parts)}
+    calls |= _bundle_calls(dynamic, parts, stops if stops and batch == 1 else {})
     if CASCADE_FILE in manifest.files:
-        calls |= {"single_file": partial(_predict, _single_file(folder, config), parts)}
-    calls |= {
-        f"submodel-{t}": _call(*submodel, manifest.input.name, parts)
-        for t, submodel in enumerate(dynamic.submodels)
-    }
-    times = interleaved(calls, items=len(parts), repeats=repeats)
-    # Timed apart from the networks, which would leave cold caches: this is the overhead of a call.
+        calls |= {"single_file": _predict(_single_file(folder, config), parts)}
+    before = snapshot()
+    times = in_blocks(calls, items=len(parts), rounds=repeats)
     bare, runs = _bare_runs(dynamic, parts, used)
-    pair = interleaved({"dynamic": calls["dynamic"], "bare": bare}, items=len(parts), repeats=max(repeats, 3))
+    pair = in_pairs(calls["dynamic"], bare, items=len(parts), rounds=max(repeats, 3))
+    conditions = conditions_between(before, snapshot())
     latency = {
         **config.as_record(),
         "repeats": repeats,
         "batch": batch,
         "images": sum(map(len, parts)),
-        **_percentiles(times),
-        **_overhead(pair["dynamic"], pair["bare"], runs),
+        **_percentiles(times, members=len(dynamic.submodels)),
+        **_speedups(times),
+        **_overhead(*pair, runs),
         **_cold_starts(folder, networks, config, single_file="single_file" in calls),
+        "conditions": conditions,
     }
     return {"latency": latency, "submodels_used": {"clean": float(np.concatenate(used).mean())}}
 
@@ -139,7 +142,7 @@ def split_batches(images: Floats, batch: int) -> list[Floats]:
     return [images[i : i + batch] for i in range(0, max(1, len(images) - batch + 1), batch)]
 
 
-def _bare_runs(dynamic: Cascade, parts: list[Floats], used: list[Ints]) -> tuple[Call, int]:
+def _bare_runs(dynamic: Cascade, parts: list[Floats], used: list[Ints]) -> tuple[IndexedCall, int]:
     """Return a call that only makes the ``InferenceSession.run`` calls of ``dynamic``, and their number."""
     undecided = [
         [part[ran > t] for t in range(ran.max())] for part, ran in zip(parts, used, strict=True)
@@ -153,20 +156,35 @@ def _bare_runs(dynamic: Cascade, parts: list[Floats], used: list[Ints]) -> tuple
     return bare, sum(map(len, undecided))
 
 
-def _never_stopping(cascade: Cascade) -> Cascade:
-    """Return a cascade that runs all sub-models, over the same sessions."""
-    members = len(cascade.submodels)
-    never = {"threshold": NEVER_STOP}
-    return Cascade(
-        cascade.manifest, cascade.submodels, rule="confidence", parameters=never, max_submodels=members
-    )
+def _bundle_calls(
+    dynamic: Cascade, parts: list[Floats], stops: Mapping[str, Sequence[float]]
+) -> dict[str, IndexedCall]:
+    """Return a call of the deployed rule, of each prefix, of each sub-model, and of the stops of each attack.
+
+    ``static`` is the last prefix. A call of an attack runs each image up to a stop, and the stops have the
+    shares that they have under the attack: how long an image takes depends on its stop alone.
+    """
+    prefixes = [_predict(prefix, parts) for prefix in prefix_cascades(dynamic)]
+    calls = {"static": prefixes[-1], "dynamic": _predict(dynamic, parts)}
+    calls |= {f"prefix-{t}": call for t, call in enumerate(prefixes[:-1], 1)}
+    for t, (session, output) in enumerate(dynamic.submodels, 1):
+        calls[f"submodel-{t}"] = _call(session, output, dynamic.manifest.input.name, parts)
+    for attack, shares in stops.items():
+        calls[attack] = _stopping(prefixes, stops_in_shares(shares, len(parts)))
+    return calls
+
+
+def _stopping(prefixes: list[IndexedCall], stops: Ints) -> IndexedCall:
+    """Return a call that runs item i up to ``stops[i]``."""
+    chosen = [prefixes[stop - 1] for stop in stops]
+    return lambda i: chosen[i](i)
 
 
 def _single_file(folder: Path, config: SessionConfig) -> SingleFileCascade:
     return load_single_file(folder / CASCADE_FILE, config=config)
 
 
-def _network(path: Path, manifest: Manifest, parts: list[Floats], config: SessionConfig) -> Call:
+def _network(path: Path, manifest: Manifest, parts: list[Floats], config: SessionConfig) -> IndexedCall:
     """Open an ONNX file with the input and classes of the bundle; return a call of it."""
     try:
         model = path.read_bytes()
@@ -178,26 +196,34 @@ def _network(path: Path, manifest: Manifest, parts: list[Floats], config: Sessio
     return _call(session, output, manifest.input.name, parts)
 
 
-def _call(session: Session, output: str, name: str, parts: list[Floats]) -> Call:
+def _call(session: Session, output: str, name: str, parts: list[Floats]) -> IndexedCall:
     return lambda i: session.run([output], {name: parts[i]})
 
 
-def _predict(net: Cascade | SingleFileCascade, parts: list[Floats], i: int) -> object:
-    return net(parts[i])
+def _predict(net: Cascade | SingleFileCascade, parts: list[Floats]) -> IndexedCall:
+    return lambda i: net(parts[i])
 
 
-def _percentiles(times: dict[str, Times]) -> dict[str, Any]:
-    """Return percentiles of all times and the speed-up over ``dense``."""
-    figures: dict[str, Any] = {
-        name: summary(measured) for name, measured in times.items() if not name.startswith("submodel-")
-    }
-    figures["submodels"] = [
-        summary(measured) for name, measured in times.items() if name.startswith("submodel-")
-    ]
-    if "dense" in figures:
-        figures["speedup_mean"] = figures["dense"]["mean_ms"] / figures["dynamic"]["mean_ms"]
-        figures["speedup_worst"] = figures["dense"]["p50_ms"] / figures["static"]["p50_ms"]
-    return figures
+def _percentiles(times: dict[str, Times], *, members: int) -> dict[str, Any]:
+    """Return the summaries of all programs; those of ``prefixes`` and ``submodels`` are lists."""
+    figures = {name: summary(measured) for name, measured in times.items()}
+    prefixes = [figures.pop(f"prefix-{t}") for t in range(1, members)]
+    submodels = [figures.pop(f"submodel-{t}") for t in range(1, members + 1)]
+    return {**figures, "prefixes": [*prefixes, figures["static"]], "submodels": submodels}
+
+
+def _speedups(times: dict[str, Times]) -> dict[str, Any]:
+    """Return the speed-ups over ``dense``, and the time of ``narrow`` over that of ``dynamic``."""
+    found: dict[str, Any] = {}
+    if "dense" in times:
+        of = [name for name in times if not name.startswith(("dense", "prefix-", "submodel-"))]
+        over_dense = {name: ratio(times["dense"], times[name]) for name in of}
+        found["speedup_mean"] = over_dense["dynamic"].median
+        found["speedup_worst"] = over_dense["static"].median
+        found["speedups"] = {name: asdict(speedup) for name, speedup in over_dense.items()}
+    if "narrow" in times:
+        found["narrow_over_dynamic"] = asdict(ratio(times["narrow"], times["dynamic"]))
+    return found
 
 
 def _overhead(dynamic: Times, bare: Times, submodels_run: int) -> dict[str, float]:

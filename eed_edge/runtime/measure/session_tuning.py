@@ -2,17 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 
 from eed_edge.arrays import Floats
 from eed_edge.runtime.engine.session import SessionConfig
 from eed_edge.runtime.measure.benchmark import open_cascade, split_batches
-from eed_edge.runtime.measure.timing import Times, summary
+from eed_edge.runtime.measure.clock import ROUNDS, Times, balanced_order, summary, time_block
 
 TIMED_CALLS = 64  # per configuration and round
-WARM_UP = 5  # calls
 SPEED_TOLERANCE = 1.02  # within 2 % of the fastest counts as equally fast; the simplest of these wins
 
 
@@ -41,11 +39,11 @@ def grid(cores: int) -> list[SessionConfig]:
 
 
 def tune_session(
-    folder: Path, images: Floats, *, cores: int, batch: int = 1, rounds: int = 3
+    folder: Path, images: Floats, *, cores: int, batch: int = 1, rounds: int = ROUNDS
 ) -> list[TuningResult]:
     """Time a bundle under every configuration of the grid; return the best one first, then by time.
 
-    Configurations are loaded one at a time, in turn: spinning threads of one would slow the next.
+    Configurations are loaded one at a time, in the clock's order: one's spinning threads would slow the next.
 
     Args:
         images: as for ``measure_latency``.
@@ -57,9 +55,9 @@ def tune_session(
     """
     batches = split_batches(images, batch)[:TIMED_CALLS]
     configs = grid(cores)
-    times: dict[SessionConfig, list[list[float]]] = {config: [] for config in configs}
+    times: dict[SessionConfig, list[Times]] = {config: [] for config in configs}
     for turn in range(rounds):
-        for config in configs[turn:] + configs[:turn]:
+        for config in (configs[index] for index in balanced_order(len(configs), turn)):
             times[config].append(_time_calls(folder, config, batches))
     results = [_result(config, np.array(times[config])) for config in configs]
     fastest = min(result.typical_ms for result in results)
@@ -68,17 +66,10 @@ def tune_session(
     return [best, *sorted(rest, key=lambda result: result.typical_ms)]
 
 
-def _time_calls(folder: Path, config: SessionConfig, batches: list[Floats]) -> list[float]:
+def _time_calls(folder: Path, config: SessionConfig, batches: list[Floats]) -> Times:
     """Load the bundle with ``config`` and return the milliseconds of a call on every batch."""
     net = open_cascade(folder, config)
-    for i in range(WARM_UP):
-        net(batches[i % len(batches)])
-    times = []
-    for part in batches:
-        started = perf_counter()
-        net(part)
-        times.append((perf_counter() - started) * 1000)
-    return times
+    return time_block(lambda i: net(batches[i]), len(batches))
 
 
 def _result(config: SessionConfig, times: Times) -> TuningResult:

@@ -1,64 +1,17 @@
-"""Timing: warm-up, interleaved calls, percentiles, peak memory, and cold starts in new processes."""
+"""Cold starts timed in new processes, and the peak memory of a process."""
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from eed_edge.errors import InferenceError, InputError
+from eed_edge.errors import InferenceError
 from eed_edge.runtime.engine.session import DEFAULT, SessionConfig
 
-Times = NDArray[np.float64]
 _STATUS = Path("/proc/self/status")
-
-
-def interleaved(
-    calls: Mapping[str, Callable[[int], object]], *, items: int, repeats: int, warm_up: int = 10
-) -> dict[str, Times]:
-    """Time the callables interleaved, so that machine noise affects all equally.
-
-    Args:
-        calls: each takes an item's index.
-        warm_up: untimed calls of each before the measurement.
-
-    Returns:
-        ``(repeats, items)`` milliseconds for each call.
-
-    Raises:
-        InputError: no call, item or repeat.
-    """
-    if not calls or items < 1 or repeats < 1:
-        raise InputError(
-            f"expected something to time, got {len(calls)} calls, {items} items, {repeats} repeats"
-        )
-    for call in calls.values():
-        for item in range(warm_up):
-            call(item % items)
-    times = {name: np.empty((repeats, items)) for name in calls}
-    order = list(calls)
-    for repeat in range(repeats):
-        for item in range(items):
-            order.append(order.pop(0))  # rotate: no call always follows the same other call
-            for name in order:
-                call = calls[name]
-                started = perf_counter()
-                call(item)
-                times[name][repeat, item] = (perf_counter() - started) * 1000
-    return times
-
-
-def summary(times: Times) -> dict[str, float]:
-    """Return ``{p50_ms, p90_ms, p99_ms, mean_ms}`` over all repeats and items."""
-    p50, p90, p99 = np.percentile(times, (50, 90, 99))
-    return {"p50_ms": float(p50), "p90_ms": float(p90), "p99_ms": float(p99), "mean_ms": float(times.mean())}
 
 
 def peak_rss_mib() -> float:

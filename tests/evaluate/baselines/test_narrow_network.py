@@ -83,13 +83,12 @@ def test_the_largest_network_within_the_latency_is_found(dense, choices, monkeyp
     monkeypatch.setattr(latency_match, "_call", lambda macs, images: macs)
     target = share * count_cost(dense, IMAGE)[1]
 
-    def timed(calls, *, items, repeats):
+    def timed(calls, *, items, rounds):
         return {
-            name: np.full((repeats, items), call if name.isdigit() else target)
-            for name, call in calls.items()
+            name: np.full((rounds, items), call if name.isdigit() else target) for name, call in calls.items()
         }
 
-    monkeypatch.setattr(latency_match, "interleaved", timed)
+    monkeypatch.setattr(latency_match, "in_blocks", timed)
     found = latency_match.widest_within(
         dense, IMAGE.numpy(), dynamic=lambda images: None, mean_ms=None, round_to=8, seed=0
     )

@@ -45,14 +45,14 @@ def one_by_one(given, threshold, times, last):
                     break
             rights.append(mean.argmax() == label)
             if len(rights) == 1:
-                totals[2:] += t, sum(times[:t])
+                totals[2:] += t, times[t - 1]
         totals[:2] += rights[0], all(rights)
     return totals / len(given.labels)
 
 
 @pytest.mark.parametrize("last", [2, 3])
 def test_every_row_of_the_threshold_curve_equals_a_walk_image_by_image(last):
-    given, times = answers(), [1.0, 2.5, 4.0]
+    given, times = answers(), [1.0, 2.25, 6.0]  # more than in proportion
     gate = SimpleNamespace(rule="confidence", parameters={"threshold": 0.63}, max_submodels=last)
     found = accuracy_curves.threshold_curve(given, gate, times_ms=times)
     assert (found["rule"], found["images"]) == ("confidence", 120)
@@ -67,7 +67,7 @@ def test_every_row_of_the_threshold_curve_equals_a_walk_image_by_image(last):
 def test_the_deployed_setting_is_on_the_curve_and_work_rises_along_it(rule, parameters):
     given = answers()
     gate = SimpleNamespace(rule=rule, parameters=parameters, max_submodels=3)
-    rows = accuracy_curves.threshold_curve(given, gate, times_ms=[1, 1, 1])["rows"]
+    rows = accuracy_curves.threshold_curve(given, gate, times_ms=[1, 2, 3])["rows"]
     name = next(iter(parameters))
     (own,) = [row for row in rows if row["threshold"] == parameters[name]]
     answer = replay_rule(given.clean, rule, parameters)
@@ -124,10 +124,22 @@ def test_robust_diversity_is_taken_from_the_selection_and_left_out_of_older_ones
     assert accuracy_curves.diversity_curve({"members": ["a", "b"], "rd": 0.1}, threshold=0.7) is None
 
 
-def test_every_sub_model_is_timed(defences, images_of_test):
-    found = accuracy_curves.submodel_ms(defences.deployed, images_of_test.images.float() / 255)
-    assert len(found) == 2
-    assert min(found) > 0
+def test_a_prefix_is_timed_as_it_runs_and_not_as_a_sum(defences, images_of_test, monkeypatch):
+    """What is timed is a call that runs the first t sub-models on the image, whatever the gate says."""
+    pixels, seen = images_of_test.images.float() / 255, {}
+
+    def run_each(calls, *, items, rounds):
+        for name, call in calls.items():
+            seen[name] = {int(call(item).submodels_used[0]) for item in range(items)}
+        return {name: np.full((rounds, items), 10.0 * int(name)) for name in calls}
+
+    monkeypatch.setattr(accuracy_curves, "in_blocks", run_each)
+    found = accuracy_curves.prefix_ms(defences.deployed, pixels)
+    assert found == [10, 20]
+    assert seen == {"1": {1}, "2": {2}}
+    assert set(defences.deployed(pixels.numpy()).submodels_used) == {1, 2}
+    monkeypatch.undo()
+    assert min(accuracy_curves.prefix_ms(defences.deployed, pixels)) > 0
 
 
 class Deployed:
