@@ -23,6 +23,7 @@ from eed_edge.export.cascade_graph import to_cascade
 from eed_edge.export.network_graph import to_onnx
 from eed_edge.images.npz import read_npz
 from eed_edge.prune import groups, removal, score_search
+from eed_edge.prune import widths as widths_of
 from eed_edge.prune.importance import SCORES
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import build as nets
@@ -76,7 +77,7 @@ def build(folder: Path, images: Floats, *, seed: int) -> dict[str, Any]:
     stopping = _calibrate(members, given)
     example = given[:1]
     models = [to_onnx(net, example) for net in members]
-    costs = [groups.count(net, example) for net in members]
+    costs = [groups.count_cost(net, example) for net in members]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "dense.onnx").write_bytes(to_onnx(dense, example))
     made = manifest(models, costs)
@@ -90,7 +91,7 @@ def build(folder: Path, images: Floats, *, seed: int) -> dict[str, Any]:
         model = to_cascade(models, dataclasses.replace(made, gate=gate))
         (folder / name).mkdir(exist_ok=True)
         (folder / name / contract.CASCADE_FILE).write_bytes(model)
-    params, macs = groups.count(dense, example)
+    params, macs = groups.count_cost(dense, example)
     return {
         "params": {"dense": params, "each": [params for params, _ in costs]},
         "macs": {"dense": macs, "each": [macs for _, macs in costs]},
@@ -120,13 +121,13 @@ def _members(dense: Classifier, data: Images) -> tuple[list[Classifier], list[li
     """One member for each importance score, all of the same widths."""
     example = data.images[:1].float() / 255
     structure, _ = groups.analyse(dense, example)
-    params, macs = groups.count(dense, example)
-    budget = removal.Budget(MEMBER_SHARE * params, MEMBER_SHARE * macs)
+    params, macs = groups.count_cost(dense, example)
+    budget = widths_of.Budget(MEMBER_SHARE * params, MEMBER_SHARE * macs)
     members, widths = [], []
     for score in list(SCORES)[:MEMBERS]:
         importance = SCORES[score](dense, structure, data.images[:64].float() / 255, data.labels[:64])
         choice = score_search.uniform(structure, importance, member_share=MEMBER_SHARE)
-        chosen = removal.choose_widths(structure, choice.keep_ratio, budget, round_to=ROUND_TO)
+        chosen = widths_of.choose_widths(structure, choice.keep_ratio, budget, round_to=ROUND_TO)
         member = removal.remove_channels(dense, choice, example, chosen)
         removal.recalibrate(member, data, batch=64)
         members.append(member)
