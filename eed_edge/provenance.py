@@ -10,6 +10,8 @@ from eed_edge.manifest import Manifest
 
 WEIGHTS_METRIC = "weights_sha256"
 """The manifest's metric that holds the digest."""
+BASELINES = ("narrow", "single")
+"""Static networks of a bundle's mean latency; in the run, each has its plan in ``.json`` and an ``.onnx``."""
 _CHUNK = 2**20  # bytes hashed at a time
 
 
@@ -24,10 +26,12 @@ def weights_digest(files: Iterable[Path]) -> str:
 
 
 def evaluated_digest(run: Path, bundle: Path) -> "hashlib._Hash":
-    """SHA-256 of what ``attack`` evaluates: the manifest with its digests, base and narrow network."""
+    """SHA-256 of what ``attack`` evaluates: the manifest with its digests, base and baselines."""
     state = hashlib.sha256((bundle / "manifest.json").read_bytes())
     for path in (run / "base.safetensors", run / "narrow.safetensors"):
         state.update(path.read_bytes() if path.exists() else b"none")
+    if (single := run / "single.safetensors").exists():
+        state.update(single.read_bytes())
     return state
 
 

@@ -47,6 +47,11 @@ def narrow_seed(seed: int) -> int:
     return seed + 700_000
 
 
+def single_seed(seed: int) -> int:
+    """Score search and training of the baseline of one pruned network."""
+    return seed + 800_000
+
+
 def prefix_seed(seed: int, length: int) -> int:
     """Attack on the calibration images against the prefix of ``length`` members."""
     return seed + length

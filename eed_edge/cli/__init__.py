@@ -13,7 +13,19 @@ import eed_edge
 from eed_edge.errors import EedError
 
 # In the order of the work; each is a module of this package with a click command named ``command``.
-COMMANDS = ("demo", "data", "train", "export", "check", "run", "bench", "narrow", "attack", "report")
+COMMANDS = (
+    "demo",
+    "data",
+    "train",
+    "export",
+    "check",
+    "run",
+    "bench",
+    "narrow",
+    "single",
+    "attack",
+    "report",
+)
 
 
 class EedGroup(click.Group):

@@ -107,6 +107,7 @@ def _item_name(job: Job) -> str:
     where = {
         "dense": "the dense base, transferred",
         "narrow": "the narrow network, transferred",
+        "single": "the single pruned network, transferred",
         "mean": f"the mean of the first {number}",
         "member": f"member {number} alone, transferred",
         "gate": "a smooth stand-in for the gate",

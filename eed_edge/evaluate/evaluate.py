@@ -211,9 +211,7 @@ def _merge(path: Path, figures: dict[str, Any], *, commands: dict[str, str], add
 def _load_models(run: Run, bundle: Path, device: torch.device) -> ModelsCompared:
     deployed = load_bundle(bundle, deadline_ms=math.inf)
     check_exported_from(deployed.manifest, run.path, run.member_paths())
-    singles = {"dense": run.base()}
-    if narrow := run.narrow():
-        singles["narrow"] = narrow
+    singles = {"dense": run.base(), **run.baselines()}
     ensemble = Ensemble([folded(member) for member in run.ensemble().members])
     return ModelsCompared(
         {name: folded(net).to(device) for name, net in singles.items()}, ensemble.to(device), deployed

@@ -49,7 +49,7 @@ def analyse_further(
         eps=threat.eps,
         seed=threat.seed,
         watch=watch,
-        narrow=defences.singles.get("narrow"),
+        baselines={name: net for name, net in defences.singles.items() if name != "dense"},
     )
     parts: dict[str, Any] = {
         "slowdown": slowdown.measure_slowdown(

@@ -14,6 +14,7 @@ from eed_edge.html.components import (
     ATTACK,
     BENCH,
     NARROW,
+    SINGLE,
     TRAIN,
     Cell,
     Fold,
@@ -58,6 +59,7 @@ PARTS = {
     "replay": Part("Replay on the exported files", ATTACK, attacked.parity_section),
     "shift": Part("Away from the calibration data", ATTACK, attacked.shift_section),
     "narrow": Part("The narrow baseline", NARROW, attacked.narrow_section),
+    "single": Part("The single baseline", SINGLE, attacked.single_section),
     "learning": Part("Learning curves", TRAIN, learning_curves.learning_section),
 }
 

@@ -97,7 +97,12 @@ def _make_candidate(
         context.time_limit.raise_if_expired(f"fine-tuning {candidate.name}")
     base.eval()
     result = loop.fit(
-        net, subset, tune, cfg=cfg, loss=distilled_loss(base, cfg), context=dataclasses.replace(context, state=state)
+        net,
+        subset,
+        tune,
+        cfg=cfg,
+        loss=distilled_loss(base, cfg),
+        context=dataclasses.replace(context, state=state),
     )
     record = {**record, "training": result.summary, "history": result.history}
     net.load_state_dict(result.last)

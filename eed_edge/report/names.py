@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 NETWORKS = {
     "dense": "Dense",
+    "single": "Single",
     "narrow": "Narrow",
     "static": "Static",
     "dynamic": "Dynamic",

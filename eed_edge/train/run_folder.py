@@ -9,6 +9,7 @@
     selection.json
     joint/member-<i>.safetensors, joint/last.safetensors
     joint.json                  written last: the team is ready
+    narrow.safetensors, single.safetensors   the baselines, each with its plan in .json and its .onnx
     calib.npz                   the images that only the gate may use
     report.json                 figures
 """
@@ -30,7 +31,7 @@ from eed_edge import schema
 from eed_edge.atomic_files import write_atomic, write_json
 from eed_edge.errors import CheckpointError
 from eed_edge.manifest import InputSpec
-from eed_edge.provenance import evaluated_digest
+from eed_edge.provenance import BASELINES, evaluated_digest
 from eed_edge.recipe import Recipe
 from eed_edge.train.data.splits import Split, Splits
 from eed_edge.train.fingerprints import first_difference, images_digest
@@ -59,14 +60,14 @@ class Run:
         """
         return self._load_checked(self.path / "base.safetensors")
 
-    def narrow(self) -> Classifier | None:
-        """The static narrow network in evaluation mode; None when there is none.
+    def baselines(self) -> dict[str, Classifier]:
+        """The static baselines that were trained, ``narrow`` and ``single``, in evaluation mode.
 
         Raises:
-            CheckpointError: it is damaged or of another run.
+            CheckpointError: one is damaged or of another run.
         """
-        path = self.path / "narrow.safetensors"
-        return self._load_checked(path) if path.exists() else None
+        paths = {name: self.path / f"{name}.safetensors" for name in BASELINES}
+        return {name: self._load_checked(path) for name, path in paths.items() if path.exists()}
 
     def _load_checked(self, path: Path) -> Classifier:
         """Load a network and check that it fits the recipe and the run's images."""
@@ -137,7 +138,7 @@ class Run:
             raise CheckpointError(f"{self.path} was trained on other images; give the same --data")
 
     def evaluated_digest(self, bundle: Path) -> "hashlib._Hash":
-        """SHA-256 of what ``attack`` evaluates: the manifest with its digests, base and narrow network."""
+        """SHA-256 of what ``attack`` evaluates: the manifest with its digests, base and baselines."""
         return evaluated_digest(self.path, bundle)
 
     def check_report(self, report: Mapping[str, Any], bundle: Path) -> None:
@@ -150,7 +151,7 @@ class Run:
         if attacked and report.get("evaluated") != self.evaluated_digest(bundle).hexdigest():
             raise CheckpointError(
                 f"{self.path / 'report.json'}: expected figures of {bundle}, base.safetensors and"
-                " narrow.safetensors as they are now, got those of other files; run eed-edge attack again"
+                " baselines as they are now, got those of other files; run eed-edge attack again"
             )
 
     def calib(self) -> Split:

@@ -47,4 +47,5 @@ TABLES: dict[str, Callable[[str, Path], str]] = {
     "select": _selection,
     "joint": _training,
     "narrow": _training,
+    "single": _training,
 }

@@ -1,155 +1,160 @@
-"""Latency match: the widest uniformly narrower copy of the base that meets a target latency."""
+"""Latency match: of a ladder of networks, the one whose mean latency is nearest to a bundle's."""
 
-import copy
+import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from eed_edge.arrays import Floats
 from eed_edge.errors import InputError, NetworkError
 from eed_edge.export.network_graph import INPUT, OUTPUT, to_onnx
-from eed_edge.prune.groups import Structure, analyse, count_cost
-from eed_edge.prune.removal import remove_channels
-from eed_edge.prune.score_search import ChannelScores
+from eed_edge.prune.groups import Structure
 from eed_edge.prune.widths import Budget, choose_widths
 from eed_edge.runtime.engine.session import open_session
-from eed_edge.runtime.measure.clock import in_blocks
+from eed_edge.runtime.measure.clock import Ratio, Times, in_blocks, ratio
 from eed_edge.runtime.measure.conditions import (
     busy_warning,
     conditions_between,
     conditions_line,
     snapshot,
 )
-from eed_edge.train.networks.build import Classifier, build_network
+from eed_edge.train.networks.build import Classifier
 
 log = logging.getLogger(__name__)
 Widths = dict[str, int]
 STEP = 0.93
-"""Multiply-accumulates of each width as a share of the next larger one's, approximately."""
-ROUNDS_EACH, LAST_ROUNDS = 6, 12
+"""Multiply-accumulates of each rung as a share of the next larger one's, approximately, before stages."""
+TOLERANCE = 0.05
+"""How far from the target a match may be, as a share of it."""
+ROUNDS_EACH, LAST_ROUNDS = 4, 12
 NAME = "dynamic"
 
 
 @dataclass(frozen=True)
+class LatencyTarget:
+    """The mean latency to equal: that of ``dynamic`` on ``images``, or ``mean_ms``.
+
+    images: real ones, ``(n, c, h, w)`` float32 in [0, 1].
+    """
+
+    images: Floats
+    dynamic: Callable[[Floats], object] | None = None
+    mean_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.dynamic is None and self.mean_ms is None:
+            raise InputError("expected a bundle or a latency to equal, got neither; give BUNDLE or --mean-ms")
+
+
+@dataclass(frozen=True)
 class LatencyMatch:
-    """The widths, the mean milliseconds per image of this network, and the target."""
+    """The widths of a network, the mean milliseconds per image of this network, and the target.
+
+    conditions: load, clock rate and processor while it was timed, as one line.
+    """
 
     widths: Widths
     mean_ms: float
     target_ms: float
+    conditions: str
 
 
-def widest_within(
-    dense: Classifier,
-    images: Floats,
-    *,
-    dynamic: Callable[[Floats], object] | None,
-    mean_ms: float | None,
-    round_to: int,
-    seed: int,
+def nearest_latency(
+    ladder: Sequence[Widths], build: Callable[[Widths], Classifier], target: LatencyTarget, *, name: str
 ) -> LatencyMatch:
-    """Find the widest narrower copy of ``dense`` that is not slower than ``dynamic`` or ``mean_ms``.
+    """Find the rung of the ladder whose mean latency is nearest to the target.
 
-    Networks with random weights are timed in onnxruntime, one thread, one image per call,
-    in blocks that alternate with those of ``dynamic``: bisection first, then all widths near the result
-    together. Each image counts with its fastest round, so that other work on the machine does not.
+    Networks are timed in onnxruntime, one thread, one image per call, in blocks that alternate with those of
+    the target: bisection first, then the rungs near the result together.
 
     Args:
-        images: real ones, ``(n, c, h, w)`` in [0, 1].
-        mean_ms: target in place of the latency of ``dynamic``.
-
-    Raises:
-        InputError: neither ``dynamic`` nor ``mean_ms``.
+        ladder: widths, from the smallest network to the largest.
+        build: a network of these widths; its weights do not matter.
+        name: of the baseline, for the log.
     """
-    if dynamic is None and mean_ms is None:
-        raise InputError("expected a bundle or a latency to equal, got neither; give BUNDLE or --mean-ms")
-    image = torch.from_numpy(images[:1])
-    structure, _ = analyse(dense, image)
-    ladder = width_ladder(structure, round_to=round_to)
-    made: dict[int, Callable[[int], object]] = {}
+    calls: dict[int, Callable[[int], Any]] = {}
+    images = target.images
 
-    def timed(indices: list[int], rounds: int) -> tuple[dict[int, float], float]:
-        for i in set(indices) - made.keys():
-            made[i] = _call(to_onnx(reinitialised(dense, ladder[i], image, seed=seed), image), images)
-        calls: dict[str, Callable[[int], object]] = {str(i): made[i] for i in indices}
-        if mean_ms is None and dynamic is not None:
-            calls[NAME] = lambda item: dynamic(images[item : item + 1])
-        times = in_blocks(calls, items=len(images), rounds=rounds)
-        means = {name: float(ms.min(axis=0).mean()) for name, ms in times.items()}
-        target = means.pop(NAME) if mean_ms is None else mean_ms
-        return {int(name): value for name, value in means.items()}, target
+    def timed(rungs: Sequence[int], rounds: int) -> tuple[dict[int, Ratio], float]:
+        for rung in set(rungs) - calls.keys():
+            calls[rung] = _call(to_onnx(build(ladder[rung]), torch.from_numpy(images[:1])), images)
+        programs: dict[str, Callable[[int], object]] = {str(rung): calls[rung] for rung in rungs}
+        if target.mean_ms is None and target.dynamic is not None:
+            dynamic = target.dynamic
+            programs[NAME] = lambda item: dynamic(images[item : item + 1])
+        times = in_blocks(programs, items=len(images), rounds=rounds)
+        fixed = np.full((rounds, 1), target.mean_ms) if target.mean_ms is not None else None
+        goal: Times = times.pop(NAME) if fixed is None else fixed
+        ratios = {int(key): ratio(ms, goal) for key, ms in times.items()}
+        for rung, share in ratios.items():
+            log.info("%s: rung %d of %d takes %.3f of the target", name, rung, len(ladder), share.median)
+        return ratios, float(np.median(goal.mean(axis=1)))
 
     before, low, high = snapshot(), 0, len(ladder) - 1
     while low < high:
         middle = (low + high + 1) // 2
-        means, target = timed([middle], ROUNDS_EACH)
-        log.info("narrow: %s", _describe(structure, ladder[middle], means[middle], target))
-        low, high = (middle, high) if means[middle] <= target else (low, middle - 1)
-    near = list(range(max(0, low - 1), min(len(ladder), low + 3)))
-    means, target = timed(near, LAST_ROUNDS)
-    within = [i for i in near if means[i] <= target]
-    best = max(within) if within else min(near, key=means.__getitem__)
-    if not within:
-        log.warning(
-            "narrow: no width meets the target latency; using the fastest, which is slower than the target"
-        )
+        ratios, _ = timed([middle], ROUNDS_EACH)
+        low, high = (middle, high) if ratios[middle].median <= 1 else (low, middle - 1)
+    ratios, goal_ms = timed(range(max(0, low - 1), min(len(ladder), low + 3)), LAST_ROUNDS)
+    best = min(ratios, key=lambda rung: abs(np.log(ratios[rung].median)))
     conditions = conditions_between(before, snapshot())
-    log.info("narrow: timed at %s", conditions_line(conditions))
-    if warning := busy_warning(conditions):
-        log.warning("narrow: %s", warning)
-    log.info("narrow: %s; chosen", _describe(structure, ladder[best], means[best], target))
-    return LatencyMatch(ladder[best], means[best], target)
+    line = conditions_line(conditions)
+    log.info("%s: timed at %s", name, line)
+    for warning in filter(None, (busy_warning(conditions), _off_target(ratios[best], len(ladder), best))):
+        log.warning("%s: %s", name, warning)
+    return LatencyMatch(ladder[best], ratios[best].median * goal_ms, goal_ms, line)
 
 
-def width_ladder(structure: Structure, *, round_to: int) -> list[Widths]:
-    """Uniformly narrower widths in multiples of ``round_to``, from the narrowest to the full network.
+def width_ladder(
+    structure: Structure, keep_ratio: Mapping[str, float] | None = None, *, round_to: int
+) -> list[Widths]:
+    """Widths in multiples of ``round_to``, from the narrowest network to the full one, stage by stage.
 
-    See ``choose_widths`` for the rounding.
+    All keep ratios are scaled down together. Between two such networks lie those in which the last stages
+    are as wide as in the larger one already; a stage is all groups of the same number of channels.
+
+    Args:
+        keep_ratio: group root to a share in (0, 1]; None takes 1 for each.
     """
     full = {group.root: group.channels for group in structure.groups}
+    keep = keep_ratio or dict.fromkeys(full, 1.0)
     _, macs = structure.cost(dict.fromkeys(full, 1.0))
-    ladder, share = [full], 1.0
+    coarse, share = [full], 1.0
     while True:
         share *= STEP
         try:
-            budget = Budget(float("inf"), share * macs)
-            widths = choose_widths(structure, dict.fromkeys(full, 1.0), budget, round_to=round_to)
+            widths = choose_widths(structure, keep, Budget(float("inf"), share * macs), round_to=round_to)
         except NetworkError:  # narrower than the narrowest
-            return ladder[::-1]
-        if widths != ladder[-1]:
-            ladder.append(widths)
+            break
+        coarse.append(widths)
+    stages = sorted(set(full.values()), reverse=True)
+    ladder = {tuple(widths.items()): widths for widths in coarse}
+    for wide, narrow in itertools.pairwise(coarse):
+        for count in range(1, len(stages)):
+            mixed = {root: (wide if full[root] in stages[:count] else narrow)[root] for root in full}
+            ladder[tuple(mixed.items())] = mixed
 
+    def cost(widths: Widths) -> float:
+        return float(structure.cost({root: width / full[root] for root, width in widths.items()})[1])
 
-def reinitialised(dense: Classifier, widths: Widths, image: torch.Tensor, *, seed: int) -> Classifier:
-    """Build a network of these widths with new weights and the normalisation of ``dense``."""
-    net = build_network(**dense.architecture, seed=seed)
-    structure, _ = analyse(net, image.cpu())
-    scores = {group.root: torch.arange(group.channels) for group in structure.groups}
-    net = remove_channels(net, ChannelScores(scores, {}), image.cpu(), widths)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for module in net.modules():
-            if callable(reset := getattr(module, "reset_parameters", None)):
-                reset()
-    net.normalise = copy.deepcopy(dense.normalise).cpu()
-    return net
-
-
-def network_size(net: Classifier, image: torch.Tensor) -> dict[str, int]:
-    """Parameters and multiply-accumulates of ``net`` for one image."""
-    params, macs = count_cost(net, image)
-    return {"params": params, "macs": macs}
+    return sorted(ladder.values(), key=cost)
 
 
 def _call(model: bytes, images: Floats) -> Callable[[int], Any]:
-    session = open_session(model, "narrow.onnx")
+    session = open_session(model, "baseline.onnx")
     return lambda item: session.run([OUTPUT], {INPUT: images[item : item + 1]})
 
 
-def _describe(structure: Structure, widths: Widths, mean_ms: float, target_ms: float) -> str:
-    full = {group.root: group.channels for group in structure.groups}
-    _, macs = structure.cost({root: width / full[root] for root, width in widths.items()})
-    return f"{macs / 1e6:.2f} M MACs take {mean_ms:.3f} ms, target {target_ms:.3f} ms"
+def _off_target(share: Ratio, rungs: int, rung: int) -> str:
+    """What is wrong with a match, or an empty text."""
+    if abs(share.median - 1) <= TOLERANCE:
+        return ""
+    end = {0: ", the narrowest network", rungs - 1: ", the full network"}.get(rung, "")
+    return (
+        f"expected a network within {TOLERANCE:.0%} of the target's mean latency, the nearest takes"
+        f" {share.median:.2f} of it{end}"
+    )

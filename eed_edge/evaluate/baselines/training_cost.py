@@ -1,9 +1,9 @@
-"""Training cost of a run in multiply-accumulates: the compute budget of the narrow baseline."""
+"""Training cost of a run in multiply-accumulates: the compute budget of the baselines."""
 
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -11,10 +11,11 @@ from eed_edge.attacks.registry import TRAINING_ATTACKS
 from eed_edge.errors import CheckpointError
 from eed_edge.prune.candidates import candidates
 from eed_edge.prune.groups import count_cost
-from eed_edge.recipe import Base, Recipe, Training
+from eed_edge.recipe import Recipe, Training
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.run_folder import Run
 
+T = TypeVar("T", bound=Training)
 COUNTED = (
     "training images x multiply-accumulates of one forward pass x passes; a backward pass counts as one"
     " to the images alone and as two to images and weights; judging on tune is left out on both sides"
@@ -64,33 +65,54 @@ def run_cost(run: Run) -> dict[str, float]:
     return {**macs, "total": sum(macs.values())}
 
 
-def epochs_for_budget(macs: float, cfg: Base, *, cost: float, images: int) -> Base:
-    """The base's training with as many epochs as a budget pays for, at least one.
+def baseline_budget(macs: Mapping[str, float], *, pruned: bool) -> float:
+    """The team's cost as a baseline may spend it.
+
+    Args:
+        macs: as from ``run_cost``.
+        pruned: the baseline starts from the base and has a score search of its own, as one candidate has.
+    """
+    return macs["total"] - macs["base"] - macs["scores"] if pruned else macs["total"]
+
+
+def epochs_for_budget(macs: float, cfg: T, *, cost: float, images: int, teacher: float = 0) -> T:
+    """The training with as many epochs as a budget pays for, at least one.
 
     Args:
         macs: the budget.
         cost: multiply-accumulates of one forward pass of the network to be trained.
         images: number of training images.
+        teacher: multiply-accumulates of one forward pass of the network that gives soft labels.
     """
-    epochs = max(1, int(macs / training_macs(with_epochs(cfg, 1), cost=cost, images=images)))
-    while training_macs(with_epochs(cfg, epochs + 1), cost=cost, images=images) <= macs:
+
+    def spent(epochs: int) -> float:
+        return training_macs(with_epochs(cfg, epochs), cost=cost, images=images, teacher=teacher)
+
+    epochs = max(1, int(macs / spent(1)))
+    while spent(epochs + 1) <= macs:
         epochs += 1
-    while epochs > 1 and training_macs(with_epochs(cfg, epochs), cost=cost, images=images) > macs:
+    while epochs > 1 and spent(epochs) > macs:
         epochs -= 1
     return with_epochs(cfg, epochs)
 
 
-def with_epochs(cfg: Base, epochs: int) -> Base:
-    """The base's training with that many epochs; the same share of them finishes with ``pgd``."""
-    finish = round(cfg.finish_epochs * epochs / cfg.epochs) if cfg.epochs else 0
+def with_epochs(cfg: T, epochs: int) -> T:
+    """The training with that many epochs; the same share of them finishes with ``pgd``.
+
+    With ``wsd``, whose length is not known before, the same number of them does.
+    """
+    if cfg.schedule == "wsd":
+        finish = min(cfg.finish_epochs, epochs)
+    else:
+        finish = round(cfg.finish_epochs * epochs / cfg.epochs) if cfg.epochs else 0
     return dataclasses.replace(cfg, epochs=epochs, finish_epochs=finish)
 
 
-def training_macs(cfg: Base, *, cost: float, images: int) -> float:
+def training_macs(cfg: Training, *, cost: float, images: int, teacher: float = 0) -> float:
     """Multiply-accumulates of such a training; arguments as in ``epochs_for_budget``."""
     first, finish = cfg.epochs - cfg.finish_epochs, cfg.finish_epochs
     passes = first * attack_passes(cfg.attack, cfg) + finish * attack_passes("pgd", cfg)
-    return per_epoch(images, cfg) * cost * (passes + cfg.epochs * TRAINED)
+    return per_epoch(images, cfg) * (cost * (passes + cfg.epochs * TRAINED) + teacher * cfg.epochs)
 
 
 def per_epoch(images: int, cfg: Training) -> int:

@@ -127,7 +127,7 @@ def eps_curve(
     eps: float,
     seed: int,
     watch: ProgressCallback,
-    narrow: nn.Module | None = None,
+    baselines: Mapping[str, nn.Module],
 ) -> dict[str, Any]:
     """Return accuracy under PGD-20 over radii from 0 to 2 times ``eps``.
 
@@ -136,16 +136,14 @@ def eps_curve(
 
     Args:
         eps: the recipe's radius in units of the [0, 1] range.
-        narrow: the static narrow network, if there is one.
+        baselines: the static networks of the bundle's latency, by name.
 
     Returns:
-        ``{images, rows: [{eps_255, dense, static, dynamic, narrow, interval}]}``; dynamic must be
+        ``{images, rows: [{eps_255, interval, and a share for each network}]}``; dynamic must be
         correct on the clean image and on those attacked against every prefix.
     """
     pixels, labels = as_float(images.images), images.labels
-    nets: dict[str, nn.Module] = {"dense": defences.dense, "static": defences.ensemble}
-    if narrow is not None:
-        nets["narrow"] = narrow
+    nets: dict[str, nn.Module] = {"dense": defences.dense, "static": defences.ensemble, **baselines}
     evaluated: dict[str, tuple[Sequence[nn.Module], Answer]] = {
         name: ([net], partial(_labels, net)) for name, net in nets.items()
     }

@@ -146,22 +146,35 @@ def _shift_row(title: str, item: Mapping[str, Any]) -> Row:
 
 
 def narrow_section(sources: PageInputs) -> Section:
-    """The narrow baseline: a static network of equal mean latency and training budget."""
-    found = sources.report["narrow"]
-    budget = found.get("budget") or {}
-    aim = f"to equal {formats.ms(found['target_ms'])}" if "target_ms" in found else ""
+    """The baseline of one narrower network, trained from new weights."""
+    text = "One narrower copy of the base of the team's mean latency, without pruning, ensemble or gate."
+    return _baseline_section("narrow", text, sources)
+
+
+def single_section(sources: PageInputs) -> Section:
+    """The baseline of one network pruned from the base."""
+    text = "One network of the team's mean latency, pruned as a member is, without ensemble or gate."
+    return _baseline_section("single", text, sources)
+
+
+def _baseline_section(name: str, text: str, sources: PageInputs) -> Section:
+    """A static network of equal mean latency: its size, its training and its budget."""
+    figures = sources.report[name]
+    budget = figures.get("budget") or {}
+    aim = f"to equal {formats.ms(figures['target_ms'])}" if "target_ms" in figures else ""
+    most = f"of at most {budget['epochs']}" if "epochs" in budget else ""
     by_hand = "set by hand" if budget.get("epochs_by_hand") else ""
+    length = ", ".join(filter(None, (most, by_hand)))
     tiles = (
-        row("parameters", formats.amount(found.get("params"))),
-        row("MACs", formats.amount(found.get("macs"))),
-        row("mean time", formats.ms(found.get("mean_ms")), detail=aim),
-        row("epochs", formats.settings(found.get("epochs")), detail=by_hand),
+        row("parameters", formats.amount(figures.get("params"))),
+        row("MACs", formats.amount(figures.get("macs"))),
+        row("mean time", formats.ms(figures.get("mean_ms")), detail=aim),
+        row("epochs", formats.settings(figures.get("epochs")), detail=length),
     )
-    caption = [
-        "One network, without pruning, ensemble or gate, of the team's mean latency and training budget."
-    ]
+    caption = [text]
     if "counted" in budget:
         caption.append(f"Budget: {budget['counted']}.")
     spent = tuple(row(stage, formats.amount(macs)) for stage, macs in budget.get("macs", {}).items())
     tables = (Table("MACs of the training", ("", "MACs"), spent),) if spent else ()
-    return Section("narrow", "The narrow baseline", caption=tuple(caption), tiles=tiles, tables=tables)
+    title = f"The {name} baseline"
+    return Section(name, title, caption=tuple(caption), tiles=tiles, tables=tables)

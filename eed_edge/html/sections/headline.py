@@ -13,12 +13,14 @@ from eed_edge.html.components import (
     row,
 )
 from eed_edge.html.inputs import PageInputs
+from eed_edge.provenance import BASELINES
 from eed_edge.report.names import NETWORKS, attack_title, attacks_in_order
 from eed_edge.runtime.measure.conditions import busy_warning, conditions_line
 
 MEANING = {
     "dense": "the adversarially trained base network that is replaced",
-    "narrow": "one small network of the same mean latency and training budget",
+    "single": "one network pruned from the base to the same mean latency",
+    "narrow": "one narrower network of the same mean latency, trained from new weights",
     "static": "the mean of all sub-models",
     "dynamic": "the deployed rule, which stops when it is sure",
 }
@@ -69,10 +71,10 @@ def accuracy_section(sources: PageInputs) -> Section:
 
 
 def _meaning(report: Mapping[str, Any], name: str) -> str:
-    """The meaning of a column; for the narrow network it depends on its training budget."""
-    found = report.get("narrow", {})
-    if name == "narrow" and found.get("budget", {}).get("epochs_by_hand"):
-        return f"one small network of the same mean latency, trained for {found['epochs']} epochs"
+    """The meaning of a column; for a baseline it depends on its training budget."""
+    figures = report.get(name, {})
+    if name in BASELINES and figures.get("budget", {}).get("epochs_by_hand"):
+        return f"{MEANING[name]}, for {figures['epochs']} epochs set by hand"
     return MEANING[name]
 
 
@@ -175,8 +177,9 @@ def size_section(sources: PageInputs) -> Section:
     keys = [key for key in titles if key in cost]
     members = len(sources.manifest.submodels)
     rows = [row("dense", *(form[key](cost[key]["dense"]) for key in keys))]
-    if "narrow" in report:
-        rows.append(row("narrow", *(form[key](report["narrow"].get(key)) for key in keys)))
+    rows += [
+        row(name, *(form[key](report[name].get(key)) for key in keys)) for name in BASELINES if name in report
+    ]
     rows.append(row("whole team", *(form[key](cost[key]["ensemble"]) for key in keys)))
     for i, entry in enumerate(sources.manifest.submodels):
         made = f"{entry.importance}, subset {entry.subset}"

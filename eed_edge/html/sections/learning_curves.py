@@ -15,7 +15,13 @@ from eed_edge.html.components import (
 from eed_edge.html.inputs import PageInputs
 from eed_edge.html.plot import BLUE, RED, drawing
 
-STAGES = {"base": "Base", "pool": "Pool", "joint": "Joint", "narrow": "Narrow baseline"}
+STAGES = {
+    "base": "Base",
+    "pool": "Pool",
+    "joint": "Joint",
+    "narrow": "Narrow baseline",
+    "single": "Single baseline",
+}
 Rows = Sequence[Mapping[str, Any]]
 
 

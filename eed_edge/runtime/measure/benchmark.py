@@ -13,6 +13,7 @@ from eed_edge.errors import BundleError, InputError
 from eed_edge.images.npz import read_npz
 from eed_edge.images.preprocess import prepare
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, Manifest
+from eed_edge.provenance import BASELINES
 from eed_edge.runtime.bundle import onnx_scan
 from eed_edge.runtime.bundle.folder import load_bundle, open_bundle
 from eed_edge.runtime.bundle.golden_answers import read_golden
@@ -39,7 +40,6 @@ from eed_edge.runtime.measure.prefixes import prefix_cascades, stops_in_shares
 from eed_edge.runtime.measure.timing import measure_cold_start
 
 TEST_FILE = "evaluation.npz"  # test images that eed-edge attack writes into the run folder
-NARROW_FILE = "narrow.onnx"
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ def real_images(folder: Path, *, npz: Path | None = None, run: Path | None = Non
 
 
 def find_networks(folder: Path, run: Path | None) -> dict[str, Path]:
-    """Return the ONNX files ``dense`` and ``narrow``, where the bundle or the run has them."""
+    """Return the ONNX files ``dense``, ``narrow`` and ``single``, where the bundle or the run has them."""
     places = [("dense", folder / DENSE_FILE)]
     if run is not None:
-        places = [("dense", run / DENSE_FILE), *places, ("narrow", run / NARROW_FILE)]
+        places = [("dense", run / DENSE_FILE), *places, *((name, run / f"{name}.onnx") for name in BASELINES)]
     return {name: path for name, path in places if path.is_file()}
 
 
@@ -213,7 +213,7 @@ def _percentiles(times: dict[str, Times], *, members: int) -> dict[str, Any]:
 
 
 def _speedups(times: dict[str, Times]) -> dict[str, Any]:
-    """Return the speed-ups over ``dense``, and the time of ``narrow`` over that of ``dynamic``."""
+    """Return the speed-ups over ``dense``, and the time of each baseline over that of ``dynamic``."""
     found: dict[str, Any] = {}
     if "dense" in times:
         of = [name for name in times if not name.startswith(("dense", "prefix-", "submodel-"))]
@@ -221,8 +221,9 @@ def _speedups(times: dict[str, Times]) -> dict[str, Any]:
         found["speedup_mean"] = over_dense["dynamic"].median
         found["speedup_worst"] = over_dense["static"].median
         found["speedups"] = {name: asdict(speedup) for name, speedup in over_dense.items()}
-    if "narrow" in times:
-        found["narrow_over_dynamic"] = asdict(ratio(times["narrow"], times["dynamic"]))
+    for name in BASELINES:
+        if name in times:
+            found[f"{name}_over_dynamic"] = asdict(ratio(times[name], times["dynamic"]))
     return found
 
 

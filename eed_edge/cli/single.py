@@ -1,0 +1,34 @@
+"""``eed-edge single``: train one pruned network of the bundle's mean latency."""
+
+from pathlib import Path
+
+import click
+
+from eed_edge.cli.display.baseline_command import baseline_options, train_and_print
+
+
+@click.command("single")
+@baseline_options
+def command(
+    run: Path,
+    bundle: Path | None,
+    root: Path | None,
+    epochs: int | None,
+    mean_ms: float | None,
+    max_minutes: float | None,
+    device: str,
+) -> None:
+    """Train the baseline ``single`` for BUNDLE of RUN: one network pruned from the base.
+
+    It is pruned as a candidate is, with a score search on all training images, to the bundle's mean latency,
+    measured on this machine. It is trained with the team's radius, attacks and distillation from the base,
+    until accuracy on tune has not risen for ten epochs, at most for the cost of pool and joint stage
+    together. Writes RUN/single.onnx and RUN/single.safetensors and merges the results into RUN/report.json.
+    Run the same command again to resume.
+    """
+    from eed_edge.evaluate.baselines.single_network import SingleNetwork
+
+    train_and_print(
+        SingleNetwork(), run, bundle, root,
+        epochs=epochs, mean_ms=mean_ms, max_minutes=max_minutes, device=device,
+    )  # fmt: skip

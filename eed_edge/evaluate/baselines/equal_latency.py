@@ -1,0 +1,252 @@
+"""Train a static baseline of a bundle's mean latency with the team's settings and at most its cost."""
+
+import dataclasses
+import logging
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from eed_edge import report
+from eed_edge.atomic_files import write_atomic, write_json
+from eed_edge.evaluate.baselines import training_cost
+from eed_edge.evaluate.baselines.latency_match import LatencyMatch, LatencyTarget, Widths
+from eed_edge.evaluate.baselines.plan import BASE, TEAM, Plan, load_plan
+from eed_edge.export.network_graph import to_onnx
+from eed_edge.provenance import check_exported_from, weights_digest
+from eed_edge.prune.groups import analyse, count_cost
+from eed_edge.recipe import Base, Pool, Recipe, Training
+from eed_edge.runtime.bundle.folder import load_bundle
+from eed_edge.train import base, loop
+from eed_edge.train.context import TrainingContext
+from eed_edge.train.data import splits as data
+from eed_edge.train.data.batches import Images, as_float, on_device
+from eed_edge.train.distilled_loss import distilled_loss
+from eed_edge.train.networks import checkpoint
+from eed_edge.train.networks.build import Classifier
+from eed_edge.train.run_folder import Run
+from eed_edge.train.system.devices import choose_device, reraise_out_of_memory
+from eed_edge.train.system.epoch_log import EpochLog
+from eed_edge.train.system.run_lock import locked
+
+log = logging.getLogger(__name__)
+TIMED_IMAGES = 64
+PATIENCE = 10
+"""Epochs without a gain on tune after which the learning rate is decayed."""
+
+
+class Baseline(ABC):
+    """One kind of static network that is compared with the team.
+
+    name: of its files in the run and of its part of the report.
+    pruned: it starts from the base's weights, so that the base is no part of its budget.
+    """
+
+    name: str
+    pruned: bool
+
+    @abstractmethod
+    def seed(self, recipe_seed: int) -> int:
+        """Seed of the training."""
+
+    @abstractmethod
+    def peak_rate(self, recipe: Recipe) -> tuple[float, int]:
+        """Peak learning rate and batch size."""
+
+    @abstractmethod
+    def match(self, job: "BaselineJob", target: LatencyTarget) -> tuple[LatencyMatch, Classifier]:
+        """Find the widths whose latency is nearest to the target; return them and the untrained network."""
+
+    @abstractmethod
+    def network(self, job: "BaselineJob", widths: Widths) -> Classifier:
+        """The untrained network again, when the training is resumed."""
+
+
+@dataclass(frozen=True)
+class BaselineJob:
+    """The run, its images on the training device, and the caller's training context."""
+
+    run: Run
+    train: Images
+    tune: Images
+    caller: TrainingContext
+
+    @cached_property
+    def base(self) -> Classifier:
+        """The unpruned base on the training device."""
+        return self.run.base().to(self.train.images.device)
+
+    @property
+    def image(self) -> torch.Tensor:
+        """One image ``(1, c, h, w)``."""
+        return as_float(self.tune.images[:1])
+
+    def cost(self, widths: Widths) -> float:
+        """Multiply-accumulates of the base at these widths, for one image."""
+        structure, _ = analyse(self.base, self.image)
+        full = {group.root: group.channels for group in structure.groups}
+        return float(structure.cost({root: width / full[root] for root, width in widths.items()})[1])
+
+    def context(self, kind: Baseline, *, state: Path) -> TrainingContext:
+        """The context of a training or score search of this baseline."""
+        return dataclasses.replace(
+            self.caller,
+            callbacks=(EpochLog(self.run.path / "log.jsonl").record, *self.caller.callbacks),
+            stage=kind.name,
+            seed=kind.seed(self.run.recipe.seed),
+            augment=self.run.recipe.data,
+            state=state,
+        )
+
+
+def train_baseline(
+    kind: Baseline,
+    run: Run,
+    bundle: Path | None,
+    root: Path | None,
+    *,
+    epochs: int | None = None,
+    mean_ms: float | None = None,
+    context: TrainingContext,
+    command: str = "",
+) -> dict[str, Any]:
+    """Train the baseline; write its weights, its ONNX file and its part of the report into the run.
+
+    Only train and tune images are read. A training that was stopped is resumed.
+
+    Args:
+        bundle: exported from the run; its mean latency on tune images is the target.
+        root: where the images lie, as in training.
+        epochs: the most epochs; None takes as many as the team's cost pays for. Training ends earlier when
+            accuracy on tune has stopped rising.
+        mean_ms: target latency in place of the bundle's.
+        context: callbacks, time limit and device.
+        command: recorded as the command that made these figures.
+
+    Returns:
+        The baseline's part of the report.
+
+    Raises:
+        Paused: the time limit has expired before the end.
+        CheckpointError: a stage of the run is missing, bundle, images or an earlier plan do not fit, or
+            another process works on the run.
+    """
+    with locked(run.path):
+        device = choose_device(context.device)
+        splits = data.splits_for_recipe(run.recipe, root)
+        run.check_data(splits)
+        with reraise_out_of_memory(f"lower base.batch (now {run.recipe.base.batch})"):
+            job = BaselineJob(run, on_device(splits.train, device), on_device(splits.tune, device), context)
+            plan, net = _prepare(kind, job, bundle, epochs=epochs, mean_ms=mean_ms)
+            path = run.path / f"{kind.name}.safetensors"
+            if net is not None:
+                _fit(kind, job, net.to(device), plan, path)
+        trained, record = checkpoint.load_network(path)
+        image = job.image.cpu()
+        write_atomic(run.path / f"{kind.name}.onnx", to_onnx(trained, image))
+        params, macs = count_cost(trained, image)
+        figures = {"params": params, "macs": macs, **_figures(run, plan, record)}
+        report.merge_report(
+            run.path / "report.json",
+            {"machine": report.machine(), "commands": {kind.name: command}, kind.name: figures},
+        )
+        return figures
+
+
+def _prepare(
+    kind: Baseline, job: BaselineJob, bundle: Path | None, *, epochs: int | None, mean_ms: float | None
+) -> tuple[Plan, Classifier | None]:
+    """The stored plan or a new one, and the network to train; None when it is trained already."""
+    run, images = job.run, np.ascontiguousarray(as_float(job.tune.images[:TIMED_IMAGES]).cpu().numpy())
+    deployed, team = None, ""
+    if bundle is not None:
+        deployed = load_bundle(bundle, deadline_ms=math.inf)
+        check_exported_from(deployed.manifest, run.path, run.member_paths())
+        team = weights_digest(run.member_paths())
+    path = run.path / f"{kind.name}.json"
+    if path.exists():
+        plan = load_plan(path, team=team, epochs=epochs)
+        trained = (run.path / f"{kind.name}.safetensors").exists()
+        return plan, None if trained else kind.network(job, plan.widths)
+    found, net = kind.match(job, LatencyTarget(images, deployed, mean_ms))
+    macs = {} if epochs else training_cost.run_cost(run)
+    budget = training_cost.baseline_budget(macs, pruned=kind.pruned) if macs else 0.0
+    cost, teacher = job.cost(found.widths), count_cost(job.base, job.image)[1]
+    cfg = team_training(kind, run.recipe, epochs or 1)
+    if epochs is None:
+        cfg = training_cost.epochs_for_budget(
+            budget, cfg, cost=cost, images=len(job.train), teacher=teacher if cfg.distill else 0
+        )
+    longest = training_cost.training_macs(
+        cfg, cost=cost, images=len(job.train), teacher=teacher if cfg.distill else 0
+    )
+    plan = Plan(
+        widths=found.widths, mean_ms=found.mean_ms, target_ms=found.target_ms, epochs=cfg.epochs,
+        by_hand=epochs is not None, macs={**macs, kind.name: longest}, team=team, settings=TEAM,
+        conditions=found.conditions,
+    )  # fmt: skip
+    log.info(
+        "%s: at most %d epochs%s", kind.name, plan.epochs, "" if epochs is None else ", asked for by hand"
+    )
+    write_json(path, dataclasses.asdict(plan))
+    return plan, net
+
+
+def team_training(kind: Baseline, recipe: Recipe, epochs: int) -> Pool:
+    """The joint stage's radius, attacks and averaging, with distillation, until tune has stopped rising."""
+    shared = {field.name: getattr(recipe.joint, field.name) for field in dataclasses.fields(Training)}
+    lr, batch = kind.peak_rate(recipe)
+    changed = {
+        "epochs": epochs,
+        "finish_epochs": min(epochs, recipe.joint.finish_epochs),
+        "lr": lr,
+        "batch": batch,
+        "schedule": "wsd",
+        "patience": PATIENCE,
+    }
+    return Pool(**{**shared, **changed}, distill=max(recipe.pool.distill, recipe.joint.distill))
+
+
+def _fit(kind: Baseline, job: BaselineJob, net: Classifier, plan: Plan, path: Path) -> None:
+    """Train ``net`` and save its best weights to ``path``."""
+    state, recipe = path.with_suffix(".state"), job.run.recipe
+    context = job.context(kind, state=state)
+    if plan.settings == BASE:
+        cfg: Base = training_cost.with_epochs(recipe.base, plan.epochs)
+        result = base.train_base(net, job.train, job.tune, cfg=cfg, context=context)
+    else:
+        team = team_training(kind, recipe, plan.epochs)
+        loss = distilled_loss(job.base.eval(), team)
+        result = loop.fit(net, job.train, job.tune, cfg=team, loss=loss, context=context)
+    net.load_state_dict(result.best)
+    checkpoint.save_network(path, net, {"training": result.summary, "history": result.history})
+    state.unlink(missing_ok=True)
+    path.with_suffix(".pruned").unlink(missing_ok=True)
+
+
+def _figures(run: Run, plan: Plan, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The baseline's part of the report without the network's size."""
+    epochs = len(record["history"])
+    return {
+        "mean_ms": plan.mean_ms,
+        "target_ms": plan.target_ms,
+        "ratio": plan.mean_ms / plan.target_ms,
+        "widths": plan.widths,
+        "epochs": epochs,
+        "budget": {
+            "counted": training_cost.counted(run.recipe),
+            "epochs": plan.epochs,
+            "epochs_by_hand": plan.by_hand,
+            "used_up": epochs >= plan.epochs,
+            "macs": plan.macs,
+        },
+        "conditions": plan.conditions,
+        "training": record["training"],
+        "history": record["history"],
+    }

@@ -1,0 +1,72 @@
+"""The baseline ``single``: one network pruned from the base as a member is, of the team's mean latency."""
+
+import dataclasses
+
+from eed_edge.evaluate.baselines.equal_latency import Baseline, BaselineJob
+from eed_edge.evaluate.baselines.latency_match import (
+    LatencyMatch,
+    LatencyTarget,
+    Widths,
+    nearest_latency,
+    width_ladder,
+)
+from eed_edge.evaluate.baselines.narrow_network import match_uniform
+from eed_edge.prune.groups import count_cost
+from eed_edge.prune.learned_scores import learned_scores
+from eed_edge.prune.removal import recalibrate, remove_channels
+from eed_edge.recipe import Recipe
+from eed_edge.seeds import single_seed
+from eed_edge.train.networks import checkpoint
+from eed_edge.train.networks.build import Classifier
+from eed_edge.train.run_folder import read_json
+
+
+class SingleNetwork(Baseline):
+    """Pruned by the score of the pool's best candidate, learned on all training images."""
+
+    name = "single"
+    pruned = True
+
+    def seed(self, recipe_seed: int) -> int:
+        """Seed of the score search and the training."""
+        return single_seed(recipe_seed)
+
+    def peak_rate(self, recipe: Recipe) -> tuple[float, int]:
+        """As for a candidate, which starts from the base's weights too."""
+        return recipe.pool.lr, recipe.pool.batch
+
+    def match(self, job: BaselineJob, target: LatencyTarget) -> tuple[LatencyMatch, Classifier]:
+        """Learn scores at about the right size, then match the latency of what they keep."""
+        recipe, full = job.run.recipe, count_cost(job.base, job.image)
+        round_to = recipe.prune.round_to
+        uniform = match_uniform(job.base, target, round_to=round_to, name=self.name)
+        share = job.cost(uniform.widths) / full[1]
+        sized = dataclasses.replace(
+            recipe, prune=dataclasses.replace(recipe.prune, member_share=min(1.0, max(0.001, share)))
+        )
+        state = job.run.path / "single.search"
+        structure, scores = learned_scores(
+            job.base, job.train, best_score(job), recipe=sized, context=job.context(self, state=state)
+        )
+        found = nearest_latency(
+            width_ladder(structure, scores.keep_ratio, round_to=round_to),
+            lambda widths: remove_channels(job.base, scores, job.image, widths).cpu(),
+            target,
+            name=self.name,
+        )
+        net = remove_channels(job.base, scores, job.image, found.widths)
+        recalibrate(net, job.train, batch=recipe.pool.batch)
+        checkpoint.save_network(job.run.path / "single.pruned", net, {})
+        state.unlink(missing_ok=True)
+        return found, net
+
+    def network(self, job: BaselineJob, widths: Widths) -> Classifier:
+        """The pruned network as it was saved before its training."""
+        net, _ = checkpoint.load_network(job.run.path / "single.pruned")
+        return net
+
+
+def best_score(job: BaselineJob) -> str:
+    """The importance score of the candidate with the best attacked accuracy on tune."""
+    alone: dict[str, float] = read_json(job.run.path / "selection.json")["attacked_alone"]
+    return max(alone, key=alone.__getitem__).rpartition("-")[0]
