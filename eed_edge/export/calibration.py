@@ -80,7 +80,7 @@ def _choose(answers: MemberProbs, cfg: Gate, name: str) -> GateSetting:
     best = best if refined is best.parameters else _evaluate(answers, name, refined)
     if name == cfg.rule:
         log.info(
-            "a drop of %g held with 95 %% confidence (gate.guarantee) would run %.2f instead of %.2f sub-models",
+            "held with 95 %% confidence, a drop of %g would run %.2f instead of %.2f sub-models",
             cfg.max_drop,
             held.submodels_used,
             best.submodels_used,

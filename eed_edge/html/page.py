@@ -28,6 +28,7 @@ from eed_edge.html.sections import (
     example_strip,
     headline,
     learning_curves,
+    paired_differences,
     verdict,
 )
 
@@ -46,6 +47,7 @@ class Part:
 # In reading order, by the field of report.json that each is made of.
 PARTS = {
     "accuracy": Part("Accuracy", ATTACK, headline.accuracy_section),
+    "paired": Part("Image by image", ATTACK, paired_differences.paired_section),
     "latency": Part("Speed", BENCH, headline.speed_section),
     "prefixes": Part("Fewer sub-models", ATTACK, headline.prefixes_section),
     "cost": Part("Size", ATTACK, headline.size_section),
@@ -112,6 +114,7 @@ def provenance_section(sources: PageInputs) -> Section:
     machine = report.get("machine", {})
     rows = [_told(key, machine[key]) for key in ("cpu", "cores", "os", "python") if key in machine]
     rows += [_told(key, report[key]) for key in ("commit", "seed") if key in report]
+    rows += [_told("judged on test", sources.judged)] if sources.judged else []
     tables = (Table("Machine and source", ("", ""), tuple(rows)),) if rows else ()
     folds = []
     if machine.get("versions"):

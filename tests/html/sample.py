@@ -51,6 +51,19 @@ def work(mean: float, most: int) -> dict[str, Any]:
     return {"mean": mean, "max": most, "mean_ms": 0.7, "p99_ms": 1.9, "accuracy": 0.5, "interval": bounds}
 
 
+def difference(only: int, other: int, images: int = 400) -> dict[str, Any]:
+    """A row of ``paired``, its interval by the normal distribution."""
+    share, half = (only - other) / images, 1.96 * (only + other) ** 0.5 / images
+    p = 0.01 if abs(share) > half else 0.5
+    return {
+        "difference": share,
+        "interval": [share - half, share + half],
+        "p": p,
+        "only_dynamic": only,
+        "only_other": other,
+    }
+
+
 def times(ms: float) -> dict[str, float]:
     return dict.fromkeys(("p50_ms", "p90_ms", "p99_ms", "mean_ms"), ms)
 
@@ -80,6 +93,10 @@ def whole_report() -> dict[str, Any]:
             "pgd20": shares(dense=0.5, narrow=0.41, static=0.49, dynamic=0.48),
             "autoattack": shares(dense=0.45, narrow=0.3, static=0.44, dynamic=0.43),
             "adaptive": shares(dense=0.45, narrow=0.3, static=0.42, dynamic=0.21),
+        },
+        "paired": {
+            "clean": {"images": 400, "dense": difference(20, 30), "narrow": difference(51, 20)},
+            "adaptive": {"images": 400, "dense": difference(2, 98), "narrow": difference(4, 40)},
         },
         "prefixes": {
             kind: {

@@ -18,6 +18,7 @@ from eed_edge.report.names import NETWORKS, attack_title, attacks_in_order
 MEANING = {
     "dense": "the adversarially trained base network that is replaced",
     "narrow": "one small network of the same mean latency and training budget",
+    "single": "one pruned network of the same recipe and mean latency",
     "static": "the mean of all sub-models",
     "dynamic": "the deployed rule, which stops when it is sure",
 }
