@@ -6,6 +6,7 @@ and on the images attacked against every prefix of the members. Only test images
 is tuned on them.
 """
 
+import logging
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,12 @@ from eed_edge.report.judged_file import JUDGED_FILE
 from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.train.data import splits as data
 from eed_edge.train.data.batches import Images, as_float, on_device
+from eed_edge.train.data.duplicates import (
+    NEAR_CORRELATION,
+    NEAR_DIFFERENCE,
+    count_duplicates,
+    duplicates_line,
+)
 from eed_edge.train.data.splits import Split
 from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.run_folder import Run
@@ -42,6 +49,7 @@ from eed_edge.train.system.devices import choose_device
 from eed_edge.train.system.distributed import Processes, process_group
 from eed_edge.train.system.run_lock import locked
 
+log = logging.getLogger(__name__)
 FORMAT = 4
 BATCH = 100
 KEPT_IMAGES = 1000
@@ -96,6 +104,7 @@ def evaluate(
         verdicts = _verdicts(job, outcomes)
         report_figures, examples = _measure(job, outcomes, on_progress)
         report_figures["paired"] = paired_figures(verdicts)
+        report_figures["duplicates"] = _duplicates(splits)
         merged = _store(job, report_figures, examples, verdicts, splits.test)
         shutil.rmtree(job.folder, ignore_errors=True)
         return merged
@@ -188,6 +197,17 @@ def _store(
     return stored_results.merge_results(
         path, {**figures, "evaluated": evaluated}, commands=commands, adds=adds
     )
+
+
+def _duplicates(splits: data.Splits) -> dict[str, Any]:
+    """The report's ``duplicates``: pictures that two parts share, and what counts as one."""
+    parts = {name: getattr(splits, name).images for name in ("train", "tune", "calib", "test")}
+    counts = count_duplicates(parts)
+    log.info("%s", duplicates_line(counts))
+    return {
+        "near": {"correlation": NEAR_CORRELATION, "difference_255": NEAR_DIFFERENCE},
+        "pairs": counts,
+    }
 
 
 def _load_models(run: Run, bundle: Path, device: torch.device) -> ModelsCompared:

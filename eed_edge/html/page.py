@@ -31,6 +31,7 @@ from eed_edge.html.sections import (
     paired_differences,
     verdict,
 )
+from eed_edge.train.data.duplicates import duplicates_line
 
 T = TypeVar("T")
 
@@ -115,6 +116,9 @@ def provenance_section(sources: PageInputs) -> Section:
     rows = [_told(key, machine[key]) for key in ("cpu", "cores", "os", "python") if key in machine]
     rows += [_told(key, report[key]) for key in ("commit", "seed") if key in report]
     rows += [_told("judged on test", sources.judged)] if sources.judged else []
+    if "duplicates" in report:
+        _, _, found = duplicates_line(report["duplicates"]["pairs"]).partition(": ")
+        rows.append(_told("duplicate pictures", found))
     tables = (Table("Machine and source", ("", ""), tuple(rows)),) if rows else ()
     folds = []
     if machine.get("versions"):

@@ -106,6 +106,10 @@ def whole_report() -> dict[str, Any]:
             }
             for kind, both in {"clean": (0.75, 0.79), "autoattack": (0.33, 0.44)}.items()
         },
+        "duplicates": {
+            "near": {"correlation": 0.95, "difference_255": 8.0},
+            "pairs": {"train and test": {"exact": 3, "near": 21}},
+        },
         "attacks": {
             "autoattack": {
                 "settings": {"eps": 8.0, "steps": 100},

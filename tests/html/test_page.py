@@ -100,6 +100,9 @@ def test_paired_differences_have_interval_p_and_words(page):
 
 
 def test_other_figures_are_those_of_the_report(page):
+    assert page.tables["making", "Machine and source"]["duplicate pictures"] == [
+        "train and test 3 equal, 21 nearly"
+    ]
     assert page.tables["latency", "Time per image"]["mean"] == ["1.50 ms", "1.25 ms", "0.625 ms"]
     assert page.tables["slowdown", "No cap"]["Slowdown"] == [
         "1.88",

@@ -92,7 +92,9 @@ def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
 
 
 def beside_lines(report: Mapping[str, Any]) -> list[str]:
-    """What the attacks on the deployed rule found beside accuracies, a line each."""
+    """What an evaluation has beside accuracies, a line each."""
+    from eed_edge.train.data.duplicates import duplicates_line
+
     lines = []
     if "adaptive" in report:
         found = report["adaptive"]
@@ -109,6 +111,8 @@ def beside_lines(report: Mapping[str, Any]) -> list[str]:
                 f"{title}: sub-models used {means}, at most {worst['max']};"
                 f" {worst['mean_ms']:.3f} ms mean, {worst['p99_ms']:.3f} ms p99 under attack"
             )
+    if "duplicates" in report:
+        lines.append(duplicates_line(report["duplicates"]["pairs"]))
     if "replay" in report:
         found = report["replay"]
         lines.append(
