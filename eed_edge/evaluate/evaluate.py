@@ -6,7 +6,6 @@ and on the images attacked against every prefix of the members. Only test images
 is tuned on them.
 """
 
-import logging
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -40,7 +39,6 @@ from eed_edge.train.data.duplicates import (
     NEAR_CORRELATION,
     NEAR_DIFFERENCE,
     count_duplicates,
-    duplicates_line,
 )
 from eed_edge.train.data.splits import Split
 from eed_edge.train.networks.ensemble import Ensemble
@@ -49,7 +47,6 @@ from eed_edge.train.system.devices import choose_device
 from eed_edge.train.system.distributed import Processes, process_group
 from eed_edge.train.system.run_lock import locked
 
-log = logging.getLogger(__name__)
 FORMAT = 4
 BATCH = 100
 KEPT_IMAGES = 1000
@@ -202,12 +199,8 @@ def _store(
 def _duplicates(splits: data.Splits) -> dict[str, Any]:
     """The report's ``duplicates``: pictures that two parts share, and what counts as one."""
     parts = {name: getattr(splits, name).images for name in ("train", "tune", "calib", "test")}
-    counts = count_duplicates(parts)
-    log.info("%s", duplicates_line(counts))
-    return {
-        "near": {"correlation": NEAR_CORRELATION, "difference_255": NEAR_DIFFERENCE},
-        "pairs": counts,
-    }
+    near = {"correlation": NEAR_CORRELATION, "difference_255": NEAR_DIFFERENCE}
+    return {"near": near, "pairs": count_duplicates(parts)}
 
 
 def _load_models(run: Run, bundle: Path, device: torch.device) -> ModelsCompared:
