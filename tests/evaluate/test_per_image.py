@@ -14,6 +14,7 @@ from eed_edge.evaluate.per_image import (
     read_per_image,
     write_per_image,
 )
+from eed_edge.evaluate.stored_results import store_verdicts
 
 NETWORKS = ("dense", "narrow", "single", "static", "dynamic")
 
@@ -53,6 +54,20 @@ def test_two_parts_are_paired_on_the_images_that_both_have():
     assert first.rows.tolist() == second.rows.tolist() == [3, 8]
     assert first.right["dense"].tolist() == large.right["dense"][[2, 4]].tolist()
     assert second.right["dense"].tolist() == small.right["dense"][[1, 2]].tolist()
+
+
+def test_a_part_keeps_the_verdicts_of_other_attacks_on_the_same_files_alone(tmp_path):
+    path = tmp_path / "per_image.npz"
+    many, few = some(np.arange(9)), some(np.array([1, 4]), 1)
+
+    def stored(evaluated, attacks, *, adds):
+        store_verdicts(path, PerImage(evaluated, 9, attacks), adds=adds)
+        return {name: len(each.rows) for name, each in read_per_image(path).attacks.items()}
+
+    assert stored("abc", {"clean": few, "cw": few}, adds=True) == {"clean": 2, "cw": 2}
+    assert stored("abc", {"clean": many, "pgd20": many}, adds=True) == {"clean": 9, "cw": 2, "pgd20": 9}
+    assert stored("of others", {"clean": few}, adds=True) == {"clean": 2}
+    assert stored("of others", {"pgd20": few}, adds=False) == {"pgd20": 2}
 
 
 def test_files_that_are_missing_cut_or_of_another_format_are_refused(tmp_path, monkeypatch):
