@@ -28,7 +28,6 @@ from eed_edge.html.sections import (
     example_strip,
     headline,
     learning_curves,
-    paired_differences,
     verdict,
 )
 from eed_edge.train.data.duplicates import duplicates_line
@@ -48,7 +47,6 @@ class Part:
 # In reading order, by the field of report.json that each is made of.
 PARTS = {
     "accuracy": Part("Accuracy", ATTACK, headline.accuracy_section),
-    "paired": Part("Image by image", ATTACK, paired_differences.paired_section),
     "latency": Part("Speed", BENCH, headline.speed_section),
     "prefixes": Part("Fewer sub-models", ATTACK, headline.prefixes_section),
     "cost": Part("Size", ATTACK, headline.size_section),

@@ -4,15 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from eed_edge.html import formats
-from eed_edge.html.components import Cell, Row, Section, Table
-from eed_edge.html.inputs import PageInputs
+from eed_edge.html.components import Cell, Row, Table
 from eed_edge.report.names import NETWORKS, attack_title, attacks_in_order
 from eed_edge.report.paired_words import COMPARISON_WORDS, comparison
 
+PAIRED_CAPTION = (
+    "Dynamic minus: the share of images that Dynamic has right minus that of the other network, on the same"
+    " images, with the 95 % interval of a paired bootstrap and McNemar's exact p. Where the interval contains"
+    " 0, or p is 0.05 or more, there is no measurable difference."
+)
 
-def paired_section(sources: PageInputs) -> Section:
+
+def paired_differences_table(paired: Mapping[str, Any]) -> Table:
     """Differences of dynamic to every other network, in points, a row per attack."""
-    paired = sources.report["paired"]
     shown = [name for name in NETWORKS if any(name in row for row in paired.values())]
     rows = [
         Row(
@@ -22,14 +26,8 @@ def paired_section(sources: PageInputs) -> Section:
         )
         for attack in attacks_in_order(paired)
     ]
-    caption = (
-        "Share of images that Dynamic has right minus that of the other network, on the same images, with the"
-        " 95 % interval of a paired bootstrap and McNemar's exact p. Where the interval contains 0, or p is"
-        " 0.05 or more, there is no measurable difference.",
-    )
-    columns = ("", *(f"to {NETWORKS[name]}" for name in shown))
-    table = Table("Dynamic minus", columns, tuple(rows), stacked=True)
-    return Section("paired", "Image by image", caption=caption, tables=(table,))
+    columns = ("", *(NETWORKS[name] for name in shown))
+    return Table("Dynamic minus", columns, tuple(rows), stacked=True)
 
 
 def _difference(row: Mapping[str, Any] | None) -> Cell:
