@@ -30,6 +30,7 @@ from eed_edge.html.sections import (
     learning_curves,
     verdict,
 )
+from eed_edge.train.data.duplicates import duplicates_line
 
 T = TypeVar("T")
 
@@ -112,6 +113,10 @@ def provenance_section(sources: PageInputs) -> Section:
     machine = report.get("machine", {})
     rows = [_told(key, machine[key]) for key in ("cpu", "cores", "os", "python") if key in machine]
     rows += [_told(key, report[key]) for key in ("commit", "seed") if key in report]
+    rows += [_told("judged on test", sources.judged)] if sources.judged else []
+    if "duplicates" in report:
+        _, _, found = duplicates_line(report["duplicates"]["pairs"]).partition(": ")
+        rows.append(_told("duplicate pictures", found))
     tables = (Table("Machine and source", ("", ""), tuple(rows)),) if rows else ()
     folds = []
     if machine.get("versions"):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 NETWORKS = {
     "dense": "Dense",
     "narrow": "Narrow",
+    "single": "Single",
     "static": "Static",
     "dynamic": "Dynamic",
 }

@@ -11,6 +11,8 @@
     joint.json                  written last: the team is ready
     calib.npz                   the images that only the gate may use
     report.json                 figures
+    per_image.npz               which test images each network has right under each attack
+    judged.jsonl                a line per evaluation on test images
 """
 
 import dataclasses

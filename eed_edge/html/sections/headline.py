@@ -13,12 +13,14 @@ from eed_edge.html.components import (
     row,
 )
 from eed_edge.html.inputs import PageInputs
+from eed_edge.html.sections import paired_differences
 from eed_edge.report.names import NETWORKS, attack_title, attacks_in_order
 from eed_edge.runtime.measure.conditions import busy_warning, conditions_line
 
 MEANING = {
     "dense": "the adversarially trained base network that is replaced",
     "narrow": "one small network of the same mean latency and training budget",
+    "single": "one pruned network of the same recipe and mean latency",
     "static": "the mean of all sub-models",
     "dynamic": "the deployed rule, which stops when it is sure",
 }
@@ -64,8 +66,11 @@ def accuracy_section(sources: PageInputs) -> Section:
         caption.append(
             f"These are the quick suite's short attacks, a first look; the whole evaluation: {ATTACK}."
         )
-    table = Table("Right answers", columns, tuple(rows), stacked=True)
-    return Section("accuracy", "Accuracy", caption=tuple(caption), tables=(table,))
+    tables = [Table("Right answers", columns, tuple(rows), stacked=True)]
+    if "paired" in report:
+        caption.append(paired_differences.PAIRED_CAPTION)
+        tables.append(paired_differences.paired_differences_table(report["paired"]))
+    return Section("accuracy", "Accuracy", caption=tuple(caption), tables=tuple(tables))
 
 
 def _meaning(report: Mapping[str, Any], name: str) -> str:
