@@ -105,7 +105,8 @@ def one_model(
         eed_edge("attack", run, bundle, *where, "--suite", suite, "--only", attack, "--images", number)
     eed_edge("report", run, bundle, "--html", work / "report.html")
     card = ROOT / "models" / name
-    shutil.copy(run / "report.json", card / "report.json")
+    for file in ("report.json", "per_image.npz", "judged.jsonl"):
+        shutil.copy(run / file, card / file)
     if sum(path.stat().st_size for path in bundle.iterdir()) < LARGEST_BUNDLE:
         shutil.rmtree(card / "bundle", ignore_errors=True)
         shutil.copytree(bundle, card / "bundle")

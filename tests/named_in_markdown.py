@@ -11,6 +11,8 @@ ENDINGS = r"\.(py|md|toml|jsonl?|npz|onnx|cfg|txt|mjs|js|wasm|html|cpp|png|ppm|s
 MADE_IN = {"build/demo/run": "run", "build/demo/bundle": "bundle", "RUN": "run", "BUNDLE": "bundle"}
 MADE_IN |= {"run": "run", "bundle": "bundle"}
 MADE_BY_DEMO = {"build/demo/report.json", "build/demo/report.html"}
+# What ``attack`` leaves in a run since the stored one was made; tests/evaluate reads both.
+MADE_SINCE = {"RUN/per_image.npz", "RUN/judged.jsonl"}
 # What is the reader's own, on a device or elsewhere; each is in a text, or the test says so.
 READERS = {
     "cat.png",
@@ -60,7 +62,7 @@ def is_there(path: str, folder: Path) -> bool:
     Args:
         folder: where the Markdown file lies. Words in capitals or angle brackets stand for any name.
     """
-    if path in READERS | MADE_BY_DEMO:
+    if path in READERS | MADE_BY_DEMO | MADE_SINCE:
         return True
     for prefix, stored in MADE_IN.items():
         if path == prefix or path.startswith(f"{prefix}/"):

@@ -54,7 +54,7 @@ def command(
     """
     from eed_edge.atomic_files import write_json
     from eed_edge.cli.display.progress import progress_display
-    from eed_edge.cli.display.tables import accuracy_table, beside_lines
+    from eed_edge.cli.display.tables import accuracy_table, beside_lines, paired_table
     from eed_edge.evaluate.evaluate import evaluate
     from eed_edge.train.run_folder import open_run
 
@@ -75,6 +75,7 @@ def command(
     if json_file is not None:
         write_json(json_file, figures)
     click.echo(accuracy_table(figures["accuracy"]))
+    click.echo(paired_table(figures["paired"]))
     for kind, told in figures["attacks"].items():
         for warning in told["warnings"]:
             click.echo(f"{kind}: AutoAttack warns: {warning}")

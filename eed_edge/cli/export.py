@@ -87,7 +87,8 @@ def command(
     click.echo(
         f"gate: {spec.rule}, {settings}; on {made.calibration.images} calib images{capped} it runs"
         f" {lost.submodels_used:.2f} sub-models and loses {lost.lost_clean:.2%} clean,"
-        f" {lost.lost_attacked:.2%} attacked"
+        f" {lost.lost_attacked:.2%} attacked; upper 95 % bound {lost.upper_bound:.2%},"
+        f" max_drop {made.calibration.max_drop:.2%}"
     )
     if single_file and deadline_ms is not None:
         click.echo("cascade.onnx keeps no deadline, a graph has no clock; the bundle folder does")

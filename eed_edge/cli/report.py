@@ -25,6 +25,7 @@ def command(run: Path, bundle: Path, html_file: Path | None) -> None:
     from eed_edge.cli.display.tables import report_table
     from eed_edge.provenance import check_exported_from
     from eed_edge.report import read_report
+    from eed_edge.report.judged_file import JUDGED_FILE, judged_summary
     from eed_edge.runtime.bundle.folder import open_bundle
     from eed_edge.train.run_folder import open_run
 
@@ -34,6 +35,8 @@ def command(run: Path, bundle: Path, html_file: Path | None) -> None:
     opened.check_report(figures, bundle)
     if html_file is None:
         click.echo(report_table(figures, manifest))
+        if judged := judged_summary(run / JUDGED_FILE):
+            click.echo(f"\njudged on test: {judged}")
     else:
         html.write_page(run, manifest, html_file)
         click.echo(f"report: {html_file}")

@@ -18,13 +18,21 @@ ADAPTIVE_SETTINGS = "every l_inf item of the adaptive list, the clean image incl
 
 
 def accuracies(outcomes: Outcomes, chosen: Suite, *, singles: list[str], members: int) -> dict[str, Any]:
-    """The report's ``accuracy``: a row for ``clean``, for each attack, and for ``adaptive``.
+    """The report's ``accuracy``: a row for ``clean``, for each attack, and for ``adaptive``."""
+    rows = verdicts(outcomes, chosen, singles=singles, members=members)
+    return {kind: figures(row) for kind, row in rows.items()}
+
+
+def verdicts(
+    outcomes: Outcomes, chosen: Suite, *, singles: list[str], members: int
+) -> dict[str, dict[str, Bools]]:
+    """Which images each network has right: a row for ``clean``, for each attack, and for ``adaptive``.
 
     An image counts under an attack only if it is also correct when clean; under the strongest attack
     it must also be correct under PGD-20, if that ran.
     """
     clean = outcomes["clean on all"].right
-    rows = {"clean": clean}
+    rows = {"clean": dict(clean)}
     for kind in chosen.kinds:
         before = [kind] if kind != chosen.strongest or "pgd20" not in chosen.kinds else ["pgd20", kind]
         row = {
@@ -39,7 +47,7 @@ def accuracies(outcomes: Outcomes, chosen: Suite, *, singles: list[str], members
         rows[kind] = row
     if chosen.complete:
         rows["adaptive"] = _adaptive_rows(outcomes, singles)
-    return {kind: figures(row) for kind, row in rows.items()}
+    return rows
 
 
 def figures(row: Mapping[str, Bools]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ and on the images attacked against every prefix of the members. Only test images
 is tuned on them.
 """
 
-import io
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -21,19 +20,26 @@ import torch
 from numpy.typing import NDArray
 
 from eed_edge import report
-from eed_edge.atomic_files import write_atomic
+from eed_edge.arrays import Ints
 from eed_edge.attacks.interface import Threat
 from eed_edge.errors import InputError
-from eed_edge.evaluate import accuracy, extra_analyses
+from eed_edge.evaluate import accuracy, extra_analyses, stored_results
 from eed_edge.evaluate.metrics.model_cost import costs
 from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback, folded
 from eed_edge.evaluate.outcome import Outcome
+from eed_edge.evaluate.paired import paired_figures
+from eed_edge.evaluate.per_image import PER_IMAGE_FILE, AttackVerdicts, PerImage
 from eed_edge.evaluate.suites import Suite, build_jobs, find_suite, run_batch
 from eed_edge.provenance import check_exported_from
+from eed_edge.report.judged_file import JUDGED_FILE
 from eed_edge.runtime.bundle.folder import load_bundle
-from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.train.data import splits as data
 from eed_edge.train.data.batches import Images, as_float, on_device
+from eed_edge.train.data.duplicates import (
+    NEAR_CORRELATION,
+    NEAR_DIFFERENCE,
+    count_duplicates,
+)
 from eed_edge.train.data.splits import Split
 from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.run_folder import Run
@@ -43,19 +49,6 @@ from eed_edge.train.system.run_lock import locked
 
 FORMAT = 4
 BATCH = 100
-PARTS = (
-    "suite",
-    "accuracy",
-    "attacks",
-    "adaptive",
-    "slowdown",
-    "replay",
-    "shift",
-    "curves",
-    "prefixes",
-    "submodels_used",
-)
-"""Parts of the report that are valid only for one bundle, one narrow network and one set of images."""
 KEPT_IMAGES = 1000
 """Test images stored in the run folder for ``bench``, independent of how many were attacked, so that the
 mean number of sub-models used is precise. Also the number of images in the further analyses."""
@@ -99,13 +92,17 @@ def evaluate(
             defences = _load_models(run, bundle, attack_device)
             splits = data.splits_for_recipe(run.recipe, root)
             run.check_data(splits)
-            drawn = _draw(splits.test, images, run.recipe.seed)
-            job = _Evaluation(run, bundle, suite, defences, drawn, command=command, by_name=bool(only))
+            rows = _draw(len(splits.test), images, run.recipe.seed)
+            drawn = splits.test[rows]
+            job = _Evaluation(run, bundle, suite, defences, drawn, rows, command=command, by_name=bool(only))
             outcomes = _attack(job, attack_device, processes, on_progress)
         if not processes.is_main:
             return {}
+        verdicts = _verdicts(job, outcomes)
         report_figures, examples = _measure(job, outcomes, on_progress)
-        merged = _store(job, report_figures, examples, splits.test)
+        report_figures["paired"] = paired_figures(verdicts)
+        report_figures["duplicates"] = _duplicates(splits)
+        merged = _store(job, report_figures, examples, verdicts, splits.test)
         shutil.rmtree(job.folder, ignore_errors=True)
         return merged
 
@@ -115,6 +112,7 @@ class _Evaluation:
     """One call of ``evaluate``: what is judged, on which images and with which attacks.
 
     drawn: the test images that are attacked.
+    rows: their places in the test part, ``(n,)``.
     command: the command line, for the report.
     by_name: the attacks were selected with ``--only``.
     """
@@ -124,6 +122,7 @@ class _Evaluation:
     suite: Suite
     defences: ModelsCompared
     drawn: Split
+    rows: Ints
     command: str
     by_name: bool
 
@@ -163,49 +162,45 @@ def _measure(
     return figures, examples
 
 
+def _verdicts(job: _Evaluation, outcomes: dict[str, Outcome]) -> dict[str, AttackVerdicts]:
+    singles, members = list(job.defences.singles), len(job.defences.ensemble.members)
+    rows = accuracy.verdicts(outcomes, job.suite, singles=singles, members=members)
+    return {kind: AttackVerdicts(job.rows, right) for kind, right in rows.items()}
+
+
 def _store(
-    job: _Evaluation, figures: dict[str, Any], examples: Mapping[str, NDArray[Any]], test: Split
+    job: _Evaluation,
+    figures: dict[str, Any],
+    examples: Mapping[str, NDArray[Any]],
+    verdicts: Mapping[str, AttackVerdicts],
+    test: Split,
 ) -> dict[str, Any]:
-    """Merge the figures into ``report.json`` and write the images for ``bench`` into ``evaluation.npz``."""
+    """Merge the figures into ``report.json``, the verdicts into ``per_image.npz``, and note the call.
+
+    The images for ``bench`` go into ``evaluation.npz``.
+    """
     run, path = job.run, job.run.path / "report.json"
     evaluated = run.evaluated_digest(job.bundle).hexdigest()
     adds = not job.suite.complete and path.exists() and report.read_report(path).get("evaluated") == evaluated
     if not adds or not (run.path / "evaluation.npz").exists():
-        timed = _draw(test, min(KEPT_IMAGES, len(test.labels)), run.recipe.seed)
-        _save(run.path / "evaluation.npz", timed, job.defences.deployed, examples)
+        timed = test[_draw(len(test), min(KEPT_IMAGES, len(test)), run.recipe.seed)]
+        stored_results.save_timed(run.path / "evaluation.npz", timed, job.defences.deployed, examples)
+    stored_results.store_verdicts(
+        run.path / PER_IMAGE_FILE, PerImage(evaluated, len(test), verdicts), adds=adds
+    )
+    stored_results.note_judged(run.path / JUDGED_FILE, job.bundle, evaluated, figures, job.command)
     names = [f"attack --only {kind}" for kind in job.suite.kinds] if job.by_name else ["attack"]
     commands = dict.fromkeys(names, job.command) if job.command else {}
-    return _merge(path, {**figures, "evaluated": evaluated}, commands=commands, adds=adds)
-
-
-def _save(path: Path, timed: Split, deployed: Cascade, examples: Mapping[str, NDArray[Any]]) -> None:
-    """Write the images for ``bench``, the sub-models used on each, and the example images."""
-    images = as_float(torch.from_numpy(timed.images)).contiguous().numpy()
-    stream = io.BytesIO()
-    np.savez_compressed(
-        stream,
-        images=timed.images.transpose(0, 2, 3, 1),
-        labels=timed.labels,
-        submodels_used=deployed(images).submodels_used,
-        **examples,  # type: ignore[arg-type]
+    return stored_results.merge_results(
+        path, {**figures, "evaluated": evaluated}, commands=commands, adds=adds
     )
-    write_atomic(path, stream.getvalue())
 
 
-def _merge(path: Path, figures: dict[str, Any], *, commands: dict[str, str], adds: bool) -> dict[str, Any]:
-    """Merge into the run's report in place of earlier attack results.
-
-    Args:
-        commands: command line by the rows it produced.
-        adds: the figures are a part of a suite and keep earlier results on the same files.
-    """
-    old = report.read_report(path) if path.exists() else {}
-    earlier = old.get("commands", {})
-    kept = {name: text for name, text in earlier.items() if adds or name.split()[0] != "attack"}
-    if adds and "suite" in old:  # counted on the images of the whole suite
-        del figures["submodels_used"]
-    figures["commands"] = {**kept, **commands}
-    return report.merge_report(path, figures, without=["commands", *(() if adds else PARTS)])
+def _duplicates(splits: data.Splits) -> dict[str, Any]:
+    """The report's ``duplicates``: pictures that two parts share, and what counts as one."""
+    parts = {name: getattr(splits, name).images for name in ("train", "tune", "calib", "test")}
+    near = {"correlation": NEAR_CORRELATION, "difference_255": NEAR_DIFFERENCE}
+    return {"near": near, "pairs": count_duplicates(parts)}
 
 
 def _load_models(run: Run, bundle: Path, device: torch.device) -> ModelsCompared:
@@ -218,18 +213,18 @@ def _load_models(run: Run, bundle: Path, device: torch.device) -> ModelsCompared
     )
 
 
-def _draw(test: Split, count: int | None, seed: int) -> Split:
-    """``count`` test images drawn by the seed, in their order; None takes all."""
-    available = len(test.labels)
+def _draw(available: int, count: int | None, seed: int) -> Ints:
+    """Places of ``count`` test images drawn by the seed, rising; None takes all.
+
+    A smaller draw is a part of a larger one with the same seed.
+    """
     if count is None:
-        rows = np.arange(available)
-    elif count > available:
+        return np.arange(available)
+    if count > available:
         raise InputError(
             f"--images: expected at most the {available} test images, got {count}; ask for fewer"
         )
-    else:
-        rows = np.sort(np.random.default_rng(seed).permutation(available)[:count])
-    return Split(test.images[rows], test.labels[rows])
+    return np.sort(np.random.default_rng(seed).permutation(available)[:count])
 
 
 def _attack(

@@ -47,47 +47,74 @@ class MemberProbs:
 
 
 def calibrate(answers: MemberProbs, cfg: Gate, *, max_submodels: int | None = None) -> dict[str, GateSetting]:
-    """Choose the setting of each rule.
+    """Choose the setting of each rule; warn where the limit is not held.
 
     ``max_submodels`` does not change the choice, as callers may lift the cap; the returned results are those
     under the cap.
 
     With ``guarantee``, settings are tested from the safest on, and the choice is the last one before the
     first whose upper 95 % Clopper-Pearson bound exceeds ``max_drop``: fixed-sequence testing keeps the
-    level. The bound holds only for images of this distribution and this attack.
+    level, because the first setting of every grid never stops early and so drops nothing. The bound holds
+    only for images of this distribution and this attack. Without it, the bound of a setting is that of the
+    setting by itself: it does not know that the setting was chosen on the same images.
     """
-    chosen = {}
-    for name, rule in GATE_RULES.items():
-        grid = rule.calibration_grid(len(answers.clean))
-        settings = (_evaluate(answers, name, parameters) for parameters in grid)
-        best = _guaranteed(settings, cfg.max_drop) if cfg.guarantee else _cheapest(settings, cfg.max_drop)
-        if not cfg.guarantee:
-            refined = rule.refine(best.parameters, (answers.clean, *answers.attacked))
-            best = best if refined is best.parameters else _evaluate(answers, name, refined)
-        chosen[name] = best
-    needed = images_needed(cfg.max_drop)
-    if cfg.guarantee and len(answers.labels) < needed:
+    chosen = {name: _choose(answers, cfg, name) for name in GATE_RULES}
+    if max_submodels is not None:
+        chosen = {
+            name: _evaluate(answers, name, setting.parameters, max_submodels)
+            for name, setting in chosen.items()
+        }
+    _warn(chosen, cfg, len(answers.labels), max_submodels)
+    return chosen
+
+
+def _choose(answers: MemberProbs, cfg: Gate, name: str) -> GateSetting:
+    """The setting of one rule; without the guarantee, its price is logged for the deployed rule."""
+    rule = GATE_RULES[name]
+    grid = (_evaluate(answers, name, each) for each in rule.calibration_grid(len(answers.clean)))
+    if cfg.guarantee:
+        return _guaranteed(grid, cfg.max_drop)
+    settings = list(grid)
+    best, held = _cheapest(settings, cfg.max_drop), _guaranteed(settings, cfg.max_drop)
+    refined = rule.refine(best.parameters, (answers.clean, *answers.attacked))
+    best = best if refined is best.parameters else _evaluate(answers, name, refined)
+    if name == cfg.rule:
+        log.info(
+            "held with 95 %% confidence, a drop of %g would run %.2f instead of %.2f sub-models",
+            cfg.max_drop,
+            held.submodels_used,
+            best.submodels_used,
+        )
+    return best
+
+
+def _warn(chosen: Mapping[str, GateSetting], cfg: Gate, images: int, max_submodels: int | None) -> None:
+    """Warn of too few images, of a bound above a guaranteed limit, and of a cap that breaks it."""
+    needed, deployed = images_needed(cfg.max_drop), chosen[cfg.rule]
+    drop = deployed.upper_bound if cfg.guarantee else _worst_drop(deployed)
+    if images < needed:
+        outcome = "all members run" if cfg.guarantee else "new images may lose more"
         log.warning(
-            "%d calib images cannot guarantee a drop of %g: at least %d are needed; all members run",
-            len(answers.labels),
+            "%d calib images cannot guarantee a drop of %g: at least %d are needed; %s",
+            images,
             cfg.max_drop,
             needed,
+            outcome,
         )
-    if max_submodels is None:
-        return chosen
-    capped = {
-        name: _evaluate(answers, name, setting.parameters, max_submodels) for name, setting in chosen.items()
-    }
-    deployed = capped[cfg.rule]
-    drop = deployed.upper_bound if cfg.guarantee else _worst_drop(deployed)
-    if drop > cfg.max_drop:
+    if drop > cfg.max_drop and max_submodels is not None:
         log.warning(
             "with at most %d sub-models the drop is up to %.4g, the recipe allows %g; raise max_submodels",
             max_submodels,
             drop,
             cfg.max_drop,
         )
-    return capped
+    elif drop > cfg.max_drop and images >= needed:
+        log.warning(
+            "gate %s: the drop is up to %.4g, the recipe allows %g; its first setting stops early",
+            cfg.rule,
+            drop,
+            cfg.max_drop,
+        )
 
 
 def images_needed(max_drop: float) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 
 from eed_edge.export.graph_builder import GraphBuilder, GraphDecision, StageTensors, State
 from eed_edge.runtime.gates.gate_rule import MIN_PROB
+from eed_edge.runtime.gates.geometric_rule import NEVER_STOP_EXPONENT
 
 
 def geometric_graph(
@@ -24,7 +25,8 @@ def geometric_graph(
         valid = graph.squeeze(stage.valid)
         weighted = graph.add("Where", graph.add("Greater", valid, one), weighted, zero)
         exponent = graph.add("Sub", exponent, weighted)
-    q = graph.add("Where", stage.is_valid, graph.add("Min", graph.add("Exp", exponent), one), zero)
+    q = zero if parameters["g"] >= NEVER_STOP_EXPONENT else graph.add("Min", graph.add("Exp", exponent), one)
+    q = graph.add("Where", stage.is_valid, q, zero)
     rest = graph.add("Sub", one, q)
     best, remaining, answer = q, rest, stage.mean
     if stage.t:

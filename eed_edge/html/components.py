@@ -7,7 +7,6 @@ from markupsafe import Markup
 ATTACK = "eed-edge attack RUN BUNDLE --data DIR --suite standard"
 BENCH = "eed-edge bench BUNDLE --run RUN"
 NARROW = "eed-edge narrow RUN BUNDLE --data DIR"
-SINGLE = "eed-edge single RUN BUNDLE --data DIR"
 TRAIN = "eed-edge train RECIPE --data DIR --run RUN"
 """Commands that produce the data of a section."""
 

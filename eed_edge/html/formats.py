@@ -22,9 +22,19 @@ def interval(bounds: Sequence[float] | None) -> str:
 
 def points(difference: float) -> str:
     """A difference of two fractions in percentage points, with its sign."""
+    return f"{_signed(difference)} points"
+
+
+def points_interval(bounds: Sequence[float]) -> str:
+    """Lower and upper bound of a difference of two fractions, in percentage points."""
+    low, high = bounds
+    return f"{_signed(low)} to {_signed(high)}"
+
+
+def _signed(difference: float) -> str:
     value = round(100 * difference, 1)
     sign = "+" if value > 0 else "\N{MINUS SIGN}" if value < 0 else ""
-    return f"{sign}{abs(value):.1f} points"
+    return f"{sign}{abs(value):.1f}"
 
 
 def times(ratio: float | None) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from eed_edge import report
 from eed_edge.errors import InputError
 from eed_edge.manifest import Manifest
+from eed_edge.report.judged_file import JUDGED_FILE, judged_summary
 
 Arrays = Mapping[str, NDArray[Any]]
 IMAGES = ("images", "labels", "submodels_used")
@@ -35,12 +36,14 @@ class PageInputs:
     report: ``report.json``; parts that have not been measured are absent.
     log: the records of ``log.jsonl``, one an epoch; empty without the file.
     arrays: those of ``evaluation.npz`` that are whole sets: ``IMAGES``, ``STRIP`` or both.
+    judged: how many bundles of the run were judged on test, in words; empty if that is not recorded.
     """
 
     report: Mapping[str, Any]
     manifest: Manifest
     log: Sequence[Mapping[str, Any]]
     arrays: Arrays
+    judged: str = ""
 
     def class_name(self, label: int) -> str:
         """The name of a class, or its number if the bundle has no name for it."""
@@ -55,7 +58,9 @@ def read_inputs(run: Path, manifest: Manifest) -> PageInputs:
         InputError: there is no report, or a file is damaged.
     """
     arrays = _arrays(run / "evaluation.npz", len(manifest.submodels))
-    return PageInputs(report.read_report(run / "report.json"), manifest, _log(run / "log.jsonl"), arrays)
+    judged = judged_summary(run / JUDGED_FILE)
+    figures = report.read_report(run / "report.json")
+    return PageInputs(figures, manifest, _log(run / "log.jsonl"), arrays, judged)
 
 
 def _log(path: Path) -> list[dict[str, Any]]:

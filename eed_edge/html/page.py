@@ -14,7 +14,6 @@ from eed_edge.html.components import (
     ATTACK,
     BENCH,
     NARROW,
-    SINGLE,
     TRAIN,
     Cell,
     Fold,
@@ -31,6 +30,7 @@ from eed_edge.html.sections import (
     learning_curves,
     verdict,
 )
+from eed_edge.train.data.duplicates import duplicates_line
 
 T = TypeVar("T")
 
@@ -58,8 +58,7 @@ PARTS = {
     "attacks": Part("Attacks", ATTACK, attacked.attacks_section),
     "replay": Part("Replay on the exported files", ATTACK, attacked.parity_section),
     "shift": Part("Away from the calibration data", ATTACK, attacked.shift_section),
-    "narrow": Part("The narrow baseline", NARROW, attacked.narrow_section),
-    "single": Part("The single baseline", SINGLE, attacked.single_section),
+    "narrow": Part("Networks of the same latency", NARROW, attacked.baselines_section),
     "learning": Part("Learning curves", TRAIN, learning_curves.learning_section),
 }
 
@@ -114,6 +113,10 @@ def provenance_section(sources: PageInputs) -> Section:
     machine = report.get("machine", {})
     rows = [_told(key, machine[key]) for key in ("cpu", "cores", "os", "python") if key in machine]
     rows += [_told(key, report[key]) for key in ("commit", "seed") if key in report]
+    rows += [_told("judged on test", sources.judged)] if sources.judged else []
+    if "duplicates" in report:
+        _, _, found = duplicates_line(report["duplicates"]["pairs"]).partition(": ")
+        rows.append(_told("duplicate pictures", found))
     tables = (Table("Machine and source", ("", ""), tuple(rows)),) if rows else ()
     folds = []
     if machine.get("versions"):

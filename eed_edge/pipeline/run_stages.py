@@ -1,6 +1,7 @@
 """Training flow: base, pool, select and joint stages; a stage whose files exist is skipped."""
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from eed_edge.prune.dry_run import check_prunable
 from eed_edge.recipe import Recipe
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images, on_device
+from eed_edge.train.data.duplicates import count_duplicates, duplicates_line
 from eed_edge.train.data.splits import Splits
 from eed_edge.train.fingerprints import first_difference, images_digest
 from eed_edge.train.run_folder import Run, create_or_resume, open_run, save_images
@@ -26,6 +28,7 @@ from eed_edge.train.system.distributed import Processes, process_group
 from eed_edge.train.system.epoch_log import EpochLog
 from eed_edge.train.system.run_lock import locked
 
+log = logging.getLogger(__name__)
 StageCallback = Callable[[str, Run], None]
 """Called with the name of a finished stage and the run."""
 
@@ -98,9 +101,9 @@ def train(
         with reraise_out_of_memory("lower data.limit, or take a larger one"):
             train_images, tune = on_device(splits.train, device), on_device(splits.tune, device)
         run = _create_or_resume(processes, recipe, splits, path, train_images)
-        log = EpochLog(path / ("log.jsonl" if processes.is_main else f"log-{processes.rank}.jsonl"))
+        epoch_log = EpochLog(path / ("log.jsonl" if processes.is_main else f"log-{processes.rank}.jsonl"))
         training = dataclasses.replace(context, processes=processes, augment=recipe.data)
-        stages = StageContext(run, train_images, tune, log, training)
+        stages = StageContext(run, train_images, tune, epoch_log, training)
         for name in list(STAGES)[: list(STAGES).index(until) + 1]:
             if stages.any_missing(STAGES[name].files(recipe)):
                 _run_stage(name, stages)
@@ -145,6 +148,8 @@ def _create_or_resume(
             few = train_images[slice(0, 2)]
             net, _ = new_base(recipe, len(splits.classes), train_images, path / "base.state")
             check_prunable(net, few, recipe)
+            parts = {"train": splits.train.images, "tune": splits.tune.images, "calib": splits.calib.images}
+            log.info("%s", duplicates_line(count_duplicates(parts)))
         create_or_resume(path, recipe, splits)
         EpochLog(path / "log.jsonl").merge_from(path.glob("log-*.jsonl"))
     processes.barrier()

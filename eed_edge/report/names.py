@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 NETWORKS = {
     "dense": "Dense",
-    "single": "Single",
     "narrow": "Narrow",
+    "single": "Single",
     "static": "Static",
     "dynamic": "Dynamic",
 }

@@ -12,6 +12,8 @@
     narrow.safetensors, single.safetensors   the baselines, each with its plan in .json and its .onnx
     calib.npz                   the images that only the gate may use
     report.json                 figures
+    per_image.npz               which test images each network has right under each attack
+    judged.jsonl                a line per evaluation on test images
 """
 
 import dataclasses

@@ -15,7 +15,9 @@ from eed_edge.attacks.interface import Threat
 from eed_edge.evaluate import accuracy, suites
 from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.evaluate.outcome import Outcome
+from eed_edge.evaluate.per_image import read_per_image
 from eed_edge.report import wilson
+from eed_edge.report.judged_file import read_judged
 from eed_edge.train.data import splits
 from eed_edge.train.run_folder import open_run
 from tests.conftest import Flow, call
@@ -300,6 +302,18 @@ def test_a_part_of_the_suite_leaves_what_the_whole_of_it_has_found(flow: Flow):
     assert call("attack", flow.run, flow.bundle, "--images", 30, "--only", "pgd20").exit_code == 0
     after = json.loads((flow.run / "report.json").read_text())
     assert after["accuracy"]["pgd20"]["images"] == 30
+    assert after["paired"]["apgd"] == before["paired"]["apgd"]
+    assert [after["paired"][name]["images"] for name in ("clean", "pgd20", "apgd")] == [30, 30, 20]
+    attacks = read_per_image(flow.run / "per_image.npz").attacks
+    assert set(attacks) == set(after["accuracy"])
+    assert set(attacks["apgd"].rows) < set(attacks["pgd20"].rows)
+    for name, each in attacks.items():
+        shares = {network: float(right.mean()) for network, right in each.right.items()}
+        assert shares == {network: after["accuracy"][name][network] for network in shares}
+    judged = read_judged(flow.run / "judged.jsonl")
+    assert judged[-1]["images"] == {"clean": 30, "pgd20": 30}
+    assert judged[-1]["bundle"] == judged[-2]["bundle"]
+    assert "judged on test: 1 bundle of this run, in " in call("report", flow.run, flow.bundle).output
     assert after["accuracy"]["apgd"] == before["accuracy"]["apgd"]
     assert (after["prefixes"]["pgd20"]["images"], after["prefixes"]["apgd"]["images"]) == (30, 20)
     for part in ("adaptive", "curves", "suite", "submodels_used"):

@@ -9,6 +9,7 @@ from eed_edge.export.calibration import MemberProbs, calibrate
 from eed_edge.recipe import Gate
 from eed_edge.runtime.gates.confidence_rule import NEVER_STOP
 from eed_edge.runtime.gates.replay import replay_rule
+from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
 
 def answers(images: int = 400, members: int = 3, seed: int = 0, skill: float = 2.0) -> MemberProbs:
@@ -109,6 +110,57 @@ def test_under_a_cap_the_settings_stay_and_the_figures_are_those_of_the_cap(capl
         assert one.lost_attacked > free[rule].lost_attacked
     assert "with at most 1 sub-models the drop is up to 0." in caplog.text
     assert calibrate(given, gate, max_submodels=3) == free
+
+
+def saturated(images: int, seed: int) -> MemberProbs:
+    """Three members that answer with exactly 0 and 1, each wrong on its own tenth of the images."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 5, images)
+
+    def said() -> np.ndarray:
+        wrong = rng.random((3, images)) < 0.1
+        return np.eye(5, dtype=np.float32)[np.where(wrong, (labels + 1) % 5, labels)]
+
+    return MemberProbs(said(), tuple(said() for _ in range(3)), labels)
+
+
+@pytest.mark.parametrize("rule", GATE_RULES)
+def test_on_saturated_probabilities_a_guarantee_keeps_its_level_too(rule):
+    """Every setting but the first stops each image at once, or at two votes; both lose far too much."""
+    truth = saturated(20_000, 0)
+    rng, broken = np.random.default_rng(1), 0
+    for _ in range(20):
+        some = rng.choice(20_000, 1000, replace=False)
+        given = MemberProbs(
+            truth.clean[:, some], tuple(p[:, some] for p in truth.attacked), truth.labels[some]
+        )
+        chosen = calibrate(given, Gate(rule=rule, max_drop=0.005, guarantee=True))[rule]
+        assert chosen.upper_bound <= 0.005
+        gate = replay_rule(truth.clean, rule, chosen.parameters).labels
+        broken += ((truth.clean.mean(0).argmax(1) == truth.labels) & (gate != truth.labels)).mean() > 0.005
+    assert broken <= 3  # 1 expected at most; 4 or more has a chance of 2 %
+
+
+def test_a_limit_met_on_too_few_images_is_warned_of_and_the_price_of_the_guarantee_is_logged(caplog):
+    caplog.set_level("INFO")
+    given = answers(images=300, skill=4.0)
+    free = calibrate(given, Gate(max_drop=0.005))["confidence"]
+    assert "300 calib images cannot guarantee a drop of 0.005: at least 598 are needed" in caplog.text
+    assert "new images may lose more" in caplog.text
+    caplog.clear()
+    given = answers(images=1500, skill=4.0)
+    free, held = (calibrate(given, Gate(max_drop=0.03, guarantee=g))["confidence"] for g in (False, True))
+    price = f"would run {held.submodels_used:.2f} instead of {free.submodels_used:.2f} sub-models"
+    assert caplog.text.count(price) == 1
+    assert free.submodels_used < held.submodels_used < 3
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_bound_above_the_limit_is_warned_of_whatever_the_rule_does(caplog, monkeypatch):
+    monkeypatch.setattr(GATE_RULES["agreement"], "calibration_grid", lambda members: [{"votes": 1}])
+    calibrate(saturated(1000, 0), Gate(rule="agreement", max_drop=0.005, guarantee=True))
+    assert "gate agreement: the drop is up to 0." in caplog.text
+    assert "the recipe allows 0.005" in caplog.text
 
 
 def test_the_guarantee_keeps_its_level_over_many_draws():

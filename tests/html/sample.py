@@ -51,6 +51,19 @@ def work(mean: float, most: int) -> dict[str, Any]:
     return {"mean": mean, "max": most, "mean_ms": 0.7, "p99_ms": 1.9, "accuracy": 0.5, "interval": bounds}
 
 
+def difference(only: int, other: int, images: int = 400) -> dict[str, Any]:
+    """A row of ``paired``, its interval by the normal distribution."""
+    share, half = (only - other) / images, 1.96 * (only + other) ** 0.5 / images
+    p = 0.01 if abs(share) > half else 0.5
+    return {
+        "difference": share,
+        "interval": [share - half, share + half],
+        "p": p,
+        "only_dynamic": only,
+        "only_other": other,
+    }
+
+
 def times(ms: float) -> dict[str, float]:
     low, high = (
         dict.fromkeys(("p25_ms", "mean_low_ms"), ms / 2),
@@ -91,6 +104,10 @@ def whole_report() -> dict[str, Any]:
             "autoattack": shares(dense=0.45, narrow=0.3, static=0.44, dynamic=0.43),
             "adaptive": shares(dense=0.45, narrow=0.3, static=0.42, dynamic=0.21),
         },
+        "paired": {
+            "clean": {"images": 400, "dense": difference(20, 30), "narrow": difference(51, 20)},
+            "adaptive": {"images": 400, "dense": difference(2, 98), "narrow": difference(4, 40)},
+        },
         "prefixes": {
             kind: {
                 "images": 400,
@@ -98,6 +115,10 @@ def whole_report() -> dict[str, Any]:
                 "interval": [list(wilson(round(400 * share), 400)) for share in both],
             }
             for kind, both in {"clean": (0.75, 0.79), "autoattack": (0.33, 0.44)}.items()
+        },
+        "duplicates": {
+            "near": {"correlation": 0.95, "difference_255": 8.0},
+            "pairs": {"train and test": {"exact": 3, "near": 21}},
         },
         "attacks": {
             "autoattack": {

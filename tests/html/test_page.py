@@ -59,14 +59,51 @@ def test_a_narrow_network_of_a_shorter_training_is_not_said_to_have_had_the_whol
     assert by_hand in page_of(tmp_path, report)
 
 
-def test_the_verdict_says_who_is_better_and_where_intervals_overlap(page):
-    verdict = next(word for word in page.words if word.startswith("Against"))
+def verdict_of(page: Page) -> str:
+    return next(word for word in page.words if word.startswith("Against"))
+
+
+def test_the_verdict_says_who_is_better_as_far_as_the_paired_interval_carries_it(page):
+    verdict = verdict_of(page)
     assert "2.40× as fast on average (1.20× when every sub-model runs)" in verdict
-    assert "less accurate on clean images (78.8 % against 81.2 %; the intervals overlap)" in verdict
-    assert verdict.endswith("less robust under the adaptive evaluation (21.0 % against 45.0 %).")
+    assert (
+        "not measurably more or less accurate on clean images (78.8 % against 81.2 %; −2.5 points," in verdict
+    )
+    assert "less robust under the adaptive evaluation (21.0 % against 45.0 %; −24.0 points, " in verdict
+
+
+def test_a_report_without_paired_figures_is_shown_and_overlapping_intervals_say_nothing(tmp_path):
+    report = sample.whole_report()
+    del report["paired"]
+    page = read(page_of(tmp_path, report))
+    assert "not measurably more or less accurate on clean images (78.8 % against 81.2 %; the" in verdict_of(
+        page
+    )
+    assert verdict_of(page).endswith("less robust under the adaptive evaluation (21.0 % against 45.0 %).")
+    assert ("accuracy", "Dynamic minus") not in page.tables
+
+
+def test_as_robust_is_said_only_where_the_whole_interval_is_within_a_point(tmp_path):
+    report = sample.whole_report()
+    report["paired"]["adaptive"]["dense"] = sample.difference(20, 20, 10_000)
+    assert "as robust within 1 point under the adaptive" in page_of(tmp_path, report)
+    report["paired"]["adaptive"]["dense"] = sample.difference(20, 20, 400)
+    assert "as robust" not in page_of(tmp_path, report)
+
+
+def test_paired_differences_have_interval_p_and_words(page):
+    rows = page.tables["accuracy", "Dynamic minus"]
+    assert rows["Clean 400 images"] == [
+        "−2.5 points −6.0 to +1.0; p 0.5; no measurable difference",
+        "+7.8 points +3.6 to +11.9; p 0.01; better",
+    ]
+    assert rows["Adaptive 400 images"][0].startswith("−24.0 points")
 
 
 def test_other_figures_are_those_of_the_report(page):
+    assert page.tables["making", "Machine and source"]["duplicate pictures"] == [
+        "train and test 3 equal, 21 nearly"
+    ]
     assert page.tables["latency", "Time per image"]["mean"] == [
         "1.50 ms 0.750–3.00",
         "1.25 ms 0.625–2.50",
@@ -102,7 +139,7 @@ def test_other_figures_are_those_of_the_report(page):
         "1.25 ms",
     ]
     assert page.tables["curves", "Accuracy against time"]["never stops"][1].startswith("40.0 %")
-    assert page.tables["narrow", "MACs of the training, at most"]["base"] == ["1.25 T"]
+    assert page.tables["narrow", "MACs of the trainings, at most"]["base"] == ["1.25 T"]
     assert page.tables["cost", "Parameters, MACs and files"]["whole team"] == ["250 k", "250 k", "0.24 MiB"]
     assert "Dynamic − static: +1.0 points." in page.sections["adaptive"]
 

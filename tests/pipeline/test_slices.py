@@ -52,11 +52,11 @@ def test_a_run_in_slices_on_ever_other_machines_ends_as_one_in_one_go(flow: Flow
 
 
 def test_narrow_stops_and_goes_on_in_slices(flow: Flow, tmp_path: Path, monkeypatch):
-    def at_once(dense, images, **_):
-        structure, _ = analyse(dense, torch.from_numpy(images[:1]))
-        return LatencyMatch({group.root: group.channels for group in structure.groups}, 1.0, 1000.0)
+    def at_once(dense, target, **_):
+        structure, _ = analyse(dense, torch.from_numpy(target.images[:1]))
+        return LatencyMatch({group.root: group.channels for group in structure.groups}, 1.0, 1000.0, "")
 
-    monkeypatch.setattr(narrow_network, "widest_within", at_once)
+    monkeypatch.setattr(narrow_network, "match_uniform", at_once)
     run = shutil.copytree(flow.run, tmp_path / "run")
     words = ("narrow", run, "--mean-ms", 1000, "--epochs", 2, "--max-minutes", 0)
     first = call(*words)

@@ -8,6 +8,7 @@ from typing import Any
 from eed_edge.errors import InputError
 from eed_edge.manifest import Manifest
 from eed_edge.report.names import ATTACKS, NETWORKS, PERCENTILES, attack_title, attacks_in_order
+from eed_edge.report.paired_words import COMPARISON_WORDS, comparison
 
 
 def command_line() -> str:
@@ -24,6 +25,21 @@ def accuracy_table(accuracy: Mapping[str, Any]) -> str:
         lines.append(
             f"{attack:<12}" + "".join(f"{_share(row, name):>22}" for name in shown) + f"{row['images']:>9}"
         )
+    return "\n".join(lines)
+
+
+def paired_table(paired: Mapping[str, Any]) -> str:
+    """Dynamic against each other network on the same images: points, 95 % interval, McNemar's p, images."""
+    lines = [f"{'dynamic minus, points':<24}{'difference':>11}{'95 %':>19}{'p':>9}{'images':>9}"]
+    for attack in attacks_in_order(paired):
+        row = paired[attack]
+        for name in (name for name in NETWORKS if name in row):
+            low, high = row[name]["interval"]
+            spread = f"({100 * low:+.2f} to {100 * high:+.2f})"
+            lines.append(
+                f"{attack:<14}{name:<10}{100 * row[name]['difference']:>+11.2f}{spread:>19}"
+                f"{row[name]['p']:>9.2g}{row['images']:>9}  {COMPARISON_WORDS[comparison(row[name])]}"
+            )
     return "\n".join(lines)
 
 
@@ -46,6 +62,8 @@ def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
     parts = [f"{manifest.name}: {len(manifest.submodels)} sub-models, gate {manifest.gate.rule}"]
     if "accuracy" in report:
         parts.append(accuracy_table(report["accuracy"]))
+    if "paired" in report:
+        parts.append(paired_table(report["paired"]))
     if "latency" in report:
         latency = report["latency"]
         lines = [f"{'latency ms':<12}" + "".join(f"{title:>9}" for title in PERCENTILES.values())]
@@ -85,7 +103,9 @@ def speedup_line(latency: Mapping[str, Any]) -> str:
 
 
 def beside_lines(report: Mapping[str, Any]) -> list[str]:
-    """What the attacks on the deployed rule found beside accuracies, a line each."""
+    """What an evaluation has beside accuracies, a line each."""
+    from eed_edge.train.data.duplicates import duplicates_line
+
     lines = []
     if "adaptive" in report:
         found = report["adaptive"]
@@ -102,6 +122,8 @@ def beside_lines(report: Mapping[str, Any]) -> list[str]:
                 f"{title}: sub-models used {means}, at most {worst['max']};"
                 f" {worst['mean_ms']:.3f} ms mean, {worst['p99_ms']:.3f} ms p99 under attack"
             )
+    if "duplicates" in report:
+        lines.append(duplicates_line(report["duplicates"]["pairs"]))
     if "replay" in report:
         found = report["replay"]
         lines.append(

@@ -8,6 +8,7 @@ from torch import Tensor
 from eed_edge.evaluate.adaptive.soft_rule import Sharpness, SoftRule, log_means
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
 from eed_edge.runtime.gates.gate_rule import MIN_PROB
+from eed_edge.runtime.gates.geometric_rule import NEVER_STOP_EXPONENT
 
 
 class SoftGeometric(SoftRule):
@@ -16,6 +17,8 @@ class SoftGeometric(SoftRule):
     def soft_stop(
         self, means: Tensor, probs: Tensor, parameters: Mapping[str, float], sharpness: Sharpness
     ) -> Tensor:
+        if parameters["g"] >= NEVER_STOP_EXPONENT:
+            return torch.zeros_like(means[..., 0])
         logs = means.clamp_min(MIN_PROB).log()
         divergence = (means[1:] * (logs[1:] - logs[:-1])).sum(2)
         divergence = torch.cat([torch.zeros_like(logs[:1, :, 0]), divergence])

@@ -1,4 +1,4 @@
-"""Sections on the deployed rule: adaptive attack, slowdown, parity, shift, narrow baseline."""
+"""Sections on the deployed rule: adaptive attack, slowdown, parity, shift, and on the baselines."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,8 @@ from eed_edge.html.components import (
     row,
 )
 from eed_edge.html.inputs import PageInputs
-from eed_edge.report.names import attack_title
+from eed_edge.provenance import BASELINES
+from eed_edge.report.names import NETWORKS, attack_title
 
 
 def adaptive_section(sources: PageInputs) -> Section:
@@ -145,36 +146,35 @@ def _shift_row(title: str, item: Mapping[str, Any]) -> Row:
     return Row(title, (accuracy, Cell(used), Cell(ece)))
 
 
-def narrow_section(sources: PageInputs) -> Section:
-    """The baseline of one narrower network, trained from new weights."""
-    text = "One narrower copy of the base of the team's mean latency, without pruning, ensemble or gate."
-    return _baseline_section("narrow", text, sources)
-
-
-def single_section(sources: PageInputs) -> Section:
-    """The baseline of one network pruned from the base."""
-    text = "One network of the team's mean latency, pruned as a member is, without ensemble or gate."
-    return _baseline_section("single", text, sources)
-
-
-def _baseline_section(name: str, text: str, sources: PageInputs) -> Section:
-    """A static network of equal mean latency: its size, its training and its budget."""
-    figures = sources.report[name]
-    budget = figures.get("budget") or {}
-    aim = f"to equal {formats.ms(figures['target_ms'])}" if "target_ms" in figures else ""
-    most = f"of at most {budget['epochs']}" if "epochs" in budget else ""
-    by_hand = "set by hand" if budget.get("epochs_by_hand") else ""
-    length = ", ".join(filter(None, (most, by_hand)))
-    tiles = (
-        row("parameters", formats.amount(figures.get("params"))),
-        row("MACs", formats.amount(figures.get("macs"))),
-        row("mean time", formats.ms(figures.get("mean_ms")), detail=aim),
-        row("epochs", formats.settings(figures.get("epochs")), detail=length),
+def baselines_section(sources: PageInputs) -> Section:
+    """The static networks of the team's mean latency: size, training and budget, a column each."""
+    shown = {name: sources.report[name] for name in BASELINES if name in sources.report}
+    columns = ("", *(NETWORKS[name] for name in shown))
+    figures = [
+        row("parameters", *(formats.amount(each.get("params")) for each in shown.values())),
+        row("MACs", *(formats.amount(each.get("macs")) for each in shown.values())),
+        row("mean time", *(formats.ms(each.get("mean_ms")) for each in shown.values())),
+        row("time to equal", *(formats.ms(each.get("target_ms")) for each in shown.values())),
+        row("epochs", *(formats.settings(each.get("epochs")) for each in shown.values())),
+        row("at most", *(_most_epochs(each.get("budget") or {}) for each in shown.values())),
+    ]
+    budgets = {name: (each.get("budget") or {}) for name, each in shown.items()}
+    stages = dict.fromkeys(stage for budget in budgets.values() for stage in budget.get("macs", {}))
+    spent = tuple(
+        row(stage, *(formats.amount(budget.get("macs", {}).get(stage)) for budget in budgets.values()))
+        for stage in stages
     )
-    caption = [text]
-    if "counted" in budget:
-        caption.append(f"Budget: {budget['counted']}.")
-    spent = tuple(row(stage, formats.amount(macs)) for stage, macs in budget.get("macs", {}).items())
-    tables = (Table("MACs of the training", ("", "MACs"), spent),) if spent else ()
-    title = f"The {name} baseline"
-    return Section(name, title, caption=tuple(caption), tiles=tiles, tables=tables)
+    counted = [f"Budget: {budget['counted']}." for budget in budgets.values() if "counted" in budget]
+    caption = (
+        "One static network each, without ensemble and gate, of the team's mean latency.",
+        *dict.fromkeys(counted),
+    )
+    tables = [Table("Size and training", columns, tuple(figures))]
+    tables += [Table("MACs of the trainings, at most", columns, spent)] if spent else []
+    return Section("narrow", "Networks of the same latency", caption=caption, tables=tuple(tables))
+
+
+def _most_epochs(budget: Mapping[str, Any]) -> str:
+    """The most epochs that a baseline may have had, and whether a user set them."""
+    by_hand = ", set by hand" if budget.get("epochs_by_hand") else ""
+    return f"{budget['epochs']}{by_hand}" if "epochs" in budget else by_hand.removeprefix(", ") or "–"

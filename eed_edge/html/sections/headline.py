@@ -13,6 +13,7 @@ from eed_edge.html.components import (
     row,
 )
 from eed_edge.html.inputs import PageInputs
+from eed_edge.html.sections import paired_differences
 from eed_edge.provenance import BASELINES
 from eed_edge.report.names import NETWORKS, attack_title, attacks_in_order
 from eed_edge.runtime.measure.conditions import busy_warning, conditions_line
@@ -66,8 +67,11 @@ def accuracy_section(sources: PageInputs) -> Section:
         caption.append(
             f"These are the quick suite's short attacks, a first look; the whole evaluation: {ATTACK}."
         )
-    table = Table("Right answers", columns, tuple(rows), stacked=True)
-    return Section("accuracy", "Accuracy", caption=tuple(caption), tables=(table,))
+    tables = [Table("Right answers", columns, tuple(rows), stacked=True)]
+    if "paired" in report:
+        caption.append(paired_differences.PAIRED_CAPTION)
+        tables.append(paired_differences.paired_differences_table(report["paired"]))
+    return Section("accuracy", "Accuracy", caption=tuple(caption), tables=tuple(tables))
 
 
 def _meaning(report: Mapping[str, Any], name: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from eed_edge.html import formats, published_figures
 from eed_edge.html.components import Row, Section, row
 from eed_edge.html.inputs import PageInputs
+from eed_edge.report.paired_words import EQUAL_WITHIN, Comparison, comparison
 
 HARDEST = {
     "adaptive": "under the adaptive evaluation",
@@ -39,7 +40,8 @@ def verdict(sources: PageInputs) -> str:
             where = "on clean images" if name == "clean" else HARDEST[name]
             if name == "adaptive" and report.get("suite") == "quick":
                 where = "under the quick suite's short attacks"
-            parts.append(_right(accuracy[name], good, where))
+            paired = report.get("paired", {}).get(name, {}).get("dense")
+            parts.append(_right(accuracy[name], good, where, paired))
     team = "team of one small network" if members == 1 else f"team of {members} small networks"
     if not parts:
         return f"A {team}, of which nothing has been measured yet."
@@ -52,16 +54,29 @@ def _speed(latency: Mapping[str, Any]) -> str:
     return text if worst is None else f"{text} ({formats.times(worst)} when every sub-model runs)"
 
 
-def _right(figures: Mapping[str, Any], good: str, where: str) -> str:
-    """Which of the two is more accurate, with a note if the 95 % intervals overlap."""
+def _right(figures: Mapping[str, Any], good: str, where: str, paired: Mapping[str, Any] | None) -> str:
+    """Which of the two is more accurate, as far as the paired interval carries it.
+
+    Old reports have none; there, 95 % intervals of the two shares that overlap say nothing.
+    """
     share, dense = figures["dynamic"], figures.get("dense")
     if dense is None:
         return f"right on {formats.percent(share)} {where}"
-    bounds = figures.get("interval", {})
-    (low, high), (dense_low, dense_high) = (bounds.get(name, (0, 1)) for name in ("dynamic", "dense"))
-    overlap = "" if low > dense_high or high < dense_low else "; the intervals overlap"
-    how = "more" if share > dense else "less" if share < dense else "as"
-    return f"{how} {good} {where} ({formats.percent(share)} against {formats.percent(dense)}{overlap})"
+    if paired is None:
+        bounds = figures.get("interval", {})
+        (low, high), (dense_low, dense_high) = (bounds.get(name, (0, 1)) for name in ("dynamic", "dense"))
+        how: Comparison = "more" if low > dense_high else "less" if high < dense_low else "unclear"
+        note = "; the intervals overlap" if how == "unclear" else ""
+    else:
+        how = comparison(paired)
+        note = f"; {formats.points(paired['difference'])}, {formats.points_interval(paired['interval'])}"
+    words = {
+        "more": f"more {good}",
+        "less": f"less {good}",
+        "equal": f"as {good} within {100 * EQUAL_WITHIN:g} point",
+        "unclear": f"not measurably more or less {good}",
+    }
+    return f"{words[how]} {where} ({formats.percent(share)} against {formats.percent(dense)}{note})"
 
 
 def _listed(parts: Sequence[str]) -> str:

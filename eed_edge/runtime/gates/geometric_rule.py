@@ -22,6 +22,9 @@ from eed_edge.runtime.gates.gate_rule import (
     mean_of,
 )
 
+NEVER_STOP_EXPONENT = 1e6
+"""An exponent ``g`` from which on ``q`` is 0, also where ``max(m_t)`` is exactly 1: every sub-model runs."""
+
 
 class GeometricRule(GateRule):
     """Answer with the first maximum over t of ``q_t * prod_{i<t} (1 - q_i)``.
@@ -61,7 +64,7 @@ class GeometricRule(GateRule):
         previous_logs, best, remaining, answer = memory.get("state", (None, -1.0, 1.0, (mean, t)))
         if previous_logs is not None:
             exponent -= parameters["k"] * sum(map(mul, clamped, map(sub, logs, previous_logs)))
-        q = math.exp(min(exponent, 0.0))
+        q = math.exp(min(exponent, 0.0)) if parameters["g"] < NEVER_STOP_EXPONENT else 0.0
         if q * remaining > best:
             best, answer = q * remaining, (mean, t)
         remaining *= 1 - q
@@ -72,6 +75,8 @@ class GeometricRule(GateRule):
         """Return the smaller gap: best value to ``remaining``, or this stage's value to the previous best."""
         before = dict(memory)
         self.decide(stage, memory, parameters)
+        if parameters["g"] >= NEVER_STOP_EXPONENT:
+            return np.ones(len(stage.mean))
         margin: Doubles = np.abs(memory["best"] - memory["remaining"])
         if before:
             value = (
@@ -81,19 +86,19 @@ class GeometricRule(GateRule):
         return margin
 
     def calibration_grid(self, members: int) -> list[dict[str, float]]:
-        """Return exponents from almost never stopping to always stopping, each with three weights ``k``."""
-        exponents = [1e6, *np.geomspace(64, 0.05, 40).tolist(), 0.0]
+        """Return exponents from never stopping to always stopping, each with three weights ``k``."""
+        exponents = [NEVER_STOP_EXPONENT, *np.geomspace(64, 0.05, 40).tolist(), 0.0]
         return [{"g": g, "k": k} for g in exponents for k in (4.0, 1.0, 0.0)]
 
     def curve_values(self, members: int) -> Sequence[float]:
-        return (0.0, *np.geomspace(0.05, 64, 30).tolist(), 1e6)
+        return (0.0, *np.geomspace(0.05, 64, 30).tolist(), NEVER_STOP_EXPONENT)
 
     def parameters_from_threshold(self, threshold: Any, members: int) -> dict[str, float]:
         raise InputError("the rule geometric has no threshold, got one; leave it out or name another rule")
 
 
 def exit_probability(stage: StageOutput, memory: Memory, parameters: Parameters) -> Doubles:
-    """Return ``q_t``, ``(r,)`` in [0, 1]; 0 where the sub-model failed."""
+    """Return ``q_t``, ``(r,)`` in [0, 1]; 0 where the sub-model failed or the rule never stops."""
     mean = np.maximum(stage.mean, MIN_PROB)
     logs = np.log(mean)
     exponent = parameters["g"] * np.maximum.reduce(logs, axis=1)
@@ -104,6 +109,8 @@ def exit_probability(stage: StageOutput, memory: Memory, parameters: Parameters)
         exponent -= parameters["k"] * divergence
     memory["logs"] = logs
     q: Doubles = np.exp(np.minimum(exponent, 0.0))
-    if stage.failed is not None:
+    if parameters["g"] >= NEVER_STOP_EXPONENT:
+        q[:] = 0
+    elif stage.failed is not None:
         q[stage.failed] = 0
     return q

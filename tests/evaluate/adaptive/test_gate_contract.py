@@ -74,6 +74,43 @@ def test_some_settings_of_the_grid_stop_early_and_none_of_its_parameters_has_ano
     assert all(tuple(parameters) == GATE_RULES[rule].parameter_names for parameters in grid(rule))
 
 
+def saturated_logits():
+    """Every second image has probabilities of exactly 0 and 1 from each member, which often disagree."""
+    sharp = LOGITS.copy()
+    sharp[:, ::2] *= 1e5
+    return sharp
+
+
+@pytest.mark.parametrize("rule", GATE_RULES)
+def test_the_first_setting_of_the_grid_never_stops_early_whatever_the_probabilities(rule):
+    logits, first = saturated_logits(), grid(rule)[0]
+    probs = np.stack([softmax(member)[0] for member in logits])
+    assert (probs[:, ::2].max(2) == 1).all()
+    answer = replay_rule(probs, rule, first)
+    assert (answer.submodels_used == MEMBERS).all()
+    np.testing.assert_allclose(answer.probs, probs.mean(0), atol=1e-6)
+    single = [
+        run_single_image(
+            lambda t, i=i: logits[t, i].tolist(),
+            Struct(f"{CLASSES}f"),
+            GATE_RULES[rule],
+            first,
+            max_submodels=MEMBERS,
+        )
+        for i in range(IMAGES)
+    ]
+    assert {used for _, used, *_ in single} == {MEMBERS}
+    models, _ = models_that_say(MEMBERS, CLASSES)
+    model = cascade_model(models, rule=rule, parameters=first, image_shape=SHAPE, classes=CLASSES)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    _, used, failed = session.run(None, {"images": as_images(logits / 8)})
+    assert (used == MEMBERS).all()
+    assert not failed.any()
+    gate = SimpleNamespace(rule=rule, max_submodels=None, parameters_of=lambda _: first)
+    soft = SmoothGate(Recorded(logits), gate, sharpness=Sharpness(1e5, 1e5))
+    np.testing.assert_allclose(soft(torch.zeros(IMAGES)).exp().numpy(), probs.mean(0), atol=1e-3)
+
+
 @pytest.mark.parametrize(("rule", "parameters"), CASES)
 def test_a_single_image_is_decided_as_in_a_batch(rule, parameters):
     batch, sure = replay_rule(PROBS, rule, parameters), clear(rule, parameters)

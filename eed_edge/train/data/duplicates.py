@@ -1,0 +1,124 @@
+"""Duplicate pictures between the parts of a data set: equal bytes, and nearly equal pixels.
+
+Nearly equal are two pictures, as they are or mirrored, whose pixels correlate at ``NEAR_CORRELATION`` or
+more and differ by ``NEAR_DIFFERENCE`` or less once each channel's mean is taken off: another brightness or
+compression does not hide a copy. Only pairs whose 4 x 4 block means are close are compared pixel by pixel.
+Copies that are shifted by pixels or strongly retouched are not in the count.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from eed_edge.arrays import Bools, Floats, Ints, Uint8
+from eed_edge.errors import DeviceError
+
+NEAR_CORRELATION = 0.95
+NEAR_DIFFERENCE = 8.0
+"""Mean absolute difference of pixels in 0 to 255; four of scikit-learn's 1,797 digits are as close."""
+BLOCKS = 4
+HASH_DISTANCE = 0.12
+"""Distance of two unit vectors of block means up to which their pictures are compared."""
+COMPARED_AT_ONCE = 2000
+
+DuplicateCounts = dict[str, dict[str, int]]
+"""``{"train and tune": {exact, near}, …}``: pictures of the second part that the first has, too."""
+
+
+def count_duplicates(parts: Mapping[str, Uint8]) -> DuplicateCounts:
+    """Count the pictures of each part that have a duplicate in a part before it.
+
+    Args:
+        parts: images ``(n, c, h, w)`` by the part's name.
+
+    Returns:
+        For every pair of parts, ``exact``: pictures of the second with equal bytes in the first; ``near``:
+        further ones that are nearly equal to one of the first.
+
+    Raises:
+        DeviceError: SciPy is not installed.
+    """
+    prints = {name: block_means(images) for name, images in parts.items()}
+    counts = {}
+    for first, second in itertools.combinations(parts, 2):
+        exact = exact_duplicates(parts[first], parts[second])
+        near = near_duplicates(parts[first], parts[second], prints[first], prints[second]) & ~exact
+        counts[f"{first} and {second}"] = {"exact": int(exact.sum()), "near": int(near.sum())}
+    return counts
+
+
+def duplicates_line(counts: DuplicateCounts) -> str:
+    """The counts in one line."""
+    each = [f"{pair} {row['exact']} equal, {row['near']} nearly" for pair, row in counts.items()]
+    return f"duplicate pictures: {'; '.join(each)}"
+
+
+def exact_duplicates(first: Uint8, second: Uint8) -> Bools:
+    """Which pictures of ``second`` have equal bytes in ``first``, ``(n,)`` bool."""
+    known = {image.tobytes() for image in first}
+    return np.array([image.tobytes() in known for image in second], np.bool_)
+
+
+def near_duplicates(first: Uint8, second: Uint8, first_means: Floats, second_means: Floats) -> Bools:
+    """Which pictures of ``second`` are nearly equal to one of ``first``, as they are or mirrored."""
+    near = np.zeros(len(second), np.bool_)
+    for mirrored in (False, True):
+        shown = second[..., ::-1] if mirrored else second
+        means = second_means.reshape(-1, BLOCKS, BLOCKS)[..., :: -1 if mirrored else 1].reshape(-1, BLOCKS**2)
+        for rows, partners in _candidates(first_means, means):
+            alike = _nearly_equal(_centred_pixels(first[partners]), _centred_pixels(shown[rows]))
+            near[rows[alike]] = True
+    return near
+
+
+def block_means(images: Uint8) -> Floats:
+    """Unit vectors of the 4 x 4 block means of grey pictures less their mean, ``(n, 16)``; 0 if flat."""
+    grey = images.mean(axis=1, dtype=np.float32)  # (n, h, w)
+    height, width = grey.shape[1:]
+    starts = [np.arange(BLOCKS) * size // BLOCKS for size in (height, width)]
+    sizes = [np.diff([*start, size]) for start, size in zip(starts, (height, width), strict=True)]
+    sums = np.add.reduceat(np.add.reduceat(grey, starts[0], axis=1), starts[1], axis=2)
+    means = (sums / np.outer(*sizes)).reshape(len(images), -1)
+    return _unit(means - means.mean(1, keepdims=True))
+
+
+def _candidates(first: Floats, second: Floats) -> Iterator[tuple[Ints, Ints]]:
+    """Rows of ``second`` and ``first`` whose vectors are close, some thousand pairs at a time."""
+    try:
+        from scipy.spatial import KDTree
+    except ImportError as error:
+        raise DeviceError(
+            "expected SciPy, which finds near pictures; pip install 'eed-edge[train]'"
+        ) from error
+    here, there = (np.flatnonzero(np.abs(means).sum(1) > 0) for means in (first, second))
+    if not len(here) or not len(there):
+        return
+    found = KDTree(first[here]).query_ball_point(second[there], HASH_DISTANCE)
+    counts = np.array([len(each) for each in found])
+    partners = here[np.fromiter(itertools.chain.from_iterable(found), np.int64, counts.sum())]
+    rows = np.repeat(there, counts)
+    for start in range(0, len(rows), COMPARED_AT_ONCE):
+        yield rows[start : start + COMPARED_AT_ONCE], partners[start : start + COMPARED_AT_ONCE]
+
+
+def _nearly_equal(first: Floats, second: Floats) -> Bools:
+    """Whether the pictures of each pair are nearly equal, from their centred pixels ``(n, values)``."""
+    correlation = (_unit(first) * _unit(second)).sum(1)
+    close = np.abs(first - second).mean(1) <= NEAR_DIFFERENCE
+    both: Bools = np.logical_and(close, correlation >= NEAR_CORRELATION)
+    return both
+
+
+def _centred_pixels(images: Uint8) -> Floats:
+    """Pixels less the mean of their channel, ``(n, c * h * w)``."""
+    pixels = images.astype(np.float32)
+    pixels -= pixels.mean(axis=(2, 3), keepdims=True)
+    return pixels.reshape(len(images), -1)
+
+
+def _unit(vectors: Floats) -> Floats:
+    """Vectors of length 1; those shorter than 0.001 become 0."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Floats = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 1e-3)
+    return unit
