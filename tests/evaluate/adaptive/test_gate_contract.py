@@ -118,7 +118,7 @@ class Recorded(torch.nn.Module):
 @pytest.mark.parametrize(("rule", "parameters"), CASES)
 @pytest.mark.parametrize("cap", [None, 2])
 def test_the_torch_twin_at_great_sharpness_decides_as_the_runtime(rule, parameters, cap):
-    gate = SimpleNamespace(rule=rule, max_submodels=cap, parameters_of=lambda _: parameters)
+    gate = SimpleNamespace(rule=rule, max_submodels=cap or MEMBERS, parameters=parameters)
     hard = SmoothGate(Recorded(LOGITS), gate, sharpness=Sharpness(1e5, 1e5))
     batch, sure = replay_rule(PROBS, rule, parameters, max_submodels=cap), clear(rule, parameters)
     answer = hard(torch.zeros(IMAGES)).exp().numpy()

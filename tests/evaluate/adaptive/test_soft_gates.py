@@ -1,7 +1,6 @@
 """Attacks that know the rule: the smooth gate against a plain loop, and a gate that hides its gradients."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,10 +13,10 @@ from eed_edge.evaluate import accuracy
 from eed_edge.evaluate.adaptive import soft_gates
 from eed_edge.evaluate.adaptive.mora import Mora
 from eed_edge.evaluate.adaptive.soft_rule import Sharpness
+from eed_edge.evaluate.adaptive.stop_rule import replay_stop_rule
 from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.evaluate.suites import build_jobs, find_suite, run_batch
 from eed_edge.manifest import Agreement, Confidence, GateParameters, GateSpec, Geometric
-from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.train.networks.ensemble import Ensemble
 from tests.attacks.linear import classifier, exact_linf
 
@@ -37,13 +36,13 @@ class Rule:
     """The deployed rule, replayed by the runtime on what the members say."""
 
     def __init__(self, members: Ensemble, gate: GateSpec) -> None:
-        self.members, self.manifest = members, SimpleNamespace(gate=gate)
+        self.members, self.rule, self.parameters = members, gate.rule, gate.parameters_of(gate.rule)
+        self.max_submodels = gate.max_submodels or len(members.members)
 
     def __call__(self, images: np.ndarray):
         with torch.no_grad():
             probs = self.members.member_logits(torch.from_numpy(images)).softmax(2).numpy()
-        gate = self.manifest.gate
-        return replay_rule(probs, gate.rule, gate.parameters_of(gate.rule), max_submodels=gate.max_submodels)
+        return replay_stop_rule(probs, self)
 
 
 @pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
@@ -51,7 +50,9 @@ class Rule:
 def test_a_very_sharp_smooth_gate_is_the_rule_itself(rule, cap):
     team, gate, images = ensemble(4), replace(GATE, rule=rule, max_submodels=cap), pictures(60)
     with torch.no_grad():
-        smooth = soft_gates.SmoothGate(team, gate, sharpness=Sharpness(1e5, 1e5))(images).exp().numpy()
+        smooth = (
+            soft_gates.SmoothGate(team, Rule(team, gate), sharpness=Sharpness(1e5, 1e5))(images).exp().numpy()
+        )
     hard = Rule(team, gate)(images.numpy())
     if (rule, cap) != ("agreement", 2):  # which is asked from the second on
         assert len(set(hard.submodels_used.tolist())) > 1
@@ -62,7 +63,7 @@ def test_a_very_sharp_smooth_gate_is_the_rule_itself(rule, cap):
 def test_the_smooth_gate_gives_probabilities_and_gradients_of_every_member(rule):
     images = pictures(5).requires_grad_(True)
     team = ensemble(3)
-    log_probs = soft_gates.SmoothGate(team, replace(GATE, rule=rule))(images)
+    log_probs = soft_gates.SmoothGate(team, Rule(team, replace(GATE, rule=rule)))(images)
     torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(5))
     log_probs[:, 0].sum().backward()
     assert all(member[1].weight.grad.abs().sum() > 0 for member in team.members)
