@@ -99,6 +99,17 @@ def test_each_loss_alone_makes_more_members_run(ensemble, images, rule, paramete
     assert most.float().mean() > used(ensemble, images, stop).mean() + 0.1
 
 
+@pytest.mark.parametrize(("rule", "parameters"), RULES)
+def test_no_image_runs_fewer_members_with_more_starts_and_some_run_more(ensemble, images, rule, parameters):
+    stop = gate(rule, parameters)
+    once, often = (
+        used(ensemble, attack(ensemble, images, stop, eps=0.02, steps=1, restarts=count), stop)
+        for count in (1, 8)
+    )
+    assert (often >= once).all()
+    assert often.sum() > once.sum()
+
+
 def test_the_slowest_image_on_the_way_is_kept_even_where_the_descent_leaves_it(ensemble, images):
     def surer(log_probs, rule):
         return -slowdown_attack._uniform(log_probs, rule)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from eed_edge.attacks.autoattack import AutoAttack, capture_warnings
+from eed_edge.attacks.gradients import margin
 from eed_edge.attacks.interface import Threat
 from eed_edge.evaluate import accuracy
 from eed_edge.evaluate.adaptive import soft_gates
@@ -67,6 +68,57 @@ def test_the_smooth_gate_gives_probabilities_and_gradients_of_every_member(rule)
     torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(5))
     log_probs[:, 0].sum().backward()
     assert all(member[1].weight.grad.abs().sum() > 0 for member in team.members)
+
+
+def plain_gate(each, rule, parameters, *, slope=20.0, per_vote=4.0):
+    """The smooth gate of one image ``(members, k)`` in probabilities, as a loop in float64."""
+    probs = np.exp(each - each.max(1, keepdims=True))
+    probs /= probs.sum(1, keepdims=True)
+    sigmoid, left, shares, means = (lambda x: 1 / (1 + np.exp(-x))), 1.0, [], []
+    for t in range(1, len(probs) + 1):
+        mean = probs[:t].mean(0)
+        if rule == "confidence":
+            stop = sigmoid(slope * (mean.max() - parameters["threshold"]))
+        elif rule == "agreement":
+            top = mean.argmax()
+            votes = sum(sigmoid(slope * (p[top] - np.delete(p, top).max())) for p in probs[:t])
+            stop = sigmoid(per_vote * (votes - parameters["votes"] + 0.5)) if t > 1 else 0.0
+        else:
+            surprise = (mean * np.log(mean / means[-1])).sum() if t > 1 else 0.0
+            stop = mean.max() ** parameters["g"] * np.exp(-parameters["k"] * surprise)
+        stop = 1.0 if t == len(probs) else stop
+        shares.append(left * stop)
+        left *= 1 - stop
+        means.append(mean)
+    if rule == "geometric":
+        shares = np.exp(slope * np.array(shares)) / np.exp(slope * np.array(shares)).sum()
+    return np.log(sum(share * mean for share, mean in zip(shares, means, strict=True)))
+
+
+@pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
+def test_in_log_space_the_smooth_gate_is_what_a_plain_loop_in_probabilities_gives(rule):
+    team, images = ensemble(4), pictures(30)
+    deployed = Rule(team, replace(GATE, rule=rule))
+    with torch.no_grad():
+        ours = soft_gates.SmoothGate(team, deployed)(images).numpy()
+        logits = team.member_logits(images).double().numpy()
+    plain = [plain_gate(logits[:, i], rule, deployed.parameters) for i in range(30)]
+    np.testing.assert_allclose(ours, plain, atol=2e-4)
+
+
+@pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
+def test_gradients_reach_every_image_however_sure_the_members_are(rule):
+    team, images = ensemble(3, scale=1.0), pictures(100).requires_grad_(True)
+    for member in team.members:
+        member[1].weight.data *= 30
+        member[1].bias.data *= 30
+    gate = soft_gates.SmoothGate(team, Rule(team, replace(GATE, rule=rule)))
+    log_probs = gate(images)
+    assert (log_probs.amin(1) < np.log(1e-12)).float().mean() > 0.5  # where a clamp would be flat
+    labels = log_probs.argmax(1)
+    (gradient,) = torch.autograd.grad(margin(log_probs, labels).sum(), images)
+    assert gradient.isfinite().all()
+    assert (gradient.abs().flatten(1).amax(1) > 0).all()  # attacks take signs, however small
 
 
 def test_reweighting_fools_the_mean_where_the_ball_reaches_over_the_tie():
