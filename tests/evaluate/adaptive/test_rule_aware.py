@@ -1,7 +1,7 @@
 """The rule-aware attack: against an exhaustive search, and where all others of the list find nothing."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -56,19 +56,19 @@ def grey(n: int, spread: float = 0.02) -> torch.Tensor:
 
 
 def test_it_fools_a_rule_that_fails_in_a_gap_where_the_rest_of_the_list_finds_nothing(tmp_path):
-    """Below s = -0.1 the first member is unsure, above -0.15 both together are wrong, and nothing else fails.
+    """Below s = -0.1 the first member is unsure, above -0.112 both together are wrong, and nothing else fails.
 
     Attacks on the first member run past the gap to where the second one corrects it, those on both stay on
     the side where the first one is sure and right.
     """
     sure, slope = math.log(0.9 / 0.1), 3.0
     first = line([sure + 0.10 * slope, 0.0], [slope, 0.0])
-    second = line([-(sure - 0.05 * slope) - 0.15 * 2 * slope, 0.0], [-2 * slope, 0.0])
+    second = line([-(sure - 0.012 * slope) - 0.112 * 2 * slope, 0.0], [-2 * slope, 0.0])
     team = Ensemble([first, second]).eval()
     rule = Deployed(team, "confidence", {"threshold": 0.9}, 2)
     images, labels = grey(10), torch.zeros(10, dtype=torch.long)
     defences = ModelsCompared({}, team, rule)
-    todo = build_jobs(defences, find_suite("quick"))
+    todo = build_jobs(defences, replace(find_suite("quick"), rule=RuleAware()))
     outcomes = run_batch(
         todo, defences, images, labels, threat=Threat(EPS, 0), folder=tmp_path, step=lambda name: None
     )
