@@ -10,11 +10,12 @@ from torch import nn
 
 from eed_edge.attacks.interface import Threat
 from eed_edge.evaluate import accuracy
-from eed_edge.evaluate.adaptive.rule_aware import RuleAware
+from eed_edge.evaluate.adaptive.rule_aware import RuleAware, _Aim, _objective
 from eed_edge.evaluate.adaptive.soft_gates import SmoothGate
 from eed_edge.evaluate.adaptive.stop_rule import replay_stop_rule
 from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.evaluate.suites import build_jobs, find_suite, run_batch
+from eed_edge.runtime.gates.margins import near_ties
 from eed_edge.train.networks.ensemble import Ensemble
 
 SIZE = (1, 20, 20)
@@ -56,7 +57,7 @@ def grey(n: int, spread: float = 0.02) -> torch.Tensor:
 
 
 def test_it_fools_a_rule_that_fails_in_a_gap_where_the_rest_of_the_list_finds_nothing(tmp_path):
-    """Below s = -0.1 the first member is unsure, above -0.112 both together are wrong, and nothing else fails.
+    """Below s = -0.1 the first member is unsure, above -0.112 both together are wrong; nothing else fails.
 
     Attacks on the first member run past the gap to where the second one corrects it, those on both stay on
     the side where the first one is sure and right.
@@ -82,6 +83,27 @@ CASES = [
     ("agreement", {"votes": 2}),
     ("geometric", {"g": 2.0, "k": 1.0}),
 ]
+
+
+@pytest.mark.parametrize(("rule", "parameters"), CASES)
+@pytest.mark.parametrize("cap", [1, 2, 3])
+def test_the_objective_is_positive_exactly_where_the_runtime_answers_wrongly_with_that_prefix(
+    rule, parameters, cap
+):
+    rng, grid = np.random.default_rng(1), grey(500, spread=3.0)
+    team = Ensemble([line(rng.normal(0, 1, 3).tolist(), rng.normal(0, 2, 3).tolist()) for _ in range(3)])
+    deployed = Deployed(team.eval(), rule, parameters, cap)
+    model, labels = SmoothGate(team, deployed).eval(), torch.zeros(len(grid), dtype=torch.long)
+    with torch.no_grad():
+        log_probs = model.ensemble.member_logits(grid).log_softmax(2)
+        probs = team.member_logits(grid).softmax(2).numpy()
+    answer = deployed(grid.numpy())
+    sure = ~near_ties(probs, rule, parameters, max_submodels=cap, tolerance=1e-4)
+    for stop in range(cap):
+        positive = _objective(model, log_probs, _Aim(stop, labels, None)).numpy() > 0
+        fails = (answer.labels != 0) & (answer.answer_prefix == stop + 1)
+        np.testing.assert_array_equal(positive[sure], fails[sure])
+    assert 0 < (answer.labels != 0).sum() < len(grid)
 
 
 @pytest.mark.parametrize(("rule", "parameters"), CASES)
