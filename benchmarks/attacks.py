@@ -26,7 +26,7 @@ from eed_edge import report
 from eed_edge.atomic_files import write_json
 from eed_edge.attacks.interface import Threat, frozen
 from eed_edge.attacks.pgd import PGD
-from eed_edge.evaluate.adaptive import slowdown
+from eed_edge.evaluate.adaptive import slowdown_attack
 from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.train.data import splits
 from eed_edge.train.data.batches import as_float
@@ -88,8 +88,14 @@ def main(
 
         def slow(seed: int) -> Tensor:
             generator = torch.Generator(device).manual_seed(seed)
-            return slowdown.slowdown_attack(
-                ensemble, images, gate=gate, eps=eps, steps=slowdown.STEPS, generator=generator
+            return slowdown_attack.slowdown_attack(
+                ensemble,
+                images,
+                gate=gate,
+                eps=eps,
+                steps=slowdown_attack.STEPS,
+                restarts=1,
+                generator=generator,
             )
 
         seconds, _ = in_turns({"slowdown": slow}, rounds)

@@ -14,7 +14,7 @@ from eed_edge.report.names import IN_ADAPTIVE_LIST
 
 Outcomes = Mapping[str, Outcome]
 """Job name to its outcome over all images."""
-ADAPTIVE_SETTINGS = "every l_inf item of the adaptive list, the clean image included"
+ADAPTIVE_SETTINGS = "every l_inf item of the adaptive list, the clean image and all iterates included"
 
 
 def accuracies(outcomes: Outcomes, chosen: Suite, *, singles: list[str], members: int) -> dict[str, Any]:
@@ -119,11 +119,12 @@ def _item_name(job: Job) -> str:
         "mean": f"the mean of the first {number}",
         "member": f"member {number} alone, transferred",
         "gate": "a smooth stand-in for the gate",
+        "rule": "the deployed rule",
         "members": "members by their distance from the tie (after MORA)",
     }[what]
     kind = IN_ADAPTIVE_LIST.get(job.kind, job.kind)
     if job.kind == "adaptive":
-        kind = "reweighted PGD" if job.target == "members" else "APGD"
+        kind = {"members": "reweighted PGD", "rule": "rule-aware attack"}.get(job.target, "APGD")
     return f"{kind} on {where}"
 
 
@@ -133,11 +134,18 @@ def attack_summary(outcomes: Outcomes, chosen: Suite) -> dict[str, Any]:
     for kind in (*chosen.kinds, *(["adaptive"] if chosen.complete else [])):
         own = {name: outcome for name, outcome in outcomes.items() if name.startswith(f"{kind} on ")}
         summary[kind] = {
-            "settings": chosen.kinds[kind].description if kind in chosen.kinds else ADAPTIVE_SETTINGS,
+            "settings": _settings(chosen, kind),
             "seconds": round(sum(outcome.seconds for outcome in own.values()), 3),
             "warnings": [f"{name}: {text}" for name, outcome in own.items() for text in outcome.warnings],
         }
     return summary
+
+
+def _settings(chosen: Suite, kind: str) -> str:
+    if kind in chosen.kinds:
+        return chosen.kinds[kind].description
+    extra = (chosen.extra, chosen.members, chosen.rule)
+    return "; ".join([ADAPTIVE_SETTINGS, *(attack.description for attack in extra)])
 
 
 def prefix_accuracies(
@@ -153,7 +161,7 @@ def prefix_accuracies(
         clean = outcomes["clean on all"].prefix_correct(t, labels)
         rows["clean"].append(clean)
         for kind in chosen.kinds:
-            own = outcomes[f"{kind} on mean-{t}"].prefix_correct(t, labels)
+            own = outcomes[f"{kind} on mean-{t}"].right[f"mean-{t}"]
             before = rows["pgd20"][-1] if kind == chosen.strongest and "pgd20" in rows else clean
             rows[kind].append(own & before)
     return {

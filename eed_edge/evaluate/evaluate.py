@@ -47,7 +47,7 @@ from eed_edge.train.system.devices import choose_device
 from eed_edge.train.system.distributed import Processes, process_group
 from eed_edge.train.system.run_lock import locked
 
-FORMAT = 4
+FORMAT = 5
 BATCH = 100
 KEPT_IMAGES = 1000
 """Test images stored in the run folder for ``bench``, independent of how many were attacked, so that the
@@ -155,7 +155,7 @@ def _measure(
         return figures, {}
     parts, examples = extra_analyses.analyse_further(
         job.run, job.defences.on_cpu(), job.images[slice(0, KEPT_IMAGES)], outcomes, threat=job.threat,
-        eps_images=job.suite.eps_images, watch=on_progress,
+        suite=job.suite, watch=on_progress,
     )  # fmt: skip
     figures |= parts
     figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]

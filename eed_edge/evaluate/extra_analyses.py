@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from eed_edge.attacks.interface import Threat
 from eed_edge.evaluate import example_images
-from eed_edge.evaluate.adaptive import slowdown
+from eed_edge.evaluate.adaptive import slowdown, slowdown_attack
 from eed_edge.evaluate.metrics import accuracy_curves, shift, torch_parity
 from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback
 from eed_edge.evaluate.outcome import Outcome
+from eed_edge.evaluate.suites import Suite
 from eed_edge.runtime.measure.conditions import conditions_between, snapshot
 from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.run_folder import Run, read_json
@@ -25,14 +26,14 @@ def analyse_further(
     outcomes: Mapping[str, Outcome],
     *,
     threat: Threat,
-    eps_images: int,
+    suite: Suite,
     watch: ProgressCallback,
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Return the report's ``slowdown``, ``replay``, ``shift`` and ``curves``, and the example arrays.
 
     Args:
         few: the first of the attacked images.
-        eps_images: number of them in the curve over eps.
+        suite: how many of them are in the curve over eps, and how often the slowdown attack starts anew.
         outcomes: outcome by job name, on these images and those after them.
     """
     members = len(defences.ensemble.members)
@@ -42,10 +43,13 @@ def analyse_further(
         if (name := f"{kind} on mean-{members}") in outcomes
     }
     clean, pgd = as_float(few.images), kept["pgd20"]
-    slowed = slowdown.slowdown_images(defences, few, eps=threat.eps, seed=threat.seed, watch=watch)
+    restarts = suite.slowdown_restarts
+    slowed = slowdown_attack.slowdown_images(
+        defences, few, eps=threat.eps, restarts=restarts, seed=threat.seed, watch=watch
+    )
     eps_curve = accuracy_curves.eps_curve(
         defences,
-        few[slice(0, eps_images)],
+        few[slice(0, suite.eps_images)],
         eps=threat.eps,
         seed=threat.seed,
         watch=watch,
@@ -53,7 +57,7 @@ def analyse_further(
     )
     parts: dict[str, Any] = {
         "slowdown": slowdown.measure_slowdown(
-            defences, few, pgd, eps=threat.eps, seed=threat.seed, watch=watch, slowed=slowed
+            defences, few, pgd, slowed, settings=slowdown_attack.attack_settings(threat.eps, restarts)
         ),
         "replay": torch_parity.check_torch_parity(
             defences, {"clean": clean, **kept, "slowdown": slowed}, watch=watch

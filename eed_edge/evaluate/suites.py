@@ -1,9 +1,9 @@
 """Run a suite's attacks on every target, batch by batch, with resumable results.
 
 A batch of test images goes through all jobs of the suite in order. Each job attacks one target
-(a single network, a prefix mean, a member, the smooth gate) on the images still classified correctly;
-the adversarial images are then judged by every defence. Results stay in the run folder until the
-evaluation is complete.
+(a single network, a prefix mean, a member, the smooth gate, the rule) on the images still classified
+correctly; the adversarial images, and what fooled a defence on the way to them, are then judged by every
+defence. Results stay in the run folder until the evaluation is complete.
 """
 
 import dataclasses
@@ -22,10 +22,14 @@ from eed_edge.attacks.autoattack import APGD, ShortAPGD, capture_warnings
 from eed_edge.attacks.interface import Attack, Threat
 from eed_edge.attacks.registry import EVALUATION_ATTACKS, QUICK, STANDARD
 from eed_edge.errors import InputError
+from eed_edge.evaluate.adaptive.iterates import IterateRecorder
 from eed_edge.evaluate.adaptive.mora import Mora
+from eed_edge.evaluate.adaptive.rule_aware import RuleAware
 from eed_edge.evaluate.adaptive.soft_gates import SmoothGate
+from eed_edge.evaluate.adaptive.transfer import Transfer
 from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.evaluate.outcome import Outcome
+from eed_edge.runtime.engine.prediction import Prediction
 from eed_edge.seeds import job_seed
 
 
@@ -37,6 +41,8 @@ class Suite:
     strongest: the kind that stands for the strongest attack on one network.
     extra: attack on single members and on the smooth gate, for the adaptive list.
     members: attack on the members as an ensemble, for the adaptive list.
+    rule: attack on the deployed rule, which ends the adaptive list.
+    slowdown_restarts: random starts of each loss of the slowdown attack.
     eps_images: images of the curve over eps, which attacks each of them at five radii.
     complete: every attack runs, and the adaptive list after them.
     """
@@ -46,13 +52,17 @@ class Suite:
     strongest: str
     extra: Attack
     members: Attack
+    rule: RuleAware
+    slowdown_restarts: int
     eps_images: int
     complete: bool = True
 
 
 SUITES = {
-    "quick": Suite("quick", QUICK, "apgd", ShortAPGD(), Mora(steps=20), 20),
-    "standard": Suite("standard", STANDARD, "autoattack", APGD(), Mora(), 500),
+    "quick": Suite(
+        "quick", QUICK, "apgd", ShortAPGD(), Mora(steps=20), RuleAware(steps=20, restarts=2), 1, 20
+    ),
+    "standard": Suite("standard", STANDARD, "autoattack", APGD(), Mora(), RuleAware(), 5, 500),
 }
 STRONGEST = {suite.strongest for suite in SUITES.values()}
 
@@ -79,13 +89,18 @@ class Job:
     """One attack on one target.
 
     kind: row of the report; ``clean`` for no attack, ``adaptive`` for an extra item.
-    target: ``dense``, ``narrow``, ``mean-<t>`` of the first t members, ``member-<i>``, ``gate``, ``members``.
+    target: ``dense``, ``narrow``, ``mean-<t>`` of the first t members, ``member-<i>``, ``gate``, ``members``,
+        ``rule``.
     make: the attack bound to its target; takes images, labels and threat.
+    networks: what the target consists of; all that they answer on the way is judged, too.
+    transfers: the strongest attack on a single network, whose images the team is shown in the adaptive list.
     """
 
     kind: str
     target: str
     make: Callable[[Tensor, Tensor, Threat], Tensor]
+    networks: Sequence[nn.Module] = ()
+    transfers: bool = False
 
     @property
     def name(self) -> str:
@@ -102,21 +117,33 @@ def in_ball(job: str) -> bool:
 def build_jobs(defences: ModelsCompared, chosen: Suite) -> list[Job]:
     """All jobs in running order: clean, each attack on each network and prefix, then the extra items."""
 
-    def on(kind: str, target: str, attack: Attack, net: nn.Module) -> Job:
-        return Job(kind, target, lambda images, labels, threat: attack(net, images, labels, threat))
+    def on(kind: str, target: str, attack: Attack, net: nn.Module, networks: Sequence[nn.Module]) -> Job:
+        transfers = chosen.complete and kind == chosen.strongest and target in defences.singles
+        attack = Transfer(attack) if transfers else attack
+        return Job(
+            kind,
+            target,
+            lambda images, labels, threat: attack(net, images, labels, threat),
+            networks,
+            transfers,
+        )
 
     todo = [Job("clean", "all", lambda images, labels, threat: images)]
-    targets: dict[str, nn.Module] = dict(defences.singles)
-    targets |= {f"mean-{t}": prefix for t, prefix in enumerate(defences.prefixes, 1)}
+    members = list(defences.ensemble.members)
+    targets: dict[str, tuple[nn.Module, Sequence[nn.Module]]] = {
+        name: (net, [net]) for name, net in defences.singles.items()
+    }
+    targets |= {f"mean-{t}": (prefix, members[:t]) for t, prefix in enumerate(defences.prefixes, 1)}
     for kind, attack in chosen.kinds.items():
-        todo += [on(kind, target, attack, net) for target, net in targets.items()]
+        todo += [on(kind, target, attack, *networks) for target, networks in targets.items()]
     if not chosen.complete:
         return todo
-    members = list(defences.ensemble.members)
-    todo += [on("adaptive", f"member-{i}", chosen.extra, members[i - 1]) for i in range(2, len(members) + 1)]
-    smooth = SmoothGate(defences.ensemble, defences.deployed.manifest.gate).eval()
-    todo.append(on("adaptive", "gate", chosen.extra, smooth))
-    todo.append(on("adaptive", "members", chosen.members, defences.ensemble))
+    beyond, smooth = Transfer(chosen.extra), SmoothGate(defences.ensemble, defences.deployed).eval()
+    gated = list(smooth.ensemble.members)
+    todo += [on("adaptive", f"member-{i}", beyond, net, [net]) for i, net in enumerate(members[1:], 2)]
+    todo.append(on("adaptive", "gate", beyond, smooth, gated))
+    todo.append(on("adaptive", "members", chosen.members, defences.ensemble, members))
+    todo.append(on("adaptive", "rule", chosen.rule, smooth, gated))
     return todo
 
 
@@ -161,28 +188,33 @@ def _images_to_attack(
     """
     if job.kind == "clean":
         return None
-    clean, (what, _, number) = done["clean on all"], job.target.partition("-")
+    clean, single = done["clean on all"], job.target in defences.singles
     if job.kind not in STRONGEST | {"adaptive"}:
         lengths = range(1, len(defences.ensemble.members) + 1)
-        names = [*([job.target] if job.target in defences.singles else []), "static", "dynamic"]
+        names = [*([job.target] if single else []), "static", "dynamic"]
         return _any(
             [clean.right[name] for name in names] + [clean.prefix_correct(t, labels) for t in lengths]
         )
-    columns = [job.target] if job.target in defences.singles else ["static", "dynamic"]
+    bounded = [outcome for name, outcome in done.items() if in_ball(name)]
+    team = [_all_right(bounded, name) for name in ("static", "dynamic")]
     if job.kind == "adaptive":
-        before = [outcome for name, outcome in done.items() if in_ball(name)]
-    else:
-        like = job.target if job.target in defences.singles else "mean-"
-        mine = (f"pgd20 on {like}", f"{job.kind} on {like}")
-        before = [clean, *(done[name] for name in done if name.startswith(mine))]
-    left = []
-    for column in columns:
-        seen = [outcome for outcome in before if column in outcome.right]
-        left.append(np.logical_and.reduce([outcome.right[column] for outcome in seen]))
-    if what == "mean":
-        own = [clean, *(done[name] for name in (f"pgd20 on {job.target}",) if name in done)]
-        left.append(np.logical_and.reduce([outcome.prefix_correct(int(number), labels) for outcome in own]))
-    return _any(left)
+        return _any(team)
+    like = job.target if single else "mean-"
+    mine = (f"pgd20 on {like}", f"{job.kind} on {like}")
+    before = [clean, *(done[name] for name in done if name.startswith(mine))]
+    if single:
+        return _any([_all_right(before, job.target), *(team if job.transfers else [])])
+    left = [_all_right(before, name) for name in ("static", "dynamic")]
+    own = clean.prefix_correct(int(job.target.removeprefix("mean-")), labels)
+    if (earlier := f"pgd20 on {job.target}") in done:
+        own = own & done[earlier].right[job.target]
+    return _any([*left, own])
+
+
+def _all_right(outcomes: Sequence[Outcome], name: str) -> Bools:
+    """Whether one defence is right in each of the outcomes that judge it, ``(n,)``."""
+    right: Bools = np.logical_and.reduce([each.right[name] for each in outcomes if name in each.right])
+    return right
 
 
 def _any(verdicts: Sequence[Bools]) -> Bools:
@@ -200,25 +232,28 @@ def _run(
     wanted: Bools | None,
 ) -> Outcome:
     started = time.perf_counter()
-    attacked = images.clone()
-    with capture_warnings() as warnings:
-        if wanted is None:
-            attacked = job.make(images, labels, threat)
-        elif wanted.any():
-            rows = torch.from_numpy(np.flatnonzero(wanted)).to(images.device)
+    attacked, truth = images.clone(), labels.cpu().numpy()
+    rows = torch.arange(len(images), device=images.device)
+    if wanted is not None:
+        rows = rows[torch.from_numpy(wanted).to(images.device)]
+    target = job.target if job.kind not in ("clean", "adaptive") else None
+    recorder = IterateRecorder(
+        defences.ensemble, defences.deployed, images[rows], labels[rows], eps=threat.eps, target=target
+    )
+    with capture_warnings() as warnings, recorder.watching(job.networks if in_ball(job.name) else ()):
+        if len(rows):
             attacked[rows] = job.make(images[rows], labels[rows], threat)
     seconds = time.perf_counter() - started
-    whole = job.kind == "clean"
-    shown = {name: net for name, net in defences.singles.items() if whole or name == job.target}
-    truth = labels.cpu().numpy()
-    answer = defences.deployed(attacked.detach().cpu().contiguous().numpy())
-    with torch.no_grad():
-        each = defences.ensemble.member_logits(attacked).float()
-        static = torch.logsumexp(each.log_softmax(2), 0).argmax(1).cpu().numpy()
-        singles = {name: net(attacked).argmax(1).cpu().numpy() == truth for name, net in shown.items()}
+    answer, each, labels_by = _judge(job, defences, attacked)
+    right = {name: said == truth for name, said in labels_by.items()}
+    for name, fooled in recorder.fooled.items():
+        if fooled.any():
+            places = rows[fooled].cpu().numpy()
+            _, _, on_the_way = _judge(job, defences, recorder.iterates[name][fooled])
+            right[name][places] &= on_the_way[name] == truth[places]
     kept = job.target == f"mean-{len(defences.ensemble.members)}" and job.kind in ("pgd20", "autoattack")
     return Outcome(
-        {**singles, "static": static == truth, "dynamic": answer.labels == truth},
+        right,
         answer.submodels_used.astype(np.int64),
         answer.labels.astype(np.int64),
         each.softmax(2).cpu().numpy(),
@@ -226,3 +261,21 @@ def _run(
         seconds,
         warnings,
     )
+
+
+def _judge(job: Job, defences: ModelsCompared, images: Tensor) -> tuple[Prediction, Tensor, dict[str, Ints]]:
+    """Return the bundle's answer, all members' logits, and the label by each defence that the job judges.
+
+    Those are static, dynamic, and the attacked network or prefix; the unmodified images judge every network.
+    """
+    answer = defences.deployed(images.detach().cpu().contiguous().numpy())
+    own = job.kind != "adaptive"
+    shown = {name: net for name, net in defences.singles.items() if own and job.target in ("all", name)}
+    with torch.no_grad():
+        each = defences.ensemble.member_logits(images).float()  # (members, n, k)
+        said = {name: net(images).argmax(1) for name, net in shown.items()}
+    said["static"] = each.log_softmax(2).logsumexp(0).argmax(1)
+    if own and job.target.startswith("mean-"):
+        length = int(job.target.removeprefix("mean-"))
+        said[job.target] = each[:length].log_softmax(2).logsumexp(0).argmax(1)
+    return answer, each, {"dynamic": answer.labels, **{name: by.cpu().numpy() for name, by in said.items()}}

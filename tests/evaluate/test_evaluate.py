@@ -12,6 +12,7 @@ import torch
 
 import eed_edge
 from eed_edge.attacks.interface import Threat
+from eed_edge.attacks.pgd import PGD
 from eed_edge.evaluate import accuracy, suites
 from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.evaluate.outcome import Outcome
@@ -89,6 +90,7 @@ def test_the_rows_are_what_a_plain_count_over_all_attacked_images_gives(
         "APGD on member 2 alone, transferred",
         "APGD on a smooth stand-in for the gate",
         "reweighted PGD on members by their distance from the tie (after MORA)",
+        "rule-aware attack on the deployed rule",
     }
     left = [item["dynamic"] for item in told["items"]]
     assert left == sorted(left, reverse=True)
@@ -274,7 +276,8 @@ def test_an_image_that_only_a_prefix_has_right_is_attacked_there(defences):
         return suites._images_to_attack(by_name[name], done, defences, labels).tolist()
 
     assert wanted("pgd20 on mean-1") == [True, True, False, False]
-    done["pgd20 on mean-1"] = dataclasses.replace(clean, probs=np.roll(said, -1, axis=1))
+    first = np.array([True, False, False, False])
+    done["pgd20 on mean-1"] = dataclasses.replace(clean, right=clean.right | {"mean-1": first})
     assert wanted("apgd on mean-1") == [True, False, False, False]
     assert wanted("apgd on mean-2") == [False] * 4
 
@@ -293,6 +296,51 @@ def test_what_is_attacked_on_the_team_does_not_depend_on_other_networks(defences
         assert suites._images_to_attack(by_name[name], done, defences, labels).all()
     if other == "pgd20 on dense":
         assert not suites._images_to_attack(by_name["apgd on dense"], done, defences, labels).any()
+
+
+@pytest.mark.parametrize("team", ["static", "dynamic"])
+def test_the_strongest_attack_on_another_network_has_all_that_the_team_still_has_right(defences, team):
+    labels, right = np.zeros(4, np.int64), np.ones(4, np.bool_)
+    said = np.full((2, 4, 10), 0.1, np.float32)
+    left = {"dense": ~right, "static": ~right, "dynamic": ~right}
+    clean = Outcome(left | {team: right}, labels, labels, said, np.zeros(0, np.float32), 0.0)
+    later = np.array([True, False, True, True])
+    done = {
+        "clean on all": clean,
+        "pgd20 on mean-1": dataclasses.replace(clean, right={"static": right, "dynamic": right, team: later}),
+    }
+
+    def wanted(chosen) -> list[bool]:
+        by_name = {job.name: job for job in suites.build_jobs(defences, chosen)}
+        return suites._images_to_attack(by_name["apgd on dense"], done, defences, labels).tolist()
+
+    assert wanted(suites.find_suite("quick")) == later.tolist()
+    assert wanted(suites.find_suite("quick", ["apgd"])) == [False] * 4  # no list, no transfer
+
+
+def test_an_image_that_fools_the_rule_on_an_attacks_way_counts_whatever_the_attack_returns(
+    defences, images_and_labels
+):
+    images = images_and_labels[0][:30]
+    labels = torch.from_numpy(defences.deployed(images.numpy()).labels)
+    members = list(defences.ensemble.members)
+
+    def passes_by(images, labels, threat):
+        attacked = PGD()(defences.ensemble, images, labels, threat)
+        with torch.no_grad():
+            defences.ensemble(attacked)
+        return images
+
+    def outcome(networks):
+        job = suites.Job("adaptive", "members", passes_by, networks)
+        wanted = np.arange(30) % 3 > 0
+        return suites._run(job, defences, images, labels, threat=Threat(0.3, 0), wanted=wanted)
+
+    watched, unwatched = outcome(members), outcome(())
+    assert unwatched.right["dynamic"].all()
+    assert not watched.right["dynamic"].all()
+    assert not watched.right["static"].all()
+    assert watched.right["dynamic"][::3].all()  # not attacked
 
 
 def test_a_part_of_the_suite_leaves_what_the_whole_of_it_has_found(flow: Flow):

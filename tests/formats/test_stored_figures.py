@@ -36,7 +36,7 @@ LATENCY_ADDED |= {
 LATENCY_ADDED |= {"prefixes[]"} | {f"conditions.{key}" for key in CONDITIONS}
 ADDED = {f"latency.{key}" for key in LATENCY_ADDED}
 ADDED |= {f"{part}.conditions.{key}" for part in ("slowdown", "curves.threshold") for key in CONDITIONS}
-ADDED |= {"narrow.conditions", "narrow.budget.epochs", "narrow.budget.used_up"}
+ADDED |= {"narrow.conditions", "narrow.budget.epochs", "narrow.budget.used_up", "slowdown.settings.restarts"}
 """What the clock in blocks and the later baselines have added to reports; those of version 0.1 lack it."""
 NARROW = listed("params macs mean_ms target_ms ratio epochs history[]")
 NARROW |= {"budget.counted", "budget.epochs_by_hand", "budget.macs.narrow", "training.gap"}

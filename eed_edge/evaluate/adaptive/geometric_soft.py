@@ -1,37 +1,72 @@
 """Torch twin of the gate rule ``geometric``."""
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from eed_edge.evaluate.adaptive.soft_rule import Sharpness, SoftRule, log_means
+from eed_edge.evaluate.adaptive.soft_rule import LogSoftStop, Sharpness, SoftRule, log_means
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
 from eed_edge.runtime.gates.gate_rule import MIN_PROB
 from eed_edge.runtime.gates.geometric_rule import NEVER_STOP_EXPONENT
+
+NEVER = -1e4
+"""Logarithm of a probability that is 0."""
 
 
 class SoftGeometric(SoftRule):
     """Answer with the prefix of the highest exit value; the soft stop is ``q_t``."""
 
-    def soft_stop(
-        self, means: Tensor, probs: Tensor, parameters: Mapping[str, float], sharpness: Sharpness
-    ) -> Tensor:
-        if parameters["g"] >= NEVER_STOP_EXPONENT:
-            return torch.zeros_like(means[..., 0])
-        logs = means.clamp_min(MIN_PROB).log()
-        divergence = (means[1:] * (logs[1:] - logs[:-1])).sum(2)
-        divergence = torch.cat([torch.zeros_like(logs[:1, :, 0]), divergence])
-        return torch.exp(parameters["g"] * logs.amax(2) - parameters["k"] * divergence).clamp(0, 1)
+    def log_soft_stop(
+        self, log_means: Tensor, log_probs: Tensor, parameters: Mapping[str, float], sharpness: Sharpness
+    ) -> LogSoftStop:
+        log_q = _log_exit_probabilities(log_means, log_means.argmax(2), parameters)
+        return log_q, _log_of_rest(log_q)
 
-    def shares(self, shares: Tensor, sharpness: Sharpness) -> Tensor:
+    def log_shares(self, log_shares: Tensor, sharpness: Sharpness) -> Tensor:
         """Concentrate on the largest share: the rule takes that prefix, not a mixture."""
-        return (sharpness.probability * shares).softmax(0)
+        return (sharpness.probability * log_shares.exp()).log_softmax(0)
+
+    def stop_margins(
+        self, log_means: Tensor, log_probs: Tensor, answers: Tensor, parameters: Mapping[str, float]
+    ) -> Tensor:
+        """Return ``log best_t - log remaining_t``: no later value can exceed the best so far."""
+        log_q = _log_exit_probabilities(log_means, answers, parameters)
+        remaining = _log_of_rest(log_q).cumsum(0)
+        values = log_q + torch.cat([torch.zeros_like(remaining[:1]), remaining[:-1]])
+        return values.cummax(0).values - remaining
+
+    def answer_margins(
+        self, log_means: Tensor, log_probs: Tensor, answers: Tensor, parameters: Mapping[str, float]
+    ) -> Tensor:
+        """Return how far the log exit value of each prefix is above that of all others; ``q`` ends in 1."""
+        log_q = _log_exit_probabilities(log_means, log_means.argmax(2), parameters)
+        own = _log_exit_probabilities(log_means, answers, parameters)
+        ahead = torch.cat([torch.zeros_like(log_q[:1]), _log_of_rest(log_q[:-1]).cumsum(0)])
+        certain = torch.zeros_like(log_q[:1])
+        values, own = (torch.cat([each[:-1], certain]) + ahead for each in (log_q, own))
+        itself = torch.eye(len(values), dtype=torch.bool, device=values.device)[:, :, None]
+        others = values.expand(len(values), -1, -1).masked_fill(itself, -torch.inf).amax(1)
+        return own - others
 
     def slowdown_loss(self, log_probs: Tensor, gate: StopRule) -> Tensor:
         """Sum ``-log prod_t (1 - q_t)``: the share that remains for later sub-models."""
         means = log_means(log_probs, gate)
-        exponent = gate.parameters["g"] * means.amax(2)
-        divergence = (means[1:].exp() * (means[1:] - means[:-1])).sum(2)
-        exponent = torch.cat([exponent[:1], exponent[1:] - gate.parameters["k"] * divergence])
-        return -torch.log1p(-exponent.exp().clamp(max=1 - 1e-6)).sum()
+        return -_log_of_rest(_log_exit_probabilities(means, means.argmax(2), gate.parameters)).sum()
+
+
+def _log_exit_probabilities(log_means: Tensor, answers: Tensor, parameters: Mapping[str, float]) -> Tensor:
+    """Return ``log q_t`` at every t, ``(members, n)``; the rule's own clamp and limit of ``g`` apply."""
+    logs = log_means.clamp_min(math.log(MIN_PROB))
+    exponent = parameters["g"] * logs.gather(2, answers[:, :, None])[:, :, 0]
+    divergence = (logs[1:].exp() * (logs[1:] - logs[:-1])).sum(2)
+    exponent = torch.cat([exponent[:1], exponent[1:] - parameters["k"] * divergence])
+    if parameters["g"] >= NEVER_STOP_EXPONENT:
+        return exponent * 0 + NEVER
+    return exponent.clamp(max=0)
+
+
+def _log_of_rest(log_q: Tensor) -> Tensor:
+    """Return ``log(1 - q)``, where q is at most ``1 - 1e-6``."""
+    return torch.log(-torch.expm1(log_q.clamp(max=-1e-6)))

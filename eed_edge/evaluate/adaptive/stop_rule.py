@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+import torch
+from torch import Tensor
+
 from eed_edge.arrays import Floats
 from eed_edge.runtime.gates.early_exit import EarlyExitResult
 from eed_edge.runtime.gates.replay import replay_rule
@@ -27,3 +30,9 @@ class StopRule(Protocol):
 def replay_stop_rule(probs: Floats, gate: StopRule) -> EarlyExitResult:
     """Return the answers that the runtime gives; arguments and errors as in ``replay_rule``."""
     return replay_rule(probs, gate.rule, gate.parameters, max_submodels=gate.max_submodels)
+
+
+def replayed_labels(log_probs: Tensor, gate: StopRule) -> Tensor:
+    """Return the class that the runtime answers with, ``(n,)``, given ``(members, n, k)`` in torch."""
+    labels = replay_stop_rule(log_probs.detach().float().exp().cpu().numpy(), gate).labels
+    return torch.from_numpy(labels).to(log_probs.device)

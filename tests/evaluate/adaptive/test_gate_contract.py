@@ -16,7 +16,7 @@ import torch
 
 from eed_edge import manifest as contract
 from eed_edge.evaluate.adaptive.soft_gates import SOFT_RULES, SmoothGate
-from eed_edge.evaluate.adaptive.soft_rule import Sharpness
+from eed_edge.evaluate.adaptive.soft_rule import Sharpness, log_prefix_means
 from eed_edge.export.cascade_graph import GATE_GRAPHS, cascade_model
 from eed_edge.runtime.gates.margins import near_ties
 from eed_edge.runtime.gates.replay import replay_rule
@@ -155,11 +155,38 @@ class Recorded(torch.nn.Module):
 @pytest.mark.parametrize(("rule", "parameters"), CASES)
 @pytest.mark.parametrize("cap", [None, 2])
 def test_the_torch_twin_at_great_sharpness_decides_as_the_runtime(rule, parameters, cap):
-    gate = SimpleNamespace(rule=rule, max_submodels=cap, parameters_of=lambda _: parameters)
+    gate = SimpleNamespace(rule=rule, max_submodels=cap or MEMBERS, parameters=parameters)
     hard = SmoothGate(Recorded(LOGITS), gate, sharpness=Sharpness(1e5, 1e5))
     batch, sure = replay_rule(PROBS, rule, parameters, max_submodels=cap), clear(rule, parameters)
     answer = hard(torch.zeros(IMAGES)).exp().numpy()
     np.testing.assert_allclose(answer[sure], batch.probs[sure], atol=1e-3)
+
+
+def torch_views():
+    log_probs = torch.from_numpy(LOGITS).log_softmax(2)
+    log_means = log_prefix_means(log_probs)
+    return log_means, log_probs, log_means.argmax(2)
+
+
+@pytest.mark.parametrize(("rule", "parameters"), CASES)
+def test_the_stop_margin_is_positive_exactly_where_the_runtime_stops(rule, parameters):
+    margins = SOFT_RULES[rule].stop_margins(*torch_views(), parameters)[:-1].numpy()
+    stops = np.concatenate([margins > 0, np.ones((1, IMAGES), bool)])
+    batch, sure = replay_rule(PROBS, rule, parameters), clear(rule, parameters)
+    np.testing.assert_array_equal(stops.argmax(0)[sure] + 1, batch.submodels_used[sure])
+
+
+@pytest.mark.parametrize(("rule", "parameters"), CASES)
+@pytest.mark.parametrize("allowed", [1, 2, MEMBERS])
+def test_the_answer_margin_is_positive_for_the_one_prefix_that_the_runtime_answers_with(
+    rule, parameters, allowed
+):
+    views = (each[:allowed] for each in torch_views())
+    margins = SOFT_RULES[rule].answer_margins(*views, parameters).numpy()
+    batch = replay_rule(PROBS, rule, parameters, max_submodels=allowed)
+    sure = clear(rule, parameters)
+    expected = np.arange(1, allowed + 1)[:, None] == batch.answer_prefix
+    np.testing.assert_array_equal(margins[:, sure] > 0, expected[:, sure])
 
 
 @pytest.mark.parametrize(("rule", "parameters"), CASES)

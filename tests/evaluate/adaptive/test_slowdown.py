@@ -9,8 +9,7 @@ import torch
 
 from eed_edge.attacks.interface import Threat, frozen
 from eed_edge.attacks.pgd import PGD
-from eed_edge.evaluate.adaptive import slowdown
-from eed_edge.evaluate.adaptive.soft_gates import SOFT_RULES
+from eed_edge.evaluate.adaptive import slowdown, slowdown_attack
 from eed_edge.evaluate.adaptive.stop_rule import replay_stop_rule
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks.ensemble import Ensemble
@@ -43,9 +42,11 @@ def used(ensemble, images, rule):
         return replay_stop_rule(ensemble.member_logits(images).softmax(2).numpy(), rule).submodels_used
 
 
-def attack(ensemble, images, rule, *, eps=0.1, seed=0, steps=20):
+def attack(ensemble, images, rule, *, eps=0.1, seed=0, steps=20, restarts=1):
     generator = torch.Generator().manual_seed(seed)
-    return slowdown.slowdown_attack(ensemble, images, gate=rule, eps=eps, steps=steps, generator=generator)
+    return slowdown_attack.slowdown_attack(
+        ensemble, images, gate=rule, eps=eps, steps=steps, restarts=restarts, generator=generator
+    )
 
 
 @pytest.mark.parametrize("threshold", [0.7, 0.95])
@@ -81,22 +82,37 @@ def test_more_members_run_than_on_clean_and_on_pgd_images(ensemble, images, rule
 def descend(ensemble, images, loss, rule, *, steps=20):
     generator = torch.Generator().manual_seed(0)
     with frozen(ensemble):
-        return slowdown._descend(ensemble, images, loss, gate=rule, eps=0.1, steps=steps, generator=generator)
+        return slowdown_attack._descend(
+            ensemble, images, loss, gate=rule, eps=0.1, steps=steps, generator=generator
+        )
 
 
 @pytest.mark.parametrize(("rule", "parameters"), RULES)
-@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize("which", range(5))
 def test_each_loss_alone_makes_more_members_run(ensemble, images, rule, parameters, which):
     stop = gate(rule, parameters)
-    loss = (slowdown._uniform, slowdown._disagreement, SOFT_RULES[rule].slowdown_loss)[which]
+    reach, loss = slowdown_attack._losses(stop, 3)[which]
+    if (rule, reach) == ("agreement", 1):
+        pytest.skip("this rule never stops at the first member")
     best, most = descend(ensemble, images, loss, stop)
     np.testing.assert_array_equal(most, used(ensemble, best, stop))
     assert most.float().mean() > used(ensemble, images, stop).mean() + 0.1
 
 
+@pytest.mark.parametrize(("rule", "parameters"), RULES)
+def test_no_image_runs_fewer_members_with_more_starts_and_some_run_more(ensemble, images, rule, parameters):
+    stop = gate(rule, parameters)
+    once, often = (
+        used(ensemble, attack(ensemble, images, stop, eps=0.02, steps=1, restarts=count), stop)
+        for count in (1, 8)
+    )
+    assert (often >= once).all()
+    assert often.sum() > once.sum()
+
+
 def test_the_slowest_image_on_the_way_is_kept_even_where_the_descent_leaves_it(ensemble, images):
     def surer(log_probs, rule):
-        return -slowdown._uniform(log_probs, rule)
+        return -slowdown_attack._uniform(log_probs, rule)
 
     start, _ = descend(ensemble, images, surer, gate(), steps=0)
     best, most = descend(ensemble, images, surer, gate())
@@ -138,7 +154,11 @@ def test_images_that_run_everything_are_left_alone(ensemble, images):
 def test_figures_are_those_of_the_deployed_rule_and_its_capped_twin(defences, images_of_test):
     few = Images(images_of_test.images[:30], images_of_test.labels[:30])
     clean = few.images.float() / 255
-    found = slowdown.measure_slowdown(defences, few, clean, eps=0.1, seed=0, watch=lambda *_: None)
+    slowed = slowdown_attack.slowdown_images(
+        defences, few, eps=0.1, restarts=1, seed=0, watch=lambda *_: None
+    )
+    found = slowdown.measure_slowdown(defences, few, clean, slowed, settings={"steps": 20})
+    assert found["settings"] == {"steps": 20, "timed_images": 30}
     answer = defences.deployed(clean.numpy())
     whole, capped = found["uncapped"], found["capped"]
     for name in ("clean", "pgd20"):  # given here as the same images
@@ -154,5 +174,7 @@ def test_figures_are_those_of_the_deployed_rule_and_its_capped_twin(defences, im
 
 def test_without_a_radius_nothing_is_slower(defences, images_of_test):
     few = Images(images_of_test.images[:30], images_of_test.labels[:30])
-    slowed = slowdown.slowdown_images(defences, few, eps=0.0, seed=0, watch=lambda *_: None)
+    slowed = slowdown_attack.slowdown_images(
+        defences, few, eps=0.0, restarts=2, seed=0, watch=lambda *_: None
+    )
     np.testing.assert_array_equal(slowed.numpy(), few.images.float().numpy() / np.float32(255))

@@ -1,7 +1,6 @@
 """Attacks that know the rule: the smooth gate against a plain loop, and a gate that hides its gradients."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,15 +8,16 @@ import torch
 from torch import nn
 
 from eed_edge.attacks.autoattack import AutoAttack, capture_warnings
+from eed_edge.attacks.gradients import margin
 from eed_edge.attacks.interface import Threat
 from eed_edge.evaluate import accuracy
 from eed_edge.evaluate.adaptive import soft_gates
 from eed_edge.evaluate.adaptive.mora import Mora
 from eed_edge.evaluate.adaptive.soft_rule import Sharpness
+from eed_edge.evaluate.adaptive.stop_rule import replay_stop_rule
 from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.evaluate.suites import build_jobs, find_suite, run_batch
 from eed_edge.manifest import Agreement, Confidence, GateParameters, GateSpec, Geometric
-from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.train.networks.ensemble import Ensemble
 from tests.attacks.linear import classifier, exact_linf
 
@@ -37,13 +37,13 @@ class Rule:
     """The deployed rule, replayed by the runtime on what the members say."""
 
     def __init__(self, members: Ensemble, gate: GateSpec) -> None:
-        self.members, self.manifest = members, SimpleNamespace(gate=gate)
+        self.members, self.rule, self.parameters = members, gate.rule, gate.parameters_of(gate.rule)
+        self.max_submodels = gate.max_submodels or len(members.members)
 
     def __call__(self, images: np.ndarray):
         with torch.no_grad():
             probs = self.members.member_logits(torch.from_numpy(images)).softmax(2).numpy()
-        gate = self.manifest.gate
-        return replay_rule(probs, gate.rule, gate.parameters_of(gate.rule), max_submodels=gate.max_submodels)
+        return replay_stop_rule(probs, self)
 
 
 @pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
@@ -51,7 +51,9 @@ class Rule:
 def test_a_very_sharp_smooth_gate_is_the_rule_itself(rule, cap):
     team, gate, images = ensemble(4), replace(GATE, rule=rule, max_submodels=cap), pictures(60)
     with torch.no_grad():
-        smooth = soft_gates.SmoothGate(team, gate, sharpness=Sharpness(1e5, 1e5))(images).exp().numpy()
+        smooth = (
+            soft_gates.SmoothGate(team, Rule(team, gate), sharpness=Sharpness(1e5, 1e5))(images).exp().numpy()
+        )
     hard = Rule(team, gate)(images.numpy())
     if (rule, cap) != ("agreement", 2):  # which is asked from the second on
         assert len(set(hard.submodels_used.tolist())) > 1
@@ -62,10 +64,61 @@ def test_a_very_sharp_smooth_gate_is_the_rule_itself(rule, cap):
 def test_the_smooth_gate_gives_probabilities_and_gradients_of_every_member(rule):
     images = pictures(5).requires_grad_(True)
     team = ensemble(3)
-    log_probs = soft_gates.SmoothGate(team, replace(GATE, rule=rule))(images)
+    log_probs = soft_gates.SmoothGate(team, Rule(team, replace(GATE, rule=rule)))(images)
     torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(5))
     log_probs[:, 0].sum().backward()
     assert all(member[1].weight.grad.abs().sum() > 0 for member in team.members)
+
+
+def plain_gate(each, rule, parameters, *, slope=20.0, per_vote=4.0):
+    """The smooth gate of one image ``(members, k)`` in probabilities, as a loop in float64."""
+    probs = np.exp(each - each.max(1, keepdims=True))
+    probs /= probs.sum(1, keepdims=True)
+    sigmoid, left, shares, means = (lambda x: 1 / (1 + np.exp(-x))), 1.0, [], []
+    for t in range(1, len(probs) + 1):
+        mean = probs[:t].mean(0)
+        if rule == "confidence":
+            stop = sigmoid(slope * (mean.max() - parameters["threshold"]))
+        elif rule == "agreement":
+            top = mean.argmax()
+            votes = sum(sigmoid(slope * (p[top] - np.delete(p, top).max())) for p in probs[:t])
+            stop = sigmoid(per_vote * (votes - parameters["votes"] + 0.5)) if t > 1 else 0.0
+        else:
+            surprise = (mean * np.log(mean / means[-1])).sum() if t > 1 else 0.0
+            stop = mean.max() ** parameters["g"] * np.exp(-parameters["k"] * surprise)
+        stop = 1.0 if t == len(probs) else stop
+        shares.append(left * stop)
+        left *= 1 - stop
+        means.append(mean)
+    if rule == "geometric":
+        shares = np.exp(slope * np.array(shares)) / np.exp(slope * np.array(shares)).sum()
+    return np.log(sum(share * mean for share, mean in zip(shares, means, strict=True)))
+
+
+@pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
+def test_in_log_space_the_smooth_gate_is_what_a_plain_loop_in_probabilities_gives(rule):
+    team, images = ensemble(4), pictures(30)
+    deployed = Rule(team, replace(GATE, rule=rule))
+    with torch.no_grad():
+        ours = soft_gates.SmoothGate(team, deployed)(images).numpy()
+        logits = team.member_logits(images).double().numpy()
+    plain = [plain_gate(logits[:, i], rule, deployed.parameters) for i in range(30)]
+    np.testing.assert_allclose(ours, plain, atol=2e-4)
+
+
+@pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
+def test_gradients_reach_every_image_however_sure_the_members_are(rule):
+    team, images = ensemble(3, scale=1.0), pictures(100).requires_grad_(True)
+    for member in team.members:
+        member[1].weight.data *= 30
+        member[1].bias.data *= 30
+    gate = soft_gates.SmoothGate(team, Rule(team, replace(GATE, rule=rule)))
+    log_probs = gate(images)
+    assert (log_probs.amin(1) < np.log(1e-12)).float().mean() > 0.5  # where a clamp would be flat
+    labels = log_probs.argmax(1)
+    (gradient,) = torch.autograd.grad(margin(log_probs, labels).sum(), images)
+    assert gradient.isfinite().all()
+    assert (gradient.abs().flatten(1).amax(1) > 0).all()  # attacks take signs, however small
 
 
 def test_reweighting_fools_the_mean_where_the_ball_reaches_over_the_tie():
