@@ -1,11 +1,12 @@
 """Reproduce the robustness figures: of the demo over several seeds, and of a recipe's card.
 
-    .venv/bin/python benchmarks/robustness.py --demo            # three seeds, some minutes each
+    .venv/bin/python benchmarks/robustness.py --demo            # three seeds, a quarter of an hour each
     .venv/bin/python benchmarks/robustness.py --demo --seeds 0  # one
     .venv/bin/python benchmarks/robustness.py --model cifar10-resnet18-w16 --data data --images 200
 
-The demo writes benchmarks/results/demo-robustness.json; a model writes models/NAME/report.json and,
-where it is under 20 MB, models/NAME/bundle. Runs are kept in --work, so a stopped benchmark goes on.
+The demo writes benchmarks/results/demo-robustness.json; a model writes models/NAME/report.json, the verdicts
+per image, the baselines as ONNX and, where it is under 20 MB, models/NAME/bundle. Runs are kept in --work,
+so a stopped benchmark goes on.
 """
 
 import json
@@ -13,7 +14,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import click
 
 from eed_edge import report
 from eed_edge.atomic_files import write_json
+from eed_edge.provenance import BASELINES
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -41,7 +42,7 @@ LARGEST_BUNDLE = 20_000_000
     help="Judge the model on N images by it alone.",
 )
 @click.option("--suite", default="standard", show_default=True, help="Of attacks on the model.")
-@click.option("--narrow/--no-narrow", default=True, help="Train the static network of equal latency, too.")
+@click.option("--baselines/--no-baselines", default=True, help="Train the networks of equal latency, too.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("build/robustness"), show_default=True)
 @click.option("--json", "target", type=click.Path(path_type=Path), default=RESULTS / "demo-robustness.json")
 def main(
@@ -52,18 +53,19 @@ def main(
     images: int | None,
     more: tuple[tuple[str, int], ...],
     suite: str,
-    narrow: bool,
+    baselines: bool,
     work: Path,
     target: Path,
 ) -> None:
     """Run the demo for every seed, or a model once, by the commands that a user calls."""
     if model is not None:
-        one_model(model, data, images, work / model, suite=suite, narrow=narrow, more=more)
+        one_model(model, data, images, work / model, suite=suite, baselines=baselines, more=more)
     if not demo:
         if model is None:
             raise click.UsageError("expected --demo or --model NAME")
         return
-    rows = [one_seed(int(seed), work) for seed in seeds.split(",")]
+    results = {seed: one_seed(int(seed), work) for seed in seeds.split(",")}
+    rows = [row for row, _ in results.values()]
     figures: dict[str, Any] = {
         "command": ".venv/bin/python benchmarks/robustness.py " + " ".join(sys.argv[1:]),
         "machine": report.machine(),
@@ -71,7 +73,8 @@ def main(
         "n": len(rows),
         "test_images": [row.pop("test_images") for row in rows],
         "mean_and_spread": {key: spread([row[key] for row in rows]) for key in rows[0]},
-        "seeds": dict(zip(seeds.split(","), rows, strict=True)),
+        "seeds": dict(zip(results, rows, strict=True)),
+        "paired": {seed: paired for seed, (_, paired) in results.items()},
     }
     write_json(target, figures)
     for key, value in figures["mean_and_spread"].items():
@@ -88,7 +91,7 @@ def one_model(
     work: Path,
     *,
     suite: str,
-    narrow: bool,
+    baselines: bool,
     more: tuple[tuple[str, int], ...],
 ) -> None:
     """Train, export, time and attack a recipe; put its report and bundle beside it."""
@@ -96,8 +99,9 @@ def one_model(
     eed_edge("train", name, *where, "--run", run)
     if not bundle.exists():
         eed_edge("export", run, bundle, "--with-dense", "--single-file")
-    if narrow and not (run / "narrow.onnx").exists():
-        eed_edge("narrow", run, bundle, *where)
+    for baseline in BASELINES if baselines else ():
+        if not (run / f"{baseline}.onnx").exists():
+            eed_edge(baseline, run, bundle, *where)
     some = ["--images", images] if images else []
     eed_edge("attack", run, bundle, *where, "--suite", suite, *some)
     eed_edge("bench", bundle, "--run", run)  # on the images that attack has left
@@ -105,8 +109,9 @@ def one_model(
         eed_edge("attack", run, bundle, *where, "--suite", suite, "--only", attack, "--images", number)
     eed_edge("report", run, bundle, "--html", work / "report.html")
     card = ROOT / "models" / name
-    for file in ("report.json", "per_image.npz", "judged.jsonl"):
-        shutil.copy(run / file, card / file)
+    for file in ("report.json", "per_image.npz", "judged.jsonl", *(f"{name}.onnx" for name in BASELINES)):
+        if (run / file).exists():
+            shutil.copy(run / file, card / file)
     if sum(path.stat().st_size for path in bundle.iterdir()) < LARGEST_BUNDLE:
         shutil.rmtree(card / "bundle", ignore_errors=True)
         shutil.copytree(bundle, card / "bundle")
@@ -120,36 +125,52 @@ def eed_edge(*words: Any) -> None:
         raise SystemExit(done.returncode)
 
 
-def one_seed(seed: int, work: Path) -> dict[str, Any]:
-    """The demo's figures for one seed."""
-    out, started = work / f"seed-{seed}", time.monotonic()
-    if not (out / "report.html").exists():
-        eed_edge("demo", "--out", out, "--set", f"seed={seed}")
-        (out / "seconds").write_text(str(time.monotonic() - started))
-    found = json.loads((out / "report.json").read_text())
-    row: dict[str, Any] = {
-        f"{attack}_{who}": found["accuracy"][attack][who]
+def one_seed(seed: int, work: Path) -> tuple[dict[str, float], dict[str, Any]]:
+    """The figures of the demo's recipe for one seed, and its paired comparisons."""
+    out = work / f"seed-{seed}"
+    run, bundle = out / "run", out / "bundle"
+    eed_edge("train", "digits-resnet18", "--run", run, "--set", f"seed={seed}")
+    if not bundle.exists():
+        eed_edge("export", run, bundle, "--with-dense", "--single-file")
+    for baseline in BASELINES:
+        if not (run / f"{baseline}.onnx").exists():
+            eed_edge(baseline, run, bundle)
+    if "suite" not in read(run):
+        eed_edge("attack", run, bundle)
+    eed_edge("bench", bundle, "--run", run)  # again each time: the machine may have been busy
+    figures = read(run)
+    accuracy, latency = figures["accuracy"], figures["latency"]
+    row = {
+        f"{attack}_{who}": accuracy[attack][who]
         for attack in ("clean", "pgd20", "apgd", "adaptive")
-        for who in ("dense", "narrow", "static", "dynamic")
+        for who in ("dense", *BASELINES, "static", "dynamic")
     }
-    for attack in ("clean", "pgd20", "adaptive"):
-        row[f"{attack}_gap"] = row[f"{attack}_dynamic"] - row[f"{attack}_dense"]
+    row |= {
+        f"{attack}_dynamic_minus_{who}": figures["paired"][attack][who]["difference"]
+        for attack in ("clean", "pgd20", "adaptive")
+        for who in ("dense", *BASELINES, "static")
+    }
+    row |= {f"{name}_epochs": figures[name]["epochs"] for name in BASELINES}
+    row |= {f"{name}_over_dynamic": latency[f"{name}_over_dynamic"]["median"] for name in BASELINES}
+    row |= {
+        f"speedup_{name}": latency["speedups"][name]["median"] for name in (*BASELINES, "pgd20", "slowdown")
+    }
     return row | {
-        "speedup_mean": found["latency"]["speedup_mean"],
-        "speedup_worst": found["latency"]["speedup_worst"],
-        **{
-            f"speedup_{name}": found["latency"]["speedups"][name]["median"]
-            for name in ("narrow", "pgd20", "slowdown")
-        },
-        "narrow_over_dynamic": found["latency"]["narrow_over_dynamic"]["median"],
-        "submodels_used_clean": found["submodels_used"]["clean"],
-        "submodels_used_slowdown": found["submodels_used"]["slowdown"],
-        "members": len(found["cost"]["params"]["each"]),
-        "sparsity": found["sparsity"],
-        "rd": found["rd"],
-        "minutes": float((out / "seconds").read_text()) / 60,
-        "test_images": found["accuracy"]["clean"]["images"],
-    }
+        "speedup_mean": latency["speedup_mean"],
+        "speedup_worst": latency["speedup_worst"],
+        "submodels_used_clean": figures["submodels_used"]["clean"],
+        "submodels_used_slowdown": figures["submodels_used"]["slowdown"],
+        "members": len(figures["cost"]["params"]["each"]),
+        "sparsity": figures["sparsity"],
+        "rd": figures["rd"],
+        "test_images": accuracy["clean"]["images"],
+    }, figures["paired"]
+
+
+def read(run: Path) -> dict[str, Any]:
+    """The run's report so far."""
+    path = run / "report.json"
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def spread(values: list[float]) -> dict[str, float]:
