@@ -89,12 +89,12 @@ def evaluate(
         with process_group(choose_device(device)) as (processes, attack_device):
             if processes.is_main:
                 lock.enter_context(locked(run.path))
-            defences = _load_models(run, bundle, attack_device)
+            models = _load_models(run, bundle, attack_device)
             splits = data.splits_for_recipe(run.recipe, root)
             run.check_data(splits)
             rows = _draw(len(splits.test), images, run.recipe.seed)
             drawn = splits.test[rows]
-            job = _Evaluation(run, bundle, suite, defences, drawn, rows, command=command, by_name=bool(only))
+            job = _Evaluation(run, bundle, suite, models, drawn, rows, command=command, by_name=bool(only))
             outcomes = _attack(job, attack_device, processes, on_progress)
         if not processes.is_main:
             return {}
@@ -120,7 +120,7 @@ class _Evaluation:
     run: Run
     bundle: Path
     suite: Suite
-    defences: ModelsCompared
+    models: ModelsCompared
     drawn: Split
     rows: Ints
     command: str
@@ -150,12 +150,12 @@ def _measure(
     job: _Evaluation, outcomes: dict[str, Outcome], on_progress: ProgressCallback
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The report's figures and the arrays of example images; both shorter for a part of a suite."""
-    figures = _figures(job.run, job.defences, job.suite, outcomes, job.drawn.labels)
+    figures = _figures(job.run, job.models, job.suite, outcomes, job.drawn.labels)
     if not job.suite.complete:
         return figures, {}
     parts, examples = extra_analyses.analyse_further(
-        job.run, job.defences.on_cpu(), job.images[slice(0, KEPT_IMAGES)], outcomes, threat=job.threat,
-        suite=job.suite, watch=on_progress,
+        job.run, job.models.on_cpu(), job.images[slice(0, KEPT_IMAGES)], outcomes, threat=job.threat,
+        suite=job.suite, on_progress=on_progress,
     )  # fmt: skip
     figures |= parts
     figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]
@@ -163,7 +163,7 @@ def _measure(
 
 
 def _verdicts(job: _Evaluation, outcomes: dict[str, Outcome]) -> dict[str, AttackVerdicts]:
-    singles, members = list(job.defences.singles), len(job.defences.ensemble.members)
+    singles, members = list(job.models.singles), len(job.models.ensemble.members)
     rows = accuracy.verdicts(outcomes, job.suite, singles=singles, members=members)
     return {kind: AttackVerdicts(job.rows, right) for kind, right in rows.items()}
 
@@ -184,7 +184,7 @@ def _store(
     adds = not job.suite.complete and path.exists() and report.read_report(path).get("evaluated") == evaluated
     if not adds or not (run.path / "evaluation.npz").exists():
         timed = test[_draw(len(test), min(KEPT_IMAGES, len(test)), run.recipe.seed)]
-        stored_results.save_timed(run.path / "evaluation.npz", timed, job.defences.deployed, examples)
+        stored_results.save_timed(run.path / "evaluation.npz", timed, job.models.deployed, examples)
     stored_results.store_verdicts(
         run.path / PER_IMAGE_FILE, PerImage(evaluated, len(test), verdicts), adds=adds
     )
@@ -231,7 +231,7 @@ def _attack(
     job: _Evaluation, device: torch.device, processes: Processes, on_progress: ProgressCallback
 ) -> dict[str, Outcome]:
     """Run every job on every batch; the processes share the batches."""
-    todo, images = build_jobs(job.defences, job.suite), job.images
+    todo, images = build_jobs(job.models, job.suite), job.images
     starts = range(0, len(images), BATCH)
     shard = starts[processes.shard]
     done, total = 0, len(shard) * len(todo)
@@ -246,7 +246,7 @@ def _attack(
         batch = images[slice(start, start + BATCH)]
         batches[start] = run_batch(
             todo,
-            job.defences,
+            job.models,
             as_float(batch.images).to(device),
             batch.labels.to(device),
             threat=job.threat,
@@ -258,25 +258,25 @@ def _attack(
 
 
 def _figures(
-    run: Run, defences: ModelsCompared, chosen: Suite, outcomes: dict[str, Outcome], labels: NDArray[np.int64]
+    run: Run, models: ModelsCompared, chosen: Suite, outcomes: dict[str, Outcome], labels: NDArray[np.int64]
 ) -> dict[str, Any]:
-    members = len(defences.ensemble.members)
+    members = len(models.ensemble.members)
     told: dict[str, Any] = {
         "machine": report.machine(),
         "commit": report.commit(),
         "seed": run.recipe.seed,
         "recipe": run.recipe.as_dict(),
         **({"suite": chosen.name} if chosen.complete else {}),
-        "accuracy": accuracy.accuracies(outcomes, chosen, singles=list(defences.singles), members=members),
+        "accuracy": accuracy.accuracies(outcomes, chosen, singles=list(models.singles), members=members),
         "attacks": accuracy.attack_summary(outcomes, chosen),
         "prefixes": accuracy.prefix_accuracies(outcomes, chosen, labels, members=members),
         "submodels_used": {"clean": float(outcomes["clean on all"].submodels_used.mean())},
         "rd": run.joint()["rd"],
-        **costs(run.base(), defences.deployed.manifest),
+        **costs(run.base(), models.deployed.manifest),
     }
     if "pgd20" in chosen.kinds:
         used = outcomes[f"pgd20 on mean-{members}"].submodels_used
         told["submodels_used"]["pgd20"] = float(used.mean())
     if "adaptive" in told["accuracy"]:
-        told["adaptive"] = accuracy.adaptive_accuracy(outcomes, build_jobs(defences, chosen))
+        told["adaptive"] = accuracy.adaptive_accuracy(outcomes, build_jobs(models, chosen))
     return told

@@ -11,7 +11,7 @@ from eed_edge.evaluate.models_compared import ModelsCompared
 
 
 def examples(
-    defences: ModelsCompared, clean: Tensor, attacked: Tensor, labels: NDArray[np.int64], *, count: int = 12
+    models: ModelsCompared, clean: Tensor, attacked: Tensor, labels: NDArray[np.int64], *, count: int = 12
 ) -> dict[str, NDArray[Any]]:
     """Select example images and return the ``strip_*`` arrays of ``evaluation.npz``.
 
@@ -27,7 +27,7 @@ def examples(
     Returns:
         Arrays by name, ordered by group; shapes as in docs/REPORT.md.
     """
-    deployed = defences.deployed
+    deployed = models.deployed
     before, after = (images.cpu().contiguous().numpy() for images in (clean, attacked))
     answers = deployed(before), deployed(after)
     right, fooled = answers[0].labels == labels, answers[1].labels != labels

@@ -21,13 +21,13 @@ from eed_edge.train.run_folder import Run, read_json
 
 def analyse_further(
     run: Run,
-    defences: ModelsCompared,
+    models: ModelsCompared,
     few: Images,
     outcomes: Mapping[str, Outcome],
     *,
     threat: Threat,
     suite: Suite,
-    watch: ProgressCallback,
+    on_progress: ProgressCallback,
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Return the report's ``slowdown``, ``replay``, ``shift`` and ``curves``, and the example arrays.
 
@@ -36,7 +36,7 @@ def analyse_further(
         suite: how many of them are in the curve over eps, and how often the slowdown attack starts anew.
         outcomes: outcome by job name, on these images and those after them.
     """
-    members = len(defences.ensemble.members)
+    members = len(models.ensemble.members)
     kept = {
         kind: torch.from_numpy(outcomes[name].images[: len(few)])
         for kind in ("pgd20", "autoattack")
@@ -45,39 +45,39 @@ def analyse_further(
     clean, pgd = as_float(few.images), kept["pgd20"]
     restarts = suite.slowdown_restarts
     slowed = slowdown_attack.slowdown_images(
-        defences, few, eps=threat.eps, restarts=restarts, seed=threat.seed, watch=watch
+        models, few, eps=threat.eps, restarts=restarts, seed=threat.seed, on_progress=on_progress
     )
     eps_curve = accuracy_curves.eps_curve(
-        defences,
+        models,
         few[slice(0, suite.eps_images)],
         eps=threat.eps,
         seed=threat.seed,
-        watch=watch,
-        baselines={name: net for name, net in defences.singles.items() if name != "dense"},
+        on_progress=on_progress,
+        baselines={name: net for name, net in models.singles.items() if name != "dense"},
     )
     parts: dict[str, Any] = {
         "slowdown": slowdown.measure_slowdown(
-            defences, few, pgd, slowed, settings=slowdown_attack.attack_settings(threat.eps, restarts)
+            models, few, pgd, slowed, settings=slowdown_attack.attack_settings(threat.eps, restarts)
         ),
         "replay": torch_parity.check_torch_parity(
-            defences, {"clean": clean, **kept, "slowdown": slowed}, watch=watch
+            models, {"clean": clean, **kept, "slowdown": slowed}, on_progress=on_progress
         ),
-        "shift": shift.measure_shift(defences.deployed, few, seed=threat.seed, watch=watch),
-        "curves": _curves(run, defences, few, outcomes, slowed, eps=eps_curve),
+        "shift": shift.measure_shift(models.deployed, few, seed=threat.seed, on_progress=on_progress),
+        "curves": _curves(run, models, few, outcomes, slowed, eps=eps_curve),
     }
-    return parts, example_images.examples(defences, clean, pgd, few.labels.numpy())
+    return parts, example_images.examples(models, clean, pgd, few.labels.numpy())
 
 
 def _curves(
     run: Run,
-    defences: ModelsCompared,
+    models: ModelsCompared,
     few: Images,
     outcomes: Mapping[str, Outcome],
     slowed: torch.Tensor,
     *,
     eps: dict[str, Any],
 ) -> dict[str, Any]:
-    deployed, members = defences.deployed, len(defences.ensemble.members)
+    deployed, members = models.deployed, len(models.ensemble.members)
     clean, whole = outcomes["clean on all"], outcomes[f"pgd20 on mean-{members}"]
     used = {
         "clean": clean.submodels_used,
@@ -105,6 +105,6 @@ def _curves(
             "clean": accuracy_curves.member_agreement(clean.probs),
             "pgd20": accuracy_curves.member_agreement(whole.probs),
         },
-        "widths": accuracy_curves.channel_widths(defences.dense, list(defences.ensemble.members)),
+        "widths": accuracy_curves.channel_widths(models.dense, list(models.ensemble.members)),
         **({"rd": rd} if rd else {}),
     }

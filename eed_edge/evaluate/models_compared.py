@@ -1,4 +1,4 @@
-"""The defences compared under attack: dense base, narrow network, members' mean, deployed rule."""
+"""The models compared under attack: dense base, baselines, members' mean, deployed rule."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping

@@ -114,11 +114,11 @@ def in_ball(job: str) -> bool:
     return attack is None or attack.norm == "l_inf"
 
 
-def build_jobs(defences: ModelsCompared, chosen: Suite) -> list[Job]:
+def build_jobs(models: ModelsCompared, chosen: Suite) -> list[Job]:
     """All jobs in running order: clean, each attack on each network and prefix, then the extra items."""
 
     def on(kind: str, target: str, attack: Attack, net: nn.Module, networks: Sequence[nn.Module]) -> Job:
-        transfers = chosen.complete and kind == chosen.strongest and target in defences.singles
+        transfers = chosen.complete and kind == chosen.strongest and target in models.singles
         attack = Transfer(attack) if transfers else attack
         return Job(
             kind,
@@ -129,27 +129,27 @@ def build_jobs(defences: ModelsCompared, chosen: Suite) -> list[Job]:
         )
 
     todo = [Job("clean", "all", lambda images, labels, threat: images)]
-    members = list(defences.ensemble.members)
+    members = list(models.ensemble.members)
     targets: dict[str, tuple[nn.Module, Sequence[nn.Module]]] = {
-        name: (net, [net]) for name, net in defences.singles.items()
+        name: (net, [net]) for name, net in models.singles.items()
     }
-    targets |= {f"mean-{t}": (prefix, members[:t]) for t, prefix in enumerate(defences.prefixes, 1)}
+    targets |= {f"mean-{t}": (prefix, members[:t]) for t, prefix in enumerate(models.prefixes, 1)}
     for kind, attack in chosen.kinds.items():
         todo += [on(kind, target, attack, *networks) for target, networks in targets.items()]
     if not chosen.complete:
         return todo
-    beyond, smooth = Transfer(chosen.extra), SmoothGate(defences.ensemble, defences.deployed).eval()
+    beyond, smooth = Transfer(chosen.extra), SmoothGate(models.ensemble, models.deployed).eval()
     gated = list(smooth.ensemble.members)
     todo += [on("adaptive", f"member-{i}", beyond, net, [net]) for i, net in enumerate(members[1:], 2)]
     todo.append(on("adaptive", "gate", beyond, smooth, gated))
-    todo.append(on("adaptive", "members", chosen.members, defences.ensemble, members))
+    todo.append(on("adaptive", "members", chosen.members, models.ensemble, members))
     todo.append(on("adaptive", "rule", chosen.rule, smooth, gated))
     return todo
 
 
 def run_batch(
     todo: Sequence[Job],
-    defences: ModelsCompared,
+    models: ModelsCompared,
     images: Tensor,
     labels: Tensor,
     *,
@@ -169,8 +169,8 @@ def run_batch(
         outcome = Outcome.from_npz(path)
         if outcome is None:
             own = Threat(threat.eps, job_seed(threat.seed, folder.name, job.name))
-            wanted = _images_to_attack(job, done, defences, labels.cpu().numpy())
-            outcome = _run(job, defences, images, labels, threat=own, wanted=wanted)
+            wanted = _images_to_attack(job, done, models, labels.cpu().numpy())
+            outcome = _run(job, models, images, labels, threat=own, wanted=wanted)
             write_atomic(path, outcome.to_npz())
         done[job.name] = outcome
         step(job.name)
@@ -178,7 +178,7 @@ def run_batch(
 
 
 def _images_to_attack(
-    job: Job, done: Mapping[str, Outcome], defences: ModelsCompared, labels: Ints
+    job: Job, done: Mapping[str, Outcome], models: ModelsCompared, labels: Ints
 ) -> Bools | None:
     """Mask of the images to attack: those still correct for a defence judged on them. None means all.
 
@@ -188,9 +188,9 @@ def _images_to_attack(
     """
     if job.kind == "clean":
         return None
-    clean, single = done["clean on all"], job.target in defences.singles
+    clean, single = done["clean on all"], job.target in models.singles
     if job.kind not in STRONGEST | {"adaptive"}:
-        lengths = range(1, len(defences.ensemble.members) + 1)
+        lengths = range(1, len(models.ensemble.members) + 1)
         names = [*([job.target] if single else []), "static", "dynamic"]
         return _any(
             [clean.right[name] for name in names] + [clean.prefix_correct(t, labels) for t in lengths]
@@ -224,7 +224,7 @@ def _any(verdicts: Sequence[Bools]) -> Bools:
 
 def _run(
     job: Job,
-    defences: ModelsCompared,
+    models: ModelsCompared,
     images: Tensor,
     labels: Tensor,
     *,
@@ -238,20 +238,20 @@ def _run(
         rows = rows[torch.from_numpy(wanted).to(images.device)]
     target = job.target if job.kind not in ("clean", "adaptive") else None
     recorder = IterateRecorder(
-        defences.ensemble, defences.deployed, images[rows], labels[rows], eps=threat.eps, target=target
+        models.ensemble, models.deployed, images[rows], labels[rows], eps=threat.eps, target=target
     )
     with capture_warnings() as warnings, recorder.watching(job.networks if in_ball(job.name) else ()):
         if len(rows):
             attacked[rows] = job.make(images[rows], labels[rows], threat)
     seconds = time.perf_counter() - started
-    answer, each, labels_by = _judge(job, defences, attacked)
+    answer, each, labels_by = _judge(job, models, attacked)
     right = {name: said == truth for name, said in labels_by.items()}
     for name, fooled in recorder.fooled.items():
         if fooled.any():
             places = rows[fooled].cpu().numpy()
-            _, _, on_the_way = _judge(job, defences, recorder.iterates[name][fooled])
+            _, _, on_the_way = _judge(job, models, recorder.iterates[name][fooled])
             right[name][places] &= on_the_way[name] == truth[places]
-    kept = job.target == f"mean-{len(defences.ensemble.members)}" and job.kind in ("pgd20", "autoattack")
+    kept = job.target == f"mean-{len(models.ensemble.members)}" and job.kind in ("pgd20", "autoattack")
     return Outcome(
         right,
         answer.submodels_used.astype(np.int64),
@@ -263,16 +263,16 @@ def _run(
     )
 
 
-def _judge(job: Job, defences: ModelsCompared, images: Tensor) -> tuple[Prediction, Tensor, dict[str, Ints]]:
+def _judge(job: Job, models: ModelsCompared, images: Tensor) -> tuple[Prediction, Tensor, dict[str, Ints]]:
     """Return the bundle's answer, all members' logits, and the label by each defence that the job judges.
 
     Those are static, dynamic, and the attacked network or prefix; the unmodified images judge every network.
     """
-    answer = defences.deployed(images.detach().cpu().contiguous().numpy())
+    answer = models.deployed(images.detach().cpu().contiguous().numpy())
     own = job.kind != "adaptive"
-    shown = {name: net for name, net in defences.singles.items() if own and job.target in ("all", name)}
+    shown = {name: net for name, net in models.singles.items() if own and job.target in ("all", name)}
     with torch.no_grad():
-        each = defences.ensemble.member_logits(images).float()  # (members, n, k)
+        each = models.ensemble.member_logits(images).float()  # (members, n, k)
         said = {name: net(images).argmax(1) for name, net in shown.items()}
     said["static"] = each.log_softmax(2).logsumexp(0).argmax(1)
     if own and job.target.startswith("mean-"):

@@ -21,7 +21,7 @@ def images_of_test(flow: Flow) -> Images:
 
 
 @pytest.fixture(scope="session")
-def defences(flow: Flow, images_of_test: Images) -> ModelsCompared:
+def models(flow: Flow, images_of_test: Images) -> ModelsCompared:
     run = open_run(flow.run)
     sure = eed_edge.load(flow.bundle).member_probs(images_of_test.images.numpy() / np.float32(255))[0].max(1)
     deployed = eed_edge.load(

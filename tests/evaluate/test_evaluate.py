@@ -27,7 +27,7 @@ ONE = ("--images", 20)
 
 
 @pytest.fixture(scope="module")
-def defences(flow: Flow) -> ModelsCompared:
+def models(flow: Flow) -> ModelsCompared:
     run = open_run(flow.run)
     return ModelsCompared({"dense": run.base()}, run.ensemble(), eed_edge.load(flow.bundle))
 
@@ -39,18 +39,18 @@ def images_and_labels(flow: Flow):
     return images, torch.from_numpy(test.labels[:60])
 
 
-def attacked(defences, images, labels, folder, *, eps: float) -> tuple[list, dict[str, Outcome]]:
-    todo = suites.build_jobs(defences, suites.find_suite("quick"))
+def attacked(models, images, labels, folder, *, eps: float) -> tuple[list, dict[str, Outcome]]:
+    todo = suites.build_jobs(models, suites.find_suite("quick"))
     outcomes = suites.run_batch(
-        todo, defences, images, labels, threat=Threat(eps, 0), folder=folder, step=lambda name: None
+        todo, models, images, labels, threat=Threat(eps, 0), folder=folder, step=lambda name: None
     )
     return todo, outcomes
 
 
 def test_without_an_attack_radius_every_attacked_accuracy_is_the_clean_one(
-    defences, images_and_labels, tmp_path
+    models, images_and_labels, tmp_path
 ):
-    todo, outcomes = attacked(defences, *images_and_labels, tmp_path, eps=0.0)
+    todo, outcomes = attacked(models, *images_and_labels, tmp_path, eps=0.0)
     rows = accuracy.accuracies(outcomes, suites.find_suite("quick"), singles=["dense"], members=2)
     for kind in ("pgd20", "apgd", "adaptive"):
         assert rows[kind] == rows["clean"]
@@ -58,11 +58,9 @@ def test_without_an_attack_radius_every_attacked_accuracy_is_the_clean_one(
     assert told["difference"] == rows["clean"]["dynamic"] - rows["clean"]["static"]
 
 
-def test_the_rows_are_what_a_plain_count_over_all_attacked_images_gives(
-    defences, images_and_labels, tmp_path
-):
+def test_the_rows_are_what_a_plain_count_over_all_attacked_images_gives(models, images_and_labels, tmp_path):
     images, labels = images_and_labels
-    todo, outcomes = attacked(defences, images, labels, tmp_path, eps=0.1)
+    todo, outcomes = attacked(models, images, labels, tmp_path, eps=0.1)
     chosen = suites.find_suite("quick")
     rows = accuracy.accuracies(outcomes, chosen, singles=["dense"], members=2)
     truth = labels.numpy()
@@ -97,12 +95,12 @@ def test_the_rows_are_what_a_plain_count_over_all_attacked_images_gives(
     assert left[-1] == told["dynamic"]
 
 
-def test_attacked_images_are_those_that_the_defences_were_judged_on(defences, images_and_labels, tmp_path):
+def test_attacked_images_are_those_that_the_defences_were_judged_on(models, images_and_labels, tmp_path):
     images, labels = images_and_labels
-    _, outcomes = attacked(defences, images, labels, tmp_path, eps=0.1)
+    _, outcomes = attacked(models, images, labels, tmp_path, eps=0.1)
     kept = outcomes["pgd20 on mean-2"]
     assert np.abs(kept.images - images.numpy()).max() <= 0.1 + 1e-6
-    answer = defences.deployed(kept.images)
+    answer = models.deployed(kept.images)
     np.testing.assert_array_equal(answer.labels, kept.answer)
     np.testing.assert_array_equal(answer.submodels_used, kept.submodels_used)
     clean = outcomes["clean on all"].right
@@ -238,10 +236,10 @@ def test_the_report_has_every_part_and_drops_what_was_found_on_other_files(flow:
 
 
 def test_a_prefix_is_judged_by_its_own_mean_on_images_attacked_against_itself(
-    defences, images_and_labels, tmp_path
+    models, images_and_labels, tmp_path
 ):
     images, labels = images_and_labels
-    _, outcomes = attacked(defences, images, labels, tmp_path, eps=0.1)
+    _, outcomes = attacked(models, images, labels, tmp_path, eps=0.1)
     rows = accuracy.prefix_accuracies(outcomes, suites.find_suite("quick"), labels.numpy(), members=2)
     last = accuracy.accuracies(outcomes, suites.find_suite("quick"), singles=["dense"], members=2)
     for kind in ("clean", "pgd20", "apgd"):
@@ -249,11 +247,11 @@ def test_a_prefix_is_judged_by_its_own_mean_on_images_attacked_against_itself(
         assert rows[kind]["right"][1] == last[kind]["static"]
         assert rows[kind]["interval"][1] == last[kind]["interval"]["static"]
     with torch.no_grad():
-        alone = (defences.ensemble.members[0](images).argmax(1) == labels).float().mean().item()
+        alone = (models.ensemble.members[0](images).argmax(1) == labels).float().mean().item()
     assert rows["clean"]["right"][0] == pytest.approx(alone)
 
 
-def test_an_image_that_only_a_prefix_has_right_is_attacked_there(defences):
+def test_an_image_that_only_a_prefix_has_right_is_attacked_there(models):
     labels, wrong = np.zeros(4, np.int64), np.zeros(4, np.bool_)
     said = np.full((2, 4, 10), 0.1, np.float32)
     said[0, :2, 0], said[0, 2:, 1], said[1, :, 1] = (
@@ -270,10 +268,10 @@ def test_an_image_that_only_a_prefix_has_right_is_attacked_there(defences):
         0.0,
     )
     done = {"clean on all": clean}
-    by_name = {job.name: job for job in suites.build_jobs(defences, suites.find_suite("quick"))}
+    by_name = {job.name: job for job in suites.build_jobs(models, suites.find_suite("quick"))}
 
     def wanted(name: str) -> list[bool]:
-        return suites._images_to_attack(by_name[name], done, defences, labels).tolist()
+        return suites._images_to_attack(by_name[name], done, models, labels).tolist()
 
     assert wanted("pgd20 on mean-1") == [True, True, False, False]
     first = np.array([True, False, False, False])
@@ -283,23 +281,23 @@ def test_an_image_that_only_a_prefix_has_right_is_attacked_there(defences):
 
 
 @pytest.mark.parametrize("other", ["pgd20 on dense", "apgd on dense", "pgd20 on narrow", "apgd on narrow"])
-def test_what_is_attacked_on_the_team_does_not_depend_on_other_networks(defences, other):
+def test_what_is_attacked_on_the_team_does_not_depend_on_other_networks(models, other):
     labels, right = np.zeros(4, np.int64), np.ones(4, np.bool_)
     said = np.full((2, 4, 10), 0.1, np.float32)
     said[:, :, 0] = 0.8
     verdicts = {"dense": right, "static": right, "dynamic": right}
     clean = Outcome(verdicts, labels, labels, said, np.zeros(0, np.float32), 0.0)
     fooled = dataclasses.replace(clean, right=dict.fromkeys(("dense", "static", "dynamic"), ~right))
-    by_name = {job.name: job for job in suites.build_jobs(defences, suites.find_suite("quick"))}
+    by_name = {job.name: job for job in suites.build_jobs(models, suites.find_suite("quick"))}
     done = {"clean on all": clean, other: fooled}
     for name in ("apgd on mean-1", "apgd on mean-2"):
-        assert suites._images_to_attack(by_name[name], done, defences, labels).all()
+        assert suites._images_to_attack(by_name[name], done, models, labels).all()
     if other == "pgd20 on dense":
-        assert not suites._images_to_attack(by_name["apgd on dense"], done, defences, labels).any()
+        assert not suites._images_to_attack(by_name["apgd on dense"], done, models, labels).any()
 
 
 @pytest.mark.parametrize("team", ["static", "dynamic"])
-def test_the_strongest_attack_on_another_network_has_all_that_the_team_still_has_right(defences, team):
+def test_the_strongest_attack_on_another_network_has_all_that_the_team_still_has_right(models, team):
     labels, right = np.zeros(4, np.int64), np.ones(4, np.bool_)
     said = np.full((2, 4, 10), 0.1, np.float32)
     left = {"dense": ~right, "static": ~right, "dynamic": ~right}
@@ -311,30 +309,30 @@ def test_the_strongest_attack_on_another_network_has_all_that_the_team_still_has
     }
 
     def wanted(chosen) -> list[bool]:
-        by_name = {job.name: job for job in suites.build_jobs(defences, chosen)}
-        return suites._images_to_attack(by_name["apgd on dense"], done, defences, labels).tolist()
+        by_name = {job.name: job for job in suites.build_jobs(models, chosen)}
+        return suites._images_to_attack(by_name["apgd on dense"], done, models, labels).tolist()
 
     assert wanted(suites.find_suite("quick")) == later.tolist()
     assert wanted(suites.find_suite("quick", ["apgd"])) == [False] * 4  # no list, no transfer
 
 
 def test_an_image_that_fools_the_rule_on_an_attacks_way_counts_whatever_the_attack_returns(
-    defences, images_and_labels
+    models, images_and_labels
 ):
     images = images_and_labels[0][:30]
-    labels = torch.from_numpy(defences.deployed(images.numpy()).labels)
-    members = list(defences.ensemble.members)
+    labels = torch.from_numpy(models.deployed(images.numpy()).labels)
+    members = list(models.ensemble.members)
 
     def passes_by(images, labels, threat):
-        attacked = PGD()(defences.ensemble, images, labels, threat)
+        attacked = PGD()(models.ensemble, images, labels, threat)
         with torch.no_grad():
-            defences.ensemble(attacked)
+            models.ensemble(attacked)
         return images
 
     def outcome(networks):
         job = suites.Job("adaptive", "members", passes_by, networks)
         wanted = np.arange(30) % 3 > 0
-        return suites._run(job, defences, images, labels, threat=Threat(0.3, 0), wanted=wanted)
+        return suites._run(job, models, images, labels, threat=Threat(0.3, 0), wanted=wanted)
 
     watched, unwatched = outcome(members), outcome(())
     assert unwatched.right["dynamic"].all()

@@ -18,17 +18,17 @@ SHAPES = {
 }
 
 
-def test_it_says_what_the_deployed_rule_and_its_members_say(defences, images_of_test):
+def test_it_says_what_the_deployed_rule_and_its_members_say(models, images_of_test):
     clean = images_of_test.images.float() / 255
-    found = example_images.examples(defences, clean, 1 - clean, images_of_test.labels.numpy(), count=8)
+    found = example_images.examples(models, clean, 1 - clean, images_of_test.labels.numpy(), count=8)
     assert {name: array.shape for name, array in found.items()} == SHAPES
     for kind in ("clean", "attacked"):
         images = np.ascontiguousarray(found[f"strip_{kind}"].transpose(0, 3, 1, 2))
-        answer = defences.deployed(images)
+        answer = models.deployed(images)
         np.testing.assert_array_equal(found[f"strip_answer_{kind}"], answer.labels)
         np.testing.assert_array_equal(found[f"strip_used_{kind}"], answer.submodels_used)
         np.testing.assert_array_equal(
-            found[f"strip_said_{kind}"].T, defences.deployed.member_probs(images).argmax(2)
+            found[f"strip_said_{kind}"].T, models.deployed.member_probs(images).argmax(2)
         )
     np.testing.assert_array_equal(found["strip_attacked"], 1 - found["strip_clean"])
 

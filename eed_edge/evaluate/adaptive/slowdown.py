@@ -21,7 +21,7 @@ TIMED_ROUNDS = 2
 
 
 def measure_slowdown(
-    defences: ModelsCompared,
+    models: ModelsCompared,
     images: Images,
     attacked_pgd: Tensor,
     slowed: Tensor,
@@ -38,7 +38,7 @@ def measure_slowdown(
         The part. Times are of single images, the first ``TIMED_IMAGES`` in ``TIMED_ROUNDS`` blocks of each
         set and cap; the lower cap is half of the members, rounded up.
     """
-    uncapped = defences.deployed
+    uncapped = models.deployed
     capped = _capped(uncapped, (len(uncapped.submodels) + 1) // 2)
     tensors = {"clean": as_float(images.images), "pgd20": attacked_pgd, "slowdown": slowed}
     sets = {name: tensor.cpu().contiguous().numpy() for name, tensor in tensors.items()}

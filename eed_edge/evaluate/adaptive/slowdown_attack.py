@@ -144,13 +144,13 @@ def _sureness_up_to(stop: int, log_probs: Tensor, gate: StopRule) -> Tensor:
 
 
 def slowdown_images(
-    defences: ModelsCompared,
+    models: ModelsCompared,
     images: Images,
     *,
     eps: float,
     restarts: int,
     seed: int,
-    watch: ProgressCallback,
+    on_progress: ProgressCallback,
 ) -> Tensor:
     """Attack a set of images batch by batch; return float ``(n, c, h, w)`` in [0, 1]."""
     generator = torch.Generator(images.images.device).manual_seed(seed)
@@ -158,9 +158,9 @@ def slowdown_images(
     for batch, labels in in_order(images, BATCH):
         parts.append(
             slowdown_attack(
-                defences.ensemble,
+                models.ensemble,
                 batch,
-                gate=defences.deployed,
+                gate=models.deployed,
                 eps=eps,
                 steps=STEPS,
                 restarts=restarts,
@@ -168,7 +168,7 @@ def slowdown_images(
             )
         )
         done += len(labels)
-        watch("slowdown", done, len(images))
+        on_progress("slowdown", done, len(images))
     return torch.cat(parts)
 
 

@@ -121,12 +121,12 @@ def member_agreement(probs: Floats) -> list[list[float]]:
 
 
 def eps_curve(
-    defences: ModelsCompared,
+    models: ModelsCompared,
     images: Images,
     *,
     eps: float,
     seed: int,
-    watch: ProgressCallback,
+    on_progress: ProgressCallback,
     baselines: Mapping[str, nn.Module],
 ) -> dict[str, Any]:
     """Return accuracy under PGD-20 over radii from 0 to 2 times ``eps``.
@@ -143,18 +143,18 @@ def eps_curve(
         correct on the clean image and on those attacked against every prefix.
     """
     pixels, labels = as_float(images.images), images.labels
-    nets: dict[str, nn.Module] = {"dense": defences.dense, "static": defences.ensemble, **baselines}
+    nets: dict[str, nn.Module] = {"dense": models.dense, "static": models.ensemble, **baselines}
     evaluated: dict[str, tuple[Sequence[nn.Module], Answer]] = {
         name: ([net], partial(_labels, net)) for name, net in nets.items()
     }
-    evaluated["dynamic"] = defences.prefixes, partial(_deployed_labels, defences.deployed)
+    evaluated["dynamic"] = models.prefixes, partial(_deployed_labels, models.deployed)
     correct = {name: np.ones(len(images), np.bool_) for name in evaluated}
     rows = []
     for i, share in enumerate(EPS_SHARES):
         for j, (name, (targets, answer)) in enumerate(evaluated.items(), 1):
             for target in targets if share else targets[:1]:
                 _attack_rest(target, answer, pixels, labels, correct[name], Threat(share * eps, seed))
-            watch("eps", i * len(evaluated) + j, len(EPS_SHARES) * len(evaluated))
+            on_progress("eps", i * len(evaluated) + j, len(EPS_SHARES) * len(evaluated))
         rows.append(
             {
                 "eps_255": share * eps * 255,

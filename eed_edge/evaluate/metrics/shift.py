@@ -28,7 +28,9 @@ Change = Callable[[Floats, int], Floats]
 """Takes images and the place of the first of them in the whole set."""
 
 
-def measure_shift(deployed: Cascade, images: Images, *, seed: int, watch: ProgressCallback) -> dict[str, Any]:
+def measure_shift(
+    deployed: Cascade, images: Images, *, seed: int, on_progress: ProgressCallback
+) -> dict[str, Any]:
     """The report's part ``shift``: clean, corrupted at three strengths, and images of no class.
 
     Args:
@@ -44,7 +46,7 @@ def measure_shift(deployed: Cascade, images: Images, *, seed: int, watch: Progre
     found = []
     for done, (change, kind) in enumerate(changes, 1):
         found.append((kind, _judge(deployed, images, change)))
-        watch("shift", done * len(images), len(changes) * len(images))
+        on_progress("shift", done * len(images), len(changes) * len(images))
     last = len(found) - len(NO_CLASS)
     return {
         "images": len(images),

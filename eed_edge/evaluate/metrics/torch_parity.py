@@ -19,7 +19,7 @@ ALLOWED = 1000
 
 
 def check_torch_parity(
-    defences: ModelsCompared, attacked: Mapping[str, Tensor], *, watch: ProgressCallback
+    models: ModelsCompared, attacked: Mapping[str, Tensor], *, on_progress: ProgressCallback
 ) -> dict[str, Any]:
     """The report's part ``replay``: the members in torch and the rule replayed, against the runtime.
 
@@ -35,11 +35,11 @@ def check_torch_parity(
         for at in range(0, len(images), BATCH):
             batch = images[at : at + BATCH]
             with torch.no_grad():
-                probs = defences.ensemble.member_logits(batch).float().softmax(2).cpu().numpy()
-            answer = defences.deployed(batch.cpu().contiguous().numpy()).labels
-            found += disagreements(attack, probs, answer, defences.deployed, first=at)
+                probs = models.ensemble.member_logits(batch).float().softmax(2).cpu().numpy()
+            answer = models.deployed(batch.cpu().contiguous().numpy()).labels
+            found += disagreements(attack, probs, answer, models.deployed, first=at)
             done += len(batch)
-            watch("replay", done, total)
+            on_progress("replay", done, total)
     return {"images": total, "allowed": logit_tolerance(total), "disagreements": found}
 
 

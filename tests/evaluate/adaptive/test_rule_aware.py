@@ -68,10 +68,10 @@ def test_it_fools_a_rule_that_fails_in_a_gap_where_the_rest_of_the_list_finds_no
     team = Ensemble([first, second]).eval()
     rule = Deployed(team, "confidence", {"threshold": 0.9}, 2)
     images, labels = grey(10), torch.zeros(10, dtype=torch.long)
-    defences = ModelsCompared({}, team, rule)
-    todo = build_jobs(defences, replace(find_suite("quick"), rule=RuleAware()))
+    models = ModelsCompared({}, team, rule)
+    todo = build_jobs(models, replace(find_suite("quick"), rule=RuleAware()))
     outcomes = run_batch(
-        todo, defences, images, labels, threat=Threat(EPS, 0), folder=tmp_path, step=lambda name: None
+        todo, models, images, labels, threat=Threat(EPS, 0), folder=tmp_path, step=lambda name: None
     )
     told = accuracy.adaptive_accuracy(outcomes, todo)
     assert [item["dynamic"] for item in told["items"][:-1]] == [1.0] * (len(todo) - 2)

@@ -151,15 +151,15 @@ def test_images_that_run_everything_are_left_alone(ensemble, images):
     assert torch.equal(attack(ensemble, images, one), images)
 
 
-def test_figures_are_those_of_the_deployed_rule_and_its_capped_twin(defences, images_of_test):
+def test_figures_are_those_of_the_deployed_rule_and_its_capped_twin(models, images_of_test):
     few = Images(images_of_test.images[:30], images_of_test.labels[:30])
     clean = few.images.float() / 255
     slowed = slowdown_attack.slowdown_images(
-        defences, few, eps=0.1, restarts=1, seed=0, watch=lambda *_: None
+        models, few, eps=0.1, restarts=1, seed=0, on_progress=lambda *_: None
     )
-    found = slowdown.measure_slowdown(defences, few, clean, slowed, settings={"steps": 20})
+    found = slowdown.measure_slowdown(models, few, clean, slowed, settings={"steps": 20})
     assert found["settings"] == {"steps": 20, "timed_images": 30}
-    answer = defences.deployed(clean.numpy())
+    answer = models.deployed(clean.numpy())
     whole, capped = found["uncapped"], found["capped"]
     for name in ("clean", "pgd20"):  # given here as the same images
         assert whole[name]["mean"] == answer.submodels_used.mean()
@@ -168,13 +168,13 @@ def test_figures_are_those_of_the_deployed_rule_and_its_capped_twin(defences, im
     assert 0 < whole["slowdown"]["mean_ms"] <= whole["slowdown"]["p99_ms"] * 1.0001
     assert capped["max_submodels"] == 1
     assert {capped[name]["max"] for name in ("clean", "pgd20", "slowdown")} == {1}
-    first = defences.deployed.member_probs(clean.numpy())[0].argmax(1)
+    first = models.deployed.member_probs(clean.numpy())[0].argmax(1)
     assert capped["clean"]["accuracy"] == np.mean(first == few.labels.numpy())
 
 
-def test_without_a_radius_nothing_is_slower(defences, images_of_test):
+def test_without_a_radius_nothing_is_slower(models, images_of_test):
     few = Images(images_of_test.images[:30], images_of_test.labels[:30])
     slowed = slowdown_attack.slowdown_images(
-        defences, few, eps=0.0, restarts=2, seed=0, watch=lambda *_: None
+        models, few, eps=0.0, restarts=2, seed=0, on_progress=lambda *_: None
     )
     np.testing.assert_array_equal(slowed.numpy(), few.images.float().numpy() / np.float32(255))

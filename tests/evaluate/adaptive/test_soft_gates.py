@@ -173,11 +173,11 @@ def test_a_gate_that_hides_its_gradients_fools_autoattack_but_not_the_adaptive_e
         plain = AutoAttack()(Masked(rule), images, labels, Threat(eps, 0))
     by_autoattack = (rule(plain.numpy()).labels == labels.numpy()).mean()
 
-    defences = ModelsCompared({}, team, rule)
+    models = ModelsCompared({}, team, rule)
     chosen = find_suite(name)
-    todo = build_jobs(defences, chosen)
+    todo = build_jobs(models, chosen)
     outcomes = run_batch(
-        todo, defences, images, labels, threat=Threat(eps, 0), folder=tmp_path, step=lambda name: None
+        todo, models, images, labels, threat=Threat(eps, 0), folder=tmp_path, step=lambda name: None
     )
     ours = accuracy.adaptive_accuracy(outcomes, todo)
     assert by_autoattack > ours["dynamic"]

@@ -124,7 +124,7 @@ def test_robust_diversity_is_taken_from_the_selection_and_left_out_of_older_ones
     assert accuracy_curves.diversity_curve({"members": ["a", "b"], "rd": 0.1}, threshold=0.7) is None
 
 
-def test_a_prefix_is_timed_as_it_runs_and_not_as_a_sum(defences, images_of_test, monkeypatch):
+def test_a_prefix_is_timed_as_it_runs_and_not_as_a_sum(models, images_of_test, monkeypatch):
     """What is timed is a call that runs the first t sub-models on the image, whatever the gate says."""
     pixels, seen = images_of_test.images.float() / 255, {}
 
@@ -134,12 +134,12 @@ def test_a_prefix_is_timed_as_it_runs_and_not_as_a_sum(defences, images_of_test,
         return {name: np.full((rounds, items), 10.0 * int(name)) for name in calls}
 
     monkeypatch.setattr(accuracy_curves, "in_blocks", run_each)
-    found = accuracy_curves.prefix_ms(defences.deployed, pixels)
+    found = accuracy_curves.prefix_ms(models.deployed, pixels)
     assert found == [10, 20]
     assert seen == {"1": {1}, "2": {2}}
-    assert set(defences.deployed(pixels.numpy()).submodels_used) == {1, 2}
+    assert set(models.deployed(pixels.numpy()).submodels_used) == {1, 2}
     monkeypatch.undo()
-    assert min(accuracy_curves.prefix_ms(defences.deployed, pixels)) > 0
+    assert min(accuracy_curves.prefix_ms(models.deployed, pixels)) > 0
 
 
 class Deployed:
@@ -165,7 +165,7 @@ def test_accuracy_against_eps_is_the_share_beyond_that_distance_for_linear_netwo
         Images(pixels.to(torch.uint8), labels),
         eps=eps,
         seed=0,
-        watch=lambda *row: seen.append(row),
+        on_progress=lambda *row: seen.append(row),
         narrow=other,
     )
     distances = {
@@ -192,7 +192,7 @@ def test_the_eps_curve_counts_what_survives_every_prefix_as_dynamic():
         Images(pixels.to(torch.uint8), labels),
         eps=eps,
         seed=0,
-        watch=lambda *_: None,
+        on_progress=lambda *_: None,
     )
     distance = linear.exact_linf(first, pixels / 255, labels)
     assert found["images"] == 500

@@ -165,12 +165,12 @@ def test_calibration_error_of_nonsense_is_refused(confidence, right, match):
         shift.expected_calibration_error(confidence, right)
 
 
-def test_the_part_has_all_kinds_and_its_clean_row_is_the_deployed_answer(defences, images_of_test):
+def test_the_part_has_all_kinds_and_its_clean_row_is_the_deployed_answer(models, images_of_test):
     seen = []
     found = shift.measure_shift(
-        defences.deployed, images_of_test, seed=0, watch=lambda *row: seen.append(row)
+        models.deployed, images_of_test, seed=0, on_progress=lambda *row: seen.append(row)
     )
-    answer = defences.deployed(images_of_test.images.numpy() / np.float32(255))
+    answer = models.deployed(images_of_test.images.numpy() / np.float32(255))
     right = answer.labels == images_of_test.labels.numpy()
     assert found["images"] == 80
     assert found["clean"]["accuracy"] == right.mean()
@@ -184,10 +184,10 @@ def test_the_part_has_all_kinds_and_its_clean_row_is_the_deployed_answer(defence
     assert seen[-1] == ("shift", 19 * 80, 19 * 80)
 
 
-def test_batches_of_the_measurement_do_not_matter(defences, images_of_test, monkeypatch):
-    whole = shift.measure_shift(defences.deployed, images_of_test, seed=0, watch=lambda *_: None)
+def test_batches_of_the_measurement_do_not_matter(models, images_of_test, monkeypatch):
+    whole = shift.measure_shift(models.deployed, images_of_test, seed=0, on_progress=lambda *_: None)
     monkeypatch.setattr(shift, "BATCH", 33)
-    assert shift.measure_shift(defences.deployed, images_of_test, seed=0, watch=lambda *_: None) == whole
+    assert shift.measure_shift(models.deployed, images_of_test, seed=0, on_progress=lambda *_: None) == whole
 
 
 def test_brightness_raises_the_hsv_value_alone():

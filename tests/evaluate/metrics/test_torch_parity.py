@@ -20,25 +20,25 @@ def deployed_with(cascade, submodels, threshold):
     )
 
 
-def test_the_exported_bundle_answers_as_torch_on_every_set(defences, images_of_test):
+def test_the_exported_bundle_answers_as_torch_on_every_set(models, images_of_test):
     batch, seen = images_of_test.images.float() / 255, []
     found = torch_parity.check_torch_parity(
-        defences, {"clean": batch, "negative": 1 - batch}, watch=lambda *row: seen.append(row)
+        models, {"clean": batch, "negative": 1 - batch}, on_progress=lambda *row: seen.append(row)
     )
     assert found == {"images": 160, "allowed": 0, "disagreements": []}
     assert seen == [("replay", 80, 160), ("replay", 160, 160)]
 
 
-def test_a_bundle_with_another_submodel_is_found_out(defences, images_of_test, monkeypatch):
-    first, _ = defences.deployed.submodels
-    wrong = deployed_with(defences.deployed, [first, first], threshold=2.0)  # the second is not what it was
+def test_a_bundle_with_another_submodel_is_found_out(models, images_of_test, monkeypatch):
+    first, _ = models.deployed.submodels
+    wrong = deployed_with(models.deployed, [first, first], threshold=2.0)  # the second is not what it was
     batch = images_of_test.images.float() / 255
     monkeypatch.setattr(torch_parity, "BATCH", 33)  # numbers go on over the batches
     found = torch_parity.check_torch_parity(
-        ModelsCompared(defences.singles, defences.ensemble, wrong), {"clean": batch}, watch=lambda *_: None
+        ModelsCompared(models.singles, models.ensemble, wrong), {"clean": batch}, on_progress=lambda *_: None
     )
     with torch.no_grad():
-        each = defences.ensemble.member_logits(batch).softmax(2).numpy()
+        each = models.ensemble.member_logits(batch).softmax(2).numpy()
     torch_labels, wrong_labels = each.mean(0).argmax(1), each[0].argmax(1)
     apart = np.flatnonzero(torch_labels != wrong_labels)
     assert len(apart) > found["allowed"]
