@@ -76,8 +76,8 @@ def command(
         write_json(json_file, figures)
     click.echo(accuracy_table(figures["accuracy"]))
     click.echo(paired_table(figures["paired"]))
-    for kind, told in figures["attacks"].items():
-        for warning in told["warnings"]:
+    for kind, row in figures["attacks"].items():
+        for warning in row["warnings"]:
             click.echo(f"{kind}: AutoAttack warns: {warning}")
     for line in beside_lines(figures):
         click.echo(line)

@@ -58,18 +58,18 @@ def command(
         raise click.UsageError("--tune tries --threads, --spinning and --arena itself; leave them out")
     if run is not None:
         check_exported_from(open_bundle(bundle).manifest, run, member_files(run))
-    found = benchmark.real_images(bundle, npz=npz, run=run)
+    timed = benchmark.real_images(bundle, npz=npz, run=run)
     if tune:
-        _tune(bundle, found, batch, repeats, json_file)
+        _tune(bundle, timed, batch, repeats, json_file)
     else:
         config = SessionConfig(threads or 1, bool(spinning), arena is not False)
-        _measure(bundle, run, found, config, batch, repeats, json_file)
+        _measure(bundle, run, timed, config, batch, repeats, json_file)
 
 
 def _measure(
     bundle: Path,
     run: Path | None,
-    found: "TimedImages",
+    timed: "TimedImages",
     config: "SessionConfig",
     batch: int,
     repeats: int,
@@ -82,17 +82,17 @@ def _measure(
     from eed_edge.runtime.measure.prefixes import recorded_stops
 
     networks = benchmark.find_networks(bundle, run)
-    click.echo(f"timing on {found.source}, {batch} a call, threads {config.threads}, repeats {repeats}")
+    click.echo(f"timing on {timed.source}, {batch} a call, threads {config.threads}, repeats {repeats}")
     figures = benchmark.measure_latency(
         bundle,
-        found.images,
+        timed.images,
         networks=networks,
         config=config,
         repeats=repeats,
         batch=batch,
         stops=recorded_stops(run, bundle) if run else None,
     )
-    if found.indicative:
+    if timed.indicative:
         figures["latency"]["indicative"] = True
         click.echo("golden images alone are indicative only; give --images or --run for figures to publish")
     figures = {
@@ -146,7 +146,7 @@ def _conditions(conditions: dict[str, Any]) -> list[str]:
     return [conditions_line(conditions), *([f"warning: {warning}"] if warning else [])]
 
 
-def _tune(bundle: Path, found: "TimedImages", batch: int, rounds: int, json_file: Path | None) -> None:
+def _tune(bundle: Path, timed: "TimedImages", batch: int, rounds: int, json_file: Path | None) -> None:
     import os
 
     from eed_edge import report
@@ -154,9 +154,9 @@ def _tune(bundle: Path, found: "TimedImages", batch: int, rounds: int, json_file
     from eed_edge.runtime.measure.conditions import conditions_between, snapshot
     from eed_edge.runtime.measure.session_tuning import tune_session
 
-    click.echo(f"tuning on {found.source}, {batch} a call, {rounds} rounds; nothing else should be running")
+    click.echo(f"tuning on {timed.source}, {batch} a call, {rounds} rounds; nothing else should be running")
     before = snapshot()
-    tried = tune_session(bundle, found.images, cores=os.cpu_count() or 1, batch=batch, rounds=rounds)
+    tried = tune_session(bundle, timed.images, cores=os.cpu_count() or 1, batch=batch, rounds=rounds)
     conditions = conditions_between(before, snapshot())
     click.echo("\n".join([*_conditions(conditions), _tuned(bundle, tried)]))
     if json_file is not None:

@@ -40,12 +40,12 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
     from eed_edge.train.data import splits as data
 
     run_path, bundle = out / "run", out / "bundle"
-    chosen = recipes.load_recipe(RECIPE, overrides)
-    splits = data.splits_for_recipe(chosen, None)
+    recipe = recipes.load_recipe(RECIPE, overrides)
+    splits = data.splits_for_recipe(recipe, None)
     with resumable(out) as progress:
         context = TrainingContext(callbacks=(progress.training,), device="cpu")
-        progress.print_line(f"training {chosen.name} on {len(splits.train.labels)} real images")
-        run = pipeline.train(chosen, splits, run_path, context=context)
+        progress.print_line(f"training {recipe.name} on {len(splits.train.labels)} real images")
+        run = pipeline.train(recipe, splits, run_path, context=context)
         progress.print_line("calibrating the gate and exporting")
         manifest = write_bundle(run, bundle, with_dense=True, single_file=True)
         progress.print_line(
@@ -57,10 +57,10 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
         )  # fmt: skip
         evaluate(run, bundle, None, images=None, command=command_line(), on_progress=progress.counting)
         progress.print_line("timing in this process, one thread, in blocks")
-        found = benchmark.real_images(bundle, npz=None, run=run_path)
+        timed = benchmark.real_images(bundle, npz=None, run=run_path)
         figures = benchmark.measure_latency(
             bundle,
-            found.images,
+            timed.images,
             networks=benchmark.find_networks(bundle, run_path),
             stops=recorded_stops(run_path, bundle),
         )

@@ -61,18 +61,18 @@ def command(
     from eed_edge.train.system.time_limit import TimeLimit
 
     time_limit = TimeLimit(max_minutes)
-    chosen = recipes.load_recipe(recipe, overrides)
+    loaded = recipes.load_recipe(recipe, overrides)
     with (
         resumable(path) as progress,
         curves(None if progress.silent else tensorboard) as curve_callbacks,
     ):
-        splits = data.splits_for_recipe(chosen, root)
+        splits = data.splits_for_recipe(loaded, root)
         progress.print_line(
-            f"{chosen.name}: {len(splits.train)} training images {splits.input.size},"
+            f"{loaded.name}: {len(splits.train)} training images {splits.input.size},"
             f" {len(splits.classes)} classes, tune {len(splits.tune)}, calib {len(splits.calib)}"
         )
         run = pipeline.train(
-            chosen,
+            loaded,
             splits,
             path,
             context=TrainingContext(

@@ -17,14 +17,14 @@ Outcomes = Mapping[str, Outcome]
 ADAPTIVE_SETTINGS = "every l_inf item of the adaptive list, the clean image and all iterates included"
 
 
-def accuracies(outcomes: Outcomes, chosen: Suite, *, singles: list[str], members: int) -> dict[str, Any]:
+def accuracies(outcomes: Outcomes, suite: Suite, *, singles: list[str], members: int) -> dict[str, Any]:
     """The report's ``accuracy``: a row for ``clean``, for each attack, and for ``adaptive``."""
-    rows = verdicts(outcomes, chosen, singles=singles, members=members)
+    rows = verdicts(outcomes, suite, singles=singles, members=members)
     return {kind: figures(row) for kind, row in rows.items()}
 
 
 def verdicts(
-    outcomes: Outcomes, chosen: Suite, *, singles: list[str], members: int
+    outcomes: Outcomes, suite: Suite, *, singles: list[str], members: int
 ) -> dict[str, dict[str, Bools]]:
     """Which images each network has right: a row for ``clean``, for each attack, and for ``adaptive``.
 
@@ -33,8 +33,8 @@ def verdicts(
     """
     clean = outcomes["clean on all"].right
     rows = {"clean": dict(clean)}
-    for kind in chosen.kinds:
-        before = [kind] if kind != chosen.strongest or "pgd20" not in chosen.kinds else ["pgd20", kind]
+    for kind in suite.kinds:
+        before = [kind] if kind != suite.strongest or "pgd20" not in suite.kinds else ["pgd20", kind]
         row = {
             name: _all(clean[name], *(outcomes[f"{each} on {name}"].right[name] for each in before))
             for name in singles
@@ -45,7 +45,7 @@ def verdicts(
         ]
         row |= {"static": _all(clean["static"], *whole), "dynamic": _all(clean["dynamic"], *prefixes)}
         rows[kind] = row
-    if chosen.complete:
+    if suite.complete:
         rows["adaptive"] = _adaptive_rows(outcomes, singles)
     return rows
 
@@ -128,41 +128,41 @@ def _item_name(job: Job) -> str:
     return f"{kind} on {where}"
 
 
-def attack_summary(outcomes: Outcomes, chosen: Suite) -> dict[str, Any]:
+def attack_summary(outcomes: Outcomes, suite: Suite) -> dict[str, Any]:
     """The report's ``attacks``: settings, seconds and AutoAttack's warnings, by kind."""
     summary: dict[str, Any] = {}
-    for kind in (*chosen.kinds, *(["adaptive"] if chosen.complete else [])):
+    for kind in (*suite.kinds, *(["adaptive"] if suite.complete else [])):
         own = {name: outcome for name, outcome in outcomes.items() if name.startswith(f"{kind} on ")}
         summary[kind] = {
-            "settings": _settings(chosen, kind),
+            "settings": _settings(suite, kind),
             "seconds": round(sum(outcome.seconds for outcome in own.values()), 3),
             "warnings": [f"{name}: {text}" for name, outcome in own.items() for text in outcome.warnings],
         }
     return summary
 
 
-def _settings(chosen: Suite, kind: str) -> str:
-    if kind in chosen.kinds:
-        return chosen.kinds[kind].description
-    extra = (chosen.extra, chosen.members, chosen.rule)
+def _settings(suite: Suite, kind: str) -> str:
+    if kind in suite.kinds:
+        return suite.kinds[kind].description
+    extra = (suite.extra, suite.members, suite.rule)
     return "; ".join([ADAPTIVE_SETTINGS, *(attack.description for attack in extra)])
 
 
 def prefix_accuracies(
-    outcomes: Outcomes, chosen: Suite, labels: NDArray[np.int64], *, members: int
+    outcomes: Outcomes, suite: Suite, labels: NDArray[np.int64], *, members: int
 ) -> dict[str, Any]:
     """Accuracy of each prefix mean without early exit, on images attacked against that prefix.
 
     Returns:
         ``{clean|<kind>: {images, right, interval}}``, the last two with one entry per prefix length.
     """
-    rows: dict[str, list[Bools]] = {kind: [] for kind in ("clean", *chosen.kinds)}
+    rows: dict[str, list[Bools]] = {kind: [] for kind in ("clean", *suite.kinds)}
     for t in range(1, members + 1):
         clean = outcomes["clean on all"].prefix_correct(t, labels)
         rows["clean"].append(clean)
-        for kind in chosen.kinds:
+        for kind in suite.kinds:
             own = outcomes[f"{kind} on mean-{t}"].right[f"mean-{t}"]
-            before = rows["pgd20"][-1] if kind == chosen.strongest and "pgd20" in rows else clean
+            before = rows["pgd20"][-1] if kind == suite.strongest and "pgd20" in rows else clean
             rows[kind].append(own & before)
     return {
         kind: {

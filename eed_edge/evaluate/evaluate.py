@@ -258,25 +258,25 @@ def _attack(
 
 
 def _figures(
-    run: Run, models: ModelsCompared, chosen: Suite, outcomes: dict[str, Outcome], labels: NDArray[np.int64]
+    run: Run, models: ModelsCompared, suite: Suite, outcomes: dict[str, Outcome], labels: NDArray[np.int64]
 ) -> dict[str, Any]:
     members = len(models.ensemble.members)
-    told: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "machine": report.machine(),
         "commit": report.commit(),
         "seed": run.recipe.seed,
         "recipe": run.recipe.as_dict(),
-        **({"suite": chosen.name} if chosen.complete else {}),
-        "accuracy": accuracy.accuracies(outcomes, chosen, singles=list(models.singles), members=members),
-        "attacks": accuracy.attack_summary(outcomes, chosen),
-        "prefixes": accuracy.prefix_accuracies(outcomes, chosen, labels, members=members),
+        **({"suite": suite.name} if suite.complete else {}),
+        "accuracy": accuracy.accuracies(outcomes, suite, singles=list(models.singles), members=members),
+        "attacks": accuracy.attack_summary(outcomes, suite),
+        "prefixes": accuracy.prefix_accuracies(outcomes, suite, labels, members=members),
         "submodels_used": {"clean": float(outcomes["clean on all"].submodels_used.mean())},
         "rd": run.joint()["rd"],
         **costs(run.base(), models.deployed.manifest),
     }
-    if "pgd20" in chosen.kinds:
+    if "pgd20" in suite.kinds:
         used = outcomes[f"pgd20 on mean-{members}"].submodels_used
-        told["submodels_used"]["pgd20"] = float(used.mean())
-    if "adaptive" in told["accuracy"]:
-        told["adaptive"] = accuracy.adaptive_accuracy(outcomes, build_jobs(models, chosen))
-    return told
+        figures["submodels_used"]["pgd20"] = float(used.mean())
+    if "adaptive" in figures["accuracy"]:
+        figures["adaptive"] = accuracy.adaptive_accuracy(outcomes, build_jobs(models, suite))
+    return figures

@@ -38,13 +38,13 @@ def examples(
         right & ~early & fooled,
         right & ~early & ~fooled,
     ]
-    chosen = _shared_out([*kinds, ~right], count)
-    strip: dict[str, NDArray[Any]] = {"labels": labels[chosen]}
+    shown = _shared_out([*kinds, ~right], count)
+    strip: dict[str, NDArray[Any]] = {"labels": labels[shown]}
     for name, images, answer in (("clean", before, answers[0]), ("attacked", after, answers[1])):
-        strip[name] = images[chosen].transpose(0, 2, 3, 1)  # (s, h, w, c)
-        strip[f"said_{name}"] = deployed.member_probs(np.ascontiguousarray(images[chosen])).argmax(2).T
-        strip[f"answer_{name}"] = answer.labels[chosen]
-        strip[f"used_{name}"] = answer.submodels_used[chosen]
+        strip[name] = images[shown].transpose(0, 2, 3, 1)  # (s, h, w, c)
+        strip[f"said_{name}"] = deployed.member_probs(np.ascontiguousarray(images[shown])).argmax(2).T
+        strip[f"answer_{name}"] = answer.labels[shown]
+        strip[f"used_{name}"] = answer.submodels_used[shown]
     return {f"strip_{name}": array for name, array in strip.items()}
 
 

@@ -75,13 +75,13 @@ def find_suite(name: str, only: Sequence[str] = ()) -> Suite:
     """
     if name not in SUITES:
         raise InputError(f"--suite: expected one of {', '.join(SUITES)}, got {name!r}")
-    chosen = SUITES[name]
-    if odd := [kind for kind in only if kind not in chosen.kinds]:
+    suite = SUITES[name]
+    if odd := [kind for kind in only if kind not in suite.kinds]:
         raise InputError(
-            f"--only: the suite {name} has {', '.join(chosen.kinds)}, not {odd[0]!r}; name one of these"
+            f"--only: the suite {name} has {', '.join(suite.kinds)}, not {odd[0]!r}; name one of these"
         )
-    kinds = {kind: attack for kind, attack in chosen.kinds.items() if not only or kind in only}
-    return dataclasses.replace(chosen, kinds=kinds, complete=not only)
+    kinds = {kind: attack for kind, attack in suite.kinds.items() if not only or kind in only}
+    return dataclasses.replace(suite, kinds=kinds, complete=not only)
 
 
 @dataclass(frozen=True)
@@ -114,11 +114,11 @@ def in_ball(job: str) -> bool:
     return attack is None or attack.norm == "l_inf"
 
 
-def build_jobs(models: ModelsCompared, chosen: Suite) -> list[Job]:
+def build_jobs(models: ModelsCompared, suite: Suite) -> list[Job]:
     """All jobs in running order: clean, each attack on each network and prefix, then the extra items."""
 
     def on(kind: str, target: str, attack: Attack, net: nn.Module, networks: Sequence[nn.Module]) -> Job:
-        transfers = chosen.complete and kind == chosen.strongest and target in models.singles
+        transfers = suite.complete and kind == suite.strongest and target in models.singles
         attack = Transfer(attack) if transfers else attack
         return Job(
             kind,
@@ -134,16 +134,16 @@ def build_jobs(models: ModelsCompared, chosen: Suite) -> list[Job]:
         name: (net, [net]) for name, net in models.singles.items()
     }
     targets |= {f"mean-{t}": (prefix, members[:t]) for t, prefix in enumerate(models.prefixes, 1)}
-    for kind, attack in chosen.kinds.items():
+    for kind, attack in suite.kinds.items():
         todo += [on(kind, target, attack, *networks) for target, networks in targets.items()]
-    if not chosen.complete:
+    if not suite.complete:
         return todo
-    beyond, smooth = Transfer(chosen.extra), SmoothGate(models.ensemble, models.deployed).eval()
+    beyond, smooth = Transfer(suite.extra), SmoothGate(models.ensemble, models.deployed).eval()
     gated = list(smooth.ensemble.members)
     todo += [on("adaptive", f"member-{i}", beyond, net, [net]) for i, net in enumerate(members[1:], 2)]
     todo.append(on("adaptive", "gate", beyond, smooth, gated))
-    todo.append(on("adaptive", "members", chosen.members, models.ensemble, members))
-    todo.append(on("adaptive", "rule", chosen.rule, smooth, gated))
+    todo.append(on("adaptive", "members", suite.members, models.ensemble, members))
+    todo.append(on("adaptive", "rule", suite.rule, smooth, gated))
     return todo
 
 
@@ -169,8 +169,8 @@ def run_batch(
         outcome = Outcome.from_npz(path)
         if outcome is None:
             own = Threat(threat.eps, job_seed(threat.seed, folder.name, job.name))
-            wanted = _images_to_attack(job, done, models, labels.cpu().numpy())
-            outcome = _run(job, models, images, labels, threat=own, wanted=wanted)
+            mask = _images_to_attack(job, done, models, labels.cpu().numpy())
+            outcome = _run(job, models, images, labels, threat=own, mask=mask)
             write_atomic(path, outcome.to_npz())
         done[job.name] = outcome
         step(job.name)
@@ -229,13 +229,13 @@ def _run(
     labels: Tensor,
     *,
     threat: Threat,
-    wanted: Bools | None,
+    mask: Bools | None,
 ) -> Outcome:
     started = time.perf_counter()
     attacked, truth = images.clone(), labels.cpu().numpy()
     rows = torch.arange(len(images), device=images.device)
-    if wanted is not None:
-        rows = rows[torch.from_numpy(wanted).to(images.device)]
+    if mask is not None:
+        rows = rows[torch.from_numpy(mask).to(images.device)]
     target = job.target if job.kind not in ("clean", "adaptive") else None
     recorder = IterateRecorder(
         models.ensemble, models.deployed, images[rows], labels[rows], eps=threat.eps, target=target
@@ -245,7 +245,7 @@ def _run(
             attacked[rows] = job.make(images[rows], labels[rows], threat)
     seconds = time.perf_counter() - started
     answer, each, labels_by = _judge(job, models, attacked)
-    right = {name: said == truth for name, said in labels_by.items()}
+    right = {name: answers == truth for name, answers in labels_by.items()}
     for name, fooled in recorder.fooled.items():
         if fooled.any():
             places = rows[fooled].cpu().numpy()
@@ -273,9 +273,13 @@ def _judge(job: Job, models: ModelsCompared, images: Tensor) -> tuple[Prediction
     shown = {name: net for name, net in models.singles.items() if own and job.target in ("all", name)}
     with torch.no_grad():
         each = models.ensemble.member_logits(images).float()  # (members, n, k)
-        said = {name: net(images).argmax(1) for name, net in shown.items()}
-    said["static"] = each.log_softmax(2).logsumexp(0).argmax(1)
+        answers = {name: net(images).argmax(1) for name, net in shown.items()}
+    answers["static"] = each.log_softmax(2).logsumexp(0).argmax(1)
     if own and job.target.startswith("mean-"):
         length = int(job.target.removeprefix("mean-"))
-        said[job.target] = each[:length].log_softmax(2).logsumexp(0).argmax(1)
-    return answer, each, {"dynamic": answer.labels, **{name: by.cpu().numpy() for name, by in said.items()}}
+        answers[job.target] = each[:length].log_softmax(2).logsumexp(0).argmax(1)
+    return (
+        answer,
+        each,
+        {"dynamic": answer.labels, **{name: by.cpu().numpy() for name, by in answers.items()}},
+    )

@@ -80,9 +80,9 @@ def _arrays(path: Path, members: int) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as found:
-            sets = [names for names in (IMAGES, STRIP) if set(names) <= set(found.files)]
-            arrays = {name: found[name] for names in sets for name in names}
+        with np.load(path, allow_pickle=False) as archive:
+            sets = [names for names in (IMAGES, STRIP) if set(names) <= set(archive.files)]
+            arrays = {name: archive[name] for names in sets for name in names}
         for names in sets:
             _check(names, arrays, members)
     except Exception as error:  # an archive can be wrong in many ways
@@ -100,10 +100,10 @@ def _check(names: tuple[str, ...], arrays: Arrays, members: int) -> None:
     for name in names:
         shape = arrays[name].shape
         if name in ("images", "strip_clean", "strip_attacked"):
-            wanted: tuple[int, ...] = first.shape
+            expected: tuple[int, ...] = first.shape
             fits = len(shape) == 4 and shape[3] in (1, 3) and min(shape[1:]) > 0
         else:
-            wanted = (len(first), members) if "said" in name else (len(first),)
+            expected = (len(first), members) if "said" in name else (len(first),)
             fits = arrays[name].dtype.kind in "iu"
-        if shape != wanted or not fits:
+        if shape != expected or not fits:
             raise ValueError(f"{name} {shape} {arrays[name].dtype} beside {names[0]} {first.shape}")

@@ -72,16 +72,16 @@ def note(recipe: Mapping[str, Any] | None) -> str:
     """A note on comparing with the paper."""
     if recipe is None:
         return "The report does not name its recipe, so the paper's figures cannot be put beside it."
-    found, net = published(recipe), recipe["net"]
-    if found is None:
+    figures, net = published(recipe), recipe["net"]
+    if figures is None:
         return (
             f"The paper (EED, arXiv 2504.04747) has no figures for {net['arch']} on {recipe['data']['name']};"
             " it has ResNet-18 and VGG-16 on CIFAR-10 and SVHN."
         )
     text = (
-        f"Paper: EED, arXiv 2504.04747, {found.title}, full-size network (width {WIDTH}), sparsity"
+        f"Paper: EED, arXiv 2504.04747, {figures.title}, full-size network (width {WIDTH}), sparsity"
         f" {formats.percent(SPARSITY)}, eps {EPS_255:g}/255, no intervals given; its C&W is l∞, its DeepFool"
-        f" l2, its speed-up {formats.times(found.speed)} by a method that it does not describe."
+        f" l2, its speed-up {formats.times(figures.speed)} by a method that it does not describe."
     )
     others = []
     if net["width"] != WIDTH:

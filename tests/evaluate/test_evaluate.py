@@ -332,7 +332,7 @@ def test_an_image_that_fools_the_rule_on_an_attacks_way_counts_whatever_the_atta
     def outcome(networks):
         job = suites.Job("adaptive", "members", passes_by, networks)
         wanted = np.arange(30) % 3 > 0
-        return suites._run(job, models, images, labels, threat=Threat(0.3, 0), wanted=wanted)
+        return suites._run(job, models, images, labels, threat=Threat(0.3, 0), mask=wanted)
 
     watched, unwatched = outcome(members), outcome(())
     assert unwatched.right["dynamic"].all()

@@ -92,11 +92,11 @@ def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
 def speedup_line(latency: Mapping[str, Any]) -> str:
     """Speed-ups over dense with their quartiles over rounds; reports of the ring clock have no quartiles."""
     spread = latency.get("speedups", {})
-    found = {"clean": ("dynamic", latency["speedup_mean"])}
-    found |= {attack_title(name): (name, spread[name]["median"]) for name in ATTACKS if name in spread}
-    found["all run"] = ("static", latency["speedup_worst"])
+    part = {"clean": ("dynamic", latency["speedup_mean"])}
+    part |= {attack_title(name): (name, spread[name]["median"]) for name in ATTACKS if name in spread}
+    part["all run"] = ("static", latency["speedup_worst"])
     words = []
-    for title, (name, median) in found.items():
+    for title, (name, median) in part.items():
         quartiles = f" ({spread[name]['low']:.2f}-{spread[name]['high']:.2f})" if name in spread else ""
         words.append(f"{title} {median:.2f}x{quartiles}")
     return f"speed-up over dense: {', '.join(words)}"
@@ -108,16 +108,16 @@ def beside_lines(report: Mapping[str, Any]) -> list[str]:
 
     lines = []
     if "adaptive" in report:
-        found = report["adaptive"]
+        part = report["adaptive"]
         lines.append(
-            f"adaptive: dynamic - static {100 * found['difference']:+.2f} points on {found['images']} images"
+            f"adaptive: dynamic - static {100 * part['difference']:+.2f} points on {part['images']} images"
         )
-        lines += [f"warning: {found['warning']}"] if found["warning"] else []
+        lines += [f"warning: {part['warning']}"] if part["warning"] else []
     if "slowdown" in report:
         for key, title in (("uncapped", "slowdown"), ("capped", "slowdown, capped")):
-            found = report["slowdown"][key]
-            means = ", ".join(f"{name} {found[name]['mean']:.2f}" for name in ("clean", "pgd20", "slowdown"))
-            worst = found["slowdown"]
+            part = report["slowdown"][key]
+            means = ", ".join(f"{name} {part[name]['mean']:.2f}" for name in ("clean", "pgd20", "slowdown"))
+            worst = part["slowdown"]
             lines.append(
                 f"{title}: sub-models used {means}, at most {worst['max']};"
                 f" {worst['mean_ms']:.3f} ms mean, {worst['p99_ms']:.3f} ms p99 under attack"
@@ -125,10 +125,10 @@ def beside_lines(report: Mapping[str, Any]) -> list[str]:
     if "duplicates" in report:
         lines.append(duplicates_line(report["duplicates"]["pairs"]))
     if "replay" in report:
-        found = report["replay"]
+        part = report["replay"]
         lines.append(
-            f"replay: {len(found['disagreements'])} of {found['images']} images answered otherwise than in"
-            f" torch, {found['allowed']} allowed"
+            f"replay: {len(part['disagreements'])} of {part['images']} images answered otherwise than in"
+            f" torch, {part['allowed']} allowed"
         )
     return lines
 

@@ -147,8 +147,8 @@ def _jpeg(image: Doubles, quality: float, random: np.random.Generator) -> Double
         stream, "JPEG", quality=int(quality)
     )
     with Image.open(stream) as opened:
-        found = np.asarray(opened, np.float64) / 255  # (h, w) or (h, w, 3)
-    return found[None] if grey else found.transpose(2, 0, 1)
+        values = np.asarray(opened, np.float64) / 255  # (h, w) or (h, w, 3)
+    return values[None] if grey else values.transpose(2, 0, 1)
 
 
 _CHANGES: dict[str, Callable[[Doubles, float, np.random.Generator], Doubles]] = {

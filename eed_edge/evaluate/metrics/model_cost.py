@@ -19,11 +19,11 @@ def costs(dense: Classifier, manifest: Manifest) -> dict[str, Any]:
     each = [{"params": s.params, "macs": s.macs, "bytes": s.bytes} for s in manifest.submodels]
     ensemble = {key: sum(one[key] for one in each) for key in ("params", "macs", "bytes")}
     file = manifest.files.get(DENSE_FILE)
-    whole = {"params": params, "macs": macs, "bytes": file.bytes if file else 4 * params}
+    base = {"params": params, "macs": macs, "bytes": file.bytes if file else 4 * params}
     return {
         "cost": {
-            key: {"dense": whole[key], "ensemble": ensemble[key], "each": [one[key] for one in each]}
-            for key in whole
+            key: {"dense": base[key], "ensemble": ensemble[key], "each": [one[key] for one in each]}
+            for key in base
         },
-        "sparsity": 1 - max(ensemble[key] / whole[key] for key in ("params", "macs")),
+        "sparsity": 1 - max(ensemble[key] / base[key] for key in ("params", "macs")),
     }

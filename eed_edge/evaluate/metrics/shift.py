@@ -43,15 +43,15 @@ def measure_shift(
             kind = {"name": name, "strength": strength}
             changes.append((partial(_corrupted, name=name, strength=strength, seed=seed), kind))
     changes += [(partial(_no_class, name=name, seed=seed), {"name": name}) for name in NO_CLASS]
-    found = []
+    results = []
     for done, (change, kind) in enumerate(changes, 1):
-        found.append((kind, _judge(deployed, images, change)))
+        results.append((kind, _judge(deployed, images, change)))
         on_progress("shift", done * len(images), len(changes) * len(images))
-    last = len(found) - len(NO_CLASS)
+    last = len(results) - len(NO_CLASS)
     return {
         "images": len(images),
-        "clean": found[0][1].figures(),
-        "corruptions": [kind | judged.figures() for kind, judged in found[1:last]],
+        "clean": results[0][1].figures(),
+        "corruptions": [kind | judged.figures() for kind, judged in results[1:last]],
         "no_class": [
             kind
             | {
@@ -59,7 +59,7 @@ def measure_shift(
                 "submodels_used": float(judged.submodels_used.mean()),
                 "confidence": float(judged.confidence.mean()),
             }
-            for kind, judged in found[last:]
+            for kind, judged in results[last:]
         ],
     }
 

@@ -30,17 +30,17 @@ def check_torch_parity(
         ``{images, allowed, disagreements}``: the images of all sets together, how many of them may
         disagree, and those that do, as ``disagreements`` lists them.
     """
-    total, done, found = sum(map(len, attacked.values())), 0, []
+    total, done, differing = sum(map(len, attacked.values())), 0, []
     for attack, images in attacked.items():
         for at in range(0, len(images), BATCH):
             batch = images[at : at + BATCH]
             with torch.no_grad():
                 probs = models.ensemble.member_logits(batch).float().softmax(2).cpu().numpy()
             answer = models.deployed(batch.cpu().contiguous().numpy()).labels
-            found += disagreements(attack, probs, answer, models.deployed, first=at)
+            differing += disagreements(attack, probs, answer, models.deployed, first=at)
             done += len(batch)
             on_progress("replay", done, total)
-    return {"images": total, "allowed": logit_tolerance(total), "disagreements": found}
+    return {"images": total, "allowed": logit_tolerance(total), "disagreements": differing}
 
 
 def logit_tolerance(images: int) -> int:

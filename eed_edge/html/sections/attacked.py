@@ -18,7 +18,7 @@ from eed_edge.report.names import NETWORKS, attack_title
 
 def adaptive_section(sources: PageInputs) -> Section:
     """Each item of the adaptive list, and dynamic minus static accuracy."""
-    found = sources.report["adaptive"]
+    part = sources.report["adaptive"]
     rows = [
         Row(
             item["name"],
@@ -28,29 +28,29 @@ def adaptive_section(sources: PageInputs) -> Section:
             ),
             "; ".join(item.get("warnings", ())),
         )
-        for item in found["items"]
+        for item in part["items"]
     ]
     caption = (
         f"The deployed rule, run on the exported files, against {len(rows)} attacks on"
-        f" {formats.images(found['images'])}. An image is robust only if it is right clean and under all of"
-        f" them: dynamic {formats.percent(found['dynamic'])}. The mean of all sub-models, under the items"
-        f" that attack it: static {formats.percent(found['static'])}.",
-        f"Dynamic − static: {formats.points(found['difference'])}. A stop that cannot be differentiated can"
+        f" {formats.images(part['images'])}. An image is robust only if it is right clean and under all of"
+        f" them: dynamic {formats.percent(part['dynamic'])}. The mean of all sub-models, under the items"
+        f" that attack it: static {formats.percent(part['static'])}.",
+        f"Dynamic − static: {formats.points(part['difference'])}. A stop that cannot be differentiated can"
         " hide gradients, so a positive difference is an alarm, not a success.",
     )
     table = Table("Right clean, under this attack and those above", ("", "Dynamic", "Time"), tuple(rows))
-    warnings = (found["warning"],) if found.get("warning") else ()
+    warnings = (part["warning"],) if part.get("warning") else ()
     return Section("adaptive", "Adaptive evaluation", caption=caption, warnings=warnings, tables=(table,))
 
 
 def attacks_section(sources: PageInputs) -> Section:
     """Settings, run time and warnings of each attack."""
     rows, warnings = [], []
-    for name, found in sources.report["attacks"].items():
+    for name, part in sources.report["attacks"].items():
         title = attack_title(name)
-        words = Cell(formats.settings(found["settings"]), mark="text")
-        rows.append(Row(title, (words, Cell(formats.seconds(found.get("seconds"))))))
-        warnings += [f"{title}: {text}" for text in found.get("warnings", ())]
+        words = Cell(formats.settings(part["settings"]), mark="text")
+        rows.append(Row(title, (words, Cell(formats.seconds(part.get("seconds"))))))
+        warnings += [f"{title}: {text}" for text in part.get("warnings", ())]
     table = Table("Settings", ("", "Settings", "Time"), tuple(rows))
     caption = () if warnings else ("None of the attacks gave a warning.",)
     return Section("attacks", "Attacks", caption=caption, warnings=tuple(warnings), tables=(table,))
@@ -58,44 +58,44 @@ def attacks_section(sources: PageInputs) -> Section:
 
 def slowdown_section(sources: PageInputs) -> Section:
     """Sub-models run and latency under the slowdown attack."""
-    found = sources.report["slowdown"]
-    cap = found.get("capped", {}).get("max_submodels")
+    part = sources.report["slowdown"]
+    cap = part.get("capped", {}).get("max_submodels")
     titles = {"uncapped": "No cap", "capped": f"At most {cap} sub-model{'' if cap == 1 else 's'}"}
-    tables = tuple(_slow_table(titles[key], found[key]) for key in titles if found.get(key))
+    tables = tuple(_slow_table(titles[key], part[key]) for key in titles if part.get(key))
     caption = [
         f"Images within eps made so that the gate runs as many of the {len(sources.manifest.submodels)}"
-        f" sub-models as it can, on {formats.images(found['images'])}."
+        f" sub-models as it can, on {formats.images(part['images'])}."
     ]
-    if found.get("settings"):
-        caption.append(f"Attack: {formats.settings(found['settings'])}.")
+    if part.get("settings"):
+        caption.append(f"Attack: {formats.settings(part['settings'])}.")
     return Section("slowdown", "Slowdown attack", caption=tuple(caption), tables=tables)
 
 
-def _slow_table(caption: str, found: Mapping[str, Any]) -> Table:
+def _slow_table(caption: str, part: Mapping[str, Any]) -> Table:
     columns = ("", "Sub-models", "Most", "Mean time", "p99 time", "Accuracy")
     rows = [
         Row(
             attack_title(name),
             (
-                Cell(formats.plain(found[name]["mean"])),
-                Cell(formats.count(found[name]["max"])),
-                Cell(formats.ms(found[name].get("mean_ms"))),
-                Cell(formats.ms(found[name].get("p99_ms"))),
-                Cell(formats.percent(found[name]["accuracy"]), formats.interval(found[name].get("interval"))),
+                Cell(formats.plain(part[name]["mean"])),
+                Cell(formats.count(part[name]["max"])),
+                Cell(formats.ms(part[name].get("mean_ms"))),
+                Cell(formats.ms(part[name].get("p99_ms"))),
+                Cell(formats.percent(part[name]["accuracy"]), formats.interval(part[name].get("interval"))),
             ),
         )
         for name in ("clean", "pgd20", "slowdown")
-        if name in found
+        if name in part
     ]
     return Table(caption, columns, tuple(rows), stacked=True)
 
 
 def parity_section(sources: PageInputs) -> Section:
     """Agreement of torch and the exported files on adversarial images."""
-    found = sources.report["replay"]
-    differ, allowed = found["disagreements"], found["allowed"]
+    part = sources.report["replay"]
+    differ, allowed = part["disagreements"], part["allowed"]
     say = (
-        f"{formats.images(found['images'])} made in torch were given to the exported bundle:"
+        f"{formats.images(part['images'])} made in torch were given to the exported bundle:"
         f" {formats.count(len(differ))} answered otherwise; {formats.settings(allowed)} allowed, since"
         " near-ties fall either way in float32."
     )
@@ -117,12 +117,12 @@ def parity_section(sources: PageInputs) -> Section:
 
 def shift_section(sources: PageInputs) -> Section:
     """Accuracy, sub-models used and calibration on corrupted images and on images of no class."""
-    found = sources.report["shift"]
+    part = sources.report["shift"]
     columns = ("", "Accuracy", "Sub-models", "ECE")
-    rows = [_shift_row("clean", found["clean"])]
-    rows += [_shift_row(f"{item['name']} {item['strength']}", item) for item in found["corruptions"]]
+    rows = [_shift_row("clean", part["clean"])]
+    rows += [_shift_row(f"{item['name']} {item['strength']}", item) for item in part["corruptions"]]
     tables = [Table("Corrupted images; strength 1, 2, 3", columns, tuple(rows))]
-    if found.get("no_class"):
+    if part.get("no_class"):
         none = [
             row(
                 item["name"],
@@ -130,11 +130,11 @@ def shift_section(sources: PageInputs) -> Section:
                 formats.percent(item["confidence"]),
                 detail=formats.images(item["images"]),
             )
-            for item in found["no_class"]
+            for item in part["no_class"]
         ]
         tables.append(Table("Images of no class", ("", "Sub-models", "Mean confidence"), tuple(none)))
     say = (
-        f"The deployed rule on {formats.images(found['images'])} unlike those it was calibrated on. ECE, the"
+        f"The deployed rule on {formats.images(part['images'])} unlike those it was calibrated on. ECE, the"
         " expected calibration error, is how far confidence is from accuracy."
     )
     return Section("shift", "Away from the calibration data", caption=(say,), tables=tuple(tables))

@@ -21,13 +21,13 @@ NETWORK_LOOK = {name: (COLOURS[i], MARKS[i], LINES[i]) for i, name in enumerate(
 
 def threshold_section(sources: PageInputs) -> Chart:
     """Clean and adversarial accuracy against mean latency over the gate's threshold."""
-    found = sources.report["curves"]["threshold"]
-    rows = sorted(found["rows"], key=lambda item: item["mean_ms"])
+    curve = sources.report["curves"]["threshold"]
+    rows = sorted(curve["rows"], key=lambda item: item["mean_ms"])
     here = _deployed(sources, rows)
     title = "Accuracy against time"
     caption = (
-        f"The setting of the gate's rule, {found['rule']}, moves along the lines, on"
-        f" {formats.images(found['images'])}. Attacked: right clean and under PGD-20 on every prefix."
+        f"The setting of the gate's rule, {curve['rule']}, moves along the lines, on"
+        f" {formats.images(curve['images'])}. Attacked: right clean and under PGD-20 on every prefix."
     )
     if here is not None:
         caption += (
@@ -44,7 +44,7 @@ def threshold_section(sources: PageInputs) -> Chart:
     columns = ("Setting", "Clean", "Attacked", "Sub-models", "Mean time")
     cells = tuple(
         Row(
-            _setting(found["rule"], item["threshold"]),
+            _setting(curve["rule"], item["threshold"]),
             (
                 share(item, "clean"),
                 share(item, "attacked"),
@@ -73,12 +73,12 @@ def _deployed(sources: PageInputs, rows: Sequence[Mapping[str, Any]]) -> Mapping
 
 def eps_section(sources: PageInputs) -> Chart:
     """Accuracy of each network against the attack radius."""
-    found = sources.report["curves"]["eps"]
-    rows = sorted(found["rows"], key=lambda item: item["eps_255"])
+    curve = sources.report["curves"]["eps"]
+    rows = sorted(curve["rows"], key=lambda item: item["eps_255"])
     shown = [name for name in NETWORKS if any(name in item for item in rows)]
     trained = sources.report.get("recipe", {}).get("base", {}).get("eps_255")
     title = "Accuracy against eps"
-    caption = f"PGD-20 of growing l∞ radius, on {formats.images(found['images'])}." + (
+    caption = f"PGD-20 of growing l∞ radius, on {formats.images(curve['images'])}." + (
         "" if trained is None else f" The upright line is the radius of the training, {trained:g}/255."
     )
     with drawing(title, caption) as drawn:
@@ -107,14 +107,14 @@ def eps_section(sources: PageInputs) -> Chart:
 
 def stopping_section(sources: PageInputs) -> Chart:
     """Share of images that stop at each sub-model."""
-    found = sources.report["curves"]["stopping"]
-    members = max(map(len, found.values()), default=0)
+    curve = sources.report["curves"]["stopping"]
+    members = max(map(len, curve.values()), default=0)
     title = "Where images stop"
     caption = "Share of images that are answered after each sub-model of the running order."
     with drawing(title, caption) as drawn:
-        axes, width = drawn.only, 0.8 / max(1, len(found))
-        for i, (name, shares) in enumerate(found.items()):
-            places = [t + 1 + (i - (len(found) - 1) / 2) * width for t in range(len(shares))]
+        axes, width = drawn.only, 0.8 / max(1, len(curve))
+        for i, (name, shares) in enumerate(curve.items()):
+            places = [t + 1 + (i - (len(curve) - 1) / 2) * width for t in range(len(shares))]
             axes.bar(
                 places,
                 [100 * value for value in shares],
@@ -128,7 +128,7 @@ def stopping_section(sources: PageInputs) -> Chart:
         axes.set(xlabel="stops at sub-model", ylabel="images, %", xticks=range(1, members + 1))
         axes.grid(axis="x", visible=False)
         drawn.legend(3)
-    cells = tuple(row(attack_title(name), *map(formats.percent, shares)) for name, shares in found.items())
+    cells = tuple(row(attack_title(name), *map(formats.percent, shares)) for name, shares in curve.items())
     columns = ("", *(f"Sub-model {t + 1}" for t in range(members)))
     return Chart(title, caption, drawn.svg, Table(title, columns, cells))
 

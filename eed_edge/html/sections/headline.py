@@ -122,21 +122,21 @@ def _with_quartiles(times: Mapping[str, float], key: str) -> Cell:
 
 def prefixes_section(sources: PageInputs) -> Section:
     """Accuracy of each prefix mean without early exit, under attacks on itself."""
-    found, latency = sources.report["prefixes"], sources.report.get("latency", {})
-    kinds = attacks_in_order(found)
+    part, latency = sources.report["prefixes"], sources.report.get("latency", {})
+    kinds = attacks_in_order(part)
     timed = [times["mean_ms"] for times in latency.get("prefixes", ())]
     rows = [
         Row(
             f"first {t + 1}",
             (
-                *(share(_entry(found[name], t + 1), "right") for name in kinds),
+                *(share(_entry(part[name], t + 1), "right") for name in kinds),
                 Cell(formats.ms(timed[t] if timed else None)),
             ),
         )
         for t in range(len(sources.manifest.submodels))
     ]
     columns = ("", *map(attack_title, kinds), "Time")
-    on = ", ".join(f"{attack_title(name)} {formats.images(found[name]['images'])}" for name in kinds)
+    on = ", ".join(f"{attack_title(name)} {formats.images(part[name]['images'])}" for name in kinds)
     caption = (
         "The mean of the first sub-models of the running order when nothing stops early, attacked on its own;"
         f" the time is that of the first ones run one after another. {on}.",
@@ -145,9 +145,9 @@ def prefixes_section(sources: PageInputs) -> Section:
     return Section("prefixes", "Fewer sub-models", caption=caption, tables=(table,))
 
 
-def _entry(found: Mapping[str, Any], t: int) -> dict[str, Any]:
+def _entry(part: Mapping[str, Any], t: int) -> dict[str, Any]:
     """The figures of the first ``t`` in the form of a row of ``accuracy``."""
-    return {"right": found["right"][t - 1], "interval": {"right": found["interval"][t - 1]}}
+    return {"right": part["right"][t - 1], "interval": {"right": part["interval"][t - 1]}}
 
 
 def _speed_tiles(sources: PageInputs) -> tuple[Row, ...]:
@@ -156,9 +156,9 @@ def _speed_tiles(sources: PageInputs) -> tuple[Row, ...]:
         title = f"sub-models used, {attack_title(name)}"
         tiles.append(row(title, formats.plain(used), detail=f"of {len(sources.manifest.submodels)}"))
     for name, title in SPEEDUPS.items():
-        if found := latency.get("speedups", {}).get(name):
-            spread = f"over dense, {formats.times(found['low'])} to {formats.times(found['high'])}"
-            tiles.append(row(title, formats.times(found["median"]), detail=spread))
+        if part := latency.get("speedups", {}).get(name):
+            spread = f"over dense, {formats.times(part['low'])} to {formats.times(part['high'])}"
+            tiles.append(row(title, formats.times(part["median"]), detail=spread))
     for key, title, form in (
         ("overhead_ratio", "overhead", formats.times),
         ("load_ms", "load", formats.ms),

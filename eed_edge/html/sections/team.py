@@ -18,18 +18,18 @@ from eed_edge.report.names import attack_title
 
 def agreement_section(sources: PageInputs) -> Chart:
     """Pairwise agreement of the members' labels."""
-    found = sources.report["curves"]["agreement"]
+    curve = sources.report["curves"]["agreement"]
     title = "Agreement of the sub-models"
     caption = "Share of images, in percent, on which two sub-models give the same label."
-    with drawing(title, caption, height=2.7, axes=len(found)) as drawn:
-        for axes, (name, shares) in zip(drawn.axes, found.items(), strict=True):
+    with drawing(title, caption, height=2.7, axes=len(curve)) as drawn:
+        for axes, (name, shares) in zip(drawn.axes, curve.items(), strict=True):
             _matrix(axes, attack_title(name), shares)
     rows = tuple(
         Row(f"{attack_title(name)}, sub-model {i + 1}", row("", *map(formats.percent, shares)).cells)
-        for name, matrix in found.items()
+        for name, matrix in curve.items()
         for i, shares in enumerate(matrix)
     )
-    columns = ("", *(f"Sub-model {i + 1}" for i in range(len(next(iter(found.values()), ())))))
+    columns = ("", *(f"Sub-model {i + 1}" for i in range(len(next(iter(curve.values()), ())))))
     return Chart(title, caption, drawn.svg, Table(title, columns, rows))
 
 
@@ -56,13 +56,14 @@ def _matrix(axes: Axes, title: str, shares: Sequence[Sequence[float]]) -> None:
 
 def diversity_section(sources: PageInputs) -> Chart:
     """Robust diversity of all candidate teams against team size, as in the paper's figure 4."""
-    found = sources.report["curves"]["rd"]
-    rows, chosen = sorted(found["rows"], key=lambda item: item["size"]), found["chosen"]
+    curve = sources.report["curves"]["rd"]
+    rows, selected = sorted(curve["rows"], key=lambda item: item["size"]), curve["chosen"]
     sizes = [item["size"] for item in rows]
     title = "Robust diversity against team size"
     caption = (
-        f"Lowest, mean and highest RD of all teams of each size; the star is the chosen team,"
-        f" {chosen['size']} members with RD {chosen['rd']:.3f}; the paper asks for {found['threshold']:g}."
+        "Lowest, mean and highest RD of all teams of each size; the star is the selected team,"
+        f" {selected['size']} members with RD {selected['rd']:.3f}; the paper asks for"
+        f" {curve['threshold']:g}."
     )
     if "rd" in sources.report:
         caption += f" Joint training came after: it left the team an RD of {sources.report['rd']:.3f}."
@@ -71,8 +72,10 @@ def diversity_section(sources: PageInputs) -> Chart:
         low, mean, high = ([item[key] for item in rows] for key in ("min", "mean", "max"))
         axes.fill_between(sizes, low, high, color=BLUE, alpha=0.2, lw=0, label="lowest to highest")
         axes.plot(sizes, mean, "o-", color=BLUE, label="mean")
-        axes.axhline(found["threshold"], color=RED, ls="--", lw=1.2, label=f"paper's {found['threshold']:g}")
-        axes.plot(chosen["size"], chosen["rd"], "*", ms=14, color=ORANGE, mec=INK, mew=0.8, label="chosen")
+        axes.axhline(curve["threshold"], color=RED, ls="--", lw=1.2, label=f"paper's {curve['threshold']:g}")
+        axes.plot(
+            selected["size"], selected["rd"], "*", ms=14, color=ORANGE, mec=INK, mew=0.8, label="chosen"
+        )
         axes.set(xlabel="members", ylabel="robust diversity", xticks=sizes)
         drawn.legend(2)
     cells = tuple(
@@ -89,15 +92,15 @@ def diversity_section(sources: PageInputs) -> Chart:
 
 def widths_section(sources: PageInputs) -> Chart:
     """Channels left by pruning in each layer of each sub-model, relative to dense."""
-    found = sources.report["curves"]["widths"]
-    layers, each = found["layers"], found["each"]
+    curve = sources.report["curves"]["widths"]
+    layers, each = curve["layers"], curve["each"]
     title = "Width of every layer"
     caption = (
         "Channels of the sub-models' layers, a mark for each, from the input above; grey bars are dense."
     )
     with drawing(title, caption, height=1.3 + 0.22 * len(layers)) as drawn:
         axes, places = drawn.only, range(len(layers))
-        axes.barh(places, found["dense"], 0.7, color=FAINT, label="dense")
+        axes.barh(places, curve["dense"], 0.7, color=FAINT, label="dense")
         for i, channels in enumerate(each):
             axes.plot(
                 channels,
@@ -113,7 +116,7 @@ def widths_section(sources: PageInputs) -> Chart:
         axes.grid(axis="y", visible=False)
         drawn.legend(5)
     cells = tuple(
-        row(layer, str(found["dense"][i]), *(str(channels[i]) for channels in each))
+        row(layer, str(curve["dense"][i]), *(str(channels[i]) for channels in each))
         for i, layer in enumerate(layers)
     )
     columns = ("Layer", "Dense", *(f"Sub-model {i + 1}" for i in range(len(each))))

@@ -176,8 +176,8 @@ def _bundle_calls(
 
 def _stopping(prefixes: list[IndexedCall], stops: Ints) -> IndexedCall:
     """Return a call that runs item i up to ``stops[i]``."""
-    chosen = [prefixes[stop - 1] for stop in stops]
-    return lambda i: chosen[i](i)
+    stopped = [prefixes[stop - 1] for stop in stops]
+    return lambda i: stopped[i](i)
 
 
 def _single_file(folder: Path, config: SessionConfig) -> SingleFileCascade:
@@ -214,17 +214,17 @@ def _percentiles(times: dict[str, Times], *, members: int) -> dict[str, Any]:
 
 def _speedups(times: dict[str, Times]) -> dict[str, Any]:
     """Return the speed-ups over ``dense``, and the time of each baseline over that of ``dynamic``."""
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     if "dense" in times:
         of = [name for name in times if not name.startswith(("dense", "prefix-", "submodel-"))]
         over_dense = {name: ratio(times["dense"], times[name]) for name in of}
-        found["speedup_mean"] = over_dense["dynamic"].median
-        found["speedup_worst"] = over_dense["static"].median
-        found["speedups"] = {name: asdict(speedup) for name, speedup in over_dense.items()}
+        figures["speedup_mean"] = over_dense["dynamic"].median
+        figures["speedup_worst"] = over_dense["static"].median
+        figures["speedups"] = {name: asdict(speedup) for name, speedup in over_dense.items()}
     for name in BASELINES:
         if name in times:
-            found[f"{name}_over_dynamic"] = asdict(ratio(times[name], times["dynamic"]))
-    return found
+            figures[f"{name}_over_dynamic"] = asdict(ratio(times[name], times["dynamic"]))
+    return figures
 
 
 def _overhead(dynamic: Times, bare: Times, submodels_run: int) -> dict[str, float]:

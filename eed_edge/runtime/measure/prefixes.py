@@ -52,11 +52,11 @@ def recorded_stops(run: Path, bundle: Path) -> dict[str, list[float]]:
         InputError: a report that is damaged.
     """
     path = run / "report.json"
-    found = read_report(path) if path.exists() else {}
-    if found.get("evaluated") != evaluated_digest(run, bundle).hexdigest():
+    figures = read_report(path) if path.exists() else {}
+    if figures.get("evaluated") != evaluated_digest(run, bundle).hexdigest():
         return {}
     try:
-        shares = found.get("curves", {}).get("stopping", {})
+        shares = figures.get("curves", {}).get("stopping", {})
         stops = {name: list(map(float, shares[name])) for name in ("pgd20", "slowdown") if name in shares}
         if not all(min(each) >= 0 and sum(each) > 0 for each in stops.values()):
             raise ValueError("shares that are no shares")
