@@ -1,0 +1,73 @@
+"""Figures in documents are those of a file in the repository.
+
+A comment behind a paragraph or table names the file, and for each figure the place in it::
+
+    <!-- figures: benchmarks/results/demo-robustness.json
+    98.9 = 100 * mean_and_spread.clean_dense.mean
+    -->
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COMPLETE = ("README.md",)
+"""Documents in which every number with a decimal point has such a line."""
+COMMENT = re.compile(r"<!-- figures: (\S+)\n(.*?)-->\n?", re.DOTALL)
+NUMBER = re.compile(r"(?<![\w.-])\d+\.\d+(?![\w.]*\d)")
+
+
+class Figure(NamedTuple):
+    document: str
+    text: str
+    factor: float
+    file: str
+    key: str
+    block: str
+
+
+def figures_of(document: str) -> list[Figure]:
+    """Every figure that a comment of the document names, with the block before the comment."""
+    source, figures = (ROOT / document).read_text(), []
+    for comment in COMMENT.finditer(source):
+        block = source[: comment.start()].rstrip().rpartition("\n\n")[2]
+        for line in comment[2].strip().splitlines():
+            text, _, place = line.partition(" = ")
+            factor, _, key = place.rpartition(" * ")
+            figures.append(Figure(document, text, float(factor or 1), comment[1], key, block))
+    return figures
+
+
+def value_of(figure: Figure) -> float:
+    value = json.loads((ROOT / figure.file).read_text())
+    for key in figure.key.split("."):
+        value = value[int(key) if isinstance(value, list) else key]
+    return figure.factor * value
+
+
+DOCUMENTS = sorted(
+    str(path.relative_to(ROOT))
+    for pattern in ("*.md", "docs/*.md", "benchmarks/*.md", "models/*/*.md")
+    for path in ROOT.glob(pattern)
+    if "<!-- figures:" in path.read_text()
+)
+FIGURES = [figure for document in DOCUMENTS for figure in figures_of(document)]
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: f"{figure.document}-{figure.key}")
+def test_a_figure_is_the_one_of_its_file_and_stands_in_the_text(figure):
+    decimals = len(figure.text.partition(".")[2])
+    assert f"{value_of(figure):.{decimals}f}" == figure.text
+    assert re.search(rf"(?<![\d.]){re.escape(figure.text)}(?![\d.]*\d)", figure.block)
+
+
+@pytest.mark.parametrize("document", COMPLETE)
+def test_every_number_with_a_decimal_point_is_traced_to_a_file(document):
+    source = (ROOT / document).read_text()
+    text = re.sub(r"<!--.*?-->|```.*?```|`[^`\n]*`|\]\([^)]*\)", " ", source, flags=re.DOTALL)
+    traced = {figure.text for figure in figures_of(document)}
+    assert sorted(set(NUMBER.findall(text)) - traced) == []
