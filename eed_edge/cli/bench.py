@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 @click.option(
     "--images", "npz", type=click.Path(path_type=Path), help="NPZ file of images (n, h, w, c) uint8."
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads per call; 1 unless given.")
-@click.option("--spinning/--no-spinning", default=None, help="Let idle threads spin; not unless given.")
-@click.option("--arena/--no-arena", default=None, help="Keep memory for the next call; kept unless denied.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads per call (default: 1).")
+@click.option("--spinning/--no-spinning", default=None, help="Let idle threads spin (default: off).")
+@click.option("--arena/--no-arena", default=None, help="Keep memory for the next call (default: on).")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images per call.")
 @click.option("--repeats", type=click.IntRange(min=1), default=4, show_default=True, help="Rounds.")
 @click.option("--tune", is_flag=True, help="Only find the best threads, spinning and arena for this machine.")

@@ -89,19 +89,15 @@ def command(
 
 
 def _check_threshold(threshold: float | None, rule: str | None, manifest: "Manifest") -> None:
-    rule, members = rule or manifest.gate.rule, len(manifest.submodels)
+    from eed_edge.errors import InputError
+    from eed_edge.runtime.gates.rule_registry import GATE_RULES
+
     if threshold is None:
         return
-    if rule == "geometric":
-        raise click.UsageError(
-            "--threshold: the rule geometric has none; leave it out or name another --rule"
-        )
-    if rule == "confidence" and not 0 <= threshold <= 1:
-        raise click.UsageError(f"--threshold: expected a confidence in [0, 1], got {threshold:g}")
-    if rule == "agreement" and threshold not in range(1, members + 1):
-        raise click.UsageError(
-            f"--threshold: expected votes, a whole number from 1 to {members}, got {threshold:g}"
-        )
+    try:
+        GATE_RULES[rule or manifest.gate.rule].parameters_from_threshold(threshold, len(manifest.submodels))
+    except InputError as error:
+        raise click.UsageError(f"--threshold: {error}") from error
 
 
 def _pictures(files: tuple[Path, ...], spec: "InputSpec", unreadable: list[Path]) -> Iterator[Picture]:

@@ -143,11 +143,14 @@ def test_a_submodel_left_out_shows_only_at_the_pictures_it_failed_for(make_tiny,
 
 WRONG_CALLS = [
     (["run", "BUNDLE"], "Missing argument 'FILES...'"),
-    (["run", "BUNDLE", "x.png", "--rule", "geometric", "--threshold", "0.5"], "the rule geometric has none"),
-    (["run", "BUNDLE", "x.png", "--threshold", "1.5"], r"expected a confidence in [0, 1], got 1.5"),
+    (
+        ["run", "BUNDLE", "x.png", "--rule", "geometric", "--threshold", "0.5"],
+        "the rule geometric has no threshold",
+    ),
+    (["run", "BUNDLE", "x.png", "--threshold", "2.5"], "expected threshold, a number in [0, 2], got 2.5"),
     (
         ["run", "BUNDLE", "x.png", "--rule", "agreement", "--threshold", "9"],
-        "a whole number from 1 to 3, got 9",
+        "a whole number of votes from 1 to 3, got 9",
     ),
     (["run", "BUNDLE", "x.png", "--max-submodels", "0"], "'--max-submodels'"),
     (["run", "BUNDLE", "x.png", "--deadline-ms", "-1"], "'--deadline-ms'"),
