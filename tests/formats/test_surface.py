@@ -13,10 +13,14 @@ from tests.formats.surface import surface
 
 BUNDLE = STORED / "bundle"
 COMMANDS = ["demo", "data", "train", "export", "check", "run", "bench", "narrow", "attack", "report"]
+SINCE = ["single"]
+"""Commands that version 0.1 did not have."""
 
 
 def test_the_commands_are_these_in_this_order():
-    assert main.list_commands(click.Context(main)) == COMMANDS
+    commands = main.list_commands(click.Context(main))
+    assert [name for name in commands if name not in SINCE] == COMMANDS
+    assert set(commands) == {*COMMANDS, *SINCE}
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -25,7 +29,7 @@ def test_a_command_has_its_stored_arguments_options_and_choices(command):
     assert surface()[command] == stored[command]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, *SINCE])
 def test_a_command_is_called_as_it_is_listed(name):
     assert main.get_command(click.Context(main), name).name == name
 

@@ -106,7 +106,7 @@ def test_the_first_setting_of_the_grid_never_stops_early_whatever_the_probabilit
     _, used, failed = session.run(None, {"images": as_images(logits / 8)})
     assert (used == MEMBERS).all()
     assert not failed.any()
-    gate = SimpleNamespace(rule=rule, max_submodels=None, parameters_of=lambda _: first)
+    gate = SimpleNamespace(rule=rule, max_submodels=MEMBERS, parameters=first)
     soft = SmoothGate(Recorded(logits), gate, sharpness=Sharpness(1e5, 1e5))
     np.testing.assert_allclose(soft(torch.zeros(IMAGES)).exp().numpy(), probs.mean(0), atol=1e-3)
 

@@ -166,7 +166,7 @@ def test_accuracy_against_eps_is_the_share_beyond_that_distance_for_linear_netwo
         eps=eps,
         seed=0,
         on_progress=lambda *row: seen.append(row),
-        narrow=other,
+        baselines={"narrow": other},
     )
     distances = {
         name: linear.exact_linf(net, images, labels)
@@ -193,6 +193,7 @@ def test_the_eps_curve_counts_what_survives_every_prefix_as_dynamic():
         eps=eps,
         seed=0,
         on_progress=lambda *_: None,
+        baselines={},
     )
     distance = linear.exact_linf(first, pixels / 255, labels)
     assert found["images"] == 500
