@@ -5,6 +5,8 @@ A comment behind a paragraph or table names the file, and for each figure the pl
     <!-- figures: benchmarks/results/demo-robustness.json
     98.9 = 100 * mean_and_spread.clean_dense.mean
     -->
+
+A figure may be a difference of two such terms, ``0.3 = 100 * a - 100 * b``.
 """
 
 import json
@@ -18,15 +20,14 @@ ROOT = Path(__file__).parents[1]
 COMPLETE = ("README.md",)
 """Documents in which every number with a decimal point has such a line."""
 COMMENT = re.compile(r"<!-- figures: (\S+)\n(.*?)-->\n?", re.DOTALL)
-NUMBER = re.compile(r"(?<![\w.-])\d+\.\d+(?![\w.]*\d)")
+NUMBER = re.compile(r"(?<![\w.-])(?<!Version )(?<!eps )\d+\.\d+(?![\w.]*\d)")
 
 
 class Figure(NamedTuple):
     document: str
     text: str
-    factor: float
     file: str
-    key: str
+    terms: str
     block: str
 
 
@@ -36,17 +37,22 @@ def figures_of(document: str) -> list[Figure]:
     for comment in COMMENT.finditer(source):
         block = source[: comment.start()].rstrip().rpartition("\n\n")[2]
         for line in comment[2].strip().splitlines():
-            text, _, place = line.partition(" = ")
-            factor, _, key = place.rpartition(" * ")
-            figures.append(Figure(document, text, float(factor or 1), comment[1], key, block))
+            text, _, terms = line.partition(" = ")
+            figures.append(Figure(document, text, comment[1], terms, block))
     return figures
 
 
 def value_of(figure: Figure) -> float:
-    value = json.loads((ROOT / figure.file).read_text())
-    for key in figure.key.split("."):
+    first, *others = (term_value(figure.file, term) for term in figure.terms.split(" - "))
+    return first - sum(others)
+
+
+def term_value(file: str, term: str) -> float:
+    factor, _, place = term.rpartition(" * ")
+    value = json.loads((ROOT / file).read_text())
+    for key in place.split("."):
         value = value[int(key) if isinstance(value, list) else key]
-    return figure.factor * value
+    return float(factor or 1) * value
 
 
 DOCUMENTS = sorted(
@@ -58,7 +64,7 @@ DOCUMENTS = sorted(
 FIGURES = [figure for document in DOCUMENTS for figure in figures_of(document)]
 
 
-@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: f"{figure.document}-{figure.key}")
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: f"{figure.document}-{figure.terms}")
 def test_a_figure_is_the_one_of_its_file_and_stands_in_the_text(figure):
     decimals = len(figure.text.partition(".")[2])
     assert f"{value_of(figure):.{decimals}f}" == figure.text
