@@ -33,3 +33,12 @@ def test_work_that_is_done_is_finishing(monkeypatch, capsys):
     shown = progress.Progress()
     shown.training({"stage": "pool", "part": "nis-0", "epoch": 0, "epochs": 1, "batch": 2, "batches": 2})
     assert capsys.readouterr().out == "pool nis-0: epoch 1/1, 2 of 2, finishing\n"
+
+
+def test_a_training_that_turns_out_shorter_has_less_time_left(monkeypatch, capsys):
+    shown = progress.Progress()
+    row = {"stage": "narrow", "epochs": 100, "batches": 10, "batch": 10}
+    for seconds, epoch, epochs in ((0.0, 0, 100), (70.0, 7, 100), (140.0, 8, 9)):
+        monkeypatch.setattr(progress.time, "monotonic", lambda seconds=seconds: seconds)
+        shown.training({**row, "epoch": epoch, "epochs": epochs})
+    assert capsys.readouterr().out.splitlines()[-1] == "narrow: epoch 9/9, 90 of 90, finishing"

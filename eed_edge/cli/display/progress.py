@@ -82,9 +82,9 @@ class Progress:
                     if self._task is not None:
                         self._bar.remove_task(self._task)
                     self._task = self._bar.add_task(title, total=total)
-            self._work.done, self._work.detail = done, detail
+            self._work.done, self._work.total, self._work.detail = done, total, detail
             if self._bar is not None:
-                self._bar.update(self._task, completed=done)
+                self._bar.update(self._task, completed=done, total=total)
             else:
                 self.remind()
 
