@@ -8,7 +8,7 @@ from eed_edge.pipeline.stage_context import StageContext
 from eed_edge.pipeline.team_judge import TeamJudge
 from eed_edge.seeds import joint_seed
 from eed_edge.select.diversity import robust_diversity
-from eed_edge.select.selection import judged_order
+from eed_edge.select.running_order import judged_order
 from eed_edge.train import joint
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.networks.ensemble import Ensemble

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from eed_edge.prune.candidates import Candidate, candidates, subset_indices
+from eed_edge.prune.distilled_loss import distilled_loss
 from eed_edge.prune.groups import analyse, count_cost
 from eed_edge.prune.importance import without_norm
 from eed_edge.prune.learned_scores import learned_scores
@@ -18,7 +19,6 @@ from eed_edge.seeds import candidate_seed
 from eed_edge.train import loop
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images, as_float
-from eed_edge.train.distilled_loss import distilled_loss
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.networks.build import Classifier
 from eed_edge.train.system.distributed import SINGLE_PROCESS

@@ -9,7 +9,6 @@ accuracy, the smaller team and then the lower numbers.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -18,17 +17,13 @@ from numpy.typing import NDArray
 from eed_edge.arrays import Bools, Floats, Ints
 from eed_edge.errors import InputError, RecipeError, TrainingError
 from eed_edge.select.diversity import all_teams, team_diversities
+from eed_edge.select.running_order import Judge, judged_order, running_order
+from eed_edge.select.team_accuracy import team_accuracies
 
 MOST_CONSIDERED = 16
 """The most candidates compared: teams double with each one, 16 give 65,519."""
 JUDGED_TEAMS = 10
 """Teams that ``robust`` compares by attacks of their own."""
-MOST_ORDERED = 4
-"""Up to this team size all running orders are compared."""
-Judge = Callable[[tuple[int, ...]], float]
-"""Attacked accuracy of the mean of these candidates, in ascending order, under attacks against that mean."""
-CHUNK = 2**23
-"""Numbers held at once while team accuracies are computed: 32 MiB of float32."""
 
 
 class TeamBudget(NamedTuple):
@@ -140,30 +135,6 @@ def select_team(
     )
 
 
-def team_accuracies(probs: Floats, labels: Ints, teams: Bools) -> NDArray[np.float64]:
-    """Accuracy of the mean of each team.
-
-    Args:
-        probs: ``(members, n, k)``.
-        labels: ``(n,)``.
-        teams: ``(t, members)`` bool.
-
-    Returns:
-        ``(t,)``; of equal largest probabilities the first counts as the answer.
-    """
-    members, n, k = probs.shape
-    flat = probs.reshape(members, n * k)
-    rows = max(1, CHUNK // (n * k))
-    correct = np.empty(len(teams), dtype=np.int64)
-    for start in range(0, len(teams), rows):
-        total = (
-            teams[start : start + rows].astype(np.float32) @ flat
-        )  # (rows, n * k), the mean times its size
-        answer = total.reshape(-1, n, k).argmax(axis=2)  # (rows, n)
-        correct[start : start + rows] = (answer == labels).sum(axis=1)
-    return np.asarray(correct / n, dtype=np.float64)
-
-
 def _eligible(failed: Bools, member_gap: float) -> NDArray[np.intp]:
     """Candidates within the gap of the best one, in ascending order."""
     failures = failed.sum(axis=1)
@@ -245,45 +216,6 @@ def _best(table: _TeamTable, among: NDArray[np.intp]) -> int:
     diversity = table.diversity[among]
     among = among[diversity == diversity.max()]
     return int(among[table.accuracy(among).argmax()])
-
-
-def running_order(probs: Floats, labels: Ints) -> list[int]:
-    """Greedy running order: each prefix has the most accurate mean; ties go to the better single member.
-
-    Args:
-        probs: ``(members, n, k)`` of one team.
-        labels: ``(n,)``.
-
-    Returns:
-        Members in the order in which they should run.
-    """
-    single = np.eye(len(probs), dtype=bool)
-    alone = team_accuracies(probs, labels, single)
-    remaining = sorted(range(len(probs)), key=lambda member: -alone[member])
-    prefix: list[int] = []
-    while remaining:
-        tries = single[remaining] | single[prefix].any(axis=0)
-        prefix.append(remaining.pop(int(team_accuracies(probs, labels, tries).argmax())))
-    return prefix
-
-
-def judged_order(members: tuple[int, ...], judge: Judge) -> tuple[int, ...]:
-    """The running order whose prefixes have the highest mean attacked accuracy; of equals the first.
-
-    All orders of up to ``MOST_ORDERED`` members are compared. A larger team grows member by member,
-    each time by the one that gives the most accurate prefix.
-    """
-
-    def accuracy(prefix: tuple[int, ...]) -> float:
-        return judge(tuple(sorted(prefix)))
-
-    if len(members) <= MOST_ORDERED:
-        orders = permutations(sorted(members))
-        return max(orders, key=lambda order: sum(accuracy(order[:t]) for t in range(1, len(order))))
-    order: tuple[int, ...] = ()
-    while rest := [member for member in members if member not in order]:
-        order = max(((*order, member) for member in rest), key=accuracy)
-    return order
 
 
 def _two(costs: Ints) -> str:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eed_edge.errors import InputError, RecipeError, TrainingError
-from eed_edge.select import robust_diversity, selection
-from eed_edge.select.selection import MOST_CONSIDERED, Criteria, TeamBudget, select_team, team_accuracies
+from eed_edge.select import all_teams, robust_diversity, team_accuracies, team_accuracy
+from eed_edge.select.selection import MOST_CONSIDERED, Criteria, TeamBudget, select_team
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -99,9 +99,9 @@ def test_the_numbering_of_the_candidates_does_not_change_how_good_the_team_is(se
 
 def test_team_accuracies_do_not_depend_on_the_chunk_size(monkeypatch):
     _, case = pool(0)
-    teams = selection.all_teams(6)
+    teams = all_teams(6)
     whole = team_accuracies(case["probs"], case["labels"], teams)
-    monkeypatch.setattr(selection, "CHUNK", 1)
+    monkeypatch.setattr(team_accuracy, "CHUNK", 1)
     assert team_accuracies(case["probs"], case["labels"], teams).tolist() == whole.tolist()
 
 

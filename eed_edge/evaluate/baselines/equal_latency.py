@@ -20,6 +20,7 @@ from eed_edge.evaluate.baselines.latency_match import LatencyMatch, LatencyTarge
 from eed_edge.evaluate.baselines.plan import BASE, TEAM, Plan, load_plan
 from eed_edge.export.network_graph import to_onnx
 from eed_edge.provenance import check_exported_from, weights_digest
+from eed_edge.prune.distilled_loss import distilled_loss
 from eed_edge.prune.groups import analyse, count_cost
 from eed_edge.recipe import Base, Pool, Recipe, Training
 from eed_edge.runtime.bundle.folder import load_bundle
@@ -27,7 +28,6 @@ from eed_edge.train import base, loop
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data import splits as data
 from eed_edge.train.data.batches import Images, as_float, on_device
-from eed_edge.train.distilled_loss import distilled_loss
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.networks.build import Classifier
 from eed_edge.train.run_folder import Run

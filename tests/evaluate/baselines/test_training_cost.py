@@ -11,12 +11,12 @@ from torch.utils.flop_counter import flop_registry
 
 from eed_edge.errors import CheckpointError
 from eed_edge.evaluate.baselines import training_cost
+from eed_edge.prune.distilled_loss import distilled_loss
 from eed_edge.prune.groups import count_cost
 from eed_edge.recipe import Base, Pool
 from eed_edge.train.checkpointing import Checkpointing
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images
-from eed_edge.train.distilled_loss import distilled_loss
 from eed_edge.train.epoch import train_epoch
 from eed_edge.train.networks import build, checkpoint
 from eed_edge.train.run_folder import open_run
