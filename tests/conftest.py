@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -10,6 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command sets it: else tests crawl beside other work
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:  # in the background or under nohup
+        signal.signal(number, handler)
 
 TINY = Path(__file__).parent / "tiny.toml"
 

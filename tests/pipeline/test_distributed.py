@@ -197,7 +197,16 @@ def test_two_processes_come_to_what_one_comes_to(tmp_path: Path):
 @pytest.mark.slow
 def test_a_process_that_dies_is_started_again_and_no_candidate_is_made_twice(tmp_path: Path):
     result = torchrun(
-        tmp_path, tmp_path / "run", "--until", "pool", options=("--max-restarts", "1"), DIE="ase-1"
+        tmp_path,
+        tmp_path / "run",
+        "--until",
+        "pool",
+        "--set",
+        "base.epochs=2",
+        "--set",
+        "pool.epochs=1",
+        options=("--max-restarts", "1"),
+        DIE="ase-1",
     )
     assert result.returncode == 0, result.stderr
     names = {path.stem for path in (tmp_path / "run" / "pool").glob("*-?.safetensors")}
