@@ -18,7 +18,7 @@ ProgressCallback = Callable[[str, int, int], None]
 class ModelsCompared:
     """The networks and the bundle of one run.
 
-    singles: single networks: ``dense``, and ``narrow`` if it was trained.
+    singles: single networks: ``dense``, and the baselines that were trained.
     ensemble: the members as one network, on the attack's device.
     deployed: the bundle, run by onnxruntime as on a device.
     """

@@ -89,7 +89,7 @@ class Job:
     """One attack on one target.
 
     kind: row of the report; ``clean`` for no attack, ``adaptive`` for an extra item.
-    target: ``dense``, ``narrow``, ``mean-<t>`` of the first t members, ``member-<i>``, ``gate``, ``members``,
+    target: ``dense``, a baseline, ``mean-<t>`` of the first t members, ``member-<i>``, ``gate``, ``members``,
         ``rule``.
     make: the attack bound to its target; takes images, labels and threat.
     networks: what the target consists of; all that they answer on the way is judged, too.

@@ -30,6 +30,7 @@ from eed_edge.html.sections import (
     learning_curves,
     verdict,
 )
+from eed_edge.provenance import BASELINES
 from eed_edge.train.data.duplicates import duplicates_line
 
 T = TypeVar("T")
@@ -90,6 +91,7 @@ def _section(key: str, part: Part, sources: PageInputs) -> Section:
         "examples": set(STRIP) <= sources.arrays.keys(),
         "undecided": set(IMAGES) <= sources.arrays.keys(),
         "learning": bool(sources.log),
+        "narrow": any(name in sources.report for name in BASELINES),
     }
     if there.get(key, bool(sources.report.get(key))):
         return _built(key, part.build, sources)

@@ -78,7 +78,8 @@ def train_epoch(
             attacked = training_images.make_adversarial(
                 net, images, labels, attack=attack, cfg=cfg, generator=generator, progress=progress
             )
-            value = batch_loss(images, attacked, labels)
+            with processes.peer_errors():
+                value = batch_loss(images, attacked, labels)
         rate = learning_rate(cfg, state.history, state.batch / steps)
         _optimiser_step(net, state.optimiser, value, cfg, rate=rate, processes=processes)
         total = total + value.detach()

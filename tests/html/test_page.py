@@ -51,6 +51,14 @@ def test_accuracies_are_those_of_the_report_with_interval_and_images(page):
     assert rows["Adaptive 400 images"][4:] == ["–", "–"]
 
 
+def test_either_baseline_alone_has_its_section(tmp_path):
+    report = sample.whole_report()
+    report["single"] = report.pop("narrow")
+    page = page_of(tmp_path, report)
+    assert "eed-edge narrow RUN" not in page
+    assert "Networks of the same latency" in page
+
+
 def test_a_narrow_network_of_a_shorter_training_is_not_said_to_have_had_the_whole_budget(tmp_path):
     report = sample.whole_report()
     by_hand = "trained from new weights, for 12 epochs set by hand"

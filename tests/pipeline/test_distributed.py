@@ -45,6 +45,15 @@ def test_one_process_alone_gives_back_what_it_got():
     assert torch.equal(tensor, before)
 
 
+def test_an_error_of_the_network_is_not_taken_for_a_lost_process():
+    with pytest.raises(RuntimeError, match="sizes"), SINGLE_PROCESS.peer_errors():
+        raise RuntimeError("sizes do not match")
+    with pytest.raises(torch.OutOfMemoryError), Processes(0, 2).peer_errors():
+        raise torch.OutOfMemoryError
+    with pytest.raises(TrainingError, match="another process has ended"), Processes(0, 2).peer_errors():
+        raise RuntimeError("Connection closed by peer")
+
+
 def test_the_parts_of_every_batch_make_up_the_batch_and_no_two_draw_the_same_noise():
     data = Images(torch.arange(64, dtype=torch.uint8).view(64, 1, 1, 1), torch.arange(64))
     augment = Data(crop=0, flip=False)

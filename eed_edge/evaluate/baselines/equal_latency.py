@@ -174,11 +174,11 @@ def _prepare(
         plan = load_plan(path, team=team, epochs=epochs)
         trained = (run.path / f"{kind.name}.safetensors").exists()
         return plan, None if trained else kind.network(job, plan.widths)
-    found, net = kind.match(job, LatencyTarget(images, deployed, mean_ms))
     macs = {} if epochs else training_cost.run_cost(run)
+    found, net = kind.match(job, LatencyTarget(images, deployed, mean_ms))
     budget = training_cost.baseline_budget(macs, pruned=kind.pruned) if macs else 0.0
     cost, teacher = job.cost(found.widths), count_cost(job.base, job.image)[1]
-    cfg = team_training(kind, run.recipe, epochs or 1)
+    cfg = team_training(kind, run.recipe, epochs or max(1, run.recipe.joint.finish_epochs))
     if epochs is None:
         cfg = training_cost.epochs_for_budget(
             budget, cfg, cost=cost, images=len(job.train), teacher=teacher if cfg.distill else 0
@@ -195,6 +195,8 @@ def _prepare(
         "%s: at most %d epochs%s", kind.name, plan.epochs, "" if epochs is None else ", asked for by hand"
     )
     write_json(path, dataclasses.asdict(plan))
+    for suffix in (".search", ".share"):
+        path.with_suffix(suffix).unlink(missing_ok=True)
     return plan, net
 
 
@@ -209,6 +211,7 @@ def team_training(kind: Baseline, recipe: Recipe, epochs: int) -> Pool:
         "batch": batch,
         "schedule": "wsd",
         "patience": PATIENCE,
+        "eps_warmup": 0.0,
     }
     return Pool(**{**shared, **changed}, distill=max(recipe.pool.distill, recipe.joint.distill))
 

@@ -47,7 +47,7 @@ class NarrowNetwork(Baseline):
 def match_uniform(dense: Classifier, target: LatencyTarget, *, round_to: int, name: str) -> LatencyMatch:
     """Match the latency of narrower copies of ``dense``; their weights are new and do not matter."""
     image = torch.from_numpy(target.images[:1])
-    structure, _ = analyse(dense, image)
+    structure, _ = analyse(dense, image.to(dense.normalise.mean.device))
     return nearest_latency(
         width_ladder(structure, round_to=round_to),
         lambda widths: reinitialised(dense, widths, image, seed=0),

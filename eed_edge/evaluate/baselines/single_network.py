@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from eed_edge.atomic_files import write_json
 from eed_edge.evaluate.baselines.equal_latency import Baseline, BaselineJob
 from eed_edge.evaluate.baselines.latency_match import (
     LatencyMatch,
@@ -39,8 +40,13 @@ class SingleNetwork(Baseline):
         """Learn scores at about the right size, then match the latency of what they keep."""
         recipe, full = job.run.recipe, count_cost(job.base, job.image)
         round_to = recipe.prune.round_to
-        uniform = match_uniform(job.base, target, round_to=round_to, name=self.name)
-        share = job.cost(uniform.widths) / full[1]
+        share_file = job.run.path / "single.share"  # a search that is resumed keeps its size
+        if share_file.exists():
+            share = float(read_json(share_file)["share"])
+        else:
+            uniform = match_uniform(job.base, target, round_to=round_to, name=self.name)
+            share = job.cost(uniform.widths) / full[1]
+            write_json(share_file, {"share": share})
         sized = dataclasses.replace(
             recipe, prune=dataclasses.replace(recipe.prune, member_share=min(1.0, max(0.001, share)))
         )
@@ -57,7 +63,6 @@ class SingleNetwork(Baseline):
         net = remove_channels(job.base, scores, job.image, found.widths)
         recalibrate(net, job.train, batch=recipe.pool.batch)
         checkpoint.save_network(job.run.path / "single.pruned", net, {})
-        state.unlink(missing_ok=True)
         return found, net
 
     def network(self, job: BaselineJob, widths: Widths) -> Classifier:

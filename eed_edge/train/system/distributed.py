@@ -103,7 +103,11 @@ class Processes:
         """Turn a lost peer process into a TrainingError."""
         try:
             yield
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
+            if self.size == 1:
+                raise
             self.raise_on_main(
                 TrainingError("another process has ended; read its output and start all again to resume")
             )

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from eed_edge.errors import CheckpointError
-from eed_edge.evaluate.baselines import latency_match
+from eed_edge.evaluate.baselines import latency_match, training_cost
 from eed_edge.evaluate.baselines.equal_latency import BaselineJob, team_training, train_baseline
 from eed_edge.evaluate.baselines.narrow_network import NarrowNetwork
 from eed_edge.evaluate.baselines.single_network import SingleNetwork, best_score
@@ -28,7 +28,7 @@ from tests.conftest import Flow, call
 def coarse_ladder():
     """Fewer widths to time, as each takes seconds to export."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(latency_match, "STEP", 0.4)
+        patch.setattr(latency_match, "STEP", 0.25)
         yield
 
 
@@ -92,6 +92,8 @@ def test_the_baselines_learn_as_the_team_does_from_labels_and_base(flow: Flow):
         assert (cfg.eps_255, cfg.finish_epochs, cfg.attack, cfg.weight_decay) == (14, 3, "pgd", 1e-3)
         assert (cfg.distill, cfg.lr, cfg.batch, cfg.epochs) == (0.4, lr, batch, 20)
         assert (cfg.schedule, cfg.patience) == ("wsd", 10)
+        shortest = team_training(kind, recipe, 3)
+        assert training_cost.with_epochs(shortest, 20) == cfg  # what the budget is counted for
 
 
 def test_single_is_pruned_by_the_score_of_the_best_candidate_alone(made):
