@@ -33,7 +33,7 @@ PARTS = (
     "prefixes",
     "submodels_used",
 )
-"""Parts of the report that are valid only for one bundle, one narrow network and one set of images."""
+"""Parts of the report that are valid only for one bundle, one set of baselines and one set of images."""
 
 
 def store_verdicts(path: Path, new: PerImage, *, adds: bool) -> None:

@@ -124,8 +124,8 @@ def provenance_section(sources: PageInputs) -> Section:
     if machine.get("versions"):
         folds.append(Fold("Versions", "\n".join(f"{k} {v}" for k, v in machine["versions"].items())))
     if report.get("commands"):
-        told = (f"# {made}\n{formats.settings(text)}" for made, text in report["commands"].items())
-        folds.append(Fold("Commands", "\n".join(told)))
+        commands = (f"# {made}\n{formats.settings(text)}" for made, text in report["commands"].items())
+        folds.append(Fold("Commands", "\n".join(commands)))
     if report.get("recipe"):
         folds.append(Fold("Recipe", _toml(report["recipe"])))
     return Section("making", "How these figures were made", tables=tables, folds=tuple(folds))

@@ -43,17 +43,17 @@ def share(figures: Mapping[str, Any], name: str) -> Cell:
 def accuracy_section(sources: PageInputs) -> Section:
     """Clean and adversarial accuracy of each network, beside the paper's."""
     report, recipe = sources.report, sources.report.get("recipe")
-    figures, beside = report["accuracy"], published_figures.published(recipe)
+    figures, paper = report["accuracy"], published_figures.published(recipe)
     shown = [name for name in NETWORKS if any(name in row for row in figures.values())]
     rows = []
     for name in attacks_in_order(figures):
         cells = [share(figures[name], network) for network in shown]
-        if beside is not None:
+        if paper is not None:
             cells += [
-                Cell(formats.percent(part.get(name)), mark="paper") for part in (beside.dense, beside.eed)
+                Cell(formats.percent(part.get(name)), mark="paper") for part in (paper.dense, paper.eed)
             ]
         rows.append(Row(attack_title(name), tuple(cells), formats.images(figures[name]["images"])))
-    published = ("Paper: dense", "Paper: EED") if beside is not None else ()
+    published = ("Paper: dense", "Paper: EED") if paper is not None else ()
     columns = ("", *(NETWORKS[name] for name in shown), *published)
     caption = [
         "Share of test images that are answered right, and its 95 % Wilson interval. An image counts under an"

@@ -85,10 +85,10 @@ def _listed(parts: Sequence[str]) -> str:
 
 def _tiles(sources: PageInputs) -> tuple[Row, ...]:
     report, latency = sources.report, sources.report.get("latency", {})
-    beside = published_figures.published(report.get("recipe"))
+    paper = published_figures.published(report.get("recipe"))
     tiles = []
     if "speedup_mean" in latency:
-        note = f"over dense; paper {formats.times(beside.speed)}" if beside else "over dense"
+        note = f"over dense; paper {formats.times(paper.speed)}" if paper else "over dense"
         tiles.append(row("speed-up, mean", formats.times(latency["speedup_mean"]), detail=note))
     if "speedup_worst" in latency:
         worst = formats.times(latency["speedup_worst"])
@@ -96,7 +96,7 @@ def _tiles(sources: PageInputs) -> tuple[Row, ...]:
     if "sparsity" in report:
         note = (
             f"paper {formats.percent(published_figures.SPARSITY)}"
-            if beside
+            if paper
             else "of parameters and MACs, the smaller"
         )
         tiles.append(row("sparsity", formats.percent(report["sparsity"]), detail=note))
