@@ -25,7 +25,7 @@ def _training(stage: str, folder: Path) -> str:
         seconds = sum(row.get("seconds", 0) for row in rows)
         speeds = [row["images_s"] for row in rows if "images_s" in row]
         speed = f"{sum(speeds) / len(speeds):.0f}" if speeds else "-"
-        place = f"{best['epoch'] + 1}/{best['epochs']}"
+        place = f"{best['epoch'] + 1}/{rows[-1]['epochs']}"  # a wsd training may have become shorter
         lines.append(
             f"{part:<10}{place:>11}{best['clean']:>8.3f}{best['attacked']:>10.3f}{seconds:>10.1f}{speed:>10}"
         )

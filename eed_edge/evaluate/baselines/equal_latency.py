@@ -177,15 +177,12 @@ def _prepare(
     macs = {} if epochs else training_cost.run_cost(run)
     found, net = kind.match(job, LatencyTarget(images, deployed, mean_ms))
     budget = training_cost.baseline_budget(macs, pruned=kind.pruned) if macs else 0.0
-    cost, teacher = job.cost(found.widths), count_cost(job.base, job.image)[1]
     cfg = team_training(kind, run.recipe, epochs or max(1, run.recipe.joint.finish_epochs))
+    cost = job.cost(found.widths)
+    teacher = count_cost(job.base, job.image)[1] if cfg.distill else 0
     if epochs is None:
-        cfg = training_cost.epochs_for_budget(
-            budget, cfg, cost=cost, images=len(job.train), teacher=teacher if cfg.distill else 0
-        )
-    longest = training_cost.training_macs(
-        cfg, cost=cost, images=len(job.train), teacher=teacher if cfg.distill else 0
-    )
+        cfg = training_cost.epochs_for_budget(budget, cfg, cost=cost, images=len(job.train), teacher=teacher)
+    longest = training_cost.training_macs(cfg, cost=cost, images=len(job.train), teacher=teacher)
     plan = Plan(
         widths=found.widths, mean_ms=found.mean_ms, target_ms=found.target_ms, epochs=cfg.epochs,
         by_hand=epochs is not None, macs={**macs, kind.name: longest}, team=team, settings=TEAM,
