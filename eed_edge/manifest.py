@@ -1,24 +1,64 @@
-"""The bundle's contract: what ``manifest.json`` says, as frozen dataclasses, schema 1."""
+"""The bundle's contract: what ``manifest.json`` says, as frozen dataclasses, schemas 1 and 2."""
 
 import dataclasses
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from eed_edge import digest_json
 from eed_edge import schema as typed
 from eed_edge.digest_json import HEX64
 from eed_edge.errors import BundleError
+from eed_edge.gate_settings import (
+    Abstain,
+    Agreement,
+    Calibration,
+    Confidence,
+    GateParameters,
+    GateSpec,
+    Geometric,
+    Rule,
+    RuleLoss,
+    check_temperatures,
+    require,
+)
 
-SCHEMA = 1
+__all__ = [
+    "CASCADE_FILE",
+    "DENSE_FILE",
+    "GOLDEN_FILE",
+    "MANIFEST_FILE",
+    "Abstain",
+    "Agreement",
+    "Calibration",
+    "Confidence",
+    "CreatedBy",
+    "FileEntry",
+    "GateParameters",
+    "GateSpec",
+    "Geometric",
+    "InputSpec",
+    "Interpolation",
+    "Manifest",
+    "Precision",
+    "Preprocess",
+    "Rule",
+    "RuleLoss",
+    "SubmodelEntry",
+    "dump_manifest",
+    "parse_manifest",
+]
+
+SCHEMA = 2
+"""Since 2: ``precision`` int8, ``temperatures``, ``abstain``, and ``thresholds`` of the rule confidence."""
 FILE_NAME = re.compile(r"[A-Za-z0-9._-]+")
 MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.npz"
 DENSE_FILE = "dense.onnx"
 CASCADE_FILE = "cascade.onnx"
 
-Rule = Literal["confidence", "agreement", "geometric"]
+Precision = Literal["float32", "int8"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
@@ -52,7 +92,7 @@ class Preprocess:
     def __post_init__(self) -> None:
         for name in ("resize", "crop"):
             size = getattr(self, name)
-            _check(size is None or min(size) >= 1, f"{name} must be null or two sizes >= 1, got {size}")
+            require(size is None or min(size) >= 1, f"{name} must be null or two sizes >= 1, got {size}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +108,14 @@ class InputSpec:
     preprocess: Preprocess
 
     def __post_init__(self) -> None:
-        _check(bool(self.name), "name must not be empty")
-        _check(min(self.size) >= 1, f"shape must have sizes >= 1, got {list(self.shape)}")
+        require(bool(self.name), "name must not be empty")
+        require(min(self.size) >= 1, f"shape must have sizes >= 1, got {list(self.shape)}")
         expected = 3 if self.channels == "RGB" else 1
-        _check(
+        require(
             self.shape[1] == expected,
             f"{self.channels} needs {expected} channels in shape, got {self.shape[1]}",
         )
-        _check(self.range == (0.0, 1.0), f"range must be [0, 1], got {list(self.range)}")
+        require(self.range == (0.0, 1.0), f"range must be [0, 1], got {list(self.range)}")
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -110,111 +150,21 @@ class SubmodelEntry:
         _check_name(self.file)
         _check_file(self)
         for name in ("params", "macs", "subset"):
-            _check(getattr(self, name) >= 0, f"{name} must be >= 0, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class Confidence:
-    """Stop when the largest mean probability reaches ``threshold``; above 1 it never stops early."""
-
-    threshold: float
-
-    def __post_init__(self) -> None:
-        _check(0 <= self.threshold <= 2, f"threshold must be in [0, 2], got {self.threshold}")
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Stop when ``votes`` sub-models vote for the class that the mean prefers."""
-
-    votes: int
-
-    def __post_init__(self) -> None:
-        _check(self.votes >= 1, f"votes must be >= 1, got {self.votes}")
-
-
-@dataclass(frozen=True)
-class Geometric:
-    """``q_t = max(m_t)^g * exp(-k * KL(m_t || m_(t-1)))``; 0 from ``g = 1e6`` on: nothing stops early."""
-
-    g: float
-    k: float
-
-    def __post_init__(self) -> None:
-        _check(self.g >= 0 and self.k >= 0, f"g and k must be >= 0, got {self.g} and {self.k}")
-
-
-@dataclass(frozen=True)
-class GateParameters:
-    """The calibrated parameters of every rule."""
-
-    confidence: Confidence
-    agreement: Agreement
-    geometric: Geometric
-
-
-@dataclass(frozen=True)
-class GateSpec:
-    """When to stop: the rule in use, the parameters of all, and the default caps (None: no cap)."""
-
-    rule: Rule
-    parameters: GateParameters
-    max_submodels: int | None = None
-    deadline_ms: float | None = None
-
-    def __post_init__(self) -> None:
-        cap, deadline = self.max_submodels, self.deadline_ms
-        _check(cap is None or cap >= 1, f"max_submodels must be null or >= 1, got {cap}")
-        _check(deadline is None or deadline >= 0, f"deadline_ms must be null or >= 0, got {deadline}")
-
-    def parameters_of(self, rule: str) -> dict[str, float]:
-        """Return the parameters of ``rule`` by name."""
-        return dataclasses.asdict(getattr(self.parameters, rule))
-
-
-@dataclass(frozen=True)
-class RuleLoss:
-    """What one rule lost on the calibration images, as fractions, and the mean count of sub-models run.
-
-    Both under the gate's ``max_submodels``, where it has one.
-    """
-
-    lost_clean: float
-    lost_attacked: float
-    upper_bound: float
-    submodels_used: float
-
-    def __post_init__(self) -> None:
-        for name in ("lost_clean", "lost_attacked", "upper_bound"):
-            _check(0 <= getattr(self, name) <= 1, f"{name} must be in [0, 1], got {getattr(self, name)}")
-        _check(self.submodels_used >= 1, f"submodels_used must be >= 1, got {self.submodels_used}")
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How the gate's parameters were chosen and what each rule lost; ``max_drop`` is a fraction."""
-
-    images: int
-    attack: str
-    max_drop: float
-    guarantee: bool
-    confidence: RuleLoss
-    agreement: RuleLoss
-    geometric: RuleLoss
-
-    def __post_init__(self) -> None:
-        _check(self.images >= 0, f"images must be >= 0, got {self.images}")
-        _check(0 <= self.max_drop <= 1, f"max_drop must be in [0, 1], got {self.max_drop}")
+            require(getattr(self, name) >= 0, f"{name} must be >= 0, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Everything a device must know about a bundle; sub-models in running order."""
+    """Everything a device must know about a bundle; sub-models in running order.
+
+    temperatures: by the prefix that answers, what its probabilities' logarithms are divided by; None: 1.
+    abstain: when an answer is to be doubted; None: never.
+    """
 
     digest: str = field(default="", compare=False)
     name: str
     created_by: CreatedBy
-    precision: Literal["float32"] = "float32"
+    precision: Precision = "float32"
     classes: tuple[str, ...]
     input: InputSpec
     submodels: tuple[SubmodelEntry, ...]
@@ -222,19 +172,28 @@ class Manifest:
     calibration: Calibration
     files: dict[str, FileEntry]
     metrics: dict[str, float | str] | None = field(default=None, metadata={"optional": True})
+    temperatures: tuple[float, ...] | None = field(default=None, metadata={"optional": True})
+    abstain: Abstain | None = field(default=None, metadata={"optional": True})
 
     def __post_init__(self) -> None:
-        _check(len(self.classes) >= 2, f"classes must name at least 2, got {len(self.classes)}")
-        _check(len(set(self.classes)) == len(self.classes), "classes must differ from each other")
+        require(len(self.classes) >= 2, f"classes must name at least 2, got {len(self.classes)}")
+        require(len(set(self.classes)) == len(self.classes), "classes must differ from each other")
         count = len(self.submodels)
-        _check(count >= 1, "submodels must not be empty")
+        require(count >= 1, "submodels must not be empty")
         votes = self.gate.parameters.agreement.votes
-        _check(votes <= count, f"gate.parameters.agreement.votes must be at most {count}, got {votes}")
+        require(votes <= count, f"gate.parameters.agreement.votes must be at most {count}, got {votes}")
+        thresholds = self.gate.parameters.confidence.thresholds
+        require(
+            thresholds is None or len(thresholds) == count - 1,
+            f"gate.parameters.confidence.thresholds must be null or {count - 1}, one for each sub-model but"
+            f" the last, got {len(thresholds or ())}",
+        )
+        check_temperatures(self.temperatures, count)
         for name in self.files:
             _check_name(name)
         names = [entry.file for entry in self.submodels] + list(self.files)
-        _check(len({name.casefold() for name in names}) == len(names), "a file is named twice")
-        _check(GOLDEN_FILE in self.files, f"files lacks {GOLDEN_FILE}")
+        require(len({name.casefold() for name in names}) == len(names), "a file is named twice")
+        require(GOLDEN_FILE in self.files, f"files lacks {GOLDEN_FILE}")
 
 
 def parse_manifest(raw: bytes) -> Manifest:
@@ -251,10 +210,13 @@ def parse_manifest(raw: bytes) -> Manifest:
             raise BundleError(
                 f"{MANIFEST_FILE} has schema {schema}, expected at most {SCHEMA}; install a newer eed-edge"
             )
-        if type(schema) is not int or schema != SCHEMA:
-            raise ValueError(f"schema: expected {SCHEMA}, got {schema!r:.60}")
+        if type(schema) is not int or schema < 1:
+            raise ValueError(f"schema: expected 1 to {SCHEMA}, got {schema!r:.60}")
         digest_json.check_seal(raw, content)
-        return typed.read_typed(Manifest, content, "content")
+        manifest = typed.read_typed(Manifest, content, "content")
+        if schema == 1 and (newer := _newer_than_schema_1(manifest)):
+            raise ValueError(f"schema 1 has no {newer[0]}, expected schema 2")
+        return manifest
     except BundleError:
         raise
     except ValueError as error:
@@ -273,23 +235,37 @@ def dump_manifest(manifest: Manifest) -> bytes:
     try:
         plain = json.loads(json.dumps(dataclasses.asdict(manifest)))
         content = dataclasses.asdict(typed.read_typed(Manifest, plain, "manifest"))
-        if content["metrics"] is None:
-            del content["metrics"]
-        return digest_json.seal({"schema": SCHEMA, **content})
+        return digest_json.seal({"schema": SCHEMA, **_without_unset(content)})
     except (TypeError, ValueError) as error:
         raise BundleError(f"cannot write {MANIFEST_FILE}: {error}; correct the value") from error
 
 
+def _newer_than_schema_1(manifest: Manifest) -> list[str]:
+    """Return what the manifest has that schema 1 could not say."""
+    present = {
+        "precision int8": manifest.precision != "float32",
+        "temperatures": manifest.temperatures is not None,
+        "abstain": manifest.abstain is not None,
+        "thresholds": manifest.gate.parameters.confidence.thresholds is not None,
+    }
+    return [name for name, is_there in present.items() if is_there]
+
+
+def _without_unset(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the manifest's content without the optional keys that are None."""
+    optional = [each.name for each in dataclasses.fields(Manifest) if each.metadata.get("optional")]
+    content = {key: value for key, value in content.items() if value is not None or key not in optional}
+    confidence = content["gate"]["parameters"]["confidence"]
+    if confidence["thresholds"] is None:
+        del confidence["thresholds"]
+    return content
+
+
 def _check_name(name: str) -> None:
     usable = FILE_NAME.fullmatch(name) and name not in (".", "..", MANIFEST_FILE)
-    _check(bool(usable), f"file name {name!r:.80} must match {FILE_NAME.pattern} and not be {MANIFEST_FILE}")
+    require(bool(usable), f"file name {name!r:.80} must match {FILE_NAME.pattern} and not be {MANIFEST_FILE}")
 
 
 def _check_file(entry: FileEntry | SubmodelEntry) -> None:
-    _check(bool(HEX64.fullmatch(entry.sha256)), f"sha256 must be 64 hex digits, got {entry.sha256!r:.80}")
-    _check(entry.bytes >= 0, f"bytes must be >= 0, got {entry.bytes}")
-
-
-def _check(condition: bool, message: str) -> None:
-    if not condition:
-        raise BundleError(message)
+    require(bool(HEX64.fullmatch(entry.sha256)), f"sha256 must be 64 hex digits, got {entry.sha256!r:.80}")
+    require(entry.bytes >= 0, f"bytes must be >= 0, got {entry.bytes}")

@@ -1,15 +1,14 @@
 """ONNX twin of the gate rule ``agreement``."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from onnx import TensorProto
 
 from eed_edge.export.graph_builder import GraphBuilder, GraphDecision, StageTensors, State
+from eed_edge.runtime.gates.gate_rule import Parameters
 
 
 def agreement_graph(
-    graph: GraphBuilder, stage: StageTensors, state: State, parameters: Mapping[str, float]
+    graph: GraphBuilder, stage: StageTensors, state: State, parameters: Parameters
 ) -> GraphDecision:
     """Stop from the second sub-model on where enough of them vote for the argmax of the mean."""
     vote = graph.add("ArgMax", stage.probs, axis=1, keepdims=0)

@@ -16,6 +16,7 @@ from scipy.stats import beta
 from eed_edge.arrays import Floats
 from eed_edge.recipe import Gate
 from eed_edge.runtime.gates.early_exit import EarlyExitResult
+from eed_edge.runtime.gates.gate_rule import Parameters
 from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
@@ -27,7 +28,7 @@ CONFIDENCE_LEVEL = 0.95
 class GateSetting:
     """Parameters of one rule and their results on the calibration set; shares are in [0, 1]."""
 
-    parameters: Mapping[str, float]
+    parameters: Parameters
     lost_clean: float
     lost_attacked: float
     upper_bound: float
@@ -130,7 +131,7 @@ def upper_bound(dropped: int, images: int) -> float:
 
 
 def _evaluate(
-    answers: MemberProbs, rule: str, parameters: Mapping[str, float], max_submodels: int | None = None
+    answers: MemberProbs, rule: str, parameters: Parameters, max_submodels: int | None = None
 ) -> GateSetting:
     def replay(probs: Floats) -> EarlyExitResult:
         return replay_rule(probs, rule, parameters, max_submodels=max_submodels)

@@ -8,7 +8,7 @@ providers run both branches, and CUDA is slow with it.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from eed_edge.export.graph_builder import GateGraph, GraphBuilder, StageTensors,
 from eed_edge.export.network_graph import INPUT, OPSET, OUTPUT
 from eed_edge.manifest import Manifest, dump_manifest
 from eed_edge.runtime.bundle.single_file import CLASSES_KEY, MANIFEST_KEY, OUTPUTS
+from eed_edge.runtime.gates.gate_rule import Parameters
 
 PROBABILITIES, USED, FAILED = OUTPUTS
 
@@ -69,7 +70,7 @@ def cascade_model(
     models: Sequence[bytes],
     *,
     rule: str,
-    parameters: Mapping[str, float],
+    parameters: Parameters,
     image_shape: Sequence[str | int],
     classes: int,
 ) -> Any:
@@ -107,9 +108,7 @@ def cascade_model(
 class _Cascade:
     """Adds the nodes of every stage; ``models`` are parsed sub-models in running order."""
 
-    def __init__(
-        self, models: Sequence[Any], rule: str, parameters: Mapping[str, float], classes: int
-    ) -> None:
+    def __init__(self, models: Sequence[Any], rule: str, parameters: Parameters, classes: int) -> None:
         self.models = models
         self.gate = GATE_GRAPHS[rule]
         self.parameters = parameters

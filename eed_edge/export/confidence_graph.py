@@ -1,16 +1,16 @@
 """ONNX twin of the gate rule ``confidence``."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from eed_edge.export.graph_builder import GraphBuilder, GraphDecision, StageTensors, State
+from eed_edge.runtime.gates.confidence_rule import threshold_at
+from eed_edge.runtime.gates.gate_rule import Parameters
 
 
 def confidence_graph(
-    graph: GraphBuilder, stage: StageTensors, state: State, parameters: Mapping[str, float]
+    graph: GraphBuilder, stage: StageTensors, state: State, parameters: Parameters
 ) -> GraphDecision:
-    """Stop where ``max(m_t) >= threshold``."""
-    threshold = graph.constant(parameters["threshold"], np.float64)
+    """Stop where ``max(m_t)`` reaches the threshold of this stop."""
+    threshold = graph.constant(threshold_at(parameters, stage.t + 1), np.float64)
     largest = graph.over_row("ReduceMax", stage.mean)
     return GraphDecision(graph.add("GreaterOrEqual", largest, threshold), stage.mean, {})

@@ -1,16 +1,14 @@
 """ONNX twin of the gate rule ``geometric``."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from eed_edge.export.graph_builder import GraphBuilder, GraphDecision, StageTensors, State
-from eed_edge.runtime.gates.gate_rule import MIN_PROB
+from eed_edge.runtime.gates.gate_rule import MIN_PROB, Parameters
 from eed_edge.runtime.gates.geometric_rule import NEVER_STOP_EXPONENT
 
 
 def geometric_graph(
-    graph: GraphBuilder, stage: StageTensors, state: State, parameters: Mapping[str, float]
+    graph: GraphBuilder, stage: StageTensors, state: State, parameters: Parameters
 ) -> GraphDecision:
     """Stop as soon as no later value can exceed the best (EED, eq. 21)."""
     zero, one = graph.constant(0, np.float64), graph.constant(1, np.float64)

@@ -1,10 +1,12 @@
 """Building blocks of the cascade's ONNX graph, and the interface of a gate rule in it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from onnx import helper, numpy_helper
+
+from eed_edge.runtime.gates.gate_rule import Parameters
 
 State = dict[str, str]
 """Tensor names that a stage hands to the next, ``(rows, …)`` each: ``total``, the sum of the probabilities of
@@ -63,5 +65,5 @@ class GraphBuilder:
         return self.add("Squeeze", values, self.constant([1], np.int64))
 
 
-GateGraph = Callable[[GraphBuilder, StageTensors, State, Mapping[str, float]], GraphDecision]
+GateGraph = Callable[[GraphBuilder, StageTensors, State, Parameters], GraphDecision]
 """A gate rule as ONNX nodes: takes the state of the stage before and the rule's parameters by name."""

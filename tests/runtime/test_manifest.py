@@ -45,6 +45,34 @@ def test_what_is_written_is_read_back_and_written_alike():
     assert "metrics" not in json.loads(RAW)
 
 
+NEW_IN_2 = [
+    ("precision", "int8"),
+    ("temperatures", [0.5, 2.0]),
+    ("abstain", {"threshold": 0.5, "share": 0.9, "clean": 0.95, "attacked": 0.9}),
+    ("gate.parameters.confidence.thresholds", [0.25]),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), NEW_IN_2)
+def test_what_schema_2_adds_is_read_and_written_and_schema_1_does_not_have_it(path, value):
+    raw = sealed(at(path, value))
+    again = dump_manifest(parse_manifest(raw))
+    assert json.loads(again) == json.loads(raw)
+    old = json.loads(raw)
+    old["schema"] = 1
+    with pytest.raises(BundleError, match=f"schema 1 has no {path.split('.')[-1]}.*, expected schema 2"):
+        parse_manifest(digest_json.seal(old))
+
+
+def test_a_manifest_of_schema_1_means_what_it_meant():
+    old = {**json.loads(RAW), "schema": 1}
+    manifest = parse_manifest(digest_json.seal(old))
+    assert manifest == MANIFEST
+    assert (manifest.precision, manifest.temperatures, manifest.abstain) == ("float32", None, None)
+    assert manifest.gate.parameters_of("confidence") == {"threshold": 0.6}
+    assert json.loads(dump_manifest(manifest))["schema"] == 2
+
+
 def test_the_digest_is_the_hash_of_the_file_with_64_zeros_in_its_place():
     digest = json.loads(RAW)["digest"]
     assert hashlib.sha256(RAW.replace(digest.encode(), b"0" * 64)).hexdigest() == digest
@@ -61,11 +89,12 @@ def test_any_flipped_bit_is_found(place, bit):
     assert "\n" not in str(caught.value)
 
 
+ABSTAIN = {"threshold": 0.5, "share": 0.9, "clean": 0.95, "attacked": 0.9}
 CHANGES = [
-    (at("schema", 2), "has schema 2, expected at most 1; install a newer eed-edge"),
-    (at("schema", 0), "schema: expected 1, got 0"),
-    (at("schema", True), "schema: expected 1, got True"),
-    (at("schema", ...), "schema: expected 1, got None"),
+    (at("schema", 3), "has schema 3, expected at most 2; install a newer eed-edge"),
+    (at("schema", 0), "schema: expected 1 to 2, got 0"),
+    (at("schema", True), "schema: expected 1 to 2, got True"),
+    (at("schema", ...), "schema: expected 1 to 2, got None"),
     (at("colour", 1), "content: unknown key 'colour', expected digest, name"),
     (at("gate.parameters.confidence.slope", 1), "content.gate.parameters.confidence: unknown key 'slope'"),
     (at("input.preprocess.exif", ...), "content.input.preprocess: key 'exif' is missing"),
@@ -73,7 +102,15 @@ CHANGES = [
     (at("gate.rule", ...), "content.gate: key 'rule' is missing"),
     (at("calibration.agreement", ...), "content.calibration: key 'agreement' is missing"),
     (at("gate.rule", "vote"), "gate.rule: expected 'confidence' or 'agreement' or 'geometric', got 'vote'"),
-    (at("precision", "int8"), "content.precision: expected 'float32', got 'int8'"),
+    (at("precision", "int4"), "content.precision: expected 'float32' or 'int8', got 'int4'"),
+    (at("temperatures", [1.0]), "temperatures must be null or 2, one for each sub-model, got 1"),
+    (at("temperatures", [1.0, 0]), "temperatures must be > 0, got 0.0"),
+    (at("temperatures", 1.0), "content.temperatures: expected a list, got 1.0"),
+    (at("abstain", {"threshold": 0.5}), "content.abstain: key 'share' is missing"),
+    (at("abstain", {**ABSTAIN, "threshold": 1.5}), r"abstain: threshold must be in \[0, 1\], got 1.5"),
+    (at("abstain", {**ABSTAIN, "attacked": -1}), r"abstain: attacked must be in \[0, 1\], got -1.0"),
+    (at("gate.parameters.confidence.thresholds", [0.5, 0.5]), "thresholds must be null or 1, .*, got 2"),
+    (at("gate.parameters.confidence.thresholds", [2.5]), r"threshold must be in \[0, 2\], got 2.5"),
     (at("name", 3), "content.name: expected a text, got 3"),
     (at("submodels.1.params", 1.5), r"content.submodels\[1\].params: expected a whole number, got 1.5"),
     (at("submodels.1.params", True), "expected a whole number, got True"),

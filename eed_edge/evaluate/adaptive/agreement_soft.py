@@ -1,7 +1,6 @@
 """Torch twin of the gate rule ``agreement``."""
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -10,13 +9,14 @@ from torch.nn.functional import logsigmoid
 from eed_edge.attacks.gradients import margin
 from eed_edge.evaluate.adaptive.soft_rule import LogSoftStop, Sharpness, SoftRule
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
+from eed_edge.runtime.gates.gate_rule import Parameters
 
 
 class SoftAgreement(SoftRule):
     """Stop from the second member on where enough members vote for the class that the mean prefers."""
 
     def log_soft_stop(
-        self, log_means: Tensor, log_probs: Tensor, parameters: Mapping[str, float], sharpness: Sharpness
+        self, log_means: Tensor, log_probs: Tensor, parameters: Parameters, sharpness: Sharpness
     ) -> LogSoftStop:
         never = torch.full_like(log_means[0, :, 0], -torch.inf)
         stop, go_on = [never], [torch.zeros_like(never)]
@@ -29,7 +29,7 @@ class SoftAgreement(SoftRule):
         return torch.stack(stop), torch.stack(go_on)
 
     def stop_margins(
-        self, log_means: Tensor, log_probs: Tensor, answers: Tensor, parameters: Mapping[str, float]
+        self, log_means: Tensor, log_probs: Tensor, answers: Tensor, parameters: Parameters
     ) -> Tensor:
         """Return the lead of the answer in the last vote needed, the members being sorted by that lead."""
         needed = math.ceil(parameters["votes"])

@@ -1,14 +1,13 @@
 """Torch twin of the gate rule ``geometric``."""
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from eed_edge.evaluate.adaptive.soft_rule import LogSoftStop, Sharpness, SoftRule, log_means
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
-from eed_edge.runtime.gates.gate_rule import MIN_PROB
+from eed_edge.runtime.gates.gate_rule import MIN_PROB, Parameters
 from eed_edge.runtime.gates.geometric_rule import NEVER_STOP_EXPONENT
 
 NEVER = -1e4
@@ -19,7 +18,7 @@ class SoftGeometric(SoftRule):
     """Answer with the prefix of the highest exit value; the soft stop is ``q_t``."""
 
     def log_soft_stop(
-        self, log_means: Tensor, log_probs: Tensor, parameters: Mapping[str, float], sharpness: Sharpness
+        self, log_means: Tensor, log_probs: Tensor, parameters: Parameters, sharpness: Sharpness
     ) -> LogSoftStop:
         log_q = _log_exit_probabilities(log_means, log_means.argmax(2), parameters)
         return log_q, _log_of_rest(log_q)
@@ -29,7 +28,7 @@ class SoftGeometric(SoftRule):
         return (sharpness.probability * log_shares.exp()).log_softmax(0)
 
     def stop_margins(
-        self, log_means: Tensor, log_probs: Tensor, answers: Tensor, parameters: Mapping[str, float]
+        self, log_means: Tensor, log_probs: Tensor, answers: Tensor, parameters: Parameters
     ) -> Tensor:
         """Return ``log best_t - log remaining_t``: no later value can exceed the best so far."""
         log_q = _log_exit_probabilities(log_means, answers, parameters)
@@ -38,7 +37,7 @@ class SoftGeometric(SoftRule):
         return values.cummax(0).values - remaining
 
     def answer_margins(
-        self, log_means: Tensor, log_probs: Tensor, answers: Tensor, parameters: Mapping[str, float]
+        self, log_means: Tensor, log_probs: Tensor, answers: Tensor, parameters: Parameters
     ) -> Tensor:
         """Return how far the log exit value of each prefix is above that of all others; ``q`` ends in 1."""
         log_q = _log_exit_probabilities(log_means, log_means.argmax(2), parameters)
@@ -56,7 +55,7 @@ class SoftGeometric(SoftRule):
         return -_log_of_rest(_log_exit_probabilities(means, means.argmax(2), gate.parameters)).sum()
 
 
-def _log_exit_probabilities(log_means: Tensor, answers: Tensor, parameters: Mapping[str, float]) -> Tensor:
+def _log_exit_probabilities(log_means: Tensor, answers: Tensor, parameters: Parameters) -> Tensor:
     """Return ``log q_t`` at every t, ``(members, n)``; the rule's own clamp and limit of ``g`` apply."""
     logs = log_means.clamp_min(math.log(MIN_PROB))
     exponent = parameters["g"] * logs.gather(2, answers[:, :, None])[:, :, 0]

@@ -5,13 +5,13 @@ float32, so everything that attacks follow a gradient through is a logarithm.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
+from eed_edge.runtime.gates.gate_rule import Parameters
 
 LogSoftStop = tuple[Tensor, Tensor]
 """Logarithms of how strongly the rule stops, and goes on, at each prefix: ``(members, n)`` each."""
@@ -38,7 +38,7 @@ class SoftRule(ABC):
 
     @abstractmethod
     def log_soft_stop(
-        self, log_means: Tensor, log_probs: Tensor, parameters: Mapping[str, float], sharpness: Sharpness
+        self, log_means: Tensor, log_probs: Tensor, parameters: Parameters, sharpness: Sharpness
     ) -> LogSoftStop:
         """Return how strongly the rule stops and goes on at each prefix, as two logarithms."""
 
@@ -48,7 +48,7 @@ class SoftRule(ABC):
 
     @abstractmethod
     def stop_margins(
-        self, log_means: Tensor, log_probs: Tensor, answers: Tensor, parameters: Mapping[str, float]
+        self, log_means: Tensor, log_probs: Tensor, answers: Tensor, parameters: Parameters
     ) -> Tensor:
         """Return how clearly the rule stops at each prefix, ``(members, n)``, in units of log-probability.
 
@@ -60,7 +60,7 @@ class SoftRule(ABC):
         """
 
     def answer_margins(
-        self, log_means: Tensor, log_probs: Tensor, answers: Tensor, parameters: Mapping[str, float]
+        self, log_means: Tensor, log_probs: Tensor, answers: Tensor, parameters: Parameters
     ) -> Tensor:
         """Return how clearly the rule answers with each prefix, ``(members, n)``, as ``stop_margins`` does.
 

@@ -1,6 +1,5 @@
 """The deployed rule as name, parameters and cap, to replay it without running the sub-models."""
 
-from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from eed_edge.arrays import Floats
 from eed_edge.runtime.gates.early_exit import EarlyExitResult
+from eed_edge.runtime.gates.gate_rule import Parameters
 from eed_edge.runtime.gates.replay import replay_rule
 
 
@@ -19,7 +19,7 @@ class StopRule(Protocol):
         """A key of ``GATE_RULES``."""
 
     @property
-    def parameters(self) -> Mapping[str, float]:
+    def parameters(self) -> Parameters:
         """The rule's parameters by name."""
 
     @property

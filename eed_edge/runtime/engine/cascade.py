@@ -1,7 +1,7 @@
 """A loaded bundle: run sub-models one after another until the gate rule stops."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from time import perf_counter
 
@@ -16,6 +16,7 @@ from eed_edge.runtime.engine.single_image import SingleImageRunner, Submodel
 from eed_edge.runtime.engine.validate_images import FLOAT32, check_images
 from eed_edge.runtime.failures import WarnOnce, log_failure
 from eed_edge.runtime.gates.early_exit import EarlyExitResult, run_early_exit
+from eed_edge.runtime.gates.gate_rule import Parameters
 from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.runtime.gates.single_image_exit import MAX_CLASSES, run_single_image
 from eed_edge.runtime.gates.softmax import softmax
@@ -39,7 +40,7 @@ class Cascade:
         submodels: Sequence[Submodel],
         *,
         rule: str,
-        parameters: Mapping[str, float],
+        parameters: Parameters,
         max_submodels: int,
         deadline_ms: float | None = None,
     ) -> None:

@@ -1,4 +1,4 @@
-"""Gate rule ``confidence``: stop when the largest mean probability reaches the threshold."""
+"""Gate rule ``confidence``: stop when the largest mean probability reaches the threshold of this stop."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,21 +25,21 @@ NEVER_STOP = 2.0
 
 
 class ConfidenceRule(GateRule):
-    """Stop at the first t with ``max(m_t) >= threshold``."""
+    """Stop at the first t with ``max(m_t) >= thresholds[t - 1]``, or ``threshold`` where there are none."""
 
     parameter_names = ("threshold",)
 
     def decide(self, stage: StageOutput, memory: Memory, parameters: Parameters) -> ExitDecision:
-        stop = np.maximum.reduce(stage.mean, axis=1) >= parameters["threshold"]
+        stop = np.maximum.reduce(stage.mean, axis=1) >= threshold_at(parameters, stage.t)
         return ExitDecision(stop, stage.mean, stage.t)
 
     def decide_single(
         self, t: int, probs: Vector, total: Vector, valid: int, memory: SingleMemory, parameters: Parameters
     ) -> SingleAnswer | None:
-        return (mean_of(total, valid), t) if max(total) / valid >= parameters["threshold"] else None
+        return (mean_of(total, valid), t) if max(total) / valid >= threshold_at(parameters, t) else None
 
     def margin(self, stage: StageOutput, memory: Memory, parameters: Parameters) -> Doubles:
-        margin: Doubles = np.abs(stage.mean.max(axis=1) - parameters["threshold"])
+        margin: Doubles = np.abs(stage.mean.max(axis=1) - threshold_at(parameters, stage.t))
         return margin
 
     def calibration_grid(self, members: int) -> list[dict[str, float]]:
@@ -58,14 +58,30 @@ class ConfidenceRule(GateRule):
         return {"threshold": value}
 
     def refine(self, parameters: Parameters, probs: Sequence[Floats]) -> Parameters:
-        """Move the threshold midway between the two neighbouring confidences, away from every image."""
-        threshold = parameters["threshold"]
-        if threshold > 1:
-            return parameters
+        """Move thresholds midway between the two neighbouring confidences, away from every image."""
         steps = np.arange(1, len(probs[0]) + 1, dtype=np.float32)[:, None, None]
-        confidences = [(np.cumsum(p, 0) / steps).max(2).ravel() for p in probs]
-        values = np.unique(np.concatenate(confidences))
-        place = int(np.searchsorted(values, threshold))
-        below = values[place - 1] if place else 0.0
-        above = values[place] if place < len(values) else 1.0
-        return {"threshold": float((np.float64(below) + np.float64(above)) / 2)}
+        confidences = np.concatenate(
+            [(np.cumsum(p, 0) / steps).max(2) for p in probs], axis=1
+        )  # (members, …)
+        refined = {**parameters, "threshold": _midway(parameters["threshold"], confidences)}
+        if thresholds := parameters.get("thresholds"):
+            refined["thresholds"] = tuple(map(_midway, thresholds, confidences))
+        return refined
+
+
+def threshold_at(parameters: Parameters, t: int) -> float:
+    """Return the threshold after sub-model ``t``, from 1."""
+    thresholds: Sequence[float] | None = parameters.get("thresholds")
+    threshold: float = thresholds[t - 1] if thresholds else parameters["threshold"]
+    return threshold
+
+
+def _midway(threshold: float, confidences: Floats) -> float:
+    """Return the middle of the two confidences around ``threshold``; one above 1 stays."""
+    if threshold > 1:
+        return threshold
+    values = np.unique(confidences)
+    place = int(np.searchsorted(values, threshold))
+    below = values[place - 1] if place else 0.0
+    above = values[place] if place < len(values) else 1.0
+    return float((np.float64(below) + np.float64(above)) / 2)

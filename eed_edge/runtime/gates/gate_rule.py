@@ -17,7 +17,8 @@ from eed_edge.arrays import Bools, Doubles, Floats, Ints
 
 MIN_PROB = 1e-12  # probabilities are clamped here before a logarithm
 
-Parameters = Mapping[str, float]
+Parameters = Mapping[str, Any]
+"""The parameters of a rule by name: numbers, and ``thresholds``, a number for each stop."""
 Memory = dict[str, NDArray[Any]]
 Vector = Sequence[float]
 SingleMemory = dict[str, Any]

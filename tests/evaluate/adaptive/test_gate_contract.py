@@ -58,6 +58,18 @@ def spread(rule):
 
 
 CASES = [(rule, parameters) for rule in GATE_RULES for parameters in spread(rule)]
+CASES += [
+    ("confidence", {"threshold": 0.5, "thresholds": each})
+    for each in ((0.65, 0.3, 2.0), (2.0, 0.6, 0.35), (0.9, 0.5, 0.0))
+]
+
+
+def test_the_thresholds_per_stop_decide_otherwise_than_the_common_one():
+    common = replay_rule(PROBS, "confidence", {"threshold": 0.5}).submodels_used
+    for rule, parameters in CASES[-3:]:
+        used = replay_rule(PROBS, rule, parameters).submodels_used
+        assert (used != common).mean() > 0.1
+        assert clear(rule, parameters).mean() > 0.8
 
 
 def test_every_rule_has_its_twins_and_its_place_in_the_manifest():
