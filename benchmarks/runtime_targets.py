@@ -217,7 +217,9 @@ def answer_in(net: Answer, images: Floats, batch: int) -> Any:
     parts = [net(images[at : at + batch]) for at in range(0, len(images), batch)]
     fields = ("probs", "labels", "submodels_used", "answer_prefix")
     probs, labels, used, prefix = (np.concatenate([getattr(part, name) for part in parts]) for name in fields)
-    return eed_edge.Prediction(probs, labels, used, prefix, complete=True, failed_submodels=())
+    return eed_edge.Prediction(
+        probs, labels, used, prefix, complete=True, failed_submodels=(), abstained=np.zeros(len(labels), bool)
+    )
 
 
 @click.command(help=__doc__)

@@ -22,7 +22,7 @@ from eed_edge.export.geometric_graph import geometric_graph
 from eed_edge.export.graph_builder import GateGraph, GraphBuilder, StageTensors, State
 from eed_edge.export.network_graph import INPUT, OPSET, OUTPUT
 from eed_edge.manifest import Manifest, dump_manifest
-from eed_edge.runtime.bundle.single_file import CLASSES_KEY, MANIFEST_KEY, OUTPUTS
+from eed_edge.runtime.bundle.single_file import ABSTAINED, CLASSES_KEY, MANIFEST_KEY, OUTPUTS
 from eed_edge.runtime.gates.gate_rule import Parameters
 
 PROBABILITIES, USED, FAILED = OUTPUTS
@@ -37,8 +37,9 @@ GATE_GRAPHS: dict[str, GateGraph] = {
 def to_cascade(models: Sequence[bytes], manifest: Manifest) -> bytes:
     """Return one ONNX file that takes ``images`` and gives the answers of the ensemble.
 
-    Outputs: ``probabilities (N, k)``, ``submodels_used (N,)`` and ``failed_submodels (N,)``, whose bit t
-    is set where sub-model t was left out.
+    Outputs: ``probabilities (N, k)``, after the manifest's temperatures, ``submodels_used (N,)``,
+    ``failed_submodels (N,)``, whose bit t is set where sub-model t was left out, and ``abstained (N,)`` where
+    the manifest has ``abstain``.
 
     Args:
         models: every sub-model as ``to_onnx`` returns it, in running order.
@@ -54,6 +55,8 @@ def to_cascade(models: Sequence[bytes], manifest: Manifest) -> bytes:
         parameters=gate.parameters_of(gate.rule),
         image_shape=manifest.input.shape,
         classes=len(manifest.classes),
+        temperatures=manifest.temperatures,
+        abstain_below=None if manifest.abstain is None else manifest.abstain.threshold,
     )
     texts = {CLASSES_KEY: json.dumps(manifest.classes), MANIFEST_KEY: dump_manifest(manifest).decode()}
     helper.set_model_props(model, texts)
@@ -73,6 +76,8 @@ def cascade_model(
     parameters: Parameters,
     image_shape: Sequence[str | int],
     classes: int,
+    temperatures: Sequence[float] | None = None,
+    abstain_below: float | None = None,
 ) -> Any:
     """Return the cascade as an ``onnx.ModelProto`` without metadata.
 
@@ -80,29 +85,43 @@ def cascade_model(
         models: the sub-models that may run, at least one.
         rule: a key of ``GATE_GRAPHS``, with its ``parameters`` by name.
         image_shape: ``("N", c, h, w)``.
+        temperatures: one for each prefix; None: answers are the means themselves.
+        abstain_below: the largest probability below which ``abstained`` is true; None: no such output.
     """
     cascade = _Cascade([onnx.load_from_string(model) for model in models], rule, parameters, classes)
     scope = GraphBuilder("s0")
-    probs, used, failed = cascade.stage(0, scope, INPUT, {})
+    probs, used, failed, *prefix = cascade.stage(0, scope, INPUT, {})
+    if temperatures is not None:
+        probs = _with_temperature(scope, probs, prefix[0] if prefix else used, temperatures)
+    outputs = [
+        helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["N", classes]),
+        helper.make_tensor_value_info(USED, TensorProto.INT64, ["N"]),
+        helper.make_tensor_value_info(FAILED, TensorProto.INT64, ["N"]),
+    ]
     scope.nodes += [
         helper.make_node("Cast", [probs], [PROBABILITIES], to=TensorProto.FLOAT),
         helper.make_node("Identity", [used], [USED]),
         helper.make_node("Identity", [failed], [FAILED]),
     ]
-    graph = helper.make_graph(
-        scope.nodes,
-        "cascade",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, list(image_shape))],
-        [
-            helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["N", classes]),
-            helper.make_tensor_value_info(USED, TensorProto.INT64, ["N"]),
-            helper.make_tensor_value_info(FAILED, TensorProto.INT64, ["N"]),
-        ],
-        scope.constants,
-    )
+    if abstain_below is not None:
+        largest = scope.over_row("ReduceMax", PROBABILITIES)
+        enough = scope.add("GreaterOrEqual", largest, scope.constant(abstain_below, np.float32))
+        scope.nodes.append(helper.make_node("Not", [enough], [ABSTAINED]))
+        outputs.append(helper.make_tensor_value_info(ABSTAINED, TensorProto.BOOL, ["N"]))
+    images = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, list(image_shape))
+    graph = helper.make_graph(scope.nodes, "cascade", [images], outputs, scope.constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="eed-edge")
     model.ir_version = min(cascade.models[0].ir_version, 10)
     return model
+
+
+def _with_temperature(scope: GraphBuilder, means: str, prefix: str, temperatures: Sequence[float]) -> str:
+    """Return the answers ``(r, k)`` to the power of one over their prefix's temperature, by their sum."""
+    exponents = scope.constant([0.0, *(1 / each for each in temperatures)], np.float64)  # no prefix is 0
+    exponent = scope.column(scope.add("Gather", exponents, prefix))
+    row = scope.constant([1], np.int64)
+    powers = scope.add("Pow", scope.add("Div", means, scope.add("ReduceMax", means, row)), exponent)
+    return scope.add("Div", powers, scope.add("ReduceSum", powers, row))
 
 
 class _Cascade:
@@ -114,8 +133,11 @@ class _Cascade:
         self.parameters = parameters
         self.classes = classes
 
-    def stage(self, t: int, scope: GraphBuilder, images: str, state: State) -> tuple[str, str, str]:
-        """Run sub-model ``t`` on the rows of this scope; return the names of answers, counts and failures."""
+    def stage(self, t: int, scope: GraphBuilder, images: str, state: State) -> tuple[str, ...]:
+        """Run sub-model ``t`` on the rows of this scope; return the names of answers, counts and failures.
+
+        A fourth name is that of the answers' prefixes, where the rule has them.
+        """
         logits = self._submodel(t, scope, images)
         zeros = scope.add("Sub", logits, logits)  # but NaN where a logit is NaN or infinite
         zero = scope.constant(0, np.float32)
@@ -133,21 +155,22 @@ class _Cascade:
                 for key, name in (("total", total), ("valid", valid), ("failed", failed))
             )
         mean = scope.add("Div", total, valid)
-        used = self._count(t + 1, scope, is_valid)
+        used = scope.filled(t + 1, is_valid)
         if t + 1 == len(self.models):
-            return mean, used, failed
+            return (mean, used, failed, used) if "prefix" in state else (mean, used, failed)
         stage = StageTensors(t, self.classes, probs, mean, is_valid, valid)
         decision = self.gate(scope, stage, state, self.parameters)
         state = {**decision.memory, "total": total, "valid": valid, "failed": failed}
         if decision.stop is None:
             return self.stage(t + 1, scope, images, state)
-        return self._continue_undecided(
-            t, scope, images, decision.stop, (decision.answer, used, failed), state
-        )
+        so_far: tuple[str, ...] = (decision.answer, used, failed)
+        if "prefix" in state:
+            so_far = (*so_far, state["prefix"])
+        return self._continue_undecided(t, scope, images, decision.stop, so_far, state)
 
     def _continue_undecided(
-        self, t: int, scope: GraphBuilder, images: str, stop: str, so_far: tuple[str, str, str], state: State
-    ) -> tuple[str, str, str]:
+        self, t: int, scope: GraphBuilder, images: str, stop: str, so_far: tuple[str, ...], state: State
+    ) -> tuple[str, ...]:
         """Run the next stage on the undecided rows, inside a branch that is skipped when there are none."""
         rows = scope.add("Transpose", scope.add("NonZero", scope.add("Not", stop)), perm=[1, 0])  # (u, 1)
         any_left = scope.add("Greater", scope.add("Size", rows), scope.constant(0, np.int64))
@@ -163,10 +186,9 @@ class _Cascade:
             "then_branch": self._branch(inside, results),
             "else_branch": self._branch(outside, untouched),
         }
-        answer, used, failed = (f"{scope.prefix}/{name}" for name in ("answer", "used", "failed"))
-        outputs = [answer, used, failed]
+        outputs = [f"{scope.prefix}/result_{i}" for i in range(len(so_far))]
         scope.nodes.append(helper.make_node("If", [any_left], outputs, name=f"{scope.prefix}/If", **branches))
-        return answer, used, failed
+        return tuple(outputs)
 
     def _branch(self, scope: GraphBuilder, outputs: Sequence[str]) -> Any:
         answer, *counts = outputs
@@ -185,8 +207,3 @@ class _Cascade:
         scope.nodes += renamed.graph.node
         scope.constants += renamed.graph.initializer
         return f"m{t}/{OUTPUT}"
-
-    def _count(self, value: int, scope: GraphBuilder, row: str) -> str:
-        """Return ``(r,)`` int64, all ``value``."""
-        tensor = helper.make_tensor("value", TensorProto.INT64, [1], [value])
-        return scope.add("ConstantOfShape", scope.add("Shape", row), value=tensor)

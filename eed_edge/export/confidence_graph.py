@@ -13,4 +13,5 @@ def confidence_graph(
     """Stop where ``max(m_t)`` reaches the threshold of this stop."""
     threshold = graph.constant(threshold_at(parameters, stage.t + 1), np.float64)
     largest = graph.over_row("ReduceMax", stage.mean)
-    return GraphDecision(graph.add("GreaterOrEqual", largest, threshold), stage.mean, {})
+    stop = graph.add("And", graph.add("GreaterOrEqual", largest, threshold), stage.is_valid)
+    return GraphDecision(stop, stage.mean, {})

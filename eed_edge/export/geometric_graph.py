@@ -26,12 +26,13 @@ def geometric_graph(
     q = zero if parameters["g"] >= NEVER_STOP_EXPONENT else graph.add("Min", graph.add("Exp", exponent), one)
     q = graph.add("Where", stage.is_valid, q, zero)
     rest = graph.add("Sub", one, q)
-    best, remaining, answer = q, rest, stage.mean
+    best, remaining, answer, prefix = q, rest, stage.mean, graph.filled(stage.t + 1, stage.is_valid)
     if stage.t:
         value = graph.add("Mul", q, state["remaining"])
-        better = graph.column(graph.add("Greater", value, state["best"]))
+        better = graph.add("Greater", value, state["best"])
         best = graph.add("Max", value, state["best"])
         remaining = graph.add("Mul", state["remaining"], rest)
-        answer = graph.add("Where", better, stage.mean, state["answer"])
-    memory = {"logs": logs, "best": best, "remaining": remaining, "answer": answer}
+        answer = graph.add("Where", graph.column(better), stage.mean, state["answer"])
+        prefix = graph.add("Where", better, prefix, state["prefix"])
+    memory = {"logs": logs, "best": best, "remaining": remaining, "answer": answer, "prefix": prefix}
     return GraphDecision(graph.add("GreaterOrEqual", best, remaining), answer, memory)

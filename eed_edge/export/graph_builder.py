@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from eed_edge.runtime.gates.gate_rule import Parameters
 
 State = dict[str, str]
 """Tensor names that a stage hands to the next, ``(rows, …)`` each: ``total``, the sum of the probabilities of
-the ``valid`` sub-models so far, the ``failed`` bits, and the memory of the rule."""
+the ``valid`` sub-models so far, the ``failed`` bits, and the memory of the rule. A rule that may answer with
+an earlier prefix has ``prefix`` in its memory, that of the answer."""
 
 
 class StageTensors(NamedTuple):
@@ -63,6 +64,11 @@ class GraphBuilder:
     def squeeze(self, values: str) -> str:
         """Reshape ``(r, 1)`` to ``(r,)``."""
         return self.add("Squeeze", values, self.constant([1], np.int64))
+
+    def filled(self, value: int, row: str) -> str:
+        """Return int64 of the shape of ``row``, all ``value``."""
+        tensor = helper.make_tensor("value", TensorProto.INT64, [1], [value])
+        return self.add("ConstantOfShape", self.add("Shape", row), value=tensor)
 
 
 GateGraph = Callable[[GraphBuilder, StageTensors, State, Parameters], GraphDecision]

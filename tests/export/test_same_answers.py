@@ -19,7 +19,7 @@ from tests.runtime.conftest import make_manifest, npz
 
 IMAGES = load_digits().images[:, None].astype(np.float32) / 16  # 1,797 real images
 RULES = [
-    ("confidence", {"threshold": 0.55}),
+    ("confidence", {"threshold": 0.55, "thresholds": (0.6, 0.5, 0.7)}),
     ("agreement", {"votes": 3}),
     ("geometric", {"g": 2.0, "k": 1.0}),
 ]
@@ -57,7 +57,12 @@ def folder(request, models, tmp_path):
         "geometric": contract.Geometric,
     }
     changed = dataclasses.replace(manifest.gate.parameters, **{rule: kind[rule](**parameters)})
-    manifest = dataclasses.replace(manifest, gate=dataclasses.replace(manifest.gate, parameters=changed))
+    manifest = dataclasses.replace(
+        manifest,
+        gate=dataclasses.replace(manifest.gate, parameters=changed),
+        temperatures=(0.4, 0.7, 1.5, 0.3),
+        abstain=contract.Abstain(0.9, 0.9, 0.9, 0.9),
+    )
     files["cascade.onnx"] = to_cascade(models, manifest)
     entries = {
         name: contract.FileEntry(hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()
@@ -77,7 +82,7 @@ def in_batches(net, size):
     parts = [net(IMAGES[at : at + size]) for at in range(0, len(IMAGES), size)]
     return [
         np.concatenate([getattr(part, name) for part in parts])
-        for name in ("labels", "submodels_used", "probs")
+        for name in ("labels", "submodels_used", "probs", "abstained")
     ]
 
 
@@ -97,13 +102,15 @@ WAYS = {
 
 def test_every_way_to_run_gives_the_same_answers(folder):
     alone = eed_edge.load(folder)
-    labels, used, probs = in_batches(alone, 1)
+    labels, used, probs, abstained = in_batches(alone, 1)
     assert len(set(used.tolist())) > 1
     ties = near_ties(alone.member_probs(IMAGES), alone.rule, alone.parameters)
     assert ties.sum() <= 2
+    near = ties | (np.abs(probs.max(1) - 0.9) < 1e-5)
     for way, (open_net, size) in WAYS.items():
         found = in_batches(open_net(folder), size)
         for name, expected, got in zip(("labels", "submodels_used"), (labels, used), found, strict=False):
             differ = np.flatnonzero((expected != got) & ~ties)
             assert not len(differ), f"{way}: {name} of images {differ}"
+        np.testing.assert_array_equal(found[3][~near], abstained[~near], err_msg=way)
         np.testing.assert_allclose(found[2][~ties], probs[~ties], atol=1e-5, rtol=0, err_msg=way)

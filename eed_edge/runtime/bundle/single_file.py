@@ -38,7 +38,8 @@ OUTPUTS = {
     "submodels_used": "tensor(int64)",
     "failed_submodels": "tensor(int64)",
 }
-_NAMES = tuple(OUTPUTS)
+ABSTAINED = "abstained"
+"""One more output, of a file whose manifest has ``abstain``."""
 
 
 class SingleFileCascade:
@@ -54,6 +55,7 @@ class SingleFileCascade:
         self.session = session
         members = len(manifest.submodels)
         self.max_submodels = min(manifest.gate.max_submodels or members, members)
+        self._names = tuple(outputs_of(manifest))
         self._warn_once = WarnOnce()
 
     def __call__(self, images: Floats) -> Prediction:
@@ -74,12 +76,13 @@ class SingleFileCascade:
         if not len(images):
             return self._empty()
         if len(images) <= CHUNK:
-            probs, used, failures = self._run(images)
+            probs, used, failures, *rest = self._run(images)
         else:
             parts = [self._run(images[at : at + CHUNK]) for at in range(0, len(images), CHUNK)]
-            probs, used, failures = map(np.concatenate, zip(*parts, strict=True))
+            probs, used, failures, *rest = map(np.concatenate, zip(*parts, strict=True))
         failed = self._failed(probs, failures) if np.count_nonzero(failures) else ()
-        return Prediction(probs, probs.argmax(axis=1), used, used, True, failed)
+        abstained = rest[0] if rest else np.zeros(len(probs), bool)
+        return Prediction(probs, probs.argmax(axis=1), used, used, True, failed, abstained)
 
     def predict_stream(self, items: Iterable[Floats]) -> Iterator[Prediction]:
         """Classify images lazily; see ``Cascade.predict_stream``."""
@@ -88,11 +91,19 @@ class SingleFileCascade:
     def _empty(self) -> Prediction:
         """Return the prediction for no images without running the graph: some onnxruntime versions crash."""
         empty = EarlyExitResult.empty(len(self.manifest.classes))
-        return Prediction(empty.probs, empty.labels, empty.submodels_used, empty.answer_prefix, True, ())
+        return Prediction(
+            empty.probs,
+            empty.labels,
+            empty.submodels_used,
+            empty.answer_prefix,
+            True,
+            (),
+            np.zeros(0, bool),
+        )
 
     def _run(self, images: Floats) -> Sequence[Any]:
         try:
-            return self.session.run(_NAMES, {self.manifest.input.name: images})
+            return self.session.run(self._names, {self.manifest.input.name: images})
         except Exception as error:  # onnxruntime's own exceptions share no other base class
             raise InferenceError(
                 f"the file failed: {' '.join(str(error).split())}; use the bundle, which leaves a failing"
@@ -143,6 +154,11 @@ def load_single_file(path: str | os.PathLike[str], *, config: SessionConfig = DE
     return SingleFileCascade(manifest, session)
 
 
+def outputs_of(manifest: Manifest) -> dict[str, str]:
+    """Return the outputs of the file by name, in order, with their types as onnxruntime writes them."""
+    return OUTPUTS if manifest.abstain is None else {**OUTPUTS, ABSTAINED: "tensor(bool)"}
+
+
 def _metadata(session: Any, name: str) -> Mapping[str, str]:
     """Return the metadata of the file; raise if a key that the exporter writes is missing."""
     metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
@@ -157,9 +173,10 @@ def _check_graph(session: Session, name: str, manifest: Manifest) -> None:
     inputs, outputs = signature(session, name)
     check_input(inputs, name, manifest)
     types = {tensor.name: tensor.type for tensor in outputs}
-    if list(types.items()) != list(OUTPUTS.items()):
+    expected = outputs_of(manifest)
+    if list(types.items()) != list(expected.items()):
         raise BundleError(
-            f"{name}: expected the outputs {_listed(OUTPUTS)}, got {_listed(types)}; export it again"
+            f"{name}: expected the outputs {_listed(expected)}, got {_listed(types)}; export it again"
         )
     check_classes(outputs[0], name, manifest)
 

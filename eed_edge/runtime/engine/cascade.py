@@ -20,6 +20,7 @@ from eed_edge.runtime.gates.gate_rule import Parameters
 from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.runtime.gates.single_image_exit import MAX_CLASSES, run_single_image
 from eed_edge.runtime.gates.softmax import softmax
+from eed_edge.runtime.gates.temperature import below, with_temperature_row
 
 CHUNK = 128  # images at once: full speed, and bounded memory for a batch of any size
 
@@ -54,6 +55,8 @@ class Cascade:
         self._single_shape = (1, *self._size)
         self._classes = len(manifest.classes)
         self._float32 = Struct(f"{self._classes}f")
+        self._temperatures = manifest.temperatures
+        self._abstain_below = None if manifest.abstain is None else manifest.abstain.threshold
         self._latency = LatencyEstimator([entry.macs for entry in manifest.submodels])
         self._thread_local = threading.local()
         self._warn_once = WarnOnce()
@@ -132,9 +135,17 @@ class Cascade:
         if answer is None:
             return None
         mean, used, prefix, failed = answer
+        if self._temperatures is not None:
+            mean = with_temperature_row(mean, self._temperatures[prefix - 1])
         probs = np.array([mean], np.float32)
         return Prediction(
-            probs, probs.argmax(axis=1), np.array([used]), np.array([prefix]), True, tuple(failed)
+            probs,
+            probs.argmax(axis=1),
+            np.array([used]),
+            np.array([prefix]),
+            True,
+            tuple(failed),
+            below(probs, self._abstain_below),
         )
 
     def _predict_batch(self, images: Floats) -> Prediction:
@@ -146,13 +157,15 @@ class Cascade:
             share = min(at + CHUNK, count) / count
             end = None if self.deadline_ms is None else started + self.deadline_ms / 1000 * share
             parts.append(self._predict_chunk(images[at : at + CHUNK], failed, end))
+        probs = np.concatenate([part.probs for part in parts])
         return Prediction(
-            np.concatenate([part.probs for part in parts]),
+            probs,
             np.concatenate([part.labels for part in parts]),
             np.concatenate([part.submodels_used for part in parts]),
             np.concatenate([part.answer_prefix for part in parts]),
             all(part.complete for part in parts),
             tuple(sorted(failed)),
+            below(probs, self._abstain_below),
         )
 
     def _predict_chunk(
@@ -176,9 +189,14 @@ class Cascade:
         def may_start(index: int, count: int) -> bool:
             return end is None or self._latency.fits_deadline(index, count, end - perf_counter())
 
-        rule = GATE_RULES[self.rule]
         return run_early_exit(
-            predict, len(images), rule, self.parameters, max_submodels=self.max_submodels, may_start=may_start
+            predict,
+            len(images),
+            GATE_RULES[self.rule],
+            self.parameters,
+            max_submodels=self.max_submodels,
+            may_start=may_start,
+            temperatures=self._temperatures,
         )
 
     def _run_submodel(self, index: int, images: Floats) -> tuple[Floats, Bools | None]:

@@ -4,7 +4,7 @@ The runtime and the calibration share this loop. Sub-models return float32 proba
 are float64, row by row, so an image's answer does not depend on its neighbours.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +12,14 @@ import numpy as np
 from eed_edge.arrays import Bools, Doubles, Floats, Ints
 from eed_edge.runtime.failures import all_failed_error
 from eed_edge.runtime.gates.gate_rule import ExitDecision, GateRule, Memory, Parameters, StageOutput
+from eed_edge.runtime.gates.temperature import with_temperature
 
 
 @dataclass(frozen=True)
 class EarlyExitResult:
     """The answers for ``n`` images.
 
-    probs: ``(n, k)`` float32, ``m_t`` at ``t = answer_prefix``.
+    probs: ``(n, k)`` float32, ``m_t`` at ``t = answer_prefix``, after its temperature.
     labels: ``(n,)`` int64, the first maximum of ``probs``.
     submodels_used: ``(n,)`` int64, sub-models that were run.
     answer_prefix: ``(n,)`` int64, at most ``submodels_used``.
@@ -50,6 +51,7 @@ def run_early_exit(
     *,
     max_submodels: int,
     may_start: Callable[[int, int], bool] | None = None,
+    temperatures: Sequence[float] | None = None,
 ) -> EarlyExitResult:
     """Run sub-models one after another, each on the images that are still undecided.
 
@@ -63,6 +65,7 @@ def run_early_exit(
         max_submodels: sub-models allowed, at least 1.
         may_start: takes a sub-model's index and the count of undecided images; False stops every image
             for which a sub-model has answered.
+        temperatures: one for each prefix; None: answers are the means themselves.
 
     Raises:
         InferenceError: every allowed sub-model failed for an image.
@@ -89,7 +92,7 @@ def run_early_exit(
         if not undecided or undecided < len(stop):
             answers.record(rows, decision, t)
         if not undecided:
-            return answers.result()
+            return answers.result(temperatures)
         if undecided < len(stop):
             keep = np.flatnonzero(~stop)
             rows = keep if rows is None else rows[keep]
@@ -104,7 +107,7 @@ class _Answers:
     def __init__(self, count: int) -> None:
         self.count = count
         self.complete = True
-        self.probs: Floats | None = None
+        self.probs: Doubles | None = None
 
     def record(self, rows: Ints | None, decision: ExitDecision, t: int) -> None:
         """Store the answers of the images that stop at ``t``; ``rows`` are the undecided, None: all."""
@@ -112,10 +115,10 @@ class _Answers:
         if self.probs is None:
             if np.count_nonzero(stop) == self.count:
                 prefix = decision.prefix
-                self.probs, self.used = decision.probs.astype(np.float32), np.full(self.count, t)
+                self.probs, self.used = decision.probs, np.full(self.count, t)
                 self.prefix = np.full(self.count, prefix) if isinstance(prefix, int) else prefix
                 return
-            self.probs = np.empty((self.count, decision.probs.shape[1]), np.float32)
+            self.probs = np.empty((self.count, decision.probs.shape[1]))
             self.prefix, self.used = np.empty(self.count, np.int64), np.empty(self.count, np.int64)
         at = stop if rows is None else rows[stop]
         self.probs[at] = decision.probs[stop]
@@ -131,9 +134,13 @@ class _Answers:
         probs = np.where(stop[:, None], decision.probs, mean)
         return ExitDecision(answered, probs, np.where(stop, decision.prefix, t))
 
-    def result(self) -> EarlyExitResult:
+    def result(self, temperatures: Sequence[float] | None) -> EarlyExitResult:
         assert self.probs is not None
-        return EarlyExitResult(self.probs, self.probs.argmax(axis=1), self.used, self.prefix, self.complete)
+        exact = self.probs
+        if temperatures is not None:
+            exact = with_temperature(exact, self.prefix, temperatures)
+        probs = exact.astype(np.float32)
+        return EarlyExitResult(probs, probs.argmax(axis=1), self.used, self.prefix, self.complete)
 
 
 def _count_valid(valid: Ints | None, failed: Bools | None, t: int) -> Ints | None:

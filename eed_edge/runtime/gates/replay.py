@@ -1,5 +1,7 @@
 """Replay a gate rule over recorded probabilities."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from eed_edge.arrays import Bools, Floats, Ints
@@ -10,7 +12,12 @@ from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
 
 def replay_rule(
-    probs: Floats, rule: str, parameters: Parameters, *, max_submodels: int | None = None
+    probs: Floats,
+    rule: str,
+    parameters: Parameters,
+    *,
+    max_submodels: int | None = None,
+    temperatures: Sequence[float] | None = None,
 ) -> EarlyExitResult:
     """Return the answers that the runtime gives when the sub-models return ``probs``.
 
@@ -18,6 +25,7 @@ def replay_rule(
         probs: ``(members, n, k)`` float32 in running order; a row with NaN is a failed sub-model.
         rule: a key of ``GATE_RULES``, with its ``parameters`` by name.
         max_submodels: at most this many run; None: all.
+        temperatures: one for each prefix; None: answers are the means themselves.
 
     Raises:
         InputError: an unknown rule, or an array of another shape or type.
@@ -38,4 +46,11 @@ def replay_rule(
         return usable[index, at], failed if failed.any() else None
 
     allowed = len(probs) if max_submodels is None else min(max_submodels, len(probs))
-    return run_early_exit(predict, probs.shape[1], GATE_RULES[rule], parameters, max_submodels=allowed)
+    return run_early_exit(
+        predict,
+        probs.shape[1],
+        GATE_RULES[rule],
+        parameters,
+        max_submodels=allowed,
+        temperatures=temperatures,
+    )
