@@ -80,6 +80,8 @@ class RuleLoss:
     """What one rule lost on the calibration images, as fractions, and the mean count of sub-models run.
 
     Both under the gate's ``max_submodels``, where it has one.
+
+    lost_attacked: lost clean or in any version attacked against a prefix; in schema 1 in the worst version.
     """
 
     lost_clean: float

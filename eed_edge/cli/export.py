@@ -44,6 +44,13 @@ def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | Non
     callback=_deadline,
     help="Default time limit per call; cascade.onnx ignores it.",
 )
+@click.option(
+    "--abstain-share",
+    type=click.FloatRange(0, 1),
+    default=0.95,
+    show_default=True,
+    help="Share of the right answers on calib, clean and attacked, that the abstain threshold leaves.",
+)
 def command(
     run: Path,
     bundle: Path,
@@ -54,6 +61,7 @@ def command(
     max_drop: float | None,
     max_submodels: int | None,
     deadline_ms: float | None,
+    abstain_share: float,
 ) -> None:
     """Calibrate the gate of RUN's team and write BUNDLE: ONNX files, manifest, golden answers.
 
@@ -77,18 +85,30 @@ def command(
             golden=golden,
             max_submodels=max_submodels,
             deadline_ms=deadline_ms,
+            abstain_share=abstain_share,
         )
     spec = made.gate
     lost = getattr(made.calibration, spec.rule)
     size = sum(entry.bytes for entry in made.submodels)
     click.echo(f"{bundle}: {len(made.submodels)} sub-models, {size / 2**20:.2f} MiB")
     capped = "" if spec.max_submodels is None else f", at most {spec.max_submodels} sub-models each,"
-    settings = ", ".join(f"{key} {value:.4g}" for key, value in spec.parameters_of(spec.rule).items())
+    settings = ", ".join(f"{key} {_numbers(value)}" for key, value in spec.parameters_of(spec.rule).items())
     click.echo(
         f"gate: {spec.rule}, {settings}; on {made.calibration.images} calib images{capped} it runs"
         f" {lost.submodels_used:.2f} sub-models and loses {lost.lost_clean:.2%} clean,"
-        f" {lost.lost_attacked:.2%} attacked; upper 95 % bound {lost.upper_bound:.2%},"
-        f" max_drop {made.calibration.max_drop:.2%}"
+        f" {lost.lost_attacked:.2%} clean or under an attack on any prefix; upper 95 % bound"
+        f" {lost.upper_bound:.2%}, max_drop {made.calibration.max_drop:.2%}"
     )
+    if made.temperatures is not None and made.abstain is not None:
+        click.echo(
+            f"answers: temperatures {_numbers(made.temperatures)}; abstained below"
+            f" {made.abstain.threshold:.4g}, which leaves {made.abstain.clean:.1%} of the right answers on"
+            f" clean calib images, {made.abstain.attacked:.1%} on attacked ones"
+        )
     if single_file and deadline_ms is not None:
         click.echo("cascade.onnx keeps no deadline, a graph has no clock; the bundle folder does")
+
+
+def _numbers(value: float | tuple[float, ...]) -> str:
+    """A number, or several, with four digits."""
+    return "/".join(f"{each:.4g}" for each in (value if isinstance(value, tuple) else (value,)))

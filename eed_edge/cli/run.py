@@ -83,7 +83,7 @@ def command(
         click.echo(_HEADER)
     while batch := list(islice(pictures, size)):
         for picture, prediction, i in _predictions(net, batch):
-            answer = _answer(picture, prediction, i, net.manifest.classes)
+            answer = _answer(picture, prediction, i, net.manifest)
             click.echo(json.dumps(answer) if as_json else _row(answer))
     ctx.exit(1 if unreadable else 0)
 
@@ -145,15 +145,17 @@ def _stack(pictures: list[Picture]) -> "Floats":
     return np.stack([picture.image for picture in pictures])
 
 
-def _answer(picture: Picture, prediction: "Prediction", i: int, classes: tuple[str, ...]) -> dict[str, Any]:
+def _answer(picture: Picture, prediction: "Prediction", i: int, manifest: "Manifest") -> dict[str, Any]:
     label = int(prediction.labels[i])
     answer: dict[str, Any] = {
         "file": picture.name,
         "label": label,
-        "class": classes[label],
+        "class": manifest.classes[label],
         "probability": float(prediction.probs[i, label]),
         "submodels_used": int(prediction.submodels_used[i]),
     }
+    if manifest.abstain is not None:
+        answer["abstained"] = bool(prediction.abstained[i])
     if picture.truth is not None:
         answer["truth"] = picture.truth
     if not prediction.complete:
@@ -168,6 +170,8 @@ _HEADER = f"{'label':>5}  {'class':<16}  {'probability':>11}  {'sub-models':>10}
 
 def _row(answer: dict[str, Any]) -> str:
     notes = "" if answer.get("complete", True) else "  (cut by the deadline)"
+    if answer.get("abstained"):
+        notes += "  (abstained)"
     if "failed_submodels" in answer:
         notes += f"  (without sub-models {', '.join(map(str, answer['failed_submodels']))})"
     return (

@@ -62,7 +62,13 @@ def analyse_further(
         "replay": torch_parity.check_torch_parity(
             models, {"clean": clean, **kept, "slowdown": slowed}, on_progress=on_progress
         ),
-        "shift": shift.measure_shift(models.deployed, few, seed=threat.seed, on_progress=on_progress),
+        "shift": shift.measure_shift(
+            models.deployed,
+            few,
+            attacked={name: made.numpy() for name, made in kept.items()},
+            seed=threat.seed,
+            on_progress=on_progress,
+        ),
         "curves": _curves(run, models, few, outcomes, slowed, eps=eps_curve),
     }
     return parts, example_images.examples(models, clean, pgd, few.labels.numpy())

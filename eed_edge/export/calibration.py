@@ -2,7 +2,8 @@
 
 An image is dropped when the mean of all members is right and the gate's answer is wrong. The chosen
 parameters run the fewest sub-models while dropping at most ``max_drop`` of the images, clean and
-attacked; attacked images are made against every prefix, and the worst prefix counts.
+attacked. Attacked images are made against every prefix, and an image that is dropped in any of these versions
+counts: the evaluation, too, counts an image only if it is right under all of them.
 """
 
 import logging
@@ -13,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
-from eed_edge.arrays import Floats
+from eed_edge.arrays import Bools, Floats
+from eed_edge.export.stop_thresholds import falling_thresholds, search_thresholds, stop_table
 from eed_edge.recipe import Gate
 from eed_edge.runtime.gates.early_exit import EarlyExitResult
 from eed_edge.runtime.gates.gate_rule import Parameters
@@ -26,7 +28,10 @@ CONFIDENCE_LEVEL = 0.95
 
 @dataclass(frozen=True)
 class GateSetting:
-    """Parameters of one rule and their results on the calibration set; shares are in [0, 1]."""
+    """Parameters of one rule and their results on the calibration set; shares are in [0, 1].
+
+    lost_attacked: the share that is dropped on any of the attacked images made from it, or clean.
+    """
 
     parameters: Parameters
     lost_clean: float
@@ -55,7 +60,8 @@ def calibrate(answers: MemberProbs, cfg: Gate, *, max_submodels: int | None = No
 
     With ``guarantee``, settings are tested from the safest on, and the choice is the last one before the
     first whose upper 95 % Clopper-Pearson bound exceeds ``max_drop``: fixed-sequence testing keeps the
-    level, because the first setting of every grid never stops early and so drops nothing. The bound holds
+    level, because the first setting of every grid never stops early and so drops nothing. The order of a
+    grid must not depend on the images, so thresholds per stop then lie on a fixed line. The bound holds
     only for images of this distribution and this attack. Without it, the bound of a setting is that of the
     setting by itself: it does not know that the setting was chosen on the same images.
     """
@@ -72,14 +78,16 @@ def calibrate(answers: MemberProbs, cfg: Gate, *, max_submodels: int | None = No
 def _choose(answers: MemberProbs, cfg: Gate, name: str) -> GateSetting:
     """The setting of one rule; without the guarantee, its price is logged for the deployed rule."""
     rule = GATE_RULES[name]
-    grid = (_evaluate(answers, name, each) for each in rule.calibration_grid(len(answers.clean)))
     if cfg.guarantee:
-        return _guaranteed(grid, cfg.max_drop)
-    settings = list(grid)
-    best, held = _cheapest(settings, cfg.max_drop), _guaranteed(settings, cfg.max_drop)
+        return _held_setting(answers, cfg, name)
+    settings = [_evaluate(answers, name, each) for each in rule.calibration_grid(len(answers.clean))]
+    best = _cheapest(settings, cfg.max_drop)
+    if _has_thresholds(answers, name):
+        best = _with_thresholds(answers, best, cfg.max_drop)
     refined = rule.refine(best.parameters, (answers.clean, *answers.attacked))
     best = best if refined is best.parameters else _evaluate(answers, name, refined)
     if name == cfg.rule:
+        held = _held_setting(answers, cfg, name)
         log.info(
             "held with 95 %% confidence, a drop of %g would run %.2f instead of %.2f sub-models",
             cfg.max_drop,
@@ -89,10 +97,36 @@ def _choose(answers: MemberProbs, cfg: Gate, name: str) -> GateSetting:
     return best
 
 
+def _held_setting(answers: MemberProbs, cfg: Gate, name: str) -> GateSetting:
+    """The setting whose bound holds; thresholds per stop are tested along a fixed line."""
+    members = len(answers.clean)
+    grid = GATE_RULES[name].calibration_grid(members)
+    held = _guaranteed((_evaluate(answers, name, each) for each in grid), cfg.max_drop)
+    if not _has_thresholds(answers, name):
+        return held
+    line = ({**held.parameters, "thresholds": each} for each in falling_thresholds(members - 1))
+    return _guaranteed((_evaluate(answers, name, each) for each in line), cfg.max_drop)
+
+
+def _has_thresholds(answers: MemberProbs, name: str) -> bool:
+    """Whether the rule takes a threshold per stop, and there is more than one stop to set."""
+    return name == "confidence" and len(answers.clean) > 2
+
+
+def _with_thresholds(answers: MemberProbs, common: GateSetting, max_drop: float) -> GateSetting:
+    """Return thresholds per stop that run fewer sub-models within the limit, or else the common one."""
+    table = stop_table((answers.clean, *answers.attacked), answers.labels)
+    allowed = int(max_drop * len(answers.labels) + 1e-9)
+    start = (common.parameters["threshold"],) * (len(answers.clean) - 1)
+    thresholds = search_thresholds(table, allowed, [start])
+    own = _evaluate(answers, "confidence", {**common.parameters, "thresholds": thresholds})
+    return own if own.submodels_used < common.submodels_used else common
+
+
 def _warn(chosen: Mapping[str, GateSetting], cfg: Gate, images: int, max_submodels: int | None) -> None:
     """Warn of too few images, of a bound above a guaranteed limit, and of a cap that breaks it."""
     needed, deployed = images_needed(cfg.max_drop), chosen[cfg.rule]
-    drop = deployed.upper_bound if cfg.guarantee else _worst_drop(deployed)
+    drop = deployed.upper_bound if cfg.guarantee else deployed.lost_attacked
     if images < needed:
         outcome = "all members run" if cfg.guarantee else "new images may lose more"
         log.warning(
@@ -137,27 +171,28 @@ def _evaluate(
         return replay_rule(probs, rule, parameters, max_submodels=max_submodels)
 
     clean = replay(answers.clean)
-    dropped = _dropped(answers.clean, clean.labels, answers.labels)
-    attacked = max(_dropped(probs, replay(probs).labels, answers.labels) for probs in answers.attacked)
-    images = len(answers.labels)
+    dropped = [_dropped(answers.clean, clean.labels, answers.labels)]
+    dropped += [_dropped(probs, replay(probs).labels, answers.labels) for probs in answers.attacked]
+    lost, images = int(np.logical_or.reduce(dropped).sum()), len(answers.labels)
     return GateSetting(
         parameters=parameters,
-        lost_clean=dropped / images,
-        lost_attacked=attacked / images,
-        upper_bound=upper_bound(max(dropped, attacked), images),
+        lost_clean=int(dropped[0].sum()) / images,
+        lost_attacked=lost / images,
+        upper_bound=upper_bound(lost, images),
         submodels_used=float(clean.submodels_used.mean()),
     )
 
 
-def _dropped(probs: Floats, gate: NDArray[np.int64], labels: NDArray[np.int64]) -> int:
+def _dropped(probs: Floats, gate: NDArray[np.int64], labels: NDArray[np.int64]) -> Bools:
     static = probs.mean(0).argmax(1)
-    return int(((static == labels) & (gate != labels)).sum())
+    dropped: Bools = (static == labels) & (gate != labels)
+    return dropped
 
 
 def _cheapest(settings: Iterable[GateSetting], max_drop: float) -> GateSetting:
     """Return the setting within the limit that runs the fewest sub-models, or the safest if none is."""
     candidates = list(settings)
-    within = [setting for setting in candidates if _worst_drop(setting) <= max_drop]
+    within = [setting for setting in candidates if setting.lost_attacked <= max_drop]
     return min(within or candidates[:1], key=lambda setting: setting.submodels_used)
 
 
@@ -172,7 +207,3 @@ def _guaranteed(settings: Iterable[GateSetting], max_drop: float) -> GateSetting
             break
         last = setting
     return last
-
-
-def _worst_drop(setting: GateSetting) -> float:
-    return max(setting.lost_clean, setting.lost_attacked)

@@ -5,7 +5,6 @@ import io
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from eed_edge.atomic_files import atomic_folder
 from eed_edge.attacks.interface import Threat
 from eed_edge.attacks.pgd import PGD
 from eed_edge.errors import BundleError, ExportError
-from eed_edge.export.calibration import GateSetting, MemberProbs, calibrate
+from eed_edge.export.calibrated_gate import ABSTAIN_SHARE, CalibratedGate, calibrate_gate
+from eed_edge.export.calibration import MemberProbs
 from eed_edge.export.cascade_graph import PROBABILITIES, USED, to_cascade
 from eed_edge.export.network_graph import INPUT, to_onnx
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, GOLDEN_FILE, MANIFEST_FILE
@@ -57,6 +57,7 @@ def write_bundle(
     golden: str = "real",
     max_submodels: int | None = None,
     deadline_ms: float | None = None,
+    abstain_share: float = ABSTAIN_SHARE,
 ) -> contract.Manifest:
     """Export the team of ``run`` with a calibrated gate as the bundle ``folder``.
 
@@ -68,6 +69,7 @@ def write_bundle(
         max_submodels, deadline_ms: the default caps of ``eed_edge.load``; the deadline does not apply to
             the single file, which cannot read a clock. The calibration's results are those under the
             cap; the gate's parameters do not depend on it.
+        abstain_share: of the right answers on calib that the abstain threshold leaves, in [0, 1].
 
     Raises:
         InputError: a cap of another type or out of range.
@@ -87,7 +89,15 @@ def write_bundle(
         attacked=tuple(member_probs(ensemble, part) for part in attacked),
         labels=images.labels.numpy(),
     )
-    settings = calibrate(answers, run.recipe.gate, max_submodels=max_submodels)
+    own = run.recipe.gate
+    gate = calibrate_gate(
+        answers,
+        own,
+        attack=f"pgd-{own.steps}, l_inf {run.recipe.base.eps_255:g}/255, against every prefix",
+        max_submodels=max_submodels,
+        deadline_ms=deadline_ms,
+        abstain_share=abstain_share,
+    )
     example = as_float(images.images[:1])
     with atomic_folder(folder) as target:
         entries = _submodels(members, example, target)
@@ -96,13 +106,12 @@ def write_bundle(
         golden_images = as_float(images.images[:GOLDEN_IMAGES]).contiguous().numpy()
         if golden == "synthetic":
             golden_images = np.random.default_rng(run.recipe.seed).random(golden_images.shape, np.float32)
-        gate = _gate(run.recipe.gate.rule, settings, max_submodels, deadline_ms)
         (target / GOLDEN_FILE).write_bytes(_golden(ensemble, golden_images, gate))
-        manifest = _manifest(run, entries, gate, settings, len(images), target)
+        manifest = _manifest(run, entries, gate, target)
         if single_file:
             models = [(target / entry.file).read_bytes() for entry in entries]
             (target / CASCADE_FILE).write_bytes(to_cascade(models, manifest))
-            manifest = _manifest(run, entries, gate, settings, len(images), target)
+            manifest = _manifest(run, entries, gate, target)
         (target / MANIFEST_FILE).write_bytes(contract.dump_manifest(manifest))
         check_parity(target, ensemble, [as_float(images.images), *attacked])
     return contract.parse_manifest((folder / MANIFEST_FILE).read_bytes())
@@ -238,57 +247,39 @@ def _check_target(folder: Path) -> None:
         )
 
 
-def _golden(ensemble: Ensemble, images: Floats, gate: contract.GateSpec) -> bytes:
-    probs = member_probs(ensemble, torch.from_numpy(images))
-    parameters = gate.parameters_of(gate.rule)
-    answer = replay_rule(probs, gate.rule, parameters, max_submodels=gate.max_submodels)
-    means = np.cumsum(probs, 0, dtype=np.float32)[answer.answer_prefix - 1, np.arange(len(images))]
+def _golden(ensemble: Ensemble, images: Floats, gate: CalibratedGate) -> bytes:
+    spec = gate.spec
+    answer = replay_rule(
+        member_probs(ensemble, torch.from_numpy(images)),
+        spec.rule,
+        spec.parameters_of(spec.rule),
+        max_submodels=spec.max_submodels,
+        temperatures=gate.temperatures,
+    )
     stream = io.BytesIO()
     np.savez(
         stream,
         images=images,
-        probs=means / answer.answer_prefix[:, None].astype(np.float32),
+        probs=answer.probs,
         labels=answer.labels,
         submodels_used=answer.submodels_used,
     )
     return stream.getvalue()
 
 
-def _gate(
-    rule: str, settings: dict[str, GateSetting], max_submodels: int | None, deadline_ms: float | None
-) -> contract.GateSpec:
-    parameters = contract.GateParameters(
-        confidence=contract.Confidence(**settings["confidence"].parameters),
-        agreement=contract.Agreement(votes=int(settings["agreement"].parameters["votes"])),
-        geometric=contract.Geometric(**settings["geometric"].parameters),
-    )
-    return contract.GateSpec(rule, parameters, max_submodels, deadline_ms)  # type: ignore[arg-type]
-
-
 def _manifest(
-    run: Run,
-    entries: tuple[contract.SubmodelEntry, ...],
-    spec: contract.GateSpec,
-    settings: dict[str, GateSetting],
-    images: int,
-    target: Path,
+    run: Run, entries: tuple[contract.SubmodelEntry, ...], gate: CalibratedGate, target: Path
 ) -> contract.Manifest:
-    gate = run.recipe.gate
-    losses = {
-        rule: contract.RuleLoss(**{key: value for key, value in asdict(one).items() if key != "parameters"})
-        for rule, one in settings.items()
-    }
-    attack = f"pgd-{gate.steps}, l_inf {run.recipe.base.eps_255:g}/255, against every prefix"
     return contract.Manifest(
         name=run.recipe.name,
         created_by=contract.CreatedBy(tool="eed-edge", version=eed_edge.__version__),
         classes=run.classes,
         input=run.input,
         submodels=entries,
-        gate=spec,
-        calibration=contract.Calibration(
-            images=images, attack=attack, max_drop=gate.max_drop, guarantee=gate.guarantee, **losses
-        ),
+        gate=gate.spec,
+        calibration=gate.calibration,
+        temperatures=gate.temperatures,
+        abstain=gate.abstain,
         metrics={WEIGHTS_METRIC: weights_digest(run.member_paths())},
         files={
             path.name: contract.FileEntry(

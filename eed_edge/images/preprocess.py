@@ -6,7 +6,7 @@ resizing, centre crop, channels first, division by 255.
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,13 +91,18 @@ def read_picture(path: Path, *, exif: bool = True) -> Uint8:
         InputError: no such file, another format, damaged, or more than ``MAX_PIXELS``.
         DeviceError: Pillow is not installed.
     """
+    return decode_picture(path, str(path), exif=exif)
+
+
+def decode_picture(source: Path | BinaryIO, name: str, *, exif: bool = True) -> Uint8:
+    """Decode a picture from a file or a stream, which is called ``name``; otherwise as ``read_picture``."""
     pillow = _import_pillow()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", pillow.Image.DecompressionBombWarning
             )  # checked by MAX_PIXELS below
-            image = pillow.Image.open(path, formats=FORMATS)
+            image = pillow.Image.open(source, formats=FORMATS)
         with image:
             if (pixels := image.width * image.height) > MAX_PIXELS:
                 raise InputError(f"expected at most {MAX_PIXELS:,} pixels, got {pixels:,}")
@@ -106,7 +111,7 @@ def read_picture(path: Path, *, exif: bool = True) -> Uint8:
     except Exception as error:  # decoders of damaged files can raise anything
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"{path}: expected a readable picture ({', '.join(FORMATS)}), got: {reason}; give another file"
+            f"{name}: expected a readable picture ({', '.join(FORMATS)}), got: {reason}; give another file"
         ) from error
 
 

@@ -82,6 +82,7 @@ def whole_report() -> dict[str, Any]:
     """Every part of docs/REPORT.md, with figures that are easy to recognise."""
     plain = recipe.from_dict({"name": "tiny", "data": {"name": "cifar10"}, "net": {"width": 16}}).as_dict()
     shifted = {"accuracy": 0.61, "interval": [0.56, 0.66], "submodels_used": 1.6, "ece": 0.037}
+    shifted |= {"abstained": 0.1, "abstained_right": 0.05, "abstained_wrong": 0.25}
     uneven = [
         {"threshold": t, "submodels_used": 1.5, **shares(clean=0.7, attacked=0.3 + t / 20)}
         for t in (0.2, 0.6, 2)
@@ -157,8 +158,11 @@ def whole_report() -> dict[str, Any]:
         "shift": {
             "images": 400,
             "clean": shifted,
+            "attacked": [{"name": "pgd20", **shifted}],
             "corruptions": [{"name": "noise", "strength": s, **shifted} for s in (1, 2, 3)],
-            "no_class": [{"name": "uniform", "images": 50, "submodels_used": 2.0, "confidence": 0.4}],
+            "no_class": [
+                {"name": "uniform", "images": 50, "submodels_used": 2.0, "confidence": 0.4, "abstained": 0.75}
+            ],
         },
         "submodels_used": {"clean": 1.25, "pgd20": 1.5, "slowdown": 1.875},
         "latency": {

@@ -74,15 +74,18 @@ def threshold_curve(answers: CurveLabels, gate: StopRule, *, times_ms: Sequence[
 
     Returns:
         ``{rule, images, rows}``, rows by rising number of sub-models used; settings with equal results
-        share one row. ``threshold`` is the confidence, the
+        share one row. ``threshold`` is the confidence, equal at all stops, the
         votes, or ``g`` with the deployed ``k``; a confidence of 2 never stops early. ``attacked``
-        counts images that are right clean and in every attacked version.
+        counts images that are right clean and in every attacked version. The row of the deployed setting has
+        ``deployed`` true, and ``thresholds`` where it has one per stop.
     """
-    rule = GATE_RULES[gate.rule]
-    cost, name = np.array(times_ms), rule.parameter_names[0]
+    cost, name = np.array(times_ms), GATE_RULES[gate.rule].parameter_names[0]
+    rest = {key: value for key, value in gate.parameters.items() if key not in (name, "thresholds")}
+    settings = [
+        {name: value, **rest} for value in sorted(GATE_RULES[gate.rule].curve_values(len(answers.clean)))
+    ]
     rows: dict[tuple[float, float, float], dict[str, Any]] = {}
-    for value in sorted({*rule.curve_values(len(answers.clean)), gate.parameters[name]}):
-        parameters = {**gate.parameters, name: value}
+    for parameters in (gate.parameters, *settings):
         clean, *attacked = (
             replay_rule(probs, gate.rule, parameters, max_submodels=gate.max_submodels)
             for probs in (answers.clean, *answers.attacked)
@@ -91,17 +94,24 @@ def threshold_curve(answers: CurveLabels, gate: StopRule, *, times_ms: Sequence[
         robust = np.logical_and.reduce([correct, *(each.labels == answers.labels for each in attacked)])
         used = float(clean.submodels_used.mean())
         outcome = used, float(correct.mean()), float(robust.mean())
-        if outcome in rows and value != gate.parameters[name]:
+        if outcome in rows:
             continue
         rows[outcome] = {
-            "threshold": float(value),
+            "threshold": float(parameters[name]),
             "clean": outcome[1],
             "attacked": outcome[2],
             "interval": {"clean": wilson_interval(correct), "attacked": wilson_interval(robust)},
             "submodels_used": used,
             "mean_ms": float(cost[clean.submodels_used - 1].mean()),
         }
+        if parameters is gate.parameters:
+            rows[outcome] |= _deployed_setting(gate)
     return {"rule": gate.rule, "images": len(answers.labels), "rows": [rows[key] for key in sorted(rows)]}
+
+
+def _deployed_setting(gate: StopRule) -> dict[str, Any]:
+    thresholds = gate.parameters.get("thresholds")
+    return {"deployed": True, **({"thresholds": list(thresholds)} if thresholds else {})}
 
 
 def stopping_shares(submodels_used: NDArray[np.int64], *, members: int) -> list[float]:

@@ -1,8 +1,9 @@
-"""Distribution shift: accuracy, sub-models used and calibration error of the deployed rule."""
+"""Distribution shift: accuracy, work, calibration error and abstained answers of the deployed rule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,15 +30,22 @@ Change = Callable[[Floats, int], Floats]
 
 
 def measure_shift(
-    deployed: Cascade, images: Images, *, seed: int, on_progress: ProgressCallback
+    deployed: Cascade,
+    images: Images,
+    *,
+    attacked: Mapping[str, Floats] = MappingProxyType({}),
+    seed: int,
+    on_progress: ProgressCallback,
 ) -> dict[str, Any]:
-    """The report's part ``shift``: clean, corrupted at three strengths, and images of no class.
+    """The report's part ``shift``: clean, attacked, corrupted at three strengths, and images of no class.
 
     Args:
         images: test images; all are used for every corruption.
+        attacked: these images under attacks, by name, ``(n, c, h, w)`` each.
         seed: of the noise and of the images of no class.
     """
     changes: list[tuple[Change, dict[str, Any]]] = [(_unchanged, {"name": "clean"})]
+    changes += [(partial(_replaced, by=made), {"name": name}) for name, made in attacked.items()]
     for name in PARAMETERS:
         for strength in STRENGTHS:
             kind = {"name": name, "strength": strength}
@@ -47,17 +55,19 @@ def measure_shift(
     for done, (change, kind) in enumerate(changes, 1):
         results.append((kind, _judge(deployed, images, change)))
         on_progress("shift", done * len(images), len(changes) * len(images))
-    last = len(results) - len(NO_CLASS)
+    first, last = 1 + len(attacked), len(results) - len(NO_CLASS)
     return {
         "images": len(images),
         "clean": results[0][1].figures(),
-        "corruptions": [kind | judged.figures() for kind, judged in results[1:last]],
+        "attacked": [kind | judged.figures() for kind, judged in results[1:first]],
+        "corruptions": [kind | judged.figures() for kind, judged in results[first:last]],
         "no_class": [
             kind
             | {
                 "images": len(images),
                 "submodels_used": float(judged.submodels_used.mean()),
                 "confidence": float(judged.confidence.mean()),
+                "abstained": float(judged.abstained.mean()),
             }
             for kind, judged in results[last:]
         ],
@@ -101,6 +111,7 @@ class _Judged:
     right: Bools
     confidence: Floats
     submodels_used: NDArray[np.int64]
+    abstained: Bools
 
     def figures(self) -> dict[str, Any]:
         return {
@@ -108,7 +119,14 @@ class _Judged:
             "interval": list(wilson(int(self.right.sum()), len(self.right))),
             "submodels_used": float(self.submodels_used.mean()),
             "ece": expected_calibration_error(self.confidence, self.right),
+            "abstained": float(self.abstained.mean()),
+            "abstained_right": _share(self.abstained[self.right]),
+            "abstained_wrong": _share(self.abstained[~self.right]),
         }
+
+
+def _share(marked: Bools) -> float | None:
+    return float(marked.mean()) if len(marked) else None
 
 
 def _judge(deployed: Cascade, images: Images, change: Change) -> _Judged:
@@ -116,13 +134,18 @@ def _judge(deployed: Cascade, images: Images, change: Change) -> _Judged:
     for batch, labels in in_order(images, BATCH):
         answer = deployed(np.ascontiguousarray(change(batch.cpu().contiguous().numpy(), first)))
         confidence = np.minimum(answer.probs.max(1), 1)  # float32 may round a sum of shares above 1
-        answers.append((answer.labels == labels.cpu().numpy(), confidence, answer.submodels_used))
+        right = answer.labels == labels.cpu().numpy()
+        answers.append((right, confidence, answer.submodels_used, answer.abstained))
         first += len(labels)
     return _Judged(*(np.concatenate(column) for column in zip(*answers, strict=True)))
 
 
 def _unchanged(images: Floats, first: int) -> Floats:
     return images
+
+
+def _replaced(images: Floats, first: int, *, by: Floats) -> Floats:
+    return by[first : first + len(images)]
 
 
 def _corrupted(images: Floats, first: int, *, name: str, strength: int, seed: int) -> Floats:

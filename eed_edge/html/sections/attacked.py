@@ -115,35 +115,46 @@ def parity_section(sources: PageInputs) -> Section:
     return Section("replay", "Replay on the exported files", caption=(say,), warnings=warnings, tables=tables)
 
 
+_ABSTAINED = ("Abstained, right", "Abstained, wrong")
+
+
 def shift_section(sources: PageInputs) -> Section:
     """Accuracy, sub-models used and calibration on corrupted images and on images of no class."""
     part = sources.report["shift"]
-    columns = ("", "Accuracy", "Sub-models", "ECE")
+    columns = ("", "Accuracy", "Sub-models", "ECE", *_ABSTAINED)
     rows = [_shift_row("clean", part["clean"])]
+    rows += [_shift_row(attack_title(item["name"]), item) for item in part.get("attacked", ())]
     rows += [_shift_row(f"{item['name']} {item['strength']}", item) for item in part["corruptions"]]
-    tables = [Table("Corrupted images; strength 1, 2, 3", columns, tuple(rows))]
+    tables = [Table("Attacked and corrupted images; strength 1, 2, 3", columns, tuple(rows))]
     if part.get("no_class"):
         none = [
             row(
                 item["name"],
                 formats.plain(item["submodels_used"]),
                 formats.percent(item["confidence"]),
+                formats.percent(item.get("abstained")),
                 detail=formats.images(item["images"]),
             )
             for item in part["no_class"]
         ]
-        tables.append(Table("Images of no class", ("", "Sub-models", "Mean confidence"), tuple(none)))
+        tables.append(
+            Table("Images of no class", ("", "Sub-models", "Mean confidence", "Abstained"), tuple(none))
+        )
     say = (
         f"The deployed rule on {formats.images(part['images'])} unlike those it was calibrated on. ECE, the"
-        " expected calibration error, is how far confidence is from accuracy."
+        " expected calibration error, is how far confidence is from accuracy. Abstained: the share of the"
+        " right, and of the wrong, answers below the bundle's threshold."
     )
     return Section("shift", "Away from the calibration data", caption=(say,), tables=tuple(tables))
 
 
 def _shift_row(title: str, item: Mapping[str, Any]) -> Row:
     accuracy = Cell(formats.percent(item["accuracy"]), formats.interval(item.get("interval")))
-    used, ece = formats.plain(item["submodels_used"]), formats.percent(item["ece"])
-    return Row(title, (accuracy, Cell(used), Cell(ece)))
+    shares = (item["ece"], item.get("abstained_right"), item.get("abstained_wrong"))
+    return Row(
+        title,
+        (accuracy, Cell(formats.plain(item["submodels_used"])), *(Cell(formats.percent(x)) for x in shares)),
+    )
 
 
 def baselines_section(sources: PageInputs) -> Section:

@@ -31,7 +31,7 @@ def threshold_section(sources: PageInputs) -> Chart:
     )
     if here is not None:
         caption += (
-            f" The ring is the deployed setting or the one nearest to it, {formats.plain(here['threshold'])}."
+            f" The ring is the deployed setting or the one nearest to it, {_setting(curve['rule'], here)}."
         )
     with drawing(title, caption) as drawn:
         axes, times = drawn.only, [item["mean_ms"] for item in rows]
@@ -44,7 +44,7 @@ def threshold_section(sources: PageInputs) -> Chart:
     columns = ("Setting", "Clean", "Attacked", "Sub-models", "Mean time")
     cells = tuple(
         Row(
-            _setting(curve["rule"], item["threshold"]),
+            _setting(curve["rule"], item),
             (
                 share(item, "clean"),
                 share(item, "attacked"),
@@ -57,13 +57,20 @@ def threshold_section(sources: PageInputs) -> Chart:
     return Chart(title, caption, drawn.svg, Table(title, columns, cells))
 
 
-def _setting(rule: str, value: float) -> str:
-    """The setting of a row as text; a confidence above 1 means never stop."""
+def _setting(rule: str, item: Mapping[str, Any]) -> str:
+    """The setting of a row as text: one value, or one for each stop."""
+    return ", ".join(_value(rule, value) for value in item.get("thresholds", [item["threshold"]]))
+
+
+def _value(rule: str, value: float) -> str:
+    """A value of the setting as text; a confidence above 1 means never stop."""
     return "never stops" if rule == "confidence" and value > 1 else formats.plain(value)
 
 
 def _deployed(sources: PageInputs, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The row closest to the bundle's setting: confidence, votes, or the first of ``g`` and ``k``."""
+    """The bundle's own row; in reports of an earlier version, the one closest to its setting."""
+    if own_row := next((item for item in rows if item.get("deployed")), None):
+        return own_row
     gate = sources.manifest.gate
     if sources.report["curves"]["threshold"]["rule"] != gate.rule:
         return None

@@ -13,8 +13,9 @@ from eed_edge.errors import BundleError, InferenceError
 from eed_edge.manifest import Manifest, parse_manifest
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle import onnx_scan
-from eed_edge.runtime.engine import stream
+from eed_edge.runtime.engine import latest, stream
 from eed_edge.runtime.engine.cascade import CHUNK
+from eed_edge.runtime.engine.latest import LatestAnswer
 from eed_edge.runtime.engine.prediction import Prediction
 from eed_edge.runtime.engine.session import (
     DEFAULT,
@@ -87,6 +88,10 @@ class SingleFileCascade:
     def predict_stream(self, items: Iterable[Floats]) -> Iterator[Prediction]:
         """Classify images lazily; see ``Cascade.predict_stream``."""
         return stream.predict_stream(self, items)
+
+    def predict_latest(self, source: Iterable[Floats]) -> Iterator[LatestAnswer]:
+        """Answer the newest frame of a camera, always; see ``Cascade.predict_latest``."""
+        return latest.predict_latest(self, source)
 
     def _empty(self) -> Prediction:
         """Return the prediction for no images without running the graph: some onnxruntime versions crash."""

@@ -9,8 +9,9 @@ import numpy as np
 
 from eed_edge.arrays import Bools, Floats, Ints
 from eed_edge.manifest import Manifest
-from eed_edge.runtime.engine import stream
+from eed_edge.runtime.engine import latest, stream
 from eed_edge.runtime.engine.latency_estimator import LatencyEstimator
+from eed_edge.runtime.engine.latest import LatestAnswer
 from eed_edge.runtime.engine.prediction import Prediction
 from eed_edge.runtime.engine.single_image import SingleImageRunner, Submodel
 from eed_edge.runtime.engine.validate_images import FLOAT32, check_images
@@ -99,6 +100,26 @@ class Cascade:
             InferenceError: while iterating, all sub-models failed for an image.
         """
         return stream.predict_stream(self, items)
+
+    def predict_latest(self, source: Iterable[Floats]) -> Iterator[LatestAnswer]:
+        """Answer the newest frame of a camera, always; frames that arrive meanwhile are dropped and counted.
+
+        A thread takes frames from ``source`` as fast as it gives them, so it must give them in time: a camera
+        does, for a file use ``eed_edge.images.frames.paced``. Closing the iterator ends the thread with its
+        next frame.
+
+        Args:
+            source: frames ``(c, h, w)``, otherwise as for a call.
+
+        Returns:
+            An iterator of answers; it ends with the source, whose last frame is answered.
+
+        Raises:
+            InputError: ``source`` cannot be iterated over; while iterating, an invalid frame, named by its
+                number from 0.
+            InferenceError: while iterating, all sub-models failed for a frame.
+        """
+        return latest.predict_latest(self, source)
 
     def member_probs(self, images: Floats) -> Floats:
         """Return the probabilities of every sub-model, ``(members, n, k)``; NaN where it failed.

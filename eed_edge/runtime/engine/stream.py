@@ -14,14 +14,7 @@ from eed_edge.runtime.engine.prediction import Prediction
 
 def predict_stream(net: Callable[[Floats], Prediction], items: Iterable[Floats]) -> Iterator[Prediction]:
     """Classify items lazily, one by one; see ``Cascade.predict_stream``."""
-    try:
-        iterator = iter(items)
-    except TypeError as error:
-        raise InputError(
-            f"expected items, a generator or list of images or batches, got {short_repr(items)};"
-            " put a single one into a list"
-        ) from error
-    return _answers(net, iterator)
+    return _answers(net, iterator_of(items))
 
 
 def _answers(net: Callable[[Floats], Prediction], items: Iterator[Floats]) -> Iterator[Prediction]:
@@ -29,13 +22,28 @@ def _answers(net: Callable[[Floats], Prediction], items: Iterator[Floats]) -> It
     for item in items:
         index = next(numbers)
         try:
-            prediction = net(_as_batch(item))
+            prediction = net(as_batch(item))
         except InputError as error:
             raise InputError(f"item {index} of the stream: {error}") from error
         del item  # free it before the next item arrives
         yield prediction
 
 
-def _as_batch(item: Any) -> Any:
+def iterator_of(items: Iterable[Floats]) -> Iterator[Floats]:
+    """Return an iterator over images or batches.
+
+    Raises:
+        InputError: ``items`` cannot be iterated over.
+    """
+    try:
+        return iter(items)
+    except TypeError as error:
+        raise InputError(
+            f"expected items, a generator or list of images or batches, got {short_repr(items)};"
+            " put a single one into a list"
+        ) from error
+
+
+def as_batch(item: Any) -> Any:
     """Add a batch axis to a single image; ``check_images`` rejects anything that is no batch."""
     return item[None] if isinstance(item, np.ndarray) and item.ndim == 3 else item

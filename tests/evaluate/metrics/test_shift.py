@@ -175,6 +175,11 @@ def test_the_part_has_all_kinds_and_its_clean_row_is_the_deployed_answer(models,
     assert found["images"] == 80
     assert found["clean"]["accuracy"] == right.mean()
     assert found["clean"]["submodels_used"] == answer.submodels_used.mean()
+    own = found["clean"]
+    assert own["abstained"] == answer.abstained.mean()
+    assert own["abstained_right"] == (answer.abstained & right).sum() / right.sum()
+    assert own["abstained_wrong"] == (answer.abstained & ~right).sum() / (~right).sum()
+    assert 0 < own["abstained"] < 1
     assert found["clean"]["ece"] == shift.expected_calibration_error(answer.probs.max(1), right)
     kinds = [(row["name"], row["strength"]) for row in found["corruptions"]]
     assert kinds == [(name, strength) for name in PARAMETERS for strength in STRENGTHS]

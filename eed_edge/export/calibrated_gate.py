@@ -1,0 +1,59 @@
+"""The gate as deployed: rule and parameters, temperatures, abstain threshold, and the results on calib."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from eed_edge import manifest as contract
+from eed_edge.export.answer_calibration import fit_abstain, fit_temperatures
+from eed_edge.export.calibration import GateSetting, MemberProbs, calibrate
+from eed_edge.recipe import Gate
+
+ABSTAIN_SHARE = 0.95
+
+
+@dataclass(frozen=True)
+class CalibratedGate:
+    """The parts of the manifest that come from the calibration set."""
+
+    spec: contract.GateSpec
+    calibration: contract.Calibration
+    temperatures: tuple[float, ...]
+    abstain: contract.Abstain
+
+
+def calibrate_gate(
+    answers: MemberProbs,
+    cfg: Gate,
+    *,
+    attack: str,
+    max_submodels: int | None = None,
+    deadline_ms: float | None = None,
+    abstain_share: float = ABSTAIN_SHARE,
+) -> CalibratedGate:
+    """Calibrate gate, temperatures and abstain threshold on recorded answers.
+
+    Args:
+        attack: how the attacked images were made, for the manifest.
+        max_submodels, deadline_ms: the default caps; temperatures and results are those under the former.
+        abstain_share: of the right answers on calib, clean and attacked, that the threshold leaves.
+    """
+    settings = calibrate(answers, cfg, max_submodels=max_submodels)
+    spec = contract.GateSpec(cfg.rule, _parameters(settings), max_submodels, deadline_ms)  # type: ignore[arg-type]
+    temperatures = fit_temperatures(answers, spec)
+    losses = {
+        rule: contract.RuleLoss(**{key: value for key, value in asdict(one).items() if key != "parameters"})
+        for rule, one in settings.items()
+    }
+    calibration = contract.Calibration(
+        images=len(answers.labels), attack=attack, max_drop=cfg.max_drop, guarantee=cfg.guarantee, **losses
+    )
+    abstain = fit_abstain(answers, spec, temperatures, share=abstain_share)
+    return CalibratedGate(spec, calibration, temperatures, abstain)
+
+
+def _parameters(settings: Mapping[str, GateSetting]) -> contract.GateParameters:
+    return contract.GateParameters(
+        confidence=contract.Confidence(**settings["confidence"].parameters),
+        agreement=contract.Agreement(votes=int(settings["agreement"].parameters["votes"])),
+        geometric=contract.Geometric(**settings["geometric"].parameters),
+    )
