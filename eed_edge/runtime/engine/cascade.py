@@ -12,7 +12,7 @@ from eed_edge.manifest import Manifest
 from eed_edge.runtime.engine import latest, stream
 from eed_edge.runtime.engine.latency_estimator import LatencyEstimator
 from eed_edge.runtime.engine.latest import LatestAnswer
-from eed_edge.runtime.engine.prediction import Prediction
+from eed_edge.runtime.engine.prediction import Prediction, abstain_below, one_prediction
 from eed_edge.runtime.engine.single_image import SingleImageRunner, Submodel
 from eed_edge.runtime.engine.validate_images import FLOAT32, check_images
 from eed_edge.runtime.failures import WarnOnce, log_failure
@@ -53,11 +53,11 @@ class Cascade:
         self.max_submodels = max_submodels
         self.deadline_ms = deadline_ms
         self._input, self._size = manifest.input.name, manifest.input.size
-        self._single_shape = (1, *self._size)
         self._classes = len(manifest.classes)
+        self._single_shape = (1, *self._size) if self._classes <= MAX_CLASSES else None
         self._float32 = Struct(f"{self._classes}f")
         self._temperatures = manifest.temperatures
-        self._abstain_below = None if manifest.abstain is None else manifest.abstain.threshold
+        self._abstain_below = abstain_below(manifest)
         self._latency = LatencyEstimator([entry.macs for entry in manifest.submodels])
         self._thread_local = threading.local()
         self._warn_once = WarnOnce()
@@ -77,7 +77,6 @@ class Cascade:
             and images.shape == self._single_shape
             and images.dtype == FLOAT32
             and self.deadline_ms is None
-            and self._classes <= MAX_CLASSES
         ):
             answer = self._predict_single(images)
             if answer is not None:
@@ -158,15 +157,13 @@ class Cascade:
         mean, used, prefix, failed = answer
         if self._temperatures is not None:
             mean = with_temperature_row(mean, self._temperatures[prefix - 1])
-        probs = np.array([mean], np.float32)
-        return Prediction(
-            probs,
-            probs.argmax(axis=1),
-            np.array([used]),
-            np.array([prefix]),
-            True,
+        return one_prediction(
+            mean,
+            used,
+            prefix,
             tuple(failed),
-            below(probs, self._abstain_below),
+            float32=self._float32,
+            abstain_below=self._abstain_below,
         )
 
     def _predict_batch(self, images: Floats) -> Prediction:

@@ -40,7 +40,8 @@ class SingleImageRunner:
     def set_image(self, image: Floats) -> bool:
         """Copy an image ``(1, c, h, w)`` in; False if a pixel may be outside [0, 1] (``check_images``)."""
         self._image[...] = image
-        return int(np.maximum.reduce(self._bits)) <= ONE
+        bits = self._bits
+        return bits.item(bits.argmax()) <= ONE  # faster than a reduction
 
     def logits(self, index: int) -> list[float] | None:
         """Return the logits of one sub-model, or None if onnxruntime raises."""

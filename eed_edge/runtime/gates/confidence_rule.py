@@ -36,7 +36,9 @@ class ConfidenceRule(GateRule):
     def decide_single(
         self, t: int, probs: Vector, total: Vector, valid: int, memory: SingleMemory, parameters: Parameters
     ) -> SingleAnswer | None:
-        return (mean_of(total, valid), t) if max(total) / valid >= threshold_at(parameters, t) else None
+        thresholds = parameters.get("thresholds")
+        threshold = thresholds[t - 1] if thresholds else parameters["threshold"]
+        return (mean_of(total, valid), t) if max(total) / valid >= threshold else None
 
     def margin(self, stage: StageOutput, memory: Memory, parameters: Parameters) -> Doubles:
         margin: Doubles = np.abs(stage.mean.max(axis=1) - threshold_at(parameters, stage.t))

@@ -104,4 +104,4 @@ def lead(probs: Floats | Doubles) -> Doubles:
 
 def mean_of(total: Vector, count: int) -> Vector:
     """Return ``total / count``, element by element."""
-    return list(map(truediv, total, repeat(count)))
+    return total if count == 1 else list(map(truediv, total, repeat(count)))

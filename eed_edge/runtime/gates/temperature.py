@@ -8,11 +8,16 @@ Source:
 """
 
 from collections.abc import Sequence
+from itertools import repeat
+from operator import truediv
 
 import numpy as np
 
 from eed_edge.arrays import Bools, Doubles, Floats, Ints
 from eed_edge.runtime.gates.gate_rule import Vector
+
+LARGEST_EXPONENT = 100.0
+"""Up to it the power of the largest of ``MAX_CLASSES`` probabilities is far above the smallest float."""
 
 
 def with_temperature(means: Doubles, prefix: Ints, temperatures: Sequence[float]) -> Doubles:
@@ -33,15 +38,15 @@ def with_temperature(means: Doubles, prefix: Ints, temperatures: Sequence[float]
 
 def with_temperature_row(mean: Vector, temperature: float) -> Vector:
     """Return the calibrated probabilities of one image, ``k``, in plain Python."""
-    exponent, largest = 1 / temperature, max(mean)
-    powers = [(p / largest) ** exponent for p in mean]
-    total = sum(powers)
-    return [power / total for power in powers]
+    exponent = 1 / temperature
+    if exponent > LARGEST_EXPONENT:
+        largest = max(mean)
+        mean = [p / largest for p in mean]
+    powers = list(map(pow, mean, repeat(exponent)))
+    return list(map(truediv, powers, repeat(sum(powers))))
 
 
-def below(probs: Floats, threshold: float | None) -> Bools:
-    """Mark the answers ``(n, k)`` whose largest probability is below ``threshold``; None: no one."""
-    if threshold is None:
-        return np.zeros(len(probs), bool)
-    marked: Bools = np.maximum.reduce(probs, axis=1) < np.float32(threshold)
+def below(probs: Floats, threshold: float) -> Bools:
+    """Mark the answers ``(n, k)`` whose largest probability is below the float32 ``threshold``."""
+    marked: Bools = np.maximum.reduce(probs, axis=1, initial=0) < threshold
     return marked

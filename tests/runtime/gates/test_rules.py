@@ -145,7 +145,7 @@ def test_reaching_the_border_is_enough(rule, parameters, used):
         max_submodels=3,
     )
     assert [answer.submodels_used[0], answer.answer_prefix[0]] == found == [used, used]
-    assert (mean, failed) == ([0.5, 0.5], [])
+    assert (list(mean), failed) == ([0.5, 0.5], [])
 
 
 def test_of_equal_values_the_first_wins_in_plain_python_too():

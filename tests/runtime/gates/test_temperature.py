@@ -50,5 +50,5 @@ def test_labels_and_stops_stay_and_only_the_probabilities_change(rule, parameter
 def test_an_answer_is_marked_below_the_threshold_and_not_at_it():
     probs = np.array([[0.5, 0.5], [0.625, 0.375], [0.25, 0.75]], np.float32)
     assert below(probs, 0.625).tolist() == [True, False, False]
-    assert below(probs, None).tolist() == [False, False, False]
+    assert below(probs, 0.0).tolist() == [False, False, False]
     assert below(probs[:0], 0.625).shape == (0,)
