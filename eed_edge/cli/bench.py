@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 @click.option("--arena/--no-arena", default=None, help="Keep memory for the next call (default: on).")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images per call.")
 @click.option("--repeats", type=click.IntRange(min=1), default=4, show_default=True, help="Rounds.")
+@click.option(
+    "--cold", is_flag=True, help="Only time networks call by call: with the caches that another one leaves."
+)
 @click.option("--tune", is_flag=True, help="Only find the best threads, spinning and arena for this machine.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 def command(
@@ -38,6 +41,7 @@ def command(
     arena: bool | None,
     batch: int,
     repeats: int,
+    cold: bool,
     tune: bool,
     json_file: Path | None,
 ) -> None:
@@ -46,6 +50,7 @@ def command(
     Networks take turns in blocks of all images, in a balanced order; --repeats is the number of rounds, best
     an even one. With --run, the run that BUNDLE was exported from, the figures go into RUN/report.json too,
     and the speed-up on attacked images is timed with the stops that eed-edge attack has recorded there.
+    With --cold or --tune nothing goes there.
     """
     from eed_edge.provenance import check_exported_from, member_files
     from eed_edge.runtime.bundle.folder import open_bundle
@@ -56,6 +61,8 @@ def command(
         raise click.BadParameter(f"{run} is not a folder", param_hint="--run")
     if tune and (threads, spinning, arena) != (None, None, None):
         raise click.UsageError("--tune tries --threads, --spinning and --arena itself; leave them out")
+    if tune and cold:
+        raise click.UsageError("--tune and --cold are two ways to time; leave one out")
     if run is not None:
         check_exported_from(open_bundle(bundle).manifest, run, member_files(run))
     timed = benchmark.real_images(bundle, npz=npz, run=run)
@@ -63,7 +70,8 @@ def command(
         _tune(bundle, timed, batch, repeats, json_file)
     else:
         config = SessionConfig(threads or 1, bool(spinning), arena is not False)
-        _measure(bundle, run, timed, config, batch, repeats, json_file)
+        measure = _measure_cold if cold else _measure
+        measure(bundle, run, timed, config, batch, repeats, json_file)
 
 
 def _measure(
@@ -108,11 +116,50 @@ def _measure(
         write_json(json_file, figures)
 
 
+def _measure_cold(
+    bundle: Path,
+    run: Path | None,
+    timed: "TimedImages",
+    config: "SessionConfig",
+    batch: int,
+    repeats: int,
+    json_file: Path | None,
+) -> None:
+    from eed_edge import report
+    from eed_edge.atomic_files import write_json
+    from eed_edge.runtime.measure import benchmark
+
+    networks = benchmark.find_networks(bundle, run)
+    click.echo(f"timing call by call on {timed.source}, {batch} a call, repeats {repeats}")
+    cold = benchmark.measure_cold(
+        bundle, timed.images, networks=networks, config=config, repeats=repeats, batch=batch
+    )
+    rows = {name: cold[name] for name in TIMED_NETWORKS if name in cold}
+    click.echo("\n".join([*_times_table(rows), *_conditions(cold["conditions"])]))
+    if json_file is not None:
+        write_json(json_file, {"machine": report.machine(), "commit": report.commit(), "cold": cold})
+
+
 def table(latency: dict[str, Any], submodels_used: float) -> str:
     """Percentiles of everything that was timed, then what follows from them, as plain text."""
     rows: dict[str, Any] = {name: latency[name] for name in TIMED_NETWORKS if name in latency}
     rows |= {f"first {t}": row for t, row in enumerate(latency["prefixes"], 1)}
     rows |= {f"sub-model {t}": row for t, row in enumerate(latency["submodels"], 1)}
+    lines = _times_table(rows)
+    lines.append(f"sub-models used {submodels_used:.2f} of {len(latency['submodels'])}")
+    if "speedup_mean" in latency:
+        lines.append(speedup_line(latency))
+    else:
+        lines.append("no dense network to compare with: export --with-dense, or give --run")
+    overhead, each = latency["overhead_ratio"], latency["overhead_us_per_submodel"]
+    lines.append(f"overhead over the bare sessions {overhead:.3f}x, {each:.1f} us per sub-model")
+    lines += _device_table(latency)
+    lines += [f"processor {latency['conditions']['cpu']}", *_conditions(latency["conditions"])]
+    return "\n".join(lines)
+
+
+def _times_table(rows: dict[str, Any]) -> list[str]:
+    """A line of percentiles, mean and quartiles for each program."""
     heads = f"{'p50':>9}{'quartiles':>16}{'p90':>9}{'p99':>9}{'mean':>9}{'quartiles':>16}"
     lines = [f"{'ms':<12}{heads}"]
     for name, row in rows.items():
@@ -122,20 +169,19 @@ def table(latency: dict[str, Any], submodels_used: float) -> str:
         )
         p50, p90, p99, mean = (f"{row[key]:>9.3f}" for key in PERCENTILES)
         lines.append(f"{name.replace('_', ' '):<12}{p50}{calls:>16}{p90}{p99}{mean}{means:>16}")
-    lines.append("quartiles of all calls beside p50, of the rounds' means beside the mean")
-    lines.append(f"sub-models used {submodels_used:.2f} of {len(latency['submodels'])}")
-    if "speedup_mean" in latency:
-        lines.append(speedup_line(latency))
-    else:
-        lines.append("no dense network to compare with: export --with-dense, or give --run")
-    overhead, each = latency["overhead_ratio"], latency["overhead_us_per_submodel"]
-    lines.append(f"overhead over the bare sessions {overhead:.3f}x, {each:.1f} us per sub-model")
+    return [*lines, "quartiles of all calls beside p50, of the rounds' means beside the mean"]
+
+
+def _device_table(latency: dict[str, Any]) -> list[str]:
+    """A line for each of what can be deployed: starting, memory, images a second, bytes on disk."""
+    titles = ("load ms", "first answer ms", "mean MiB", "peak MiB", "images/s", "disk MiB")
+    keys = ("load_ms", "first_answer_ms", "mean_rss_mib", "peak_rss_mib")
+    lines = [f"{'new process':<12}" + "".join(f"{title:>17}" for title in titles)]
     for name in latency["load_ms"]:
-        load, first, peak = (latency[key][name] for key in ("load_ms", "first_ms", "peak_rss_mib"))
-        said = name.replace("_", " ")
-        lines.append(f"{said}: load {load:.0f} ms, first image {first:.1f} ms, peak memory {peak:.0f} MiB")
-    lines += _conditions(latency["conditions"])
-    return "\n".join(lines)
+        rate = latency["images_per_second"]["dynamic" if name == "ensemble" else name]
+        values = (*(latency[key][name] for key in keys), rate, latency["disk_bytes"][name] / 2**20)
+        lines.append(f"{name.replace('_', ' '):<12}" + "".join(f"{value:>17.1f}" for value in values))
+    return lines
 
 
 def _conditions(conditions: dict[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import jinja2
@@ -31,6 +31,7 @@ from eed_edge.html.sections import (
     verdict,
 )
 from eed_edge.provenance import BASELINES
+from eed_edge.report.one_clock import with_one_clock
 from eed_edge.train.data.duplicates import duplicates_line
 
 T = TypeVar("T")
@@ -77,6 +78,8 @@ def render(sources: PageInputs) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    one_clock = with_one_clock(sources.report, max_submodels=sources.manifest.gate.max_submodels)
+    sources = replace(sources, report=one_clock)
     sections = [_section(key, part, sources) for key, part in PARTS.items()]
     return environment.get_template("report.html.j2").render(
         name=sources.manifest.name,

@@ -34,9 +34,17 @@ LATENCY_ADDED |= {
     f"{name}.{key}" for name in (*SPEEDUPS, "narrow_over_dynamic") for key in ("median", "low", "high")
 }
 LATENCY_ADDED |= {"prefixes[]"} | {f"conditions.{key}" for key in CONDITIONS}
+LATENCY_ADDED |= {
+    f"{key}.{name}" for key in ("first_answer_ms", "mean_rss_mib", "disk_bytes") for name in PROGRAMS
+}
+LATENCY_ADDED |= {f"images_per_second.{name}" for name in (*NETWORKS, "pgd20", "slowdown")}
 ADDED = {f"latency.{key}" for key in LATENCY_ADDED}
 ADDED |= {f"{part}.conditions.{key}" for part in ("slowdown", "curves.threshold") for key in CONDITIONS}
 ADDED |= {"narrow.conditions", "narrow.budget.epochs", "narrow.budget.used_up", "slowdown.settings.restarts"}
+ADDED |= {"curves.threshold.rows[].deployed", "shift.no_class[].abstained", "shift.attacked[]"}
+SHARES = ("abstained", "abstained_right", "abstained_wrong")
+ADDED |= {f"shift.{part}.{key}" for part in ("clean", "attacked[]", "corruptions[]") for key in SHARES}
+ADDED |= {f"shift.attacked[].{key}" for key in ("name", "accuracy", "interval[]", "submodels_used", "ece")}
 """What the clock in blocks and the later baselines have added to reports; those of version 0.1 lack it."""
 NARROW = listed("params macs mean_ms target_ms ratio epochs history[]")
 NARROW |= {"budget.counted", "budget.epochs_by_hand", "budget.macs.narrow", "training.gap"}

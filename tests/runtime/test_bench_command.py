@@ -106,3 +106,20 @@ def test_bench_without_a_dense_network_says_so(tiny, tmp_path):
     found = call("bench", tiny.folder, "--images", tmp_path / "x.npz", "--repeats", 1)
     assert "no dense network to compare with" in found.stdout
     assert "indicative" not in found.stdout
+
+
+def test_bench_cold_times_call_by_call_and_leaves_the_report_alone(with_run, tmp_path):
+    tiny, run = with_run
+    (run / "dense.onnx").write_bytes(tiny.models[0])
+    result = call(
+        "bench", tiny.folder, "--run", run, "--cold", "--repeats", 2, "--json", tmp_path / "out.json"
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "timing call by call on 20 golden images" in result.stdout
+    cold = json.loads((tmp_path / "out.json").read_text())["cold"]
+    assert all(cold[name]["mean_ms"] > 0 for name in ("dense", "static", "dynamic"))
+    assert (cold["repeats"], cold["images"], cold["batch"]) == (2, 20, 1)
+    assert not (run / "report.json").exists()
+    both = call("bench", tiny.folder, "--cold", "--tune")
+    assert both.exit_code == 2
+    assert "leave one out" in both.stderr

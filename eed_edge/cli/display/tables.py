@@ -8,6 +8,7 @@ from typing import Any
 from eed_edge.errors import InputError
 from eed_edge.manifest import Manifest
 from eed_edge.report.names import ATTACKS, NETWORKS, PERCENTILES, attack_title, attacks_in_order
+from eed_edge.report.one_clock import with_one_clock
 from eed_edge.report.paired_words import COMPARISON_WORDS, comparison
 
 
@@ -50,7 +51,8 @@ def report_table(report: Mapping[str, Any], manifest: Manifest) -> str:
         InputError: a part is damaged.
     """
     try:
-        return "\n\n".join(_parts(report, manifest))
+        one_clock = with_one_clock(report, max_submodels=manifest.gate.max_submodels)
+        return "\n\n".join(_parts(one_clock, manifest))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise InputError(
             f"report.json is not as docs/REPORT.md describes it ({type(error).__name__}: {error});"

@@ -162,7 +162,10 @@ def _speed_tiles(sources: PageInputs) -> tuple[Row, ...]:
     for key, title, form in (
         ("overhead_ratio", "overhead", formats.times),
         ("load_ms", "load", formats.ms),
+        ("first_answer_ms", "first answer", formats.ms),
+        ("mean_rss_mib", "mean memory, MiB", formats.plain),
         ("peak_rss_mib", "peak memory, MiB", formats.plain),
+        ("disk_bytes", "on disk", formats.mib),
     ):
         value = latency.get(key)
         if isinstance(value, Mapping):
@@ -170,6 +173,9 @@ def _speed_tiles(sources: PageInputs) -> tuple[Row, ...]:
             tiles.append(row(title, form(value.get("ensemble")), detail=dense))
         elif value is not None:
             tiles.append(row(title, form(value), detail="over the bare sub-models"))
+    if rates := latency.get("images_per_second"):
+        dense = f"dense {formats.plain(rates['dense'])}" if "dense" in rates else ""
+        tiles.append(row("images a second", formats.plain(rates["dynamic"]), detail=dense))
     return tuple(tiles)
 
 

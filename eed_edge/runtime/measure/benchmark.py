@@ -30,14 +30,15 @@ from eed_edge.runtime.measure.clock import (
     ROUNDS,
     IndexedCall,
     Times,
+    call_by_call,
     in_blocks,
     in_pairs,
     ratio,
     summary,
 )
 from eed_edge.runtime.measure.conditions import conditions_between, snapshot
+from eed_edge.runtime.measure.device_costs import device_costs
 from eed_edge.runtime.measure.prefixes import prefix_cascades, stops_in_shares
-from eed_edge.runtime.measure.timing import measure_cold_start
 
 TEST_FILE = "evaluation.npz"  # test images that eed-edge attack writes into the run folder
 
@@ -126,10 +127,45 @@ def measure_latency(
         **_percentiles(times, members=len(dynamic.submodels)),
         **_speedups(times),
         **_overhead(*pair, runs),
-        **_cold_starts(folder, networks, config, single_file="single_file" in calls),
+        **device_costs(folder, manifest, networks, config, times, batch=max(map(len, parts))),
         "conditions": conditions,
     }
     return {"latency": latency, "submodels_used": {"clean": float(np.concatenate(used).mean())}}
+
+
+def measure_cold(
+    folder: Path,
+    images: Floats,
+    *,
+    networks: dict[str, Path],
+    config: SessionConfig = DEFAULT,
+    repeats: int = ROUNDS,
+    batch: int = 1,
+) -> dict[str, Any]:
+    """Time a bundle and the networks that it replaces call by call, each with the caches of another program.
+
+    Args:
+        as for ``measure_latency``.
+
+    Returns:
+        ``{threads, spinning, arena, repeats, batch, images, conditions}``, and the summary of each program.
+    """
+    dynamic = open_cascade(folder, config)
+    parts = split_batches(images, batch)
+    calls = {key: _network(path, dynamic.manifest, parts, config) for key, path in networks.items()}
+    calls |= {"static": _predict(prefix_cascades(dynamic)[-1], parts), "dynamic": _predict(dynamic, parts)}
+    if CASCADE_FILE in dynamic.manifest.files:
+        calls |= {"single_file": _predict(_single_file(folder, config), parts)}
+    before = snapshot()
+    times = call_by_call(calls, items=len(parts), rounds=repeats)
+    return {
+        **config.as_record(),
+        "repeats": repeats,
+        "batch": batch,
+        "images": sum(map(len, parts)),
+        **{name: summary(measured) for name, measured in times.items()},
+        "conditions": conditions_between(before, snapshot()),
+    }
 
 
 def open_cascade(folder: Path, config: SessionConfig) -> Cascade:
@@ -234,14 +270,3 @@ def _overhead(dynamic: Times, bare: Times, submodels_run: int) -> dict[str, floa
         "overhead_ratio": call / runs,
         "overhead_us_per_submodel": (call - runs) / submodels_run * 1000,
     }
-
-
-def _cold_starts(
-    folder: Path, networks: dict[str, Path], config: SessionConfig, *, single_file: bool
-) -> dict[str, dict[str, float]]:
-    """``{load_ms, first_ms, peak_rss_mib}``, each by name, measured in new processes."""
-    paths = {**networks, "ensemble": folder}
-    if single_file:
-        paths["single_file"] = folder / CASCADE_FILE
-    costs = {name: measure_cold_start(path, config=config) for name, path in paths.items()}
-    return {key: {name: cost[key] for name, cost in costs.items()} for key in costs["ensemble"]}

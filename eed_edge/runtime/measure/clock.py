@@ -60,6 +60,33 @@ def in_blocks(
     return times
 
 
+def call_by_call(
+    calls: Mapping[str, IndexedCall],
+    *,
+    items: int,
+    rounds: int,
+    now: Callable[[], float] = perf_counter,
+) -> dict[str, Times]:
+    """Time programs that take turns call by call: each item by every program, in a balanced order.
+
+    Each finds the caches as another program leaves them, as on a device that does other work between two
+    images. The first round is not counted.
+
+    Raises:
+        InputError: no program, item or round.
+    """
+    _check(len(calls), items, rounds)
+    names = list(calls)
+    times = {name: np.empty((rounds + 1, items)) for name in names}
+    for turn in range(rounds + 1):
+        for item in range(items):
+            for name in (names[index] for index in balanced_order(len(names), turn + item)):
+                started = now()
+                calls[name](item)
+                times[name][turn, item] = (now() - started) * 1000
+    return {name: measured[1:] for name, measured in times.items()}
+
+
 def in_pairs(
     one: IndexedCall,
     other: IndexedCall,

@@ -1,42 +1,61 @@
-"""Cold-start benchmark: load a model in a new process, run one image, print timings as JSON.
+"""Cold-start benchmark: load a model in a new process, run images, print times and memory as JSON.
 
 ``python -m eed_edge.runtime.measure.cold_start PATH THREADS SPINNING ARENA``, the last two 0 or 1
 """
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from time import perf_counter
 
 import numpy as np
 import onnxruntime  # noqa: F401  imported here so that it is not part of load_ms
 
+from eed_edge.arrays import Floats
 from eed_edge.manifest import CASCADE_FILE
 from eed_edge.runtime.engine.session import SessionConfig, open_session
 from eed_edge.runtime.loading import load
-from eed_edge.runtime.measure.timing import peak_rss_mib
+from eed_edge.runtime.measure.timing import peak_rss_mib, rss_mib
+
+CALLS = 64
+"""Images after the first one, on which memory is sampled."""
 
 
 def load_and_answer(path: Path, config: SessionConfig) -> dict[str, float]:
-    """Load a model and run one zero image; return ``{load_ms, first_ms, peak_rss_mib}``."""
+    """Load a model, run one zero image, then ``CALLS`` images of noise.
+
+    Returns:
+        ``{load_ms, first_ms, first_answer_ms, mean_rss_mib, peak_rss_mib}``; the mean is over the calls.
+    """
     started = perf_counter()
-    if path.is_dir() or path.name == CASCADE_FILE:
-        net = load(path, threads=config.threads, spinning=config.spinning, arena=config.arena)
-        loaded = perf_counter()
-        net(np.zeros((1, *net.manifest.input.size), np.float32))
-    else:
-        model = path.read_bytes()
-        session = open_session(model, path.name, config=config)
-        loaded = perf_counter()
-        node = session.get_inputs()[0]
-        image = np.zeros([1, *(int(size or 1) for size in node.shape[1:])], np.float32)
-        session.run([session.get_outputs()[0].name], {node.name: image})
-    first = perf_counter() - loaded
+    answer, size = _opened(path, config)
+    loaded = perf_counter()
+    answer(np.zeros((1, *size), np.float32))
+    first = perf_counter()
+    random, memory = np.random.default_rng(0), [rss_mib()]
+    for _ in range(CALLS):
+        answer(random.random((1, *size), np.float32))
+        memory.append(rss_mib())
     return {
         "load_ms": (loaded - started) * 1000,
-        "first_ms": first * 1000,
+        "first_ms": (first - loaded) * 1000,
+        "first_answer_ms": (first - started) * 1000,
+        "mean_rss_mib": fmean(memory),
         "peak_rss_mib": peak_rss_mib(),
     }
+
+
+def _opened(path: Path, config: SessionConfig) -> tuple[Callable[[Floats], object], tuple[int, ...]]:
+    """Return a call of the model and the size ``(c, h, w)`` of its images."""
+    if path.is_dir() or path.name == CASCADE_FILE:
+        net = load(path, threads=config.threads, spinning=config.spinning, arena=config.arena)
+        return net, net.manifest.input.size
+    session = open_session(path.read_bytes(), path.name, config=config)
+    node, output = session.get_inputs()[0], session.get_outputs()[0].name
+    size = tuple(int(each or 1) for each in node.shape[1:])
+    return lambda image: session.run([output], {node.name: image}), size
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Cold starts timed in new processes, and the peak memory of a process."""
+"""Cold starts timed in new processes, and the memory of a process."""
 
 import json
 import os
@@ -32,13 +32,23 @@ def peak_rss_mib() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
+def rss_mib() -> float:
+    """Return the resident memory of this process in MiB now, or 0 where the system does not report it."""
+    try:
+        lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+        return next(int(line.split()[1]) / 2**10 for line in lines if line.startswith("VmRSS:"))
+    except (OSError, StopIteration):
+        return 0.0
+
+
 def measure_cold_start(path: Path, *, config: SessionConfig = DEFAULT, runs: int = 3) -> dict[str, float]:
     """Measure loading a bundle folder, a cascade.onnx or a network, and its first image.
 
     Each run is a new process, so only the disk cache is warm.
 
     Returns:
-        ``{load_ms, first_ms, peak_rss_mib}``, medians; ``load_ms`` excludes imports.
+        ``{load_ms, first_ms, first_answer_ms, mean_rss_mib, peak_rss_mib}``, medians; ``load_ms`` excludes
+        imports, ``first_answer_ms`` is the sum of both times, memory is that of loading and some images.
 
     Raises:
         InferenceError: the process failed.

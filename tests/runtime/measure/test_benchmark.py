@@ -33,8 +33,14 @@ def test_a_benchmark_has_the_fields_of_the_report(make_tiny, tmp_path):
     assert set(latency["narrow_over_dynamic"]) == {"median", "low", "high"}
     assert latency["conditions"]["seconds"] > 0
     assert latency["overhead_ratio"] > 0.5
-    for key in ("load_ms", "first_ms", "peak_rss_mib"):
+    for key in ("load_ms", "first_ms", "first_answer_ms", "mean_rss_mib", "peak_rss_mib", "disk_bytes"):
         assert set(latency[key]) == {"dense", "narrow", "ensemble"}
+    for name, rate in latency["images_per_second"].items():
+        assert rate == pytest.approx(1000 / latency[name]["mean_ms"])
+    assert set(latency["images_per_second"]) == {"dense", "narrow", "static", "dynamic"}
+    sizes = {path.name: path.stat().st_size for path in tiny.folder.iterdir()}
+    models = sum(size for name, size in sizes.items() if name.startswith("submodel-"))
+    assert latency["disk_bytes"]["ensemble"] == models + sizes["manifest.json"]
     assert 1 < figures["submodels_used"]["clean"] < 3
 
 
@@ -114,7 +120,7 @@ def test_prefixes_and_stops_under_attack_are_timed_as_they_run(tiny, monkeypatch
 
     monkeypatch.setattr(benchmark, "open_cascade", lambda folder, config: cascade)
     monkeypatch.setattr(benchmark, "in_blocks", run_each)
-    monkeypatch.setattr(benchmark, "_cold_starts", lambda *_, **__: {})
+    monkeypatch.setattr(benchmark, "device_costs", lambda *_, **__: {})
     stops = {"pgd20": [0.5, 0.25, 0.25], "slowdown": [0.0, 0.0, 1.0]}
     figures = benchmark.measure_latency(tiny.folder, tiny.images, networks={}, stops=stops)
     assert by_program["prefix-1"] == [[0]] * 20

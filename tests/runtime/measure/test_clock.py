@@ -10,6 +10,7 @@ from eed_edge.errors import InputError
 from eed_edge.runtime.measure.clock import (
     WARM_UP,
     balanced_order,
+    call_by_call,
     in_blocks,
     in_pairs,
     ratio,
@@ -174,3 +175,19 @@ def test_nothing_to_time_is_an_error(calls, items, rounds):
 def test_no_pair_to_time_is_an_error():
     with pytest.raises(InputError, match="expected something to time, got 2 programs, 0 items, 1 rounds"):
         in_pairs(id, id, items=0, rounds=1)
+
+
+def test_call_by_call_every_item_is_timed_by_every_program_and_each_comes_after_each_other(hand):
+    calls = {
+        name: hand.program(name, lambda item, ran, ms=ms: ms + item)
+        for name, ms in (("a", 1), ("b", 20), ("c", 300))
+    }
+    times = call_by_call(calls, items=6, rounds=2, now=hand.now)
+    for name, ms in (("a", 1), ("b", 20), ("c", 300)):
+        assert times[name] == pytest.approx(np.array([[ms + item for item in range(6)]] * 2))
+    names = [name for name, _ in hand.ran]
+    assert len(names) == 3 * 6 * 3  # the first round is not counted
+    turns = [names[at : at + 3] for at in range(0, len(names), 3)]
+    assert all(set(turn) == set("abc") for turn in turns)
+    after = [(one, other) for turn in turns for one, other in itertools.pairwise(turn)]
+    assert {after.count(pair) for pair in set(after)} == {len(after) // 6}

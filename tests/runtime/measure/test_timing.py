@@ -6,7 +6,7 @@ import pytest
 from eed_edge.errors import InferenceError
 from eed_edge.runtime.engine.session import DEFAULT
 from eed_edge.runtime.measure import cold_start, timing
-from eed_edge.runtime.measure.timing import measure_cold_start, peak_rss_mib
+from eed_edge.runtime.measure.timing import measure_cold_start, peak_rss_mib, rss_mib
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the system does not say")
@@ -32,14 +32,26 @@ def test_a_fresh_process_does_not_count_the_memory_of_its_parent(tiny):
 def test_a_fresh_process_loads_and_answers_a_bundle_and_a_network(tiny):
     for path in (tiny.folder, tiny.folder / "submodel-0.onnx"):
         found = measure_cold_start(path, runs=1)
-        assert set(found) == {"load_ms", "first_ms", "peak_rss_mib"}
+        assert set(found) == {"load_ms", "first_ms", "first_answer_ms", "mean_rss_mib", "peak_rss_mib"}
         assert all(value > 0 for value in found.values())
+        assert found["mean_rss_mib"] <= found["peak_rss_mib"]
 
 
 def test_the_cost_of_a_start_is_measured_from_loading_to_the_first_answer(tiny):
     for path in (tiny.folder, tiny.folder / "submodel-0.onnx"):
         found = cold_start.load_and_answer(path, DEFAULT)
         assert 0 < found["first_ms"] < found["load_ms"] + 1000
+        assert found["first_answer_ms"] == pytest.approx(found["load_ms"] + found["first_ms"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system does not say")
+def test_memory_now_falls_when_it_is_given_back_and_is_0_where_the_system_does_not_say(monkeypatch, tmp_path):
+    held = np.ones(300 * 2**17)
+    with_it = rss_mib()
+    del held
+    assert 250 < with_it - rss_mib() < 350
+    monkeypatch.setattr(timing, "_STATUS", tmp_path / "nowhere")
+    assert rss_mib() == 0
 
 
 def test_a_fresh_process_that_fails_says_why(tiny):

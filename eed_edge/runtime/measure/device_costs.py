@@ -1,0 +1,45 @@
+"""What a bundle costs the device besides time: starting, memory, bytes on disk; and images a second."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eed_edge.manifest import CASCADE_FILE, MANIFEST_FILE, Manifest
+from eed_edge.runtime.engine.session import SessionConfig
+from eed_edge.runtime.measure.clock import Times
+from eed_edge.runtime.measure.timing import measure_cold_start
+
+
+def device_costs(
+    folder: Path,
+    manifest: Manifest,
+    networks: Mapping[str, Path],
+    config: SessionConfig,
+    times: Mapping[str, Times],
+    *,
+    batch: int,
+) -> dict[str, Any]:
+    """Return the report's fields of starting, memory, rate and size, each by name.
+
+    Args:
+        manifest: of the bundle ``folder``.
+        networks: further ONNX files by name.
+        times: of every program, in calls of ``batch`` images.
+
+    Returns:
+        What ``measure_cold_start`` returns, and ``disk_bytes``, of ``networks``, ``ensemble`` and
+        ``single_file``; ``images_per_second`` of the programs, one after another.
+    """
+    paths = {**networks, "ensemble": folder}
+    if CASCADE_FILE in manifest.files:
+        paths["single_file"] = folder / CASCADE_FILE
+    starts = {name: measure_cold_start(path, config=config) for name, path in paths.items()}
+    programs = [name for name in times if not name.startswith(("prefix-", "submodel-"))]
+    needed = sum(entry.bytes for entry in manifest.submodels) + (folder / MANIFEST_FILE).stat().st_size
+    return {
+        **{key: {name: cost[key] for name, cost in starts.items()} for key in starts["ensemble"]},
+        "images_per_second": {name: 1000 * batch / float(times[name].mean()) for name in programs},
+        "disk_bytes": {
+            name: needed if name == "ensemble" else path.stat().st_size for name, path in paths.items()
+        },
+    }
