@@ -21,8 +21,10 @@ export async function open(ort, model, options = {}) {
  * Classify a batch of one or more prepared images.
  *
  * @param {Float32Array} images (n, c, h, w) in [0, 1], as prepare() gives them, one after another
- * @returns {{labels: number[], probabilities: number[][], submodelsUsed: number[], failedSubmodels: number[][]}}
- *     failedSubmodels: for each image the sub-models, from 0, that gave no usable answer and were left out
+ * @returns {{labels: number[], probabilities: number[][], submodelsUsed: number[], failedSubmodels: number[][],
+ *     abstained: boolean[]|undefined}}
+ *     failedSubmodels: for each image the sub-models, from 0, that gave no usable answer and were left out;
+ *     abstained: whether the label's probability is below the bundle's threshold, undefined without one
  */
 export async function classify(cascade, images) {
   const [, ...size] = cascade.input.shape; // ["N", c, h, w]
@@ -39,6 +41,7 @@ export async function classify(cascade, images) {
     probabilities,
     submodelsUsed: Array.from(answer.submodels_used.data, Number), // int64 comes as BigInt
     failedSubmodels: Array.from(answer.failed_submodels.data, bitsSet),
+    abstained: answer.abstained && Array.from(answer.abstained.data, Boolean),
   };
 }
 

@@ -33,6 +33,7 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
     from eed_edge.evaluate.baselines.equal_latency import train_baseline
     from eed_edge.evaluate.baselines.narrow_network import NarrowNetwork
     from eed_edge.evaluate.evaluate import evaluate
+    from eed_edge.export.dense_network import keep_dense
     from eed_edge.export.write_bundle import write_bundle
     from eed_edge.runtime.measure import benchmark
     from eed_edge.runtime.measure.prefixes import recorded_stops
@@ -47,7 +48,8 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
         progress.print_line(f"training {recipe.name} on {len(splits.train.labels)} real images")
         run = pipeline.train(recipe, splits, run_path, context=context)
         progress.print_line("calibrating the gate and exporting")
-        manifest = write_bundle(run, bundle, with_dense=True, single_file=True)
+        manifest = write_bundle(run, bundle, single_file=True)
+        keep_dense(run, bundle)
         progress.print_line(
             f"training the baseline: one narrow network of equal latency, at most {NARROW_EPOCHS} epochs"
         )

@@ -18,7 +18,9 @@ def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | Non
 @click.command("export")
 @run_argument
 @bundle_argument
-@click.option("--with-dense", is_flag=True, help="Add dense.onnx, the unpruned base, for comparison.")
+@click.option(
+    "--with-dense", is_flag=True, help="Put dense.onnx, the unpruned base, into BUNDLE, not only RUN."
+)
 @click.option("--single-file", is_flag=True, help="Add cascade.onnx: ensemble and gate in one standard file.")
 @click.option(
     "--golden",
@@ -66,9 +68,10 @@ def command(
     """Calibrate the gate of RUN's team and write BUNDLE: ONNX files, manifest, golden answers.
 
     An existing bundle is replaced atomically, and only if the new one is complete and gives the same
-    answers as torch.
+    answers as torch. RUN gets dense.onnx, the unpruned base, for eed-edge bench.
     """
     from eed_edge.cli.display.progress import progress_display
+    from eed_edge.export.dense_network import keep_dense
     from eed_edge.export.write_bundle import write_bundle
     from eed_edge.train.run_folder import open_run
 
@@ -87,6 +90,7 @@ def command(
             deadline_ms=deadline_ms,
             abstain_share=abstain_share,
         )
+        keep_dense(opened, bundle)
     spec = made.gate
     lost = getattr(made.calibration, spec.rule)
     size = sum(entry.bytes for entry in made.submodels)

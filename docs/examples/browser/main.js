@@ -21,8 +21,9 @@ async function show(cascade, blob) {
   const answer = await classify(cascade, prepare(await pixels(blob), cascade.input));
   const [label, failed] = [answer.labels[0], answer.failedSubmodels[0]];
   const without = failed.length ? `, without sub-models ${failed.join(", ")}` : "";
+  const doubt = answer.abstained?.[0] ? ", abstained" : "";
   const percent = (100 * answer.probabilities[0][label]).toFixed(1);
-  output.value = `${cascade.classes[label]}, ${percent} %, sub-models used: ${answer.submodelsUsed[0]}${without}`;
+  output.value = `${cascade.classes[label]}, ${percent} %, sub-models used: ${answer.submodelsUsed[0]}${without}${doubt}`;
 }
 
 // The decoded picture as RGBA. Browsers always turn it as EXIF says, also where preprocess.exif is false.

@@ -28,6 +28,7 @@ struct Answer {
     float probability;
     int64_t submodels_used;
     std::vector<int> failed_submodels;  // from 0; they gave no usable answer and were left out
+    bool abstained;                     // the probability is below the bundle's threshold
 };
 
 class Cascade {
@@ -40,6 +41,8 @@ public:
         classes_ = json::parse(metadata("eed_edge.classes")).get<std::vector<std::string>>();
     }
 
+    bool can_abstain() const { return manifest_.contains("abstain"); }
+
     const std::string& name_of(size_t label) const { return classes_.at(label); }
 
     Answer operator()(const Picture& picture) {
@@ -49,13 +52,15 @@ public:
         const auto images = Ort::Value::CreateTensor<float>(memory, values.data(), values.size(), shape.data(), 4);
         const std::string input = manifest_["input"]["name"];
         const char* inputs[] = {input.c_str()};
-        const char* outputs[] = {"probabilities", "submodels_used", "failed_submodels"};
-        const auto results = session_.Run(Ort::RunOptions{nullptr}, inputs, &images, 1, outputs, 3);
+        const char* outputs[] = {"probabilities", "submodels_used", "failed_submodels", "abstained"};
+        const size_t count = can_abstain() ? 4 : 3;
+        const auto results = session_.Run(Ort::RunOptions{nullptr}, inputs, &images, 1, outputs, count);
         const float* probabilities = results[0].GetTensorData<float>();
         if (std::isnan(probabilities[0])) throw std::runtime_error("every sub-model failed: there is no answer");
         const auto best = std::max_element(probabilities, probabilities + classes_.size());
         return {static_cast<size_t>(best - probabilities), *best, results[1].GetTensorData<int64_t>()[0],
-                bits_set(results[2].GetTensorData<int64_t>()[0])};
+                bits_set(results[2].GetTensorData<int64_t>()[0]),
+                can_abstain() && results[3].GetTensorData<bool>()[0]};
     }
 
 private:
@@ -128,6 +133,7 @@ int main(int count, char** arguments) {
                       {"class", cascade.name_of(answer.label)},
                       {"probability", answer.probability},
                       {"submodels_used", answer.submodels_used}};
+            if (cascade.can_abstain()) line["abstained"] = answer.abstained;
             if (!answer.failed_submodels.empty()) line["failed_submodels"] = answer.failed_submodels;
             std::cout << line << "\n";
         }

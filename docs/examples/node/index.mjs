@@ -23,6 +23,7 @@ for (const file of files) {
       class: cascade.classes[label],
       probability: answer.probabilities[0][label],
       submodels_used: answer.submodelsUsed[0],
+      ...(answer.abstained && { abstained: answer.abstained[0] }),
       ...(failed.length && { failed_submodels: failed }),
     }),
   );
