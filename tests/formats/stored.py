@@ -8,7 +8,8 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-STORED = Path(__file__).parent / "version-0.1"
+HERE = Path(__file__).parent
+STORED = HERE / "version-0.1"
 DATA = STORED / "data"
 
 
