@@ -83,6 +83,22 @@ def test_the_deployed_setting_is_on_the_curve_and_work_rises_along_it(rule, para
     assert all(row["attacked"] <= row["clean"] for row in rows)
 
 
+def test_thresholds_per_stop_have_a_row_of_their_own_beside_those_of_equal_thresholds():
+    given, thresholds = answers(), (0.75, 0.4)
+    parameters = {"threshold": 0.63, "thresholds": thresholds}
+    gate = SimpleNamespace(rule="confidence", parameters=parameters, max_submodels=3)
+    rows = accuracy_curves.threshold_curve(given, gate, times_ms=[1, 2, 3])["rows"]
+    (own,) = [row for row in rows if row.get("deployed")]
+    answer = replay_rule(given.clean, "confidence", parameters)
+    assert own["thresholds"] == list(thresholds)
+    assert own["submodels_used"] == answer.submodels_used.mean()
+    for row in rows:
+        if row is not own:
+            equal = replay_rule(given.clean, "confidence", {"threshold": row["threshold"]})
+            assert row["submodels_used"] == equal.submodels_used.mean()
+    assert len({row["submodels_used"] for row in rows}) > 5
+
+
 def test_stopping_shares_are_counted_and_sum_to_one():
     used = np.array([1, 1, 3, 1, 2])
     assert accuracy_curves.stopping_shares(used, members=4) == [0.6, 0.2, 0.2, 0.0]

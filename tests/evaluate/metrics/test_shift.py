@@ -167,9 +167,19 @@ def test_calibration_error_of_nonsense_is_refused(confidence, right, match):
 
 def test_the_part_has_all_kinds_and_its_clean_row_is_the_deployed_answer(models, images_of_test):
     seen = []
+    inverted = 1 - images_of_test.images.numpy() / np.float32(255)
     found = shift.measure_shift(
-        models.deployed, images_of_test, seed=0, on_progress=lambda *row: seen.append(row)
+        models.deployed,
+        images_of_test,
+        attacked={"pgd20": inverted},
+        seed=0,
+        on_progress=lambda *row: seen.append(row),
     )
+    other = models.deployed(inverted)
+    (attacked,) = found["attacked"]
+    assert attacked["name"] == "pgd20"
+    assert attacked["accuracy"] == (other.labels == images_of_test.labels.numpy()).mean()
+    assert attacked["abstained"] == other.abstained.mean()
     answer = models.deployed(images_of_test.images.numpy() / np.float32(255))
     right = answer.labels == images_of_test.labels.numpy()
     assert found["images"] == 80
@@ -186,7 +196,7 @@ def test_the_part_has_all_kinds_and_its_clean_row_is_the_deployed_answer(models,
     assert [row["name"] for row in found["no_class"]] == list(NO_CLASS)
     low, high = found["corruptions"][0]["interval"]
     assert low <= found["corruptions"][0]["accuracy"] <= high
-    assert seen[-1] == ("shift", 19 * 80, 19 * 80)
+    assert seen[-1] == ("shift", 20 * 80, 20 * 80)
 
 
 def test_batches_of_the_measurement_do_not_matter(models, images_of_test, monkeypatch):
