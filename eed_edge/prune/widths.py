@@ -7,7 +7,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from eed_edge.errors import NetworkError
-from eed_edge.prune.groups import Structure, count_cost
+from eed_edge.prune.channels.layer_cost import count_cost
+from eed_edge.prune.channels.structure import Structure
 from eed_edge.recipe import Recipe
 from eed_edge.train.networks.build import Classifier
 
