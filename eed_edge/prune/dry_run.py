@@ -78,7 +78,8 @@ def _dry_run(base: Classifier, images: Tensor, labels: Tensor, recipe: Recipe) -
     if any(2 * share > team for share in shares):
         raise NetworkError(
             f"two members of {max(shares):.3f} of the base each do not fit into a team of {team:.3f};"
-            " lower prune.member_share or prune.sparsity"
+            f" lower prune.member_share to {team / 2:.3f}, or prune.sparsity to"
+            f" {max(0.0, 1 - 2 * max(shares)):.3f} or less"
         )
     return DryRun(structure, widths, small)
 

@@ -22,11 +22,12 @@ from eed_edge.prune.channels.layer_kinds import (
     PER_CHANNEL_NORMS,
     UnprunableError,
     channel_dims,
+    is_depthwise,
 )
 from eed_edge.prune.channels.structure import Group, Positions, Structure, Unpruned
 from eed_edge.train.networks.resize import Removable
 
-RESHAPED = "pruned and masked answers differ; its channels are reshaped, split, shuffled or shifted behind it"
+RESHAPED = "pruned and masked answers differ, they are reshaped, split, shuffled, normed or shifted behind it"
 
 
 def analyse(net: nn.Module, image: Tensor) -> Structure:
@@ -53,9 +54,7 @@ def analyse(net: nn.Module, image: Tensor) -> Structure:
     failing = failing_groups(net, proposed, image)
     groups = tuple(group for group in proposed if group.root not in failing)
     unpruned += [
-        Unpruned(group.producers, group.channels, f"{group.root}: {RESHAPED}")
-        for group in proposed
-        if group.root in failing
+        Unpruned(group.producers, group.channels, RESHAPED) for group in proposed if group.root in failing
     ]
     if not groups:
         why = f" ({unpruned[0].reason})" if unpruned else ""
@@ -107,7 +106,7 @@ def _coupled(graph: Any) -> Iterator[Any]:
 
 
 def _group(graph: Any, coupled: Any, names: Mapping[Any, str]) -> Group | None:
-    """The group, or None where its channels are the classes.
+    """The group, or None where its channels are the classes or a single one.
 
     Raises:
         UnprunableError: a layer or an index shows that it cannot be pruned channel by channel.
@@ -119,14 +118,14 @@ def _group(graph: Any, coupled: Any, names: Mapping[Any, str]) -> Group | None:
     for item in coupled:
         module = item.dep.target.module
         if isinstance(module, tp.ops._OutputOp):
-            return None
+            raise UnprunableError("they reach the network's output")
         if module not in names:
             continue
         side = "outputs" if graph.is_out_channel_pruning_fn(item.dep.handler) else "inputs"
         _check_layer(module, names[module], side, shared)
         sides[side][names[module]] = _positions(item, names[module], channels)
     producers = [name for name in sides["outputs"] if isinstance(_module(graph.model, name), LAYERS)]
-    if not sides["inputs"]:
+    if not sides["inputs"] or channels == 1:
         return None
     masked_at = [
         name for name in sides["outputs"] if isinstance(_module(graph.model, name), PER_CHANNEL_NORMS)
@@ -207,7 +206,12 @@ def _norm_of(graph: Any, names: Mapping[Any, str]) -> dict[str, str]:
 
 def _unpruned(coupled: Any, names: Mapping[Any, str], reason: str) -> Unpruned:
     root = coupled[0].dep.target.module
-    layers = [names[dep.target.module] for dep, _ in coupled if isinstance(dep.target.module, LAYERS)]
+    layers = [
+        names[dep.target.module]
+        for dep, _ in coupled
+        if isinstance(dep.target.module, LAYERS)
+        and (is_depthwise(dep.target.module) or dep.handler.__name__ == "prune_out_channels")
+    ]
     outputs = root.out_features if isinstance(root, nn.Linear) else root.out_channels
     return Unpruned((names[root], *(name for name in layers if name != names[root])), outputs, reason)
 

@@ -35,7 +35,10 @@ class Bottleneck(nn.Module):
 
     def __init__(self, width: int, groups: int = 1) -> None:
         super().__init__()
-        self.reduce, self.conv = conv_norm(4 * width, 2 * width, 1), conv_norm(2 * width, 2 * width, groups=groups)
+        self.reduce, self.conv = (
+            conv_norm(4 * width, 2 * width, 1),
+            conv_norm(2 * width, 2 * width, groups=groups),
+        )
         self.expand = nn.Sequential(nn.Conv2d(2 * width, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,7 +79,9 @@ class DenseBlock(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(
             nn.Sequential(
-                nn.BatchNorm2d(width * (i + 1)), nn.ReLU(), nn.Conv2d(width * (i + 1), width, 3, padding=1, bias=False)
+                nn.BatchNorm2d(width * (i + 1)),
+                nn.ReLU(),
+                nn.Conv2d(width * (i + 1), width, 3, padding=1, bias=False),
             )
             for i in range(3)
         )
@@ -207,7 +212,10 @@ def between(block: nn.Module, *, classes: int, channels: int, width: int) -> nn.
 
 def bottleneck(*, classes: int, channels: int, width: int) -> nn.Module:
     return between(
-        nn.Sequential(Bottleneck(width // 4), Bottleneck(width // 4)), classes=classes, channels=channels, width=width
+        nn.Sequential(Bottleneck(width // 4), Bottleneck(width // 4)),
+        classes=classes,
+        channels=channels,
+        width=width,
     )
 
 

@@ -59,6 +59,7 @@ def match_uniform(dense: Classifier, target: LatencyTarget, *, round_to: int, na
 def reinitialised(dense: Classifier, widths: Widths, image: torch.Tensor, *, seed: int) -> Classifier:
     """Build a network of these widths with new weights and the normalisation of ``dense``."""
     net = build_network(**dense.architecture, seed=seed)
+    net.channels_last = dense.channels_last
     structure = analyse(net, image.cpu())
     scores = {group.root: torch.arange(group.channels) for group in structure.groups}
     net = remove_channels(net, structure, ChannelScores(scores, {}), widths)

@@ -69,17 +69,9 @@ class _Trial:
     """A copy with random weights and images, in double precision where the network can compute in it."""
 
     def __init__(self, net: nn.Module, image: Tensor) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self.net = with_random_weights(net)
-        self.images = torch.rand(2, *image.shape[1:], generator=generator)
-        self.tolerance = SINGLE_TOLERANCE
-        try:
-            double = copy.deepcopy(self.net).double()
-            with torch.no_grad():
-                if double(self.images.double()).dtype == torch.float64:
-                    self.net, self.images, self.tolerance = double, self.images.double(), DOUBLE_TOLERANCE
-        except Exception:  # a network that insists on single precision
-            return
+        images = torch.rand(2, *image.shape[1:], generator=torch.Generator().manual_seed(0))
+        self.net, self.images = double_if_possible(with_random_weights(net), images)
+        self.tolerance = DOUBLE_TOLERANCE if self.images.dtype == torch.float64 else SINGLE_TOLERANCE
 
     def agrees(self, groups: Sequence[Group]) -> bool:
         """Whether pruned equals masked for every draw."""
@@ -111,6 +103,18 @@ def difference(net: nn.Module, groups: Sequence[Group], removed: dict[str, Tenso
     if not torch.isfinite(expected).all():
         return float("inf")
     return float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+
+
+def double_if_possible(net: nn.Module, images: Tensor) -> tuple[nn.Module, Tensor]:
+    """Network and images in double precision, or as they are if the network insists on single precision."""
+    try:
+        double = copy.deepcopy(net).double()
+        with torch.no_grad():
+            if double(images.double()).dtype == torch.float64:
+                return double, images.double()
+    except Exception:  # a user's forward pass may raise anything
+        return net, images
+    return net, images
 
 
 def with_random_weights(net: nn.Module, seed: int = 0) -> nn.Module:

@@ -65,13 +65,13 @@ def _channels(net: nn.Module, name: str, side: str) -> int:
     parameters = dict(net.named_parameters())
     if name in parameters:
         return max(size for size in parameters[name].shape[::-1] if size > 1)
-    module: Any = net.get_submodule(name)
+    module = net.get_submodule(name)
     if isinstance(module, nn.Linear):
         return int(module.out_features if side == "outputs" else module.in_features)
     if isinstance(module, LAYERS):
         return int(module.out_channels if side == "outputs" or is_depthwise(module) else module.in_channels)
-    sizes: Any = module
-    return int(sizes.num_parameters if isinstance(module, nn.PReLU) else sizes.num_features)
+    sizes = vars(module)
+    return int(sizes["num_parameters" if isinstance(module, nn.PReLU) else "num_features"])
 
 
 def _macs(net: nn.Module, image: Tensor) -> Mapping[str, int]:
