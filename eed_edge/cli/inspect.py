@@ -14,10 +14,10 @@ from eed_edge.cli.options import data_option, set_option
 def command(network: str, root: Path | None, overrides: tuple[str, ...]) -> None:
     """Examine a network before any training, in seconds; exit code 1 if it cannot be used.
 
-    ARCH is what net.arch may be, such as resnet18, my_package.nets:build or timm:mobilenetv3_small_100; RECIPE
-    is a recipe's name or path. Prints what is wrong or worth knowing, which channels can be pruned, parameters
-    and MACs, the smallest team, and about how long a training takes on this machine. Without --data, an ARCH
-    sees the digits, and a RECIPE for CIFAR-10 or SVHN noise of that shape.
+    ARCH is what net.arch may be, such as resnet18, my_package.nets:build or timm:mobilenetv3_small_100;
+    RECIPE is a recipe's name or path. Prints what is wrong or worth knowing, which channels can be pruned,
+    parameters and MACs, the smallest team, and about how long a training takes on this machine. Without
+    --data, an ARCH sees the digits, and a RECIPE for CIFAR-10 or SVHN noise of that shape.
     """
     from eed_edge import recipe as recipes
     from eed_edge.cli.display.inspection import inspection_lines

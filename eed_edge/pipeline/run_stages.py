@@ -109,7 +109,8 @@ def train(
             train_images, tune = on_device(splits.train, device), on_device(splits.tune, device)
         if processes.is_main and not (path / "base.safetensors").exists():  # fail before any training
             net, _ = new_base(recipe, len(splits.classes), train_images, path / "base.state")
-            examine(net, train_images[slice(0, FEW)], recipe)
+            if not (path / "base.state").exists():
+                examine(net, train_images[slice(0, FEW)], recipe)
             parts = {"train": splits.train.images, "tune": splits.tune.images, "calib": splits.calib.images}
             log.info("%s", duplicates_line(count_duplicates(parts)))
         run = _create_or_resume(processes, recipe, splits, path)

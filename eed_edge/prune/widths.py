@@ -29,6 +29,18 @@ def member_budget(base: Classifier, image: Tensor, recipe: Recipe) -> Budget:
     return Budget(recipe.prune.member_share * params, recipe.prune.member_share * macs)
 
 
+def _remedy(structure: Structure, share: float) -> str:
+    """What to do when the smallest member has this share of the base."""
+    if 2 * share <= 0.99:
+        return (
+            f"raise prune.member_share to {share:g} and keep prune.sparsity at {1 - 2 * share:.3f} or less,"
+            " lower prune.round_to or widen the base"
+        )
+    most = max(structure.unpruned, key=lambda entry: entry.channels, default=None)
+    why = f" ({most.layers[0]} stays: {most.reason})" if most else ""
+    return f"two of them are as large as the base: too little can be pruned{why}; widen the other layers"
+
+
 def smallest_share(structure: Structure, *, round_to: int, branches: bool = False) -> float:
     """The smallest ``prune.member_share`` that fits, rounded up to three digits."""
     full = {group.root: group.channels for group in structure.groups}
@@ -38,7 +50,8 @@ def smallest_share(structure: Structure, *, round_to: int, branches: bool = Fals
         for group in structure.groups
     }
     pairs = zip(structure.cost(least), structure.cost(dict.fromkeys(full, 1.0)), strict=True)
-    return math.ceil(1000 * max(part / whole for part, whole in pairs)) / 1000
+    share = float(max(part / whole for part, whole in pairs))
+    return math.ceil(1000 * share) / 1000
 
 
 def choose_widths(
@@ -85,9 +98,7 @@ def choose_widths(
         share = smallest_share(structure, round_to=round_to, branches=branches)
         raise NetworkError(
             f"a member may have {budget.params:.0f} parameters and {budget.macs:.0f} MACs, but with the"
-            f" smallest widths it has {params:.0f} and {macs:.0f}; raise prune.member_share to {share:g},"
-            f" and lower prune.sparsity to {max(0.0, 1 - 2 * share):.3f} or less, lower prune.round_to or"
-            " widen the base"
+            f" smallest widths it has {params:.0f} and {macs:.0f}; {_remedy(structure, share)}"
         )
     low, high = 0.0, 1 / min(keep_ratio.values())
     for _ in range(30):

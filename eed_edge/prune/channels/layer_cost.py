@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from eed_edge.prune.channels.layer_kinds import LAYERS, channel_dims, is_depthwise
 from eed_edge.prune.channels.structure import Group, Layer
@@ -68,7 +68,7 @@ def _channels(net: nn.Module, name: str, side: str) -> int:
     module = net.get_submodule(name)
     if isinstance(module, nn.Linear):
         return int(module.out_features if side == "outputs" else module.in_features)
-    if isinstance(module, LAYERS):
+    if isinstance(module, _ConvNd):
         return int(module.out_channels if side == "outputs" or is_depthwise(module) else module.in_channels)
     sizes = vars(module)
     return int(sizes["num_parameters" if isinstance(module, nn.PReLU) else "num_features"])

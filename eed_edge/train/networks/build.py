@@ -54,7 +54,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         if not self.channels_last:
-            images = images.contiguous()
+            images = images.clone(memory_format=torch.contiguous_format)
         logits: Tensor = self.body(self.normalise(images))
         return logits
 
@@ -107,8 +107,11 @@ def arrange_memory(net: nn.Module) -> None:
     """Put the weights of all classifiers in ``net`` into the memory format that each has chosen."""
     classifiers: list[nn.Module] = [module for module in net.modules() if isinstance(module, Classifier)]
     for part in classifiers or [net]:
-        last = getattr(part, "channels_last", True)
-        part.to(memory_format=torch.channels_last if last else torch.contiguous_format)  # type: ignore[call-overload]
+        if getattr(part, "channels_last", True):
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            continue
+        for tensor in part.parameters():  # contiguous() would leave strides that only look channels last
+            tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
 
 
 def check_logits(net: nn.Module, images: Tensor, classes: int) -> None:
