@@ -15,18 +15,20 @@ from eed_edge.train.networks.build import Classifier
 
 def copy_faults(net: nn.Module) -> list[str]:
     """Why the network cannot be copied, a line each."""
+    for name, module in net.named_modules():
+        if _computes_weight(module):
+            return [
+                f"{name}: a hook computes its weight, which cannot be copied; use"
+                " torch.nn.utils.parametrizations.weight_norm or spectral_norm"
+            ]
     try:
         copy.deepcopy(net)
     except Exception as error:
-        old = [name for name, module in net.named_modules() if _computes_weight(module)]
-        layer = old[0] if old else "the network"
-        remedy = (
-            "use torch.nn.utils.parametrizations.weight_norm or spectral_norm"
-            if old
-            else "keep only parameters, buffers and plain values in its attributes"
-        )
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        return [f"{layer}: copy.deepcopy fails: {reason:.100}; {remedy}"]
+        return [
+            f"the network cannot be copied: {reason:.100}; keep only parameters, buffers and plain values in"
+            " its attributes"
+        ]
     return []
 
 

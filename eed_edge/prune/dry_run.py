@@ -102,6 +102,7 @@ def _scored(
 def _check_rebuilt(base: Classifier, small: Classifier, images: Tensor) -> None:
     """Check that the pruned network, built anew from its architecture and its weights, answers the same."""
     rebuilt = build_network(**base.architecture).to(images.device)
+    rebuilt.channels_last = base.channels_last
     resize_to(rebuilt, {name: tuple(tensor.shape) for name, tensor in small.state_dict().items()})
     rebuilt.to(images.device).load_state_dict(small.state_dict())
     with torch.no_grad():

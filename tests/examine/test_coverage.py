@@ -8,8 +8,7 @@ from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.prune.channels.slicing import sliced
 from eed_edge.train.data.batches import as_float
 from tests.examine.coverage import NETWORKS
-from tests.examine.subjects import WIDTH, built, examine, few, masked_by_hand, random_removal
-from tests.examine.subjects import RECIPE as recipe
+from tests.examine.subjects import RECIPE, WIDTH, built, examine, few, masked_by_hand, random_removal
 
 PRUNED = {
     "plain": {"conv1", "conv2", "fc1"},
@@ -20,7 +19,8 @@ PRUNED = {
     "efficientnet": {"1.body.6.squeeze", "1.body.6.excite", "1.body.7", "2.0"},
     "densenet": {"0.0", "1.layers.0.2", "1.layers.1.2", "1.layers.2.2", "1.transition.0", "2.0"},
     "inception": {
-        "0.0", "1.one.0", "1.three.0.0", "1.three.1.0", "1.five.0.0", "1.five.1.0", "1.pool.0", "1.join.0", "2.0"
+        "0.0", "1.one.0", "1.three.0.0", "1.three.1.0", "1.five.0.0", "1.five.1.0", "1.pool.0", "1.join.0",
+        "2.0",
     },
     "convnext": {"1.expand", "2.0"},
     "group_norm": {"1.conv2", "2.0"},
@@ -41,7 +41,7 @@ def name(request):
 
 def test_it_is_examined_without_a_fault_and_pruned_equals_masked(name, monkeypatch):
     net = built(NETWORKS[name], monkeypatch, width=WIDTH)
-    examination = examine(net, few(), recipe)  # reload and ONNX against torch are inside
+    examination = examine(net, few(), RECIPE)  # reload and ONNX against torch are inside
     assert examination.faults == ()
     structure = examination.dry.structure
     assert {group.root.removeprefix("body.") for group in structure.groups} == PRUNED[name]

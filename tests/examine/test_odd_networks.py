@@ -61,7 +61,8 @@ def test_pruned_equals_masked_and_what_stays_is_said(name, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "layer"), [("SplitBlock", "body.1."), ("WeightNormBlock", "computes its weight from other tensors")]
+    ("name", "layer"),
+    [("SplitBlock", "body.1."), ("WeightNormBlock", "computes its weight from other tensors")],
 )
 def test_a_network_of_which_too_much_stays_is_refused_with_the_layer_at_fault(name, layer, monkeypatch):
     (fault,) = examined(lambda **sizes: odd.build(name, **sizes), monkeypatch).faults
