@@ -87,7 +87,7 @@ BLOCKS = [
     ("dropout", r"body.1: two runs .* differ in evaluation mode; .* self.training", "dropout in training"),
     ("noise", "body.1: two runs on the same images differ", "noise in training"),
     ("batch mean", "body.1: the answer to an image depends on .* never over dimension 0", "image mean"),
-    ("old weight norm", "body.1.conv: a hook computes its weight, .* parametrizations", "new weight norm"),
+    ("old weight norm", "body.1.conv: a hook computes its weight, .*parametrizations", "new weight norm"),
     ("branch", r"body.1: torch cannot export|depends on the other images", "where"),
     ("len", r"x.shape\[0\], not from len\(x\)", "shape"),
 ]  # fmt: skip
