@@ -63,7 +63,7 @@ def nis(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) 
             if module.bias is not None:
                 module.bias.data.zero_()
             if _pads_with_zeros(module):
-                module.padding_mode = "circular"
+                module.register_forward_pre_hook(_pad_circularly)
         elif isinstance(module, NORMS):
             if module.affine:
                 module.weight.data.abs_()
@@ -189,6 +189,17 @@ def _per_channel(layer: nn.Module, weight: Tensor) -> Tensor:
     return weight.flatten(1)
 
 
+def _pad_circularly(layer: Any, inputs: tuple[Tensor, ...]) -> None:
+    """Pad this call circularly, unless the image is smaller than the padding."""
+    fits = all(pad <= size for pad, size in zip(layer.padding, inputs[0].shape[2:], strict=True))
+    layer.padding_mode = "circular" if fits else "zeros"
+
+
 def _pads_with_zeros(layer: nn.Module) -> bool:
     """Whether circular padding can take the place of its padding."""
-    return isinstance(layer, _ConvNd) and layer.padding_mode == "zeros" and not layer.transposed
+    return (
+        isinstance(layer, _ConvNd)
+        and layer.padding_mode == "zeros"
+        and not layer.transposed
+        and not isinstance(layer.padding, str)
+    )

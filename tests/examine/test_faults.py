@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from eed_edge import recipe
 from eed_edge.examine import answers, examination, examine
 from eed_edge.train.networks import build
-from tests.examine.coverage import between
+from tests.examine.coverage import between, conv_norm
 from tests.examine.subjects import CLASSES, RECIPE, examined, few
 
 
@@ -83,12 +83,12 @@ class Whole(nn.Module):
 
 
 BLOCKS = [
-    ("statistics", "body.1.norm: the answer to an image depends on .* track_running_stats=True", ""),
-    ("dropout", r"body.1: two runs .* differ in evaluation mode; .* self.training", "dropout in training"),
-    ("noise", "body.1: two runs on the same images differ", "noise in training"),
-    ("batch mean", "body.1: the answer to an image depends on .* never over dimension 0", "image mean"),
-    ("old weight norm", "body.1.conv: a hook computes its weight, .*parametrizations", "new weight norm"),
-    ("branch", r"body.1: torch cannot export|depends on the other images", "where"),
+    ("statistics", "body.1.0.norm: the answer to an image depends on .* track_running_stats=True", ""),
+    ("dropout", r"body.1.0: two runs .* differ in evaluation mode; .* self.training", "dropout in training"),
+    ("noise", "body.1.0: two runs on the same images differ", "noise in training"),
+    ("batch mean", "body.1.0: the answer to an image depends on .* never over dimension 0", "image mean"),
+    ("old weight norm", "body.1.0.conv: a hook computes its weight, .*parametrizations", "new weight norm"),
+    ("branch", r"body.1.0: torch cannot export|depends on the other images", "where"),
     ("len", r"x.shape\[0\], not from len\(x\)", "shape"),
 ]  # fmt: skip
 ENDS = [
@@ -111,7 +111,8 @@ ENDS = [
 
 def block_network(fault):
     def make(*, classes, channels, width):
-        return between(Block(width, fault), classes=classes, channels=channels, width=width)
+        block = nn.Sequential(Block(width, fault), conv_norm(width, 2 * width), conv_norm(2 * width, width))
+        return between(block, classes=classes, channels=channels, width=width)
 
     return make
 

@@ -1,4 +1,4 @@
-"""Given weights for networks of one's own: loaded by name from every kind of file, refused by name where they do not fit."""
+"""Given weights of networks of one's own: loaded from every kind of file, or refused by name."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from safetensors.torch import save_model
 
 from eed_edge.errors import CheckpointError
 from eed_edge.recipe import Net
+from eed_edge.train.networks import build
 from eed_edge.train.networks.pretrained import load_pretrained
 from tests.examine import coverage, odd
 
@@ -21,13 +22,8 @@ def test_the_weights_of_a_network_of_ones_own_arrive_unchanged(kind: str, ending
     trained, path = make(classes=4, channels=1, width=16), tmp_path / f"net{ending}"
     torch.save(trained.state_dict(), path) if ending == ".pt" else save_model(trained, path)
     read = load_pretrained(path, Net(arch=ARCH.format(make.__name__), width=16), classes=4, channels=1)
-    images = torch.rand(2, 1, 8, 8)
-    with torch.no_grad():
-        expected = trained.eval()(images)
-    read.net.channels_last = False
     for ours, theirs in zip(read.net.body.state_dict().values(), trained.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs)
-    assert torch.isfinite(expected).all()
 
 
 def test_weights_of_another_width_are_refused_with_the_tensor_s_name(tmp_path: Path):
@@ -41,8 +37,6 @@ def test_weights_of_another_width_are_refused_with_the_tensor_s_name(tmp_path: P
 
 @pytest.mark.parametrize("name", ["SharedLayer", "SharedWeight"])
 def test_a_file_that_stores_a_shared_weight_once_fills_both_names(name: str, tmp_path: Path, monkeypatch):
-    from eed_edge.train.networks import build
-
     monkeypatch.setitem(build.ARCHITECTURES, "shared", lambda **sizes: odd.build(name, **sizes))
     trained = odd.build(name, width=16)
     save_model(trained, tmp_path / "net.safetensors")

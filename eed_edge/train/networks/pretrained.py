@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eed_edge.errors import CheckpointError
 from eed_edge.recipe import Net
@@ -72,6 +72,7 @@ def _plain_state_dict(path: Path, cfg: Net, *, classes: int, channels: int) -> t
     target, tensors = net.body.state_dict(), dict(weights.tensors)
     buffers = _normalisation(tensors, target, channels)
     values = [_converted(tensors.pop(name), net.normalise.mean, f"{path}: {name}") for name in buffers]
+    _fill_shared(tensors, net.body)
     try:
         matched = match_weights(_shapes(tensors), _shapes(target), arch=cfg.arch, ordered=weights.ordered)
     except MismatchError as error:
@@ -83,6 +84,18 @@ def _plain_state_dict(path: Path, cfg: Net, *, classes: int, channels: int) -> t
         target[name] = _converted(tensors[source], target[name], f"{path}: {source}")
     net.body.load_state_dict(target)
     return net, [*_table(path, matched, target), _set_normalisation(net, cfg, path, buffers, values)]
+
+
+def _fill_shared(tensors: dict[str, Tensor], body: nn.Module) -> None:
+    """Give every name of a shared tensor the values of the one name under which the file has it, in place."""
+    names: dict[int, list[str]] = {}
+    for name, tensor in body.state_dict(keep_vars=True).items():
+        names.setdefault(id(tensor), []).append(name)
+    for shared in names.values():
+        for name in shared:
+            for other in (other for other in shared if other in tensors):
+                tensors.setdefault(name, tensors[other])
+                break
 
 
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:

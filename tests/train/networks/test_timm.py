@@ -46,5 +46,5 @@ def test_a_network_of_timm_is_examined_without_a_fault(name, operators):
 @pytest.mark.skipif(not INSTALLED, reason="timm is not installed")
 @pytest.mark.filterwarnings("ignore")
 def test_a_name_that_timm_does_not_know_is_refused(operators):
-    with pytest.raises(NetworkError, match="expected a network of timm.list_models"):
+    with pytest.raises(NetworkError, match=r"expected a network of timm\.list_models"):
         build.build_network("timm:resnet19x", classes=4, channels=1, width=8)
