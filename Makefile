@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 PACKAGING := setup.cfg setup.py pyproject.toml constraints.txt
 
-.PHONY: venv demo test device-test portability arm64 clean
+.PHONY: venv demo test networks device-test portability arm64 clean
 
 venv: .venv/installed
 
@@ -18,6 +18,10 @@ demo: venv
 
 test: venv
 	scripts/check
+
+# The whole flow on every network of docs/NETWORKS.md; make test has three of them.
+networks: venv
+	NETWORKS=all OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 tests/examine/test_flows.py
 
 # The runtime as a device has it: the wheel and no torch.
 build/device/installed: $(PACKAGING) $(shell find eed_edge -name '*.py')

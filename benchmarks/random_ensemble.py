@@ -120,7 +120,7 @@ def gates(made: contract.Manifest) -> dict[str, contract.GateSpec]:
 def _members(dense: Classifier, data: Images) -> tuple[list[Classifier], list[list[int]]]:
     """One member for each importance score, all of the same widths."""
     example = data.images[:1].float() / 255
-    structure, _ = groups.analyse(dense, example)
+    structure = groups.analyse(dense, example)
     params, macs = groups.count_cost(dense, example)
     budget = widths_of.Budget(MEMBER_SHARE * params, MEMBER_SHARE * macs)
     members, widths = [], []
@@ -128,7 +128,7 @@ def _members(dense: Classifier, data: Images) -> tuple[list[Classifier], list[li
         importance = SCORES[score](dense, structure, data.images[:64].float() / 255, data.labels[:64])
         choice = score_search.uniform(structure, importance, member_share=MEMBER_SHARE)
         chosen = widths_of.choose_widths(structure, choice.keep_ratio, budget, round_to=ROUND_TO)
-        member = removal.remove_channels(dense, choice, example, chosen)
+        member = removal.remove_channels(dense, structure, choice, chosen)
         removal.recalibrate(member, data, batch=64)
         members.append(member)
         widths.append(list(chosen.values()))

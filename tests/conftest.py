@@ -37,6 +37,7 @@ def exported_once() -> Iterator[None]:
     ``export/test_network_graph.py`` does without this and tests that equal weights give equal bytes.
     """
     from eed_edge.evaluate.baselines import equal_latency, latency_match
+    from eed_edge.examine import onnx_answers
     from eed_edge.export import network_graph, write_bundle
 
     models: dict[str, bytes] = {}
@@ -52,6 +53,7 @@ def exported_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write_bundle, "to_onnx", to_onnx)
+        patch.setattr(onnx_answers, "to_onnx", to_onnx)
         patch.setattr(equal_latency, "to_onnx", to_onnx)
         patch.setattr(latency_match, "to_onnx", to_onnx)
         yield

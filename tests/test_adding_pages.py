@@ -50,10 +50,10 @@ def test_every_page_is_tested():
 def test_the_added_score_ranks_channels_by_their_weights():
     added("score")
     net = build_network("resnet18", classes=3, channels=1, width=8)
-    structure, _ = analyse(net, torch.rand(1, 1, 8, 8))
+    structure = analyse(net, torch.rand(1, 1, 8, 8))
     importance = SCORES["magnitude"](net, structure, torch.rand(2, 1, 8, 8), torch.tensor([0, 1]))
     for group in structure.groups:
-        score = importance(group.coupled)
+        score = importance(group)
         assert score.shape == (group.channels,)
         assert (score > 0).all()
 

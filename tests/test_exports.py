@@ -10,7 +10,7 @@ EXPORTS = {
     "eed_edge.runtime": "Prediction load",
     "eed_edge.recipe": (
         "Base Data Gate Joint Net Pool Prune Recipe RecipeSection Scores "
-        "Select Training from_dict load_recipe recipe_names"
+        "Select Training from_dict load_recipe recipe_names recipe_of_network"
     ),
     "eed_edge.select": (
         "Criteria Selection TeamBudget all_teams robust_diversity select_team "

@@ -1,6 +1,7 @@
 """``eed-edge train``: train a team of small networks from images."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -55,6 +56,7 @@ def command(
     from eed_edge import recipe as recipes
     from eed_edge.cli.display.resumable import resumable
     from eed_edge.cli.display.stage_tables import stage_table
+    from eed_edge.examine import examine
     from eed_edge.train.context import TrainingContext
     from eed_edge.train.data import splits as data
     from eed_edge.train.system.tensorboard import curves
@@ -71,6 +73,13 @@ def command(
             f"{loaded.name}: {len(splits.train)} training images {splits.input.size},"
             f" {len(splits.classes)} classes, tune {len(splits.tune)}, calib {len(splits.calib)}"
         )
+
+        def examined(*network: Any) -> None:
+            examination = examine(*network)
+            examination.raise_if_faulty()
+            for note in examination.notes:
+                progress.print_line(f"network: {note}")
+
         run = pipeline.train(
             loaded,
             splits,
@@ -82,6 +91,7 @@ def command(
                 compact=compact,
             ),
             until=until,
+            examine=examined,
             on_stage_end=lambda stage, run: progress.print_line(stage_table(stage, run.path)),
         )
         if until == "joint":

@@ -59,10 +59,10 @@ def folded(net: nn.Module) -> nn.Module:
     calls = Counter(str(node.target) for node in traced.graph.nodes)
     for node in list(traced.graph.nodes):
         norm, before = modules.get(str(node.target)), node.args[0] if node.args else None
-        if not isinstance(norm, nn.BatchNorm2d) or not isinstance(before, fx.Node):
+        if type(norm) is not nn.BatchNorm2d or not isinstance(before, fx.Node):
             continue
         name = str(before.target)
-        if isinstance(modules.get(name), nn.Conv2d) and len(before.users) == calls[name] == 1:
+        if type(modules.get(name)) is nn.Conv2d and len(before.users) == calls[name] == 1:
             traced.set_submodule(name, fuse_conv_bn_eval(modules[name], norm))
             node.replace_all_uses_with(before)
             traced.graph.erase_node(node)

@@ -78,7 +78,8 @@ def _check(model: Any) -> None:
     for value in (model.graph.input[0], model.graph.output[0]):
         if not value.type.tensor_type.shape.dim[0].dim_param:
             raise ExportError(
-                f"the batch size of {value.name!r} was fixed; avoid code that depends on the batch size"
+                f"the batch size of {value.name!r} was fixed; in forward, take it from x.shape[0], not from"
+                " len(x)"
             )
     for tensor in model.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:

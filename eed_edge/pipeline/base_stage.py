@@ -83,6 +83,7 @@ def new_base(
         else:
             base.set_normalisation(net, train_images)
     net.to(train_images.images.device)
+    build.choose_memory_format(net, as_float(train_images.images[:2]))
     build.check_logits(net, as_float(train_images.images[:2]), classes)
     return net, pretrained
 

@@ -22,6 +22,7 @@ from eed_edge.train.data.batches import Images, on_device
 from eed_edge.train.data.duplicates import count_duplicates, duplicates_line
 from eed_edge.train.data.splits import Splits
 from eed_edge.train.fingerprints import first_difference, images_digest
+from eed_edge.train.networks.build import Classifier
 from eed_edge.train.run_folder import Run, create_or_resume, open_run, save_images
 from eed_edge.train.system.devices import choose_device, reraise_out_of_memory
 from eed_edge.train.system.distributed import Processes, process_group
@@ -29,8 +30,12 @@ from eed_edge.train.system.epoch_log import EpochLog
 from eed_edge.train.system.run_lock import locked
 
 log = logging.getLogger(__name__)
+FEW = 3
+"""Images that the base is examined with."""
 StageCallback = Callable[[str, Run], None]
 """Called with the name of a finished stage and the run."""
+ExamineNetwork = Callable[[Classifier, Images, Recipe], object]
+"""Called with the base before it is trained, a few images and the recipe; raises what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ def train(
     *,
     context: TrainingContext,
     until: str = "joint",
+    examine: ExamineNetwork = check_prunable,
     on_stage_end: StageCallback = lambda stage, run: None,
 ) -> Run:
     """Run the stages of ``recipe`` up to ``until`` in the folder ``path``, skipping those already done.
@@ -84,6 +90,7 @@ def train(
     Args:
         splits: train, tune and calib images; test is not read.
         context: callbacks, time limit, device and whether to save in half precision.
+        examine: examines the base before any training.
         on_stage_end: called after every stage that this call has run.
 
     Raises:
@@ -100,7 +107,13 @@ def train(
         _check_agreement(processes, recipe, splits, until)
         with reraise_out_of_memory("lower data.limit, or take a larger one"):
             train_images, tune = on_device(splits.train, device), on_device(splits.tune, device)
-        run = _create_or_resume(processes, recipe, splits, path, train_images)
+        if processes.is_main and not (path / "base.safetensors").exists():  # fail before any training
+            net, _ = new_base(recipe, len(splits.classes), train_images, path / "base.state")
+            if not (path / "base.state").exists():
+                examine(net, train_images[slice(0, FEW)], recipe)
+            parts = {"train": splits.train.images, "tune": splits.tune.images, "calib": splits.calib.images}
+            log.info("%s", duplicates_line(count_duplicates(parts)))
+        run = _create_or_resume(processes, recipe, splits, path)
         epoch_log = EpochLog(path / ("log.jsonl" if processes.is_main else f"log-{processes.rank}.jsonl"))
         training = dataclasses.replace(context, processes=processes, augment=recipe.data)
         stages = StageContext(run, train_images, tune, epoch_log, training)
@@ -139,17 +152,9 @@ def _check_agreement(processes: Processes, recipe: Recipe, splits: Splits, until
             processes.raise_on_main(RecipeError(error))
 
 
-def _create_or_resume(
-    processes: Processes, recipe: Recipe, splits: Splits, path: Path, train_images: Images
-) -> Run:
+def _create_or_resume(processes: Processes, recipe: Recipe, splits: Splits, path: Path) -> Run:
     """The run of the folder; the main process checks the recipe and creates or resumes it."""
     if processes.is_main:
-        if not (path / "base.safetensors").exists():  # fail before any training
-            few = train_images[slice(0, 2)]
-            net, _ = new_base(recipe, len(splits.classes), train_images, path / "base.state")
-            check_prunable(net, few, recipe)
-            parts = {"train": splits.train.images, "tune": splits.tune.images, "calib": splits.calib.images}
-            log.info("%s", duplicates_line(count_duplicates(parts)))
         create_or_resume(path, recipe, splits)
         EpochLog(path / "log.jsonl").merge_from(path.glob("log-*.jsonl"))
     processes.barrier()

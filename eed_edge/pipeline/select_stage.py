@@ -11,7 +11,7 @@ from eed_edge.attacks.pgd import PGD
 from eed_edge.pipeline.stage_context import StageContext
 from eed_edge.pipeline.team_judge import TeamJudge
 from eed_edge.prune.candidates import candidates
-from eed_edge.prune.groups import count_cost
+from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.recipe import Recipe
 from eed_edge.select import selection
 from eed_edge.select.diversity import diversity_by_size

@@ -1,13 +1,19 @@
 """Dry run of pruning: checks that a network can be pruned before it is trained."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from eed_edge.errors import EedError, NetworkError
 from eed_edge.prune import score_search
-from eed_edge.prune.groups import analyse, count_cost
+from eed_edge.prune.channels.layer_cost import count_cost
+from eed_edge.prune.channels.masking import masked
+from eed_edge.prune.channels.structure import Structure
+from eed_edge.prune.groups import analyse
 from eed_edge.prune.importance import SCORES
 from eed_edge.prune.removal import remove_channels
+from eed_edge.prune.score_search import ChannelScores
 from eed_edge.prune.widths import choose_widths, member_budget
 from eed_edge.recipe import Recipe
 from eed_edge.train.data.batches import Images, as_float
@@ -15,7 +21,19 @@ from eed_edge.train.networks.build import Classifier, build_network
 from eed_edge.train.networks.resize import resize_to
 
 
-def check_prunable(base: Classifier, few: Images, recipe: Recipe) -> None:
+@dataclass(frozen=True)
+class DryRun:
+    """What pruning at the recipe's budget gives: the groups of the base, and a member of uniform widths.
+
+    widths: group root to the number of channels that stay.
+    """
+
+    structure: Structure
+    widths: dict[str, int]
+    member: Classifier
+
+
+def check_prunable(base: Classifier, few: Images, recipe: Recipe) -> DryRun:
     """Score, mask, prune, rebuild and run ``base`` once, to fail before training if one of these fails.
 
     Args:
@@ -25,7 +43,7 @@ def check_prunable(base: Classifier, few: Images, recipe: Recipe) -> None:
         NetworkError: one of these steps fails, or two members do not fit into the team's budget.
     """
     try:
-        _dry_run(base, as_float(few.images), few.labels, recipe)
+        return _dry_run(base, as_float(few.images), few.labels, recipe)
     except EedError:
         raise
     except Exception as error:
@@ -36,29 +54,23 @@ def check_prunable(base: Classifier, few: Images, recipe: Recipe) -> None:
         ) from error
 
 
-def _dry_run(base: Classifier, images: Tensor, labels: Tensor, recipe: Recipe) -> None:
+def _dry_run(base: Classifier, images: Tensor, labels: Tensor, recipe: Recipe) -> DryRun:
     image, prune = images[:1], recipe.prune
-    structure, _ = analyse(base, image)
+    structure = analyse(base, image)
     for name in recipe.scores.names:
-        scores = score_search.uniform(
-            structure, SCORES[name](base, structure, images, labels), member_share=prune.member_share
-        )
-    budget = member_budget(base, image, recipe)
+        scores = _scored(base, structure, name, images, labels, member_share=prune.member_share)
     widths = choose_widths(
-        structure, scores.keep_ratio, budget, round_to=prune.round_to, branches=prune.branches
+        structure,
+        scores.keep_ratio,
+        member_budget(base, image, recipe),
+        round_to=prune.round_to,
+        branches=prune.branches,
     )
     masks = {root: torch.ones_like(score) for root, score in scores.scores.items()}
-    with torch.no_grad(), score_search.masked(base, structure, masks):
+    with torch.no_grad(), masked(base, structure.groups, masks):
         base.eval()(images)
-    small = remove_channels(base, scores, image, widths).eval()
-    rebuilt = build_network(**base.architecture).to(images.device)
-    resize_to(rebuilt, {name: tuple(tensor.shape) for name, tensor in small.state_dict().items()})
-    rebuilt.to(images.device).load_state_dict(small.state_dict())
-    with torch.no_grad():
-        if not torch.allclose(rebuilt.eval()(images), small(images), rtol=1e-3, atol=1e-3):
-            raise NetworkError(
-                "a pruned copy and its reloaded checkpoint give different logits; use plain layers"
-            )
+    small = remove_channels(base, structure, scores, widths).eval()
+    _check_rebuilt(base, small, images)
     shares = [
         part / full for part, full in zip(count_cost(small, image), count_cost(base, image), strict=True)
     ]
@@ -66,5 +78,36 @@ def _dry_run(base: Classifier, images: Tensor, labels: Tensor, recipe: Recipe) -
     if any(2 * share > team for share in shares):
         raise NetworkError(
             f"two members of {max(shares):.3f} of the base each do not fit into a team of {team:.3f};"
-            " lower prune.member_share or prune.sparsity"
+            f" lower prune.member_share to {team / 2:.3f}, or prune.sparsity to"
+            f" {max(0.0, 1 - 2 * max(shares)):.3f} or less"
         )
+    return DryRun(structure, widths, small)
+
+
+def _scored(
+    base: Classifier, structure: Structure, name: str, images: Tensor, labels: Tensor, *, member_share: float
+) -> ChannelScores:
+    """The scores of that name; the error of one that this network does not admit names it."""
+    try:
+        return score_search.uniform(
+            structure, SCORES[name](base, structure, images, labels), member_share=member_share
+        )
+    except Exception as error:  # a score runs a changed copy of a user's network
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise NetworkError(
+            f"the score {name!r} cannot be computed for this network: {reason}; leave it out of scores.names"
+        ) from error
+
+
+def _check_rebuilt(base: Classifier, small: Classifier, images: Tensor) -> None:
+    """Check that the pruned network, built anew from its architecture and its weights, answers the same."""
+    rebuilt = build_network(**base.architecture).to(images.device)
+    rebuilt.channels_last = base.channels_last
+    resize_to(rebuilt, {name: tuple(tensor.shape) for name, tensor in small.state_dict().items()})
+    rebuilt.to(images.device).load_state_dict(small.state_dict())
+    with torch.no_grad():
+        if not torch.allclose(rebuilt.eval()(images), small(images), rtol=1e-3, atol=1e-3):
+            raise NetworkError(
+                "a pruned copy and its reloaded checkpoint give different logits; net.arch has to build the"
+                " same network every time, with all its numbers in parameters or buffers"
+            )

@@ -1,12 +1,12 @@
-"""Coupled channel groups of a network, from torch-pruning, and the cost of each layer.
+"""Coupled channel groups of a network: torch-pruning proposes them, a trial on random weights judges them.
 
 A residual sum couples the layers on both of its branches; such layers can only lose the same
 channels. The last layer's outputs are the classes and are never pruned.
 """
 
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,114 +14,55 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from eed_edge.errors import NetworkError
+from eed_edge.prune.channels.equality import failing_groups
+from eed_edge.prune.channels.layer_cost import layer_costs
+from eed_edge.prune.channels.layer_kinds import (
+    LAYERS,
+    NORMS,
+    PER_CHANNEL_NORMS,
+    UnprunableError,
+    channel_dims,
+    is_depthwise,
+)
+from eed_edge.prune.channels.structure import Group, Positions, Structure, Unpruned
 from eed_edge.train.networks.resize import Removable
 
-log = logging.getLogger(__name__)
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+RESHAPED = "pruned and masked answers differ, they are reshaped, split, shuffled, normed or shifted behind it"
 
 
-@dataclass(frozen=True)
-class Group:
-    """Channels that can only be removed together.
-
-    root: name of the layer that torch-pruning starts from.
-    channels: their number.
-    producers: names of the convolutions and linear layers that output them.
-    norms: names of their batch norms.
-    coupled: torch-pruning's group, the argument of an importance score.
-    branch: name of the module whose ``Removable`` branch has these channels inside, or "".
-    """
-
-    root: str
-    channels: int
-    producers: tuple[str, ...]
-    norms: tuple[str, ...]
-    coupled: Any
-    branch: str = ""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Cost of one unpruned layer, and the groups of its inputs and outputs.
-
-    weights, biases: numbers of parameters that shrink with inputs × outputs, and with outputs only.
-    macs: multiply-accumulates for one image.
-    inputs, outputs: group root to the share of this layer's inputs or outputs that it makes up.
-    """
-
-    weights: int
-    biases: int
-    macs: int
-    inputs: Mapping[str, float]
-    outputs: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Structure:
-    """Prunable channels of a network, and the cost of any choice of widths."""
-
-    groups: tuple[Group, ...]
-    layers: tuple[Layer, ...]
-    norm_of: Mapping[str, str]
-    """Convolution or linear layer to the batch norm that follows it."""
-
-    def cost(self, keep_ratio: Mapping[str, Any]) -> tuple[Any, Any]:
-        """Parameters and MACs when each group keeps a share of its channels.
-
-        Exact, except that the norm at the end of a branch without channels still counts.
-
-        Args:
-            keep_ratio: group root to a share in [0, 1], a float or a tensor (then differentiable).
-        """
-        params: Any = 0.0
-        macs: Any = 0.0
-        for layer in self.layers:
-            inputs: Any = 1 - sum(share * (1 - keep_ratio[root]) for root, share in layer.inputs.items())
-            outputs: Any = 1 - sum(share * (1 - keep_ratio[root]) for root, share in layer.outputs.items())
-            params = params + (layer.weights * inputs + layer.biases) * outputs
-            macs = macs + layer.macs * inputs * outputs
-        return params, macs
-
-
-def analyse(net: nn.Module, image: Tensor) -> tuple[Structure, Any]:
-    """Find the coupled groups of ``net`` and torch-pruning's dependency graph.
+def analyse(net: nn.Module, image: Tensor) -> Structure:
+    """Find the coupled groups of ``net`` that can be pruned, and why the others cannot.
 
     Args:
         image: one example ``(1, c, h, w)``.
 
     Raises:
-        NetworkError: torch-pruning cannot trace the network, or finds nothing to prune.
+        NetworkError: torch-pruning cannot trace the network, or nothing is left to prune.
     """
     graph = trace(net, image)
     names = {module: name for name, module in net.named_modules()}
-    groups, inputs, outputs = [], _Shares(), _Shares()
-    for coupled in graph.get_all_groups(ignored_layers=[], root_module_types=[*CONVOLUTIONS, nn.Linear]):
-        group = _group(graph, coupled, names)
-        if group is None:
+    names |= graph._param_to_name
+    proposed: list[Group] = []
+    unpruned: list[Unpruned] = []
+    for coupled in _coupled(graph):
+        try:
+            group = _group(graph, coupled, names)
+        except UnprunableError as reason:
+            unpruned.append(_unpruned(coupled, names, str(reason)))
             continue
-        groups.append(group)
-        for dependency, indices in coupled:
-            module = dependency.target.module
-            if module not in names:
-                continue
-            if graph.is_out_channel_pruning_fn(dependency.handler):
-                outputs.add(names[module], group.root, len(indices) / graph.get_out_channels(module))
-            else:
-                inputs.add(names[module], group.root, len(indices) / graph.get_in_channels(module))
+        proposed += [group] if group else []
+    failing = failing_groups(net, proposed, image)
+    groups = tuple(group for group in proposed if group.root not in failing)
+    unpruned += [
+        Unpruned(group.producers, group.channels, RESHAPED) for group in proposed if group.root in failing
+    ]
     if not groups:
+        why = f" ({unpruned[0].reason})" if unpruned else ""
         raise NetworkError(
-            "torch-pruning found no channels to prune; expected convolutions with a classifier behind"
+            f"no channels to prune{why}; expected plain convolutions or linear layers one behind the other,"
+            " with batch norm or none between them"
         )
-    layers = tuple(_layers(net, image, inputs.shares, outputs.shares))
-    norm_of = {
-        names[module]: names[after.module]
-        for module, node in graph.module2node.items()
-        if isinstance(module, (*CONVOLUTIONS, nn.Linear)) and module in names
-        for after in node.outputs
-        if isinstance(after.module, NORMS)
-    }
-    return Structure(tuple(groups), layers, norm_of), graph
+    return Structure(groups, tuple(unpruned), tuple(layer_costs(net, groups, image)), _norm_of(graph, names))
 
 
 def trace(net: nn.Module, image: Tensor) -> Any:
@@ -134,8 +75,11 @@ def trace(net: nn.Module, image: Tensor) -> Any:
     required_grad = [parameter.requires_grad for parameter in net.parameters()]
     try:
         net.eval().requires_grad_(True)
-        with torch.enable_grad():  # the graph is read off autograd
-            return tp.DependencyGraph().build_dependency(net, example_inputs=image)
+        with torch.enable_grad(), warnings.catch_warnings():  # the graph is read off autograd
+            warnings.simplefilter("ignore")
+            return tp.DependencyGraph().build_dependency(
+                net, example_inputs=image, forward_fn=lambda model, example: model(example), verbose=False
+            )
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0]
         raise NetworkError(
@@ -148,103 +92,132 @@ def trace(net: nn.Module, image: Tensor) -> Any:
             parameter.requires_grad_(flag)
 
 
-def count_cost(net: nn.Module, image: Tensor) -> tuple[int, int]:
-    """Count the parameters of ``net`` and its multiply-accumulates for one image ``(1, c, h, w)``.
+def _coupled(graph: Any) -> Iterator[Any]:
+    """torch-pruning's group of each layer's outputs; layers whose outputs came before are left out."""
+    visited: set[Any] = set()
+    for module in [module for module in graph.module2node if isinstance(module, LAYERS)]:
+        if module in visited:
+            continue
+        prune = graph.get_pruner_of_module(module).prune_out_channels
+        channels = range(graph.get_out_channels(module))
+        coupled = graph.get_pruning_group(module, prune, list(channels))
+        visited |= {dep.target.module for dep, _ in coupled if graph.is_out_channel_pruning_fn(dep.handler)}
+        yield coupled
 
-    Convolutions and linear layers count; additions, norms and activations do not.
+
+def _group(graph: Any, coupled: Any, names: Mapping[Any, str]) -> Group | None:
+    """The group, or None where its channels are the classes or a single one.
+
+    Raises:
+        UnprunableError: a layer or an index shows that it cannot be pruned channel by channel.
     """
-    macs = sum(layer_macs for _, layer_macs in _run(net, image).values())
-    return sum(parameter.numel() for parameter in net.parameters()), macs
-
-
-class _Shares:
-    """Shares by layer name and group root."""
-
-    def __init__(self) -> None:
-        self.shares: dict[str, dict[str, float]] = {}
-
-    def add(self, layer: str, root: str, share: float) -> None:
-        of_layer = self.shares.setdefault(layer, {})
-        of_layer[root] = min(1.0, of_layer.get(root, 0.0) + share)
-
-
-def _group(graph: Any, coupled: Any, names: Mapping[nn.Module, str]) -> Group | None:
-    """The group, or None where its channels are the classes or it cannot be pruned channel by channel."""
     root = coupled[0].dep.target.module
-    producers, norms, consumed = [], [], False
-    for dependency, _ in coupled:
-        module = dependency.target.module
-        if not graph.is_out_channel_pruning_fn(dependency.handler):
-            consumed = True
-        elif isinstance(module, NORMS):
-            norms.append(names[module])
-        elif isinstance(module, (*CONVOLUTIONS, nn.Linear)):
-            producers.append(names[module])
-            if isinstance(module, CONVOLUTIONS) and 1 < module.groups < module.out_channels:
-                log.info("%s: grouped convolution, its channels are not pruned", names[module])
-                return None
-    if not consumed:
+    channels = graph.get_out_channels(root)
+    sides: dict[str, dict[str, Positions]] = {"outputs": {}, "inputs": {}}
+    shared = _shared_parameters(graph.model)
+    for item in coupled:
+        module = item.dep.target.module
+        if isinstance(module, tp.ops._OutputOp):
+            raise UnprunableError("they reach the network's output")
+        if module not in names:
+            continue
+        side = "outputs" if graph.is_out_channel_pruning_fn(item.dep.handler) else "inputs"
+        _check_layer(module, names[module], side, shared)
+        sides[side][names[module]] = _positions(item, names[module], channels)
+    producers = [name for name in sides["outputs"] if isinstance(_module(graph.model, name), LAYERS)]
+    if not sides["inputs"] or channels == 1:
         return None
+    masked_at = [
+        name for name in sides["outputs"] if isinstance(_module(graph.model, name), PER_CHANNEL_NORMS)
+    ] + [name for name in producers if not _followed_by(graph, name, PER_CHANNEL_NORMS)]
     return Group(
         names[root],
-        graph.get_out_channels(root),
+        channels,
+        sides["outputs"],
+        sides["inputs"],
         tuple(producers),
-        tuple(norms),
-        coupled,
-        _branch(names[root], producers, {name: module for module, name in names.items()}),
+        tuple(masked_at),
+        _branch(names[root], producers, graph.model),
     )
 
 
-def _branch(root: str, producers: Sequence[str], modules: Mapping[str, nn.Module]) -> str:
+def _check_layer(module: Any, name: str, side: str, shared: Mapping[int, tuple[str, ...]]) -> None:
+    """Refuse layers that cannot lose channels.
+
+    Raises:
+        UnprunableError: it is one.
+    """
+    parameters = [module] if isinstance(module, nn.Parameter) else list(module.parameters(recurse=False))
+    for parameter in parameters:
+        if id(parameter) in shared:
+            raise UnprunableError(f"{' and '.join(shared[id(parameter)])} are one weight")
+    if not isinstance(module, nn.Parameter):
+        try:
+            channel_dims(module, side)
+        except UnprunableError as error:
+            raise UnprunableError(f"{name} {error}") from None
+
+
+def _positions(item: Any, name: str, channels: int) -> Positions:
+    """The places of the group's channels in one layer.
+
+    Raises:
+        UnprunableError: channels do not go one with one, or several with one, for all of the group.
+    """
+    of_layer, of_group = list(item.idxs), list(item.root_idxs)
+    if None in of_group or len(set(of_layer)) < len(of_layer) or set(of_group) != set(range(channels)):
+        raise UnprunableError(f"{name} takes its channels from a reshaped or split tensor")
+    if len(set(Counter(of_group).values())) > 1:
+        raise UnprunableError(f"{name} takes some channels more often than others")
+    return Positions(torch.tensor(of_layer), torch.tensor(of_group))
+
+
+def _shared_parameters(net: nn.Module) -> dict[int, tuple[str, ...]]:
+    """Parameters that several layers have, by id, with the names of these layers."""
+    owners: dict[int, list[str]] = {}
+    for name, module in net.named_modules():
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                owners.setdefault(id(parameter), []).append(name)
+    return {key: tuple(layers) for key, layers in owners.items() if len(layers) > 1}
+
+
+def _module(net: nn.Module, name: str) -> nn.Module | None:
+    """The layer of that name, or None where it names a parameter."""
+    try:
+        return net.get_submodule(name)
+    except AttributeError:
+        return None
+
+
+def _followed_by(graph: Any, name: str, kinds: tuple[type, ...]) -> bool:
+    """Whether nothing but layers of these kinds takes the layer's outputs."""
+    after = graph.module2node[graph.model.get_submodule(name)].outputs
+    return bool(after) and all(isinstance(node.module, kinds) for node in after)
+
+
+def _norm_of(graph: Any, names: Mapping[Any, str]) -> dict[str, str]:
+    return {
+        names[module]: names[node.outputs[-1].module]
+        for module, node in graph.module2node.items()
+        if isinstance(module, LAYERS) and module in names and _followed_by(graph, names[module], NORMS)
+    }
+
+
+def _unpruned(coupled: Any, names: Mapping[Any, str], reason: str) -> Unpruned:
+    root = coupled[0].dep.target.module
+    layers = [
+        names[dep.target.module]
+        for dep, _ in coupled
+        if isinstance(dep.target.module, LAYERS)
+        and (is_depthwise(dep.target.module) or dep.handler.__name__ == "prune_out_channels")
+    ]
+    outputs = root.out_features if isinstance(root, nn.Linear) else root.out_channels
+    return Unpruned((names[root], *(name for name in layers if name != names[root])), outputs, reason)
+
+
+def _branch(root: str, producers: Sequence[str], net: nn.Module) -> str:
     """The module whose removable branch the group is inside of, or the empty string."""
     above, _, layer = root.rpartition(".")
-    module = modules.get(above)
+    module = net.get_submodule(above)
     return above if isinstance(module, Removable) and [root] == [*producers] and layer == module.inner else ""
-
-
-def _layers(
-    net: nn.Module, image: Tensor, inputs: dict[str, dict[str, float]], outputs: dict[str, dict[str, float]]
-) -> list[Layer]:
-    layers = []
-    for name, (module, macs) in _run(net, image).items():
-        sizes = {kind: parameter.numel() for kind, parameter in module.named_parameters(recurse=False)}
-        layers.append(
-            Layer(sizes["weight"], sizes.get("bias", 0), macs, inputs.get(name, {}), outputs.get(name, {}))
-        )
-    counted = sum(layer.weights + layer.biases for layer in layers)
-    for name, module in net.named_modules():
-        if isinstance(module, NORMS) and module.affine:
-            layers.append(Layer(0, 2 * module.num_features, 0, {}, outputs.get(name, {})))
-            counted += 2 * module.num_features
-    if rest := sum(parameter.numel() for parameter in net.parameters()) - counted:
-        layers.append(Layer(0, rest, 0, {}, {}))
-    return layers
-
-
-def _run(net: nn.Module, image: Tensor) -> dict[str, tuple[nn.Module, int]]:
-    """Convolutions and linear layers by name, with their MACs for ``image``."""
-    layers: dict[str, tuple[nn.Module, int]] = {}
-
-    def count_macs(name: str) -> Any:
-        def hook(module: nn.Module, _: Any, output: Tensor) -> None:
-            weights: Tensor = module.weight  # type: ignore[assignment]
-            macs = output.numel() // weights.shape[0] * weights.numel()
-            before = layers[name][1] if name in layers else 0
-            layers[name] = (module, before + macs)
-
-        return hook
-
-    hooks = [
-        module.register_forward_hook(count_macs(name))
-        for name, module in net.named_modules()
-        if isinstance(module, (*CONVOLUTIONS, nn.Linear))
-    ]
-    training = net.training
-    try:
-        with torch.no_grad():
-            net.eval()(image)
-    finally:
-        net.train(training)
-        for hook in hooks:
-            hook.remove()
-    return layers

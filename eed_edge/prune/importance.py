@@ -1,7 +1,6 @@
 """Importance scores of a network's channels (EED, sec. 3.2).
 
-Each score is a torch-pruning ``Importance``: called with a coupled group it gives one score per
-channel. A channel's score is the mean over the layers that produce it.
+Each score is called with a coupled group and gives one number per channel of it.
 """
 
 import copy
@@ -10,48 +9,37 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-import torch_pruning as tp
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from eed_edge.attacks.interface import frozen
-from eed_edge.prune.groups import CONVOLUTIONS, NORMS, Structure
+from eed_edge.prune.channels.layer_kinds import LAYERS, NORMS, channel_dim, is_depthwise
+from eed_edge.prune.channels.structure import Group, Structure
 
-LAYERS = (*CONVOLUTIONS, nn.Linear)
 
-
-class LayerScores(tp.importance.Importance):  # type: ignore[misc]
+class LayerScores:
     """Scores per layer and output channel, looked up by coupled group.
 
     Args:
         scores: layer name to ``(outputs,)`` scores, 0 or more.
-        net: the network of the groups.
     """
 
-    def __init__(self, scores: Mapping[str, Tensor], net: nn.Module) -> None:
+    def __init__(self, scores: Mapping[str, Tensor]) -> None:
         self.scores = dict(scores)
-        self._names = {module: name for name, module in net.named_modules()}
 
-    def __call__(self, group: Any, **_: Any) -> Tensor:
-        """One score per channel of ``group``, in the order of its first layer's channels."""
-        first = group[0].dep.target.module
-        produced = [
-            self.scores[name]
-            for dependency, _ in group
-            if (name := self._names.get(dependency.target.module)) in self.scores
-            and dependency.handler in _OUTPUT_PRUNERS
-            and len(self.scores[name]) == len(self.scores[self._names[first]])
-        ]
+    def __call__(self, group: Group) -> Tensor:
+        """One score per channel of ``group``: the mean over the layers that produce it."""
+        produced = []
+        for name in (name for name in group.producers if name in self.scores):
+            scores, positions = self.scores[name], group.outputs[name]
+            if not positions.are_all(len(scores)):
+                here, there = (at.to(scores.device) for at in (positions.of_layer, positions.of_group))
+                sums = scores.new_zeros(group.channels).index_add(0, there, scores[here])
+                scores = sums * group.channels / len(here)
+            produced.append(scores)
         return torch.stack(produced).mean(0)
 
-
-_OUTPUT_PRUNERS = {
-    pruner.prune_out_channels
-    for pruner in (
-        tp.pruner.function.PrunerBox[kind]
-        for kind in (tp.ops.OPTYPE.CONV, tp.ops.OPTYPE.LINEAR, tp.ops.OPTYPE.DEPTHWISE_CONV)
-    )
-}
 
 Score = Callable[[nn.Module, Structure, Tensor, Tensor], LayerScores]
 """``score(net, structure, attacked, labels)``; attacked ``(n, c, h, w)`` in [0, 1]."""
@@ -74,13 +62,14 @@ def nis(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) 
             module.weight.data.abs_()
             if module.bias is not None:
                 module.bias.data.zero_()
-            if isinstance(module, CONVOLUTIONS) and module.padding_mode == "zeros":
-                module.padding_mode = "circular"
+            if _pads_with_zeros(module):
+                module.register_forward_pre_hook(_pad_circularly)
         elif isinstance(module, NORMS):
             if module.affine:
                 module.weight.data.abs_()
                 module.bias.data.zero_()
-            module.running_mean.zero_()  # type: ignore[union-attr]
+            if module.running_mean is not None:
+                module.running_mean.zero_()
     outputs: dict[str, list[Tensor]] = {}
 
     def keep(name: str) -> Any:
@@ -98,12 +87,13 @@ def nis(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) 
         total = absolute(image).sum()
         names = [name for name, calls in outputs.items() for _ in calls]
         tensors = [tensor for calls in outputs.values() for tensor in calls]
-        gradients = torch.autograd.grad(total, tensors)
+        gradients = torch.autograd.grad(total, tensors, allow_unused=True, materialize_grads=True)
     scores: dict[str, Tensor] = {}
     for name, gradient in zip(names, gradients, strict=True):
-        positions = gradient.sum(dim=[d for d in range(gradient.dim()) if d != _channel_dim(gradient)])
+        channels = channel_dim(net.get_submodule(name), gradient)
+        positions = gradient.sum(dim=[d for d in range(gradient.dim()) if d != channels])
         scores[name] = scores.get(name, 0) + positions
-    return LayerScores(scores, net)  # float64: products over many layers exceed float32's range
+    return LayerScores(scores)  # float64: products over many layers exceed float32's range
 
 
 def erm(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> LayerScores:
@@ -114,9 +104,9 @@ def erm(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) 
     """
     scores = {}
     for name, weight in _weights(net).items():
-        eta = math.sqrt(6 / weight[0].numel())
-        scores[name] = eta * _per_channel(weight.abs() / weight.abs().max().clamp_min(1e-12)).mean(1)
-    return LayerScores(scores, net)
+        eta = math.sqrt(6 / weight.shape[1])
+        scores[name] = eta * (weight.abs() / weight.abs().max().clamp_min(1e-12)).mean(1)
+    return LayerScores(scores)
 
 
 def ase(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> LayerScores:
@@ -127,24 +117,31 @@ def ase(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) 
     Source:
         EED, eq. 10; MAD (Lee et al., 2022).
     """
-    weights = _weights(net)
-    layers = {name: net.get_submodule(name).weight for name in weights}
-    fisher = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    layers = {name: net.get_parameter(f"{name}.weight") for name in _weights(net)}
+    fisher = {name: torch.zeros_like(weight) for name, weight in layers.items()}
     with frozen(net):
         for weight in layers.values():
             weight.requires_grad_(True)
         for image, label in zip(attacked, labels, strict=True):
             loss = F.cross_entropy(net(image[None]), label[None])
-            gradients = torch.autograd.grad(loss, list(layers.values()))  # type: ignore[arg-type]
+            gradients = torch.autograd.grad(
+                loss,
+                list(layers.values()),
+                allow_unused=True,
+                materialize_grads=True,
+            )
             for name, gradient in zip(layers, gradients, strict=True):
                 fisher[name] += gradient.square()
         for weight in layers.values():
             weight.requires_grad_(False)
     scores = {
-        name: _per_channel(0.5 * fisher[name] / len(labels) * weight.square()).sum(1)
-        for name, weight in weights.items()
+        name: _per_channel(
+            net.get_submodule(name),
+            0.5 * fisher[name] / len(labels) * weight.detach().square(),
+        ).sum(1)
+        for name, weight in layers.items()
     }
-    return LayerScores(scores, net)
+    return LayerScores(scores)
 
 
 def bnsf(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> LayerScores:
@@ -162,8 +159,8 @@ def bnsf(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor)
             norm = net.get_submodule(structure.norm_of[name])
             gamma = norm.weight.detach() if norm.affine else scale  # type: ignore[operator]
             scale = gamma * torch.rsqrt(norm.running_var + norm.eps)  # type: ignore[operator]
-        scores[name] = _per_channel(weight).abs().sum(1) * scale.abs()
-    return LayerScores(scores, net)
+        scores[name] = weight.abs().sum(1) * scale.abs()
+    return LayerScores(scores)
 
 
 def without_norm(structure: Structure) -> list[str]:
@@ -177,14 +174,32 @@ SCORES: dict[str, Score] = {"nis": nis, "erm": erm, "ase": ase, "bnsf": bnsf}
 
 
 def _weights(net: nn.Module) -> dict[str, Tensor]:
+    """Weights of each layer that has its own, ``(outputs, weights of one channel)``."""
     return {
-        name: module.weight.detach() for name, module in net.named_modules() if isinstance(module, LAYERS)
+        name: _per_channel(module, module.weight.detach())
+        for name, module in net.named_modules()
+        if isinstance(module, LAYERS) and isinstance(module._parameters.get("weight"), nn.Parameter)
     }
 
 
-def _per_channel(weight: Tensor) -> Tensor:
-    return weight.flatten(1)  # (outputs, weights of one channel)
+def _per_channel(layer: nn.Module, weight: Tensor) -> Tensor:
+    """Reshape a weight of ``layer`` to ``(outputs, weights of one channel)``."""
+    if isinstance(layer, _ConvTransposeNd) and not is_depthwise(layer):
+        return weight.transpose(0, 1).flatten(1)
+    return weight.flatten(1)
 
 
-def _channel_dim(output: Tensor) -> int:
-    return output.dim() - 1 if output.dim() == 2 else 1
+def _pad_circularly(layer: Any, inputs: tuple[Tensor, ...]) -> None:
+    """Pad this call circularly, unless the image is smaller than the padding."""
+    fits = all(pad <= size for pad, size in zip(layer.padding, inputs[0].shape[2:], strict=True))
+    layer.padding_mode = "circular" if fits else "zeros"
+
+
+def _pads_with_zeros(layer: nn.Module) -> bool:
+    """Whether circular padding can take the place of its padding."""
+    return (
+        isinstance(layer, _ConvNd)
+        and layer.padding_mode == "zeros"
+        and not layer.transposed
+        and not isinstance(layer.padding, str)
+    )

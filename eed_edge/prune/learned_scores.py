@@ -8,7 +8,8 @@ from torch import Tensor
 from eed_edge.attacks.interface import Threat
 from eed_edge.attacks.pgd import PGD
 from eed_edge.prune import score_search
-from eed_edge.prune.groups import Structure, analyse
+from eed_edge.prune.channels.structure import Structure
+from eed_edge.prune.groups import analyse
 from eed_edge.prune.importance import SCORES
 from eed_edge.prune.score_search import ChannelScores
 from eed_edge.recipe import Recipe
@@ -34,7 +35,7 @@ def learned_scores(
     generator = torch.Generator(device).manual_seed(context.seed)
     torch.manual_seed(context.seed)  # for layers that draw numbers, such as dropout
     drawn = torch.randperm(len(images), generator=generator, device=device)[: recipe.scores.images]
-    structure, _ = analyse(base, as_float(images.images[:1]))
+    structure = analyse(base, as_float(images.images[:1]))
     attacked, labels = _attack_base(base, images[drawn], recipe, generator)
     importance = SCORES[score](base, structure, attacked, labels)
     scores = score_search.uniform(structure, importance, member_share=recipe.prune.member_share)

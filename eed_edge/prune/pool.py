@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from eed_edge.prune.candidates import Candidate, candidates, subset_indices
+from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.prune.distilled_loss import distilled_loss
-from eed_edge.prune.groups import analyse, count_cost
+from eed_edge.prune.groups import analyse
 from eed_edge.prune.importance import without_norm
 from eed_edge.prune.learned_scores import learned_scores
 from eed_edge.prune.removal import recalibrate, remove_channels
@@ -48,7 +49,7 @@ def build_pool(
     paths = [folder / f"{candidate.name}.safetensors" for candidate in pool]
     missing = processes.all_gather([i for i, path in enumerate(paths) if not path.exists()])[0]
     if missing and processes.is_main and "bnsf" in recipe.scores.names:
-        structure, _ = analyse(base, as_float(train.images[:1]))
+        structure = analyse(base, as_float(train.images[:1]))
         if plain := without_norm(structure):
             log.info("bnsf: no batch norm behind %s, weights count as they are there", ", ".join(plain))
     paused: Paused | None = None
@@ -127,7 +128,7 @@ def _prune(
         round_to=recipe.prune.round_to,
         branches=recipe.prune.branches,
     )
-    net = remove_channels(base, scores, image, widths)
+    net = remove_channels(base, structure, scores, widths)
     recalibrate(net, subset, batch=recipe.pool.batch)
     params, macs = count_cost(net, image)
     pruning = {

@@ -1,14 +1,15 @@
 """Channel removal: a physically smaller copy of a network, and its batch-norm statistics."""
 
-import copy
 from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from eed_edge.errors import NetworkError
-from eed_edge.prune.groups import NORMS, trace
+from eed_edge.prune.channels.layer_kinds import NORMS
+from eed_edge.prune.channels.slicing import sliced
+from eed_edge.prune.channels.structure import Structure
 from eed_edge.prune.score_search import ChannelScores
 from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
@@ -17,34 +18,23 @@ from eed_edge.train.networks.resize import Removable
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def remove_channels(base: Net, scores: ChannelScores, image: Tensor, widths: Mapping[str, int]) -> Net:
+def remove_channels(base: Net, structure: Structure, scores: ChannelScores, widths: Mapping[str, int]) -> Net:
     """A copy of ``base`` without the channels of the lowest scores; ``base`` is left unchanged.
 
     Args:
+        structure: the groups of ``base``.
         scores: the scores per group root.
-        image: one example ``(1, c, h, w)``.
         widths: group root to the number of channels that stay; 0 removes the group's branch.
 
     Raises:
-        NetworkError: torch-pruning cannot trace the network.
+        NetworkError: a layer would be left without channels.
     """
-    net = copy.deepcopy(base)
-    graph = trace(net, image)
+    removed = {}
     for root, width in widths.items():
         importance = scores.scores[root]
-        if not width:
-            continue
-        remove = importance.argsort(stable=True)[: len(importance) - width].tolist()
-        if not remove:
-            continue
-        layer = net.get_submodule(root)
-        pruner = graph.get_pruner_of_module(layer)
-        group = graph.get_pruning_group(layer, pruner.prune_out_channels, idxs=sorted(remove))
-        if not graph.check_pruning_group(group):
-            raise NetworkError(
-                f"{root}: removing {len(remove)} of {len(importance)} channels would leave a layer empty"
-            )
-        group.prune()
+        going = len(importance) - width if width else 0
+        removed[root] = importance.argsort(stable=True)[:going]
+    net = sliced(base, (group for group in structure.groups if group.root in widths), removed)
     for root in (root for root, width in widths.items() if not width):
         block = net.get_submodule(root.rpartition(".")[0])
         if not isinstance(block, Removable):

@@ -5,10 +5,9 @@ above the threshold; gradients pass as if the step were a sigmoid. The loss is t
 cross-entropy of the masked network plus phi times the distance of its cost from the target.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,8 @@ from torch.nn import functional as F
 
 from eed_edge.attacks import training_images
 from eed_edge.errors import NetworkError
-from eed_edge.prune.groups import Structure
+from eed_edge.prune.channels.masking import masked
+from eed_edge.prune.channels.structure import Group, Structure
 from eed_edge.prune.search_state import SearchState
 from eed_edge.recipe import Recipe
 from eed_edge.seeds import epoch_seed
@@ -42,9 +42,11 @@ class ChannelScores:
     keep_ratio: Mapping[str, float]
 
 
-def uniform(structure: Structure, importance: Any, *, member_share: float) -> ChannelScores:
+def uniform(
+    structure: Structure, importance: Callable[[Group], Tensor], *, member_share: float
+) -> ChannelScores:
     """Initial scores, as ranks in (0, 1], with one keep ratio for all layers that meets the target."""
-    scores = {group.root: ranks(importance(group.coupled)) for group in structure.groups}
+    scores = {group.root: ranks(importance(group)) for group in structure.groups}
     share = member_share**0.5  # a layer's cost goes with inputs × outputs
     return ChannelScores(scores, {group.root: share for group in structure.groups})
 
@@ -93,7 +95,7 @@ def search_scores(
     checkpoints = Checkpointing(
         lambda: search.save(context.state) if context.state else None, time_limit=context.time_limit
     )
-    with masked(net, structure, objective.masks), _frozen_weights(net), deferred():
+    with masked(net, structure.groups, objective.masks), _frozen_weights(net), deferred():
         try:
             while search.epoch < cfg.epochs:
                 generator = torch.Generator(device).manual_seed(epoch_seed(context.seed, search.epoch))
@@ -177,34 +179,6 @@ def _masks(scores: Mapping[str, Tensor], thresholds: Mapping[str, Tensor]) -> di
         hard = ((score > thresholds[root]) | (score == score.max())).float().clamp_min(MASK_FLOOR)
         masks[root] = hard + soft - soft.detach()
     return masks
-
-
-@contextmanager
-def masked(net: nn.Module, structure: Structure, masks: Mapping[str, Tensor]) -> Iterator[None]:
-    """Multiply the outputs of each group's layers by the group's mask, read at every call.
-
-    A channel counts as removed where it enters the sum or the activation: after its batch norm,
-    or after the layer itself where there is none.
-    """
-
-    def hook(root: str) -> Any:
-        def multiply(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-            shape = [1] * output.dim()
-            shape[-1 if output.dim() == 2 else 1] = -1
-            return output * masks[root].view(shape)
-
-        return multiply
-
-    hooks = []
-    for group in structure.groups:
-        plain = [name for name in group.producers if name not in structure.norm_of]
-        for name in (*group.norms, *plain):
-            hooks.append(net.get_submodule(name).register_forward_hook(hook(group.root)))
-    try:
-        yield
-    finally:
-        for handle in hooks:
-            handle.remove()
 
 
 @contextmanager

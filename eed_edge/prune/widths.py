@@ -1,13 +1,15 @@
 """Widths: channels to keep per group so that the network meets its budget."""
 
 import logging
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch import Tensor
 
 from eed_edge.errors import NetworkError
-from eed_edge.prune.groups import Structure, count_cost
+from eed_edge.prune.channels.layer_cost import count_cost
+from eed_edge.prune.channels.structure import Structure
 from eed_edge.recipe import Recipe
 from eed_edge.train.networks.build import Classifier
 
@@ -25,6 +27,31 @@ def member_budget(base: Classifier, image: Tensor, recipe: Recipe) -> Budget:
     """Parameters and MACs that one member may have."""
     params, macs = count_cost(base, image)
     return Budget(recipe.prune.member_share * params, recipe.prune.member_share * macs)
+
+
+def _remedy(structure: Structure, share: float) -> str:
+    """What to do when the smallest member has this share of the base."""
+    if 2 * share <= 0.99:
+        return (
+            f"raise prune.member_share to {share:g} and keep prune.sparsity at {1 - 2 * share:.3f} or less,"
+            " lower prune.round_to or widen the base"
+        )
+    most = max(structure.unpruned, key=lambda entry: entry.channels, default=None)
+    why = f" ({most.layers[0]} stays: {most.reason})" if most else ""
+    return f"two of them are as large as the base: too little can be pruned{why}; widen the other layers"
+
+
+def smallest_share(structure: Structure, *, round_to: int, branches: bool = False) -> float:
+    """The smallest ``prune.member_share`` that fits, rounded up to three digits."""
+    full = {group.root: group.channels for group in structure.groups}
+    least = {
+        group.root: _rounded(0, group.channels, round_to, 0 if branches and group.branch else round_to)
+        / group.channels
+        for group in structure.groups
+    }
+    pairs = zip(structure.cost(least), structure.cost(dict.fromkeys(full, 1.0)), strict=True)
+    share = float(max(part / whole for part, whole in pairs))
+    return math.ceil(1000 * share) / 1000
 
 
 def choose_widths(
@@ -68,10 +95,10 @@ def choose_widths(
 
     if not fits(scaled(0)):
         params, macs = structure.cost({root: width / full[root] for root, width in scaled(0).items()})
+        share = smallest_share(structure, round_to=round_to, branches=branches)
         raise NetworkError(
             f"a member may have {budget.params:.0f} parameters and {budget.macs:.0f} MACs, but with the"
-            f" smallest widths it has {params:.0f} and {macs:.0f}; raise prune.member_share,"
-            " lower prune.round_to or widen the base"
+            f" smallest widths it has {params:.0f} and {macs:.0f}; {_remedy(structure, share)}"
         )
     low, high = 0.0, 1 / min(keep_ratio.values())
     for _ in range(30):

@@ -19,7 +19,7 @@ from eed_edge.recipe.sections import (
     Select,
     Training,
 )
-from eed_edge.recipe.toml_file import read_table, recipe_names
+from eed_edge.recipe.toml_file import apply_overrides, read_table, recipe_names
 
 __all__ = [
     "Base",
@@ -37,6 +37,7 @@ __all__ = [
     "from_dict",
     "load_recipe",
     "recipe_names",
+    "recipe_of_network",
 ]
 
 
@@ -47,6 +48,17 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: no such recipe, not TOML, an unknown key, or a value out of range.
     """
     return from_dict(read_table(source, overrides))
+
+
+def recipe_of_network(arch: str, overrides: Sequence[str] = (), *, data: str = "digits") -> Recipe:
+    """The default recipe with another network and data set.
+
+    Raises:
+        RecipeError: an override that does not fit.
+    """
+    table: dict[str, Any] = {"name": arch, "data": {"name": data}, "net": {"arch": arch}}
+    apply_overrides(table, overrides)
+    return from_dict(table)
 
 
 def from_dict(table: dict[str, Any]) -> Recipe:

@@ -68,9 +68,9 @@ class Net(RecipeSection):
     """The base network."""
 
     arch: str = "resnet18"
-    """``resnet18``, ``vgg16``, or ``package.module:function``."""
+    """``resnet18``, ``vgg16``, ``package.module:function``, or ``timm:name`` for a network of timm."""
     width: int = _number(64, 1, 4096)
-    """Channels of the first stage."""
+    """Channels of the first stage; networks of timm have their own."""
     mean: tuple[float, ...] = ()
     """Normalisation that the weights were trained with, of images in [0, 1]: one number or one per channel;
     empty takes that of the weights in ``base.init``, or the statistics of the training images without any."""

@@ -20,10 +20,19 @@ def read_table(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"recipe {path}: expected a TOML file, got: {error}; fix it") from error
-    for override in overrides:
-        _apply(table, override)
+    apply_overrides(table, overrides)
     table.setdefault("name", path.parent.name if path.name == "recipe.toml" else path.stem)
     return table
+
+
+def apply_overrides(table: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Change a recipe's table in place by ``KEY=VALUE`` texts.
+
+    Raises:
+        RecipeError: one does not fit.
+    """
+    for override in overrides:
+        _apply(table, override)
 
 
 def recipe_names() -> list[str]:

@@ -10,7 +10,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from eed_edge.errors import TrainingError
@@ -19,6 +18,7 @@ from eed_edge.train.checkpointing import Checkpointing
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images
 from eed_edge.train.epoch import TrainingLoss, train_epoch
+from eed_edge.train.networks.build import arrange_memory
 from eed_edge.train.schedule import has_ended, planned_epochs
 from eed_edge.train.state import (
     TrainingState,
@@ -80,7 +80,7 @@ def fit(
     _check_parts(len(train), cfg, processes)
     if processes.size > 1 and train.images.is_cuda:
         nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    arrange_memory(net)
     path = context.state
     if path and path.exists():
         state = resume_state(path, net, cfg, processes=processes)

@@ -13,7 +13,7 @@ from tests.formats.surface import surface
 
 BUNDLE = STORED / "bundle"
 COMMANDS = ["demo", "data", "train", "export", "check", "run", "bench", "narrow", "attack", "report"]
-SINCE = ["single"]
+SINCE = ["single", "inspect"]
 """Commands that version 0.1 did not have."""
 OPTIONS_SINCE = {"export": {"--abstain-share"}, "bench": {"--cold"}}
 """Options that version 0.1 did not have, by command."""

@@ -84,7 +84,7 @@ def test_a_base_without_epochs_goes_through_export_attack_narrow_and_report(
     run, bundle = untrained[0], tmp_path / "bundle"
 
     def at_once(dense, target, **_):
-        structure, _ = analyse(dense, torch.from_numpy(target.images[:1]))
+        structure = analyse(dense, torch.from_numpy(target.images[:1]))
         return LatencyMatch({group.root: group.channels for group in structure.groups}, 1.0, 1.0, "")
 
     monkeypatch.setattr(narrow_network, "match_uniform", at_once)

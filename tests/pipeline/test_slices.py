@@ -53,7 +53,7 @@ def test_a_run_in_slices_on_ever_other_machines_ends_as_one_in_one_go(flow: Flow
 
 def test_narrow_stops_and_goes_on_in_slices(flow: Flow, tmp_path: Path, monkeypatch):
     def at_once(dense, target, **_):
-        structure, _ = analyse(dense, torch.from_numpy(target.images[:1]))
+        structure = analyse(dense, torch.from_numpy(target.images[:1]))
         return LatencyMatch({group.root: group.channels for group in structure.groups}, 1.0, 1000.0, "")
 
     monkeypatch.setattr(narrow_network, "match_uniform", at_once)

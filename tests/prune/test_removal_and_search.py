@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from eed_edge.errors import CheckpointError, NetworkError
 from eed_edge.prune import removal, score_search, widths
-from eed_edge.prune.groups import analyse, count_cost
+from eed_edge.prune.channels.layer_cost import count_cost
+from eed_edge.prune.channels.masking import masked
+from eed_edge.prune.groups import analyse
 from eed_edge.prune.score_search import ChannelScores
 from eed_edge.prune.widths import Budget
 from eed_edge.recipe import Data, Pool, Prune, Recipe, Scores
@@ -48,10 +50,10 @@ def random_choice(structure, seed: int = 0) -> ChannelScores:
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_the_cost_model_equals_a_real_count_before_and_after_pruning(arch):
     net = network(arch)
-    structure, _ = analyse(net, IMAGE[:1])
+    structure = analyse(net, IMAGE[:1])
     assert structure.cost({g.root: 1.0 for g in structure.groups}) == count_cost(net, IMAGE[:1])
     chosen = {g.root: max(3, g.channels // (i % 4 + 1)) for i, g in enumerate(structure.groups)}
-    small = removal.remove_channels(net, random_choice(structure), IMAGE[:1], chosen)
+    small = removal.remove_channels(net, structure, random_choice(structure), chosen)
     kept = {g.root: chosen[g.root] / g.channels for g in structure.groups}
     assert structure.cost(kept) == pytest.approx(count_cost(small, IMAGE[:1]), rel=1e-9)
 
@@ -64,7 +66,7 @@ def test_macs_of_resnet18_are_those_of_the_literature():
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_the_pruned_network_answers_as_the_network_with_these_channels_masked(arch):
     net = network(arch)
-    structure, _ = analyse(net, IMAGE[:1])
+    structure = analyse(net, IMAGE[:1])
     choice = random_choice(structure)
     chosen = {g.root: g.channels // 2 for g in structure.groups}
     masks = {
@@ -72,21 +74,21 @@ def test_the_pruned_network_answers_as_the_network_with_these_channels_masked(ar
         for root, score in choice.scores.items()
     }
     with torch.no_grad():
-        with score_search.masked(net, structure, masks):
-            masked = net(IMAGE)
-        pruned = removal.remove_channels(net, choice, IMAGE[:1], chosen).eval()(IMAGE)
-    torch.testing.assert_close(pruned, masked, rtol=1e-4, atol=1e-5)
+        with masked(net, structure.groups, masks):
+            expected = net(IMAGE)
+        pruned = removal.remove_channels(net, structure, choice, chosen).eval()(IMAGE)
+    torch.testing.assert_close(pruned, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_pruning_leaves_the_base_unchanged():
     net = network("resnet18")
     before = copy.deepcopy(net.state_dict())
-    structure, _ = analyse(net, IMAGE[:1])
-    removal.remove_channels(net, random_choice(structure), IMAGE[:1], {g.root: 8 for g in structure.groups})
+    structure = analyse(net, IMAGE[:1])
+    removal.remove_channels(net, structure, random_choice(structure), {g.root: 8 for g in structure.groups})
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
-STRUCTURE = analyse(network("resnet18", 32), IMAGE[:1])[0]
+STRUCTURE = analyse(network("resnet18", 32), IMAGE[:1])
 WHOLE = STRUCTURE.cost({g.root: 1.0 for g in STRUCTURE.groups})
 
 
@@ -114,13 +116,13 @@ def test_widths_are_multiples_of_eight_and_use_the_budget_without_exceeding_it(s
 
 def test_a_branch_whose_share_rounds_to_nothing_goes_as_a_whole_and_the_rest_answers_as_by_hand(tmp_path):
     net = network("resnet18")
-    structure, _ = analyse(net, IMAGE[:1])
+    structure = analyse(net, IMAGE[:1])
     kept = {g.root: 0.1 if g.branch in ("body.blocks.1", "body.blocks.4") else 1.0 for g in structure.groups}
     without = structure.cost({root: float(share == 1) for root, share in kept.items()})
     chosen = widths.choose_widths(structure, kept, Budget(*without), round_to=16, branches=True)
     gone = {root for root, width in chosen.items() if not width}
     assert gone == {"body.blocks.1.conv1", "body.blocks.4.conv1"}
-    small = removal.remove_channels(net, random_choice(structure), IMAGE[:1], chosen).eval()
+    small = removal.remove_channels(net, structure, random_choice(structure), chosen).eval()
 
     features = net.body.stem(net.normalise(IMAGE))
     for i, block in enumerate(net.body.blocks):
@@ -136,7 +138,7 @@ def test_a_branch_whose_share_rounds_to_nothing_goes_as_a_whole_and_the_rest_ans
 
 
 def test_branches_stay_unless_they_may_go_and_only_branches_may():
-    structure, _ = analyse(network("resnet18"), IMAGE[:1])
+    structure = analyse(network("resnet18"), IMAGE[:1])
     kept = {g.root: 0.1 for g in structure.groups}
     whole = structure.cost({g.root: 1.0 for g in structure.groups})
     limit = Budget(0.25 * whole[0], 0.25 * whole[1])
@@ -147,17 +149,17 @@ def test_branches_stay_unless_they_may_go_and_only_branches_may():
     assert all(width % 16 == 0 for width in may.values())
     assert all(may[g.root] for g in structure.groups if not g.branch)
     with pytest.raises(NetworkError, match="removable branch"):
-        removal.remove_channels(network("resnet18"), random_choice(structure), IMAGE[:1], {"body.stem.0": 0})
+        removal.remove_channels(network("resnet18"), structure, random_choice(structure), {"body.stem.0": 0})
 
 
 def _shares(chosen):
-    channels = {g.root: g.channels for g in analyse(network("resnet18"), IMAGE[:1])[0].groups}
+    channels = {g.root: g.channels for g in analyse(network("resnet18"), IMAGE[:1]).groups}
     return {root: width / channels[root] for root, width in chosen.items()}
 
 
 def test_a_base_whose_widths_are_no_multiples_of_eight_keeps_whole_or_rounds_and_says_so(caplog):
     caplog.set_level("INFO")
-    structure, _ = analyse(network("resnet18", 12), IMAGE[:1])
+    structure = analyse(network("resnet18", 12), IMAGE[:1])
     whole = structure.cost({g.root: 1.0 for g in structure.groups})
     chosen = widths.choose_widths(
         structure, {g.root: 0.5 for g in structure.groups}, Budget(0.5 * whole[0], 0.5 * whole[1]), round_to=8
@@ -211,7 +213,7 @@ def toy() -> tuple[nn.Module, Images]:
 
 def test_the_search_finds_the_channels_that_matter_from_scores_that_are_wrong():
     net, train = toy()
-    structure, _ = analyse(net, torch.rand(1, 1, 4, 4))
+    structure = analyse(net, torch.rand(1, 1, 4, 4))
     (group,) = structure.groups
     wrong = torch.arange(1, 9) / 8  # the useful channels 0 and 1 come last
     found = search(net, structure, train, ChannelScores({group.root: wrong}, {group.root: 0.45}), epochs=30)
@@ -224,7 +226,7 @@ def test_a_search_that_was_interrupted_ends_bitwise_as_an_unbroken_one(tmp_path,
     def begin():
         net, train = network("resnet18", 8), toy()[1]
         colour = Images(train.images.expand(-1, 3, -1, -1).contiguous(), train.labels)
-        structure, _ = analyse(net, torch.rand(1, 3, 4, 4))
+        structure = analyse(net, torch.rand(1, 3, 4, 4))
         scored = {group.root: score_search.ranks(torch.rand(group.channels)) for group in structure.groups}
         return net, structure, colour, ChannelScores(scored, dict.fromkeys(scored, 0.45))
 
@@ -251,7 +253,7 @@ def test_a_search_that_was_interrupted_ends_bitwise_as_an_unbroken_one(tmp_path,
 
 def test_a_search_checkpoint_of_another_network_is_refused(tmp_path):
     net, train = toy()
-    structure, _ = analyse(net, torch.rand(1, 1, 4, 4))
+    structure = analyse(net, torch.rand(1, 1, 4, 4))
     (group,) = structure.groups
     checkpoint.save_checkpoint(tmp_path / "search", {"scores/other": torch.ones(8)}, {})
     start = ChannelScores({group.root: torch.arange(1, 9) / 8}, {group.root: 0.45})
@@ -261,7 +263,7 @@ def test_a_search_checkpoint_of_another_network_is_refused(tmp_path):
 
 def test_the_search_does_not_fall_through_the_target_on_a_deep_network():
     net = network("resnet18", 8)
-    structure, _ = analyse(net, IMAGE[:1])
+    structure = analyse(net, IMAGE[:1])
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (512, 3, 32, 32), generator=generator, dtype=torch.uint8)
     train = Images(images, torch.arange(512) % 4)
@@ -279,7 +281,7 @@ def test_the_search_does_not_fall_through_the_target_on_a_deep_network():
 def test_the_search_brings_the_cost_to_the_target_and_touches_no_weight():
     net, train = toy()
     weights = copy.deepcopy(net.state_dict())
-    structure, _ = analyse(net, torch.rand(1, 1, 4, 4))
+    structure = analyse(net, torch.rand(1, 1, 4, 4))
     (group,) = structure.groups
     start = ChannelScores(
         {group.root: torch.rand(8, generator=torch.Generator().manual_seed(1))}, {group.root: 0.9}
@@ -310,5 +312,5 @@ def test_a_network_that_cannot_be_traced_is_told_in_one_line():
 
 
 def test_a_network_without_prunable_channels_is_told():
-    with pytest.raises(NetworkError, match="found no channels to prune"):
+    with pytest.raises(NetworkError, match="no channels to prune; expected plain"):
         analyse(nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), torch.rand(1, 3, 2, 2))

@@ -20,8 +20,9 @@ from eed_edge.evaluate.baselines.latency_match import LatencyMatch, LatencyTarge
 from eed_edge.evaluate.baselines.plan import BASE, TEAM, Plan, load_plan
 from eed_edge.export.network_graph import to_onnx
 from eed_edge.provenance import check_exported_from, weights_digest
+from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.prune.distilled_loss import distilled_loss
-from eed_edge.prune.groups import analyse, count_cost
+from eed_edge.prune.groups import analyse
 from eed_edge.recipe import Base, Pool, Recipe, Training
 from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.train import base, loop
@@ -89,7 +90,7 @@ class BaselineJob:
 
     def cost(self, widths: Widths) -> float:
         """Multiply-accumulates of the base at these widths, for one image."""
-        structure, _ = analyse(self.base, self.image)
+        structure = analyse(self.base, self.image)
         full = {group.root: group.channels for group in structure.groups}
         return float(structure.cost({root: width / full[root] for root, width in widths.items()})[1])
 

@@ -12,7 +12,7 @@ import torch
 from eed_edge.arrays import Floats
 from eed_edge.errors import InputError, NetworkError
 from eed_edge.export.network_graph import INPUT, OUTPUT, to_onnx
-from eed_edge.prune.groups import Structure
+from eed_edge.prune.channels.structure import Structure
 from eed_edge.prune.widths import Budget, choose_widths
 from eed_edge.runtime.engine.session import open_session
 from eed_edge.runtime.measure.clock import Ratio, Times, in_blocks, ratio

@@ -47,7 +47,7 @@ class NarrowNetwork(Baseline):
 def match_uniform(dense: Classifier, target: LatencyTarget, *, round_to: int, name: str) -> LatencyMatch:
     """Match the latency of narrower copies of ``dense``; their weights are new and do not matter."""
     image = torch.from_numpy(target.images[:1])
-    structure, _ = analyse(dense, image.to(dense.normalise.mean.device))
+    structure = analyse(dense, image.to(dense.normalise.mean.device))
     return nearest_latency(
         width_ladder(structure, round_to=round_to),
         lambda widths: reinitialised(dense, widths, image, seed=0),
@@ -59,9 +59,10 @@ def match_uniform(dense: Classifier, target: LatencyTarget, *, round_to: int, na
 def reinitialised(dense: Classifier, widths: Widths, image: torch.Tensor, *, seed: int) -> Classifier:
     """Build a network of these widths with new weights and the normalisation of ``dense``."""
     net = build_network(**dense.architecture, seed=seed)
-    structure, _ = analyse(net, image.cpu())
+    net.channels_last = dense.channels_last
+    structure = analyse(net, image.cpu())
     scores = {group.root: torch.arange(group.channels) for group in structure.groups}
-    net = remove_channels(net, ChannelScores(scores, {}), image.cpu(), widths)
+    net = remove_channels(net, structure, ChannelScores(scores, {}), widths)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for module in net.modules():

@@ -12,7 +12,7 @@ from eed_edge.evaluate.baselines.latency_match import (
     width_ladder,
 )
 from eed_edge.evaluate.baselines.narrow_network import match_uniform
-from eed_edge.prune.groups import count_cost
+from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.prune.learned_scores import learned_scores
 from eed_edge.prune.removal import recalibrate, remove_channels
 from eed_edge.recipe import Recipe
@@ -56,11 +56,11 @@ class SingleNetwork(Baseline):
         )
         found = nearest_latency(
             width_ladder(structure, scores.keep_ratio, round_to=round_to),
-            lambda widths: remove_channels(job.base, scores, job.image, widths).cpu(),
+            lambda widths: remove_channels(job.base, structure, scores, widths).cpu(),
             target,
             name=self.name,
         )
-        net = remove_channels(job.base, scores, job.image, found.widths)
+        net = remove_channels(job.base, structure, scores, found.widths)
         recalibrate(net, job.train, batch=recipe.pool.batch)
         checkpoint.save_network(job.run.path / "single.pruned", net, {})
         return found, net

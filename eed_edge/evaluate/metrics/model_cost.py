@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from eed_edge.manifest import DENSE_FILE, Manifest
-from eed_edge.prune.groups import count_cost
+from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.train.networks.build import Classifier
 
 

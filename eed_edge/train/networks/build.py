@@ -41,7 +41,8 @@ class Normalise(nn.Module):
 class Classifier(nn.Module):
     """Normalisation, then the network body: images in [0, 1] ``(n, c, h, w)`` to logits ``(n, k)``.
 
-    ``architecture`` holds the arguments of ``build_network`` that made it, for its checkpoints.
+    ``architecture`` holds the arguments of ``build_network`` that made it, for its checkpoints;
+    ``channels_last`` whether its weights and images lie in memory that way, see ``choose_memory_format``.
     """
 
     def __init__(self, body: nn.Module, architecture: dict[str, Any]) -> None:
@@ -49,12 +50,17 @@ class Classifier(nn.Module):
         self.architecture = architecture
         self.normalise = Normalise(architecture["channels"])
         self.body = body
+        self.channels_last = True
 
     def forward(self, images: Tensor) -> Tensor:
+        if not self.channels_last:
+            images = images.clone(memory_format=torch.contiguous_format)
         logits: Tensor = self.body(self.normalise(images))
         return logits
 
 
+TIMM = "timm:"
+"""What precedes the name of a network of the package timm."""
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"resnet18": ResNet18, "vgg16": VGG16}
 
 
@@ -64,14 +70,14 @@ def build_network(arch: str, *, classes: int, channels: int, width: int, seed: i
     Args:
         arch: a name of ``ARCHITECTURES``, or ``package.module:function`` with the signature
             ``function(*, classes, channels, width) -> nn.Module`` that maps ``(n, c, h, w)`` to
-            logits ``(n, classes)``.
-        width: channels of the first stage.
+            logits ``(n, classes)``, or ``timm:name``.
+        width: channels of the first stage; networks of timm have their own.
         seed: seed of the initial weights; torch's global generator is not changed.
 
     Raises:
         NetworkError: no such architecture, or the function fails.
     """
-    make = ARCHITECTURES.get(arch) or _imported(arch)
+    make = ARCHITECTURES.get(arch) or (_from_timm if arch.startswith(TIMM) else _imported)(arch)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -83,6 +89,29 @@ def build_network(arch: str, *, classes: int, channels: int, width: int, seed: i
     if not isinstance(body, nn.Module):
         raise NetworkError(f"net.arch {arch!r}: expected a torch.nn.Module, got {type(body).__name__}")
     return Classifier(body, {"arch": arch, "classes": classes, "channels": channels, "width": width})
+
+
+def choose_memory_format(net: Classifier, images: Tensor) -> None:
+    """Let weights and images lie channels last, unless the network's own ``view`` calls fail on that."""
+    arrange_memory(net)
+    try:
+        with torch.enable_grad():
+            net.eval()(images.detach().requires_grad_(True)).sum().backward()
+    except Exception as error:  # whatever else is wrong shows in the checks that follow
+        net.channels_last = "view size is not compatible" not in str(error)
+        arrange_memory(net)
+    net.zero_grad(set_to_none=True)
+
+
+def arrange_memory(net: nn.Module) -> None:
+    """Put the weights of all classifiers in ``net`` into the memory format that each has chosen."""
+    classifiers: list[nn.Module] = [module for module in net.modules() if isinstance(module, Classifier)]
+    for part in classifiers or [net]:
+        if getattr(part, "channels_last", True):
+            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            continue
+        for tensor in part.parameters():  # contiguous() would leave strides that only look channels last
+            tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
 
 
 def check_logits(net: nn.Module, images: Tensor, classes: int) -> None:
@@ -102,17 +131,41 @@ def check_logits(net: nn.Module, images: Tensor, classes: int) -> None:
             f"the network fails on images {tuple(images.shape)}: {reason}; change data.size or net.arch"
         ) from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        remedy = "change its last layer" if isinstance(logits, Tensor) else "return the logits alone"
         raise NetworkError(
-            f"the network must give logits {expected} for images {tuple(images.shape)}, got {got}"
+            f"the network must give logits {expected} for images {tuple(images.shape)}, got {got}; {remedy}"
         )
+    if not torch.isfinite(logits).all():
+        raise NetworkError("the network's logits are not finite numbers; check its weights and divisions")
+
+
+def _from_timm(arch: str) -> Callable[..., nn.Module]:
+    try:
+        import timm
+    except Exception as error:  # without torchvision's operators, timm's import fails in many ways
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise NetworkError(
+            f"net.arch {arch!r}: timm cannot be imported: {reason}; pip install 'eed-edge[timm]', with a"
+            " torchvision that fits torch"
+        ) from error
+    name = arch.removeprefix(TIMM)
+    if not timm.is_model(name):
+        raise NetworkError(f"net.arch {arch!r}: expected a network of timm.list_models(), got {name!r}")
+
+    def make(*, classes: int, channels: int, width: int) -> nn.Module:
+        net: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels)
+        return net
+
+    return make
 
 
 def _imported(arch: str) -> Callable[..., nn.Module]:
     module_name, _, function_name = arch.partition(":")
     if not function_name:
         raise NetworkError(
-            f"net.arch: expected one of {sorted(ARCHITECTURES)} or package.module:function, got {arch!r}"
+            f"net.arch: expected one of {sorted(ARCHITECTURES)}, package.module:function or timm:name,"
+            f" got {arch!r}"
         )
     folder = str(Path.cwd())
     if folder not in sys.path:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import CheckpointError, NetworkError
-from eed_edge.train.networks.build import Classifier, build_network
+from eed_edge.train.networks.build import Classifier, arrange_memory, build_network
 from eed_edge.train.networks.resize import resize_to
 
 FORMAT = 1
@@ -23,7 +23,13 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], record: dict[str, An
     Raises:
         StorageError: the file cannot be written; an earlier one is untouched.
     """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    plain, seen = {}, set()
+    for name, tensor in tensors.items():
+        value = tensor.detach().cpu().contiguous()
+        if value.data_ptr() in seen:  # a layer under two names: safetensors refuses shared memory
+            value = value.clone()
+        seen.add(value.data_ptr())
+        plain[name] = value
     record = {"format": FORMAT, **record}
     write_atomic(path, to_bytes(plain, {"eed_edge": json.dumps(record, sort_keys=True)}))
 
@@ -70,7 +76,8 @@ def save_network(path: Path, net: Classifier, record: dict[str, Any], *, compact
     tensors = net.state_dict()
     if compact:
         tensors = {name: _halved(tensor) for name, tensor in tensors.items()}
-    save_checkpoint(path, tensors, {**record, "architecture": net.architecture})
+    layout = {} if net.channels_last else {"memory_format": "contiguous"}
+    save_checkpoint(path, tensors, {**record, **layout, "architecture": net.architecture})
 
 
 def _halved(tensor: Tensor) -> Tensor:
@@ -96,5 +103,6 @@ def load_network(path: Path) -> tuple[Classifier, dict[str, Any]]:
         raise CheckpointError(
             f"{path}: the weights do not fit the network: {str(error).splitlines()[0]}"
         ) from error
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.channels_last = record.get("memory_format") != "contiguous"
+    arrange_memory(net)
     return net.eval(), record

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eed_edge.errors import CheckpointError
 from eed_edge.recipe import Net
 from eed_edge.train.networks import checkpoint, state_dict
-from eed_edge.train.networks.build import Classifier, build_network
+from eed_edge.train.networks.build import Classifier, arrange_memory, build_network
 from eed_edge.train.networks.weight_matching import Match, MismatchError, match_weights
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -46,7 +46,7 @@ def load_pretrained(path: Path, cfg: Net, *, classes: int, channels: int) -> Pre
         net, notes = _plain_state_dict(path, cfg, classes=classes, channels=channels)
     if cfg.mean:
         net.normalise.set(cfg.mean, cfg.std)
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    arrange_memory(net)
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return Pretrained(net.eval(), digest, tuple(f"base.init: {note}" for note in notes))
@@ -72,6 +72,7 @@ def _plain_state_dict(path: Path, cfg: Net, *, classes: int, channels: int) -> t
     target, tensors = net.body.state_dict(), dict(weights.tensors)
     buffers = _normalisation(tensors, target, channels)
     values = [_converted(tensors.pop(name), net.normalise.mean, f"{path}: {name}") for name in buffers]
+    _fill_shared(tensors, net.body)
     try:
         matched = match_weights(_shapes(tensors), _shapes(target), arch=cfg.arch, ordered=weights.ordered)
     except MismatchError as error:
@@ -83,6 +84,18 @@ def _plain_state_dict(path: Path, cfg: Net, *, classes: int, channels: int) -> t
         target[name] = _converted(tensors[source], target[name], f"{path}: {source}")
     net.body.load_state_dict(target)
     return net, [*_table(path, matched, target), _set_normalisation(net, cfg, path, buffers, values)]
+
+
+def _fill_shared(tensors: dict[str, Tensor], body: nn.Module) -> None:
+    """Give every name of a shared tensor the values of the one name under which the file has it, in place."""
+    names: dict[int, list[str]] = {}
+    for name, tensor in body.state_dict(keep_vars=True).items():
+        names.setdefault(id(tensor), []).append(name)
+    for shared in names.values():
+        for name in shared:
+            for other in (other for other in shared if other in tensors):
+                tensors.setdefault(name, tensors[other])
+                break
 
 
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from eed_edge.errors import NetworkError
 
@@ -51,23 +53,33 @@ def resize_to(net: nn.Module, shapes: dict[str, Sequence[int]]) -> None:
 
 
 def _resize(module: nn.Module, attribute: str, shape: tuple[int, ...]) -> None:
+    """Replace one tensor of a layer by an empty one of another shape, and the layer's sizes with it."""
+    before: Tensor = getattr(module, attribute)
+    empty = before.detach().new_empty(shape)
     if attribute in module._parameters:
-        setattr(module, attribute, nn.Parameter(torch.empty(shape)))
+        setattr(module, attribute, nn.Parameter(empty, requires_grad=before.requires_grad))
     else:
-        setattr(module, attribute, torch.empty(shape))
-    if attribute != "weight":
+        setattr(module, attribute, empty)
+    if isinstance(module, (_BatchNorm, _InstanceNorm)):
+        module.num_features = shape[0]
+    elif attribute != "weight":
         return
-    if isinstance(module, nn.Conv2d):
-        if module.groups > 1 and shape[1] == 1:  # depthwise: one group a channel
-            module.groups = module.in_channels = shape[0]
-        else:
-            module.in_channels = shape[1] * module.groups
-        module.out_channels = shape[0]
+    elif isinstance(module, _ConvNd):
+        _resize_convolution(module, shape)
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = shape
-    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
-        module.num_features = shape[0]
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = shape[0]
     elif isinstance(module, nn.LayerNorm):
         module.normalized_shape = shape
     elif isinstance(module, nn.GroupNorm):
         module.num_channels = shape[0]
+
+
+def _resize_convolution(module: _ConvNd, shape: tuple[int, ...]) -> None:
+    """Set the numbers of channels that a weight of this shape has."""
+    if module.groups > 1 and shape[1] == 1:  # depthwise: one group a channel
+        module.groups = module.in_channels = module.out_channels = shape[0]
+        return
+    first, second = shape[0], shape[1] * module.groups
+    module.in_channels, module.out_channels = (first, second) if module.transposed else (second, first)

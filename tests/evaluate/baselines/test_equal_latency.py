@@ -15,7 +15,7 @@ from eed_edge.evaluate.baselines import latency_match, training_cost
 from eed_edge.evaluate.baselines.equal_latency import BaselineJob, team_training, train_baseline
 from eed_edge.evaluate.baselines.narrow_network import NarrowNetwork
 from eed_edge.evaluate.baselines.single_network import SingleNetwork, best_score
-from eed_edge.prune.groups import count_cost
+from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.train import checkpointing
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data import splits

@@ -10,7 +10,8 @@ from eed_edge.errors import InputError
 from eed_edge.evaluate.baselines import latency_match
 from eed_edge.evaluate.baselines.latency_match import LatencyTarget, nearest_latency, width_ladder
 from eed_edge.evaluate.baselines.narrow_network import reinitialised
-from eed_edge.prune.groups import analyse, count_cost
+from eed_edge.prune.channels.layer_cost import count_cost
+from eed_edge.prune.groups import analyse
 from eed_edge.train.networks import build
 from tests.conftest import call
 
@@ -24,7 +25,7 @@ def dense():
 
 @pytest.fixture(scope="module")
 def structure(dense):
-    return analyse(dense, IMAGE)[0]
+    return analyse(dense, IMAGE)
 
 
 @pytest.fixture(scope="module")

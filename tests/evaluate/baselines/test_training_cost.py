@@ -11,8 +11,8 @@ from torch.utils.flop_counter import flop_registry
 
 from eed_edge.errors import CheckpointError
 from eed_edge.evaluate.baselines import training_cost
+from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.prune.distilled_loss import distilled_loss
-from eed_edge.prune.groups import count_cost
 from eed_edge.recipe import Base, Pool
 from eed_edge.train.checkpointing import Checkpointing
 from eed_edge.train.context import TrainingContext

@@ -20,10 +20,10 @@ def net():
 
 def test_a_pruned_network_answers_the_same_after_saving_and_loading(net, tmp_path):
     image = torch.rand(2, 3, 8, 8)
-    structure, _ = analyse(net, image[:1])
+    structure = analyse(net, image[:1])
     scores = {group.root: torch.rand(group.channels) for group in structure.groups}
     small = remove_channels(
-        net, ChannelScores(scores, {}), image[:1], {group.root: 5 for group in structure.groups}
+        net, structure, ChannelScores(scores, {}), {group.root: 5 for group in structure.groups}
     ).eval()
     checkpoint.save_network(tmp_path / "small.safetensors", small, {"note": "pruned"})
     loaded, record = checkpoint.load_network(tmp_path / "small.safetensors")

@@ -1,0 +1,42 @@
+"""The lines that ``eed-edge inspect`` prints about a network."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eed_edge.examine import Examination
+    from eed_edge.examine.subject import Subject
+    from eed_edge.recipe import Recipe
+    from eed_edge.train.networks.build import Classifier
+
+
+def inspection_lines(
+    recipe: "Recipe", net: "Classifier", subject: "Subject", examination: "Examination"
+) -> Iterator[str]:
+    """Cost, notes, prunable groups and the smallest team, a line each; faults come last."""
+    from eed_edge.prune.channels.layer_cost import count_cost
+    from eed_edge.prune.widths import smallest_share
+    from eed_edge.train.data.batches import as_float
+
+    params, macs = count_cost(net, as_float(subject.few.images[:1]))
+    shape = "×".join(str(size) for size in subject.few.images.shape[1:])
+    yield f"{recipe.net.arch}: {params:,} parameters, {macs:,} MACs for {shape}, {subject.classes} classes"
+    for note in examination.notes:
+        yield f"note: {note}"
+    if examination.dry is None:
+        return
+    structure, round_to = examination.dry.structure, recipe.prune.round_to
+    yield f"{'prunable group':<40}{'channels':>9}{'member':>8}  layers"
+    for group in structure.groups:
+        width = examination.dry.widths[group.root]
+        yield f"{group.root:<40}{group.channels:>9}{width:>8}  {', '.join(group.producers)}"
+    share = smallest_share(structure, round_to=round_to, branches=recipe.prune.branches)
+    yield (
+        f"smallest member: {share:.3f} of the base; smallest team: two of them, {2 * share:.3f}"
+        f" (the recipe asks for members of {recipe.prune.member_share:g}, a team of"
+        f" {1 - recipe.prune.sparsity:g})"
+    )
+    member = count_cost(examination.dry.member, as_float(subject.few.images[:1]))
+    yield f"a member of the recipe's size: {member[0]:,} parameters, {member[1]:,} MACs"
+    if not examination.faults:
+        yield "no fault found"

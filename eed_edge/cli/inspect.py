@@ -1,0 +1,57 @@
+"""``eed-edge inspect``: examine a network before it is trained."""
+
+from pathlib import Path
+
+import click
+
+from eed_edge.cli.options import data_option, set_option
+
+
+@click.command("inspect")
+@click.argument("network", metavar="ARCH|RECIPE")
+@data_option
+@set_option("net.width=32")
+def command(network: str, root: Path | None, overrides: tuple[str, ...]) -> None:
+    """Examine a network before any training, in seconds; exit code 1 if it cannot be used.
+
+    ARCH is what net.arch may be, such as resnet18, my_package.nets:build or timm:mobilenetv3_small_100;
+    RECIPE is a recipe's name or path. Prints what is wrong or worth knowing, which channels can be pruned,
+    parameters and MACs, the smallest team, and about how long a training takes on this machine. Without
+    --data, an ARCH sees the digits, and a RECIPE for CIFAR-10 or SVHN noise of that shape.
+    """
+    from eed_edge import recipe as recipes
+    from eed_edge.cli.display.inspection import inspection_lines
+    from eed_edge.examine import examine
+    from eed_edge.examine.subject import examined_network, subject_of
+    from eed_edge.examine.training_time import training_seconds
+    from eed_edge.train.networks.build import ARCHITECTURES
+
+    if network in ARCHITECTURES or (":" in network and not Path(network).exists()):
+        loaded = recipes.recipe_of_network(network, overrides, data=_data_name(root))
+    else:
+        loaded = recipes.load_recipe(network, overrides)
+    subject = subject_of(loaded, root)
+    net = examined_network(loaded, subject)
+    examination = examine(net, subject.few, loaded)
+    for line in inspection_lines(loaded, net, subject, examination):
+        click.echo(line)
+    examination.raise_if_faulty()
+    assert examination.dry is not None
+    seconds = training_seconds(
+        net, examination.dry, subject.few, loaded, train=subject.train, tune=subject.tune
+    )
+    parts = ", ".join(f"{stage} {_duration(each)}" for stage, each in seconds.items())
+    click.echo(f"training on this machine, one process: about {_duration(sum(seconds.values()))} ({parts})")
+
+
+def _data_name(root: Path | None) -> str:
+    """The kind of data set that lies at the path."""
+    if root is None:
+        return "digits"
+    return "npz" if root.is_file() or (root / "train.npz").exists() else "folder"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

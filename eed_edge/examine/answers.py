@@ -1,0 +1,155 @@
+"""Answers of a network: each image for itself, the same every time, logits, and alike in training mode."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from eed_edge.examine.layer_calls import WHOLE, entered_layers, recorded_calls, where_runs_part
+from eed_edge.prune.channels.equality import double_if_possible, with_random_weights
+
+TOLERANCE = 1e-4
+"""Largest difference between two runs, as a share of the largest logit."""
+SEEDS = (1, 2, 3, 4)
+SHAPE_ONLY = (
+    "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Slice", "Select", "Clone", "ToCopy",
+    "AsStrided", "Alias", "T", "Transpose",
+)  # fmt: skip
+BOUNDED = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Tanh": "tanh", "Hardsigmoid": "hardsigmoid"}
+
+
+def answer_faults(net: nn.Module, images: Tensor, classes: int) -> list[str]:
+    """What is first wrong with the network's answers, in a line; random weights let every path show.
+
+    Args:
+        images: three images or more, ``(n, c, h, w)``; their number is what matters.
+    """
+    probe, images = double_if_possible(with_random_weights(net), images.cpu()[:3].contiguous())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for check in (_fails_alone, _random, _dependent, _bounded, _training):
+            for fault in check(probe.eval(), images, classes):
+                return [fault]  # what is wrong first makes later checks meaningless
+        return []
+
+
+def _fails_alone(net: nn.Module, images: Tensor, classes: int) -> Iterator[str]:
+    for count in (1, len(images)):
+        many = f"{count} image{'s' if count > 1 else ''}"
+        try:
+            with torch.no_grad(), entered_layers(net) as entered:
+                shape = tuple(net(images[:count]).shape)
+        except Exception as error:
+            yield (
+                f"{entered.layer}: forward fails for {many}: {_line(error)};"
+                " let it accept any number of images"
+            )
+            return
+        if shape != (count, classes):
+            yield (
+                f"{WHOLE}: expected logits {(count, classes)} for {many}, got {shape};"
+                " use flatten(1), or squeeze with the dimensions named"
+            )
+            return
+
+
+def _random(net: nn.Module, images: Tensor, _: int) -> Iterator[str]:
+    with torch.no_grad():
+        if _far(net(images), net(images)):
+            first, second = (recorded_calls(net, images) for _ in range(2))
+            layer = where_runs_part(first, second, index=0, count=1)
+            yield (
+                f"{layer}: two runs on the same images differ in evaluation mode; switch dropout and noise"
+                " off there, as in torch.nn.functional.dropout(x, p, self.training)"
+            )
+
+
+def _dependent(net: nn.Module, images: Tensor, _: int) -> Iterator[str]:
+    with torch.no_grad():
+        together = net(images)
+        alone = torch.cat([net(image[None]) for image in images])
+    if not _far(together, alone):
+        return
+    index = int((together - alone).abs().amax(1).argmax())
+    layer = where_runs_part(
+        recorded_calls(net, images),
+        recorded_calls(net, images[index : index + 1]),
+        index=index,
+        count=len(images),
+    )
+    module = net.get_submodule(layer) if layer != WHOLE else net
+    remedy = "compute means, norms and reshapes over each image alone, never over dimension 0"
+    if getattr(module, "track_running_stats", True) is False:
+        remedy = f"build this {type(module).__name__} with track_running_stats=True"
+    yield f"{layer}: the answer to an image depends on the other images of its batch; {remedy}"
+
+
+def _bounded(net: nn.Module, images: Tensor, _: int) -> Iterator[str]:
+    """Probabilities instead of logits: by their sum, or by the last operation."""
+    rows = [with_random_weights(net, seed).to(images.dtype)(images).detach() for seed in SEEDS]
+    sums = torch.cat(rows).sum(1)
+    kind = "softmax" if min(row.min() for row in rows) >= 0 and (sums - 1).abs().max() < 1e-3 else ""
+    kind = kind or _last_operation(net(images))
+    if kind:
+        layer = _last_layer(net, images)
+        yield (
+            f"{layer}: the network ends in {kind}, its answers are no logits; remove the {kind}, training and"
+            " the gate apply softmax themselves"
+        )
+
+
+def _training(net: nn.Module, images: Tensor, classes: int) -> Iterator[str]:
+    try:
+        with torch.no_grad(), entered_layers(net) as entered:
+            logits = net.train()(images)
+    except Exception as error:
+        yield f"{entered.layer}: forward fails in training mode: {_line(error)}; let it accept these images"
+        return
+    finally:
+        net.eval()
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != (len(images), classes):
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        yield (
+            f"{WHOLE}: expected logits {(len(images), classes)} in training mode, too, got {got}; return the"
+            " logits alone and switch auxiliary heads off"
+        )
+
+
+def _last_operation(logits: Tensor) -> str:
+    """The name of a last operation that bounds the logits, or an empty text."""
+    node = logits.grad_fn
+    while node is not None:
+        name = node.name().rpartition("::")[2].split("Backward")[0].lstrip("_")
+        if name in BOUNDED:
+            return BOUNDED[name]
+        if name not in SHAPE_ONLY or not node.next_functions:
+            return ""
+        node = node.next_functions[0][0]
+    return ""
+
+
+def _last_layer(net: nn.Module, images: Tensor) -> str:
+    """The innermost layer whose output is the network's, or words for the network."""
+    last, returned = "", []
+
+    def hook(name: str) -> object:
+        return lambda _module, _inputs, output: returned.append((name, output))
+
+    hooks = [module.register_forward_hook(hook(name)) for name, module in net.named_modules()]
+    with torch.no_grad():
+        logits = net(images)
+    for handle in hooks:
+        handle.remove()
+    for name, output in returned:
+        if output is logits and not last:
+            last = name
+    return last or WHOLE
+
+
+def _far(one: Tensor, other: Tensor) -> bool:
+    scale = max(float(other.abs().max()), 1e-12)
+    return not bool((one - other).abs().max() <= TOLERANCE * scale)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,128 @@
+"""Calls of a network's layers: which layer fails first, and at which layer two runs part."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+WHOLE = "the network's forward"
+
+
+class Call(NamedTuple):
+    """One call of a layer: its name, and copies of the tensors that went in and came out."""
+
+    layer: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+
+class Entered:
+    """The layer whose forward raised: the innermost one that was entered and not left."""
+
+    def __init__(self) -> None:
+        self.stack: list[str] = []
+        self.failed = ""
+
+    def enter(self, name: str) -> None:
+        """A call begins; an outermost call forgets an earlier one that raised, but for its layer."""
+        if not name:
+            self.failed = self.failed or (self.stack[-1] if self.stack else "")
+            self.stack = []
+        self.stack.append(name)
+
+    def leave(self) -> None:
+        """A call ends."""
+        if self.stack:
+            self.stack.pop()
+
+    @property
+    def layer(self) -> str:
+        """Its name, or words for the network as a whole."""
+        return self.failed or (self.stack[-1] if self.stack else "") or WHOLE
+
+
+@contextmanager
+def entered_layers(net: nn.Module) -> Iterator[Entered]:
+    """Follow the calls inside the block."""
+    entered = Entered()
+    hooks = []
+    for name, module in net.named_modules():
+        hooks.append(module.register_forward_pre_hook(lambda *_, name=name: entered.enter(name)))
+        hooks.append(module.register_forward_hook(lambda *_: entered.leave()))
+    try:
+        yield entered
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def recorded_calls(net: nn.Module, images: Tensor) -> list[Call]:
+    """All calls of layers on ``images``, innermost first."""
+    calls: list[Call] = []
+    before: list[list[Tensor]] = []
+    hooks = []
+
+    def after(name: str, output: Any) -> None:
+        calls.append(Call(name or WHOLE, before.pop(), _tensors(output)))
+
+    for name, module in net.named_modules():
+        hooks.append(module.register_forward_pre_hook(lambda _, inputs: before.append(_tensors(inputs))))
+        hooks.append(module.register_forward_hook(lambda _, __, output, name=name: after(name, output)))
+    try:
+        with torch.no_grad():
+            net(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return calls
+
+
+def where_runs_part(together: list[Call], apart: list[Call], *, index: int, count: int) -> str:
+    """The first layer that gives other outputs for inputs that are equal.
+
+    Args:
+        together: calls on ``count`` images.
+        apart: calls on the image at ``index`` alone, or on the same images.
+    """
+    for one, other in zip(together, apart, strict=False):
+        if (
+            one.layer == other.layer
+            and not _alike(one.outputs, other.outputs, index, count)
+            and _alike(one.inputs, other.inputs, index, count)
+        ):
+            return one.layer
+    return WHOLE
+
+
+def _alike(together: list[Tensor], apart: list[Tensor], index: int, count: int) -> bool:
+    return len(together) == len(apart) and all(
+        _close(_part(one, other, index, count), other) for one, other in zip(together, apart, strict=True)
+    )
+
+
+def _part(together: Tensor, apart: Tensor, index: int, count: int) -> Tensor:
+    """The share of one image of a tensor of all images, along the dimension that differs."""
+    if together.dim() != apart.dim():
+        return together
+    for dim, (many, few) in enumerate(zip(together.shape, apart.shape, strict=True)):
+        if many == count * few and many != few:
+            return together.narrow(dim, index * few, few)
+    return together
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape:
+        return False
+    scale = other.abs().max().clamp_min(1e-12) if other.numel() else 1.0
+    return bool(((one - other).abs() <= 1e-4 * scale).all())
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    """Copies of the floating-point tensors of a nested value."""
+    if isinstance(value, Tensor):
+        return [value.detach().clone()] if value.is_floating_point() else []
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [tensor for item in value for tensor in _tensors(item)] if isinstance(value, (list, tuple)) else []

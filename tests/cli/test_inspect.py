@@ -1,0 +1,21 @@
+"""``eed-edge inspect``: what it prints for a network and for a recipe, and its exit code on a fault."""
+
+import re
+
+from tests.conftest import TINY, call
+
+
+def test_a_network_is_described_with_groups_cost_team_and_time(exported_once):
+    result = call("inspect", "tests.examine.coverage:mobilenet_v3", "--set", "net.width=32",
+                  "--set", "prune.member_share=0.4", "--set", "prune.sparsity=0.1")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert re.search(r"^body\.1\.body\.6\.excite +96 ", result.output, re.MULTILINE)
+    assert "smallest team: two of them" in result.output
+    assert re.search(r"training on this machine, one process: about \d+ (s|min|h) \(base ", result.output)
+
+
+def test_a_fault_ends_it_with_one_line_and_exit_code_one():
+    result = call("inspect", TINY, "--set", "net.arch=vgg16")  # five poolings of 8×8 pixels
+    errors = [line for line in result.output.splitlines() if line.startswith("error:")]
+    assert (result.exit_code, len(errors)) == (1, 1)
+    assert "change data.size or net.arch" in errors[0]

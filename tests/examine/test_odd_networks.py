@@ -1,0 +1,70 @@
+"""Odd networks: what can be pruned is pruned right, the rest stays and the examination says why."""
+
+import pytest
+import torch
+
+from eed_edge.examine import examination
+from eed_edge.prune.channels.equality import with_random_weights
+from eed_edge.prune.channels.slicing import sliced
+from tests.examine import odd
+from tests.examine.subjects import built, examined, masked_by_hand, random_removal
+
+STAYS = {
+    "SharedLayer": "body.1.first.weight and body.1.second.weight are one tensor",
+    "SharedWeight": "body.1.first: 32 channels stay; body.1.first and body.1.second are one weight",
+    "ChannelShuffleModule": "body.1.before.0: 32 channels stay; pruned and masked answers differ",
+    "PixelShuffleBlock": "body.1.before: 128 channels stay; pruned and masked answers differ",
+    "GluBlock": "body.1.before: 64 channels stay; pruned and masked answers differ",
+    "EinsumBlock": "body.1.before.0: 32 channels stay; pruned and masked answers differ",
+    "TorchAttention": "32 channels stay; body.1.attention is a MultiheadAttention",
+    "LstmBlock": "body.1.before.0: 32 channels stay; body.1.lstm is a LSTM",
+    "CustomLayerNorm": "body.1.conv1: 32 channels stay; pruned and masked answers differ",
+    "DepthMultiplier": "body.1.depthwise is a convolution of 32 groups",
+    "ListOfParameters": "body.1.conv: 32 channels stay; pruned and masked answers differ",
+    "SigmoidBetween": "body.1.a: 32 channels stay; pruned and masked answers differ",
+    "FunctionalConvolution": "body.1.before.0: 32 channels stay; pruned and masked answers differ",
+    "Unused": "body.1.unused: forward never uses it",
+    "ReshapedHead": "body.1.up: 512 channels stay; body.1.after.0 takes its channels from a reshaped",
+    "RepeatedBlock": "body.1.inner.0: 64 channels stay; pruned and masked answers differ",
+}
+WIDE = {"SplitBlock", "WeightNormBlock"}
+"""Too much of these stays for two members."""
+
+
+@pytest.fixture(autouse=True)
+def no_export(monkeypatch):
+    """``test_coverage.py`` exports; here it would be a second and more each."""
+    monkeypatch.setattr(examination, "onnx_faults", lambda *_: [])
+
+
+@pytest.mark.parametrize("name", sorted(odd.BLOCKS.keys() - WIDE))
+def test_pruned_equals_masked_and_what_stays_is_said(name, monkeypatch):
+    def make(**sizes):
+        return odd.build(name, **sizes)
+
+    found = examined(make, monkeypatch)
+    assert found.faults == ()
+    structure = found.dry.structure
+    assert "body.2.0" in {group.root for group in structure.groups}  # the convolution behind the block
+    base = with_random_weights(built(make, monkeypatch), seed=5).double()
+    images = torch.rand(2, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    for seed in range(20):
+        removed = random_removal(structure, seed)
+        expected = masked_by_hand(base, structure, removed, images)
+        with torch.no_grad():
+            found_logits = sliced(base, structure.groups, removed).eval()(images)
+        assert (found_logits - expected).abs().max() <= 1e-6 * expected.abs().max(), seed
+    if name in STAYS:
+        assert any(STAYS[name] in note for note in found.notes), found.notes
+    else:
+        assert not structure.unpruned
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [("SplitBlock", "body.1."), ("WeightNormBlock", "computes its weight from other tensors")],
+)
+def test_a_network_of_which_too_much_stays_is_refused_with_the_layer_at_fault(name, layer, monkeypatch):
+    (fault,) = examined(lambda **sizes: odd.build(name, **sizes), monkeypatch).faults
+    assert "too little can be pruned" in fault
+    assert layer in fault
