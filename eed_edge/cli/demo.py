@@ -34,6 +34,7 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
     from eed_edge.evaluate.baselines.narrow_network import NarrowNetwork
     from eed_edge.evaluate.evaluate import evaluate
     from eed_edge.export.write_bundle import write_bundle
+    from eed_edge.manifest import CASCADE_FILE, DENSE_FILE
     from eed_edge.runtime.measure import benchmark
     from eed_edge.runtime.measure.prefixes import recorded_stops
     from eed_edge.train.context import TrainingContext
@@ -47,7 +48,7 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
         progress.print_line(f"training {recipe.name} on {len(splits.train.labels)} real images")
         run = pipeline.train(recipe, splits, run_path, context=context)
         progress.print_line("calibrating the gate and exporting")
-        manifest = write_bundle(run, bundle, with_dense=True, single_file=True)
+        manifest = write_bundle(run, bundle, extra_files=(DENSE_FILE, CASCADE_FILE))
         progress.print_line(
             f"training the baseline: one narrow network of equal latency, at most {NARROW_EPOCHS} epochs"
         )
