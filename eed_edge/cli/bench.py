@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eed_edge.cli.display.tables import speedup_line
+from eed_edge.cli.display.tables import speedup_lines
 from eed_edge.report.names import PERCENTILES, TIMED_NETWORKS
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 @click.option(
     "--images", "npz", type=click.Path(path_type=Path), help="NPZ file of images (n, h, w, c) uint8."
 )
+@click.option(
+    "--beside",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Another bundle to time in the same rounds, such as the team in float32.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads per call (default: 1).")
 @click.option("--spinning/--no-spinning", default=None, help="Let idle threads spin (default: off).")
 @click.option("--arena/--no-arena", default=None, help="Keep memory for the next call (default: on).")
@@ -33,6 +38,7 @@ def command(
     bundle: Path,
     run: Path | None,
     npz: Path | None,
+    beside: Path | None,
     threads: int | None,
     spinning: bool | None,
     arena: bool | None,
@@ -47,6 +53,8 @@ def command(
     an even one. With --run, the run that BUNDLE was exported from, the figures go into RUN/report.json too,
     and the speed-up on attacked images is timed with the stops that eed-edge attack has recorded there.
     """
+    from eed_edge import report
+    from eed_edge.atomic_files import write_json
     from eed_edge.provenance import check_exported_from, member_files
     from eed_edge.runtime.bundle.folder import open_bundle
     from eed_edge.runtime.engine.session import SessionConfig
@@ -63,25 +71,30 @@ def command(
         _tune(bundle, timed, batch, repeats, json_file)
     else:
         config = SessionConfig(threads or 1, bool(spinning), arena is not False)
-        _measure(bundle, run, timed, config, batch, repeats, json_file)
+        networks = benchmark.find_networks(bundle, run) | ({"other_bundle": beside} if beside else {})
+        figures = _measure(bundle, run, timed, networks, config, batch=batch, repeats=repeats)
+        if run is not None:
+            report.merge_report(run / "report.json", figures, without=["latency"])
+        if json_file is not None:
+            write_json(json_file, figures)
 
 
 def _measure(
     bundle: Path,
     run: Path | None,
     timed: "TimedImages",
+    networks: dict[str, Path],
     config: "SessionConfig",
+    *,
     batch: int,
     repeats: int,
-    json_file: Path | None,
-) -> None:
+) -> dict[str, Any]:
+    """Time everything, print a table and return the report's part."""
     from eed_edge import report
-    from eed_edge.atomic_files import write_json
     from eed_edge.cli.display.tables import command_line
     from eed_edge.runtime.measure import benchmark
     from eed_edge.runtime.measure.prefixes import recorded_stops
 
-    networks = benchmark.find_networks(bundle, run)
     click.echo(f"timing on {timed.source}, {batch} a call, threads {config.threads}, repeats {repeats}")
     figures = benchmark.measure_latency(
         bundle,
@@ -102,10 +115,7 @@ def _measure(
         **figures,
     }
     click.echo(table(figures["latency"], figures["submodels_used"]["clean"]))
-    if run is not None:
-        report.merge_report(run / "report.json", figures, without=["latency"])
-    if json_file is not None:
-        write_json(json_file, figures)
+    return figures
 
 
 def table(latency: dict[str, Any], submodels_used: float) -> str:
@@ -124,10 +134,13 @@ def table(latency: dict[str, Any], submodels_used: float) -> str:
         lines.append(f"{name.replace('_', ' '):<12}{p50}{calls:>16}{p90}{p99}{mean}{means:>16}")
     lines.append("quartiles of all calls beside p50, of the rounds' means beside the mean")
     lines.append(f"sub-models used {submodels_used:.2f} of {len(latency['submodels'])}")
-    if "speedup_mean" in latency:
-        lines.append(speedup_line(latency))
-    else:
-        lines.append("no dense network to compare with: export --with-dense, or give --run")
+    lines += speedup_lines(latency) or [
+        "no dense network to compare with: export --with-dense, or give --run"
+    ]
+    if "other_bundle_over_dynamic" in latency:
+        other = latency["other_bundle_over_dynamic"]
+        spread = f"({other['low']:.2f}-{other['high']:.2f})"
+        lines.append(f"speed-up over the bundle beside it: {other['median']:.2f}x {spread}")
     overhead, each = latency["overhead_ratio"], latency["overhead_us_per_submodel"]
     lines.append(f"overhead over the bare sessions {overhead:.3f}x, {each:.1f} us per sub-model")
     for name in latency["load_ms"]:

@@ -28,6 +28,7 @@ from eed_edge.provenance import WEIGHTS_METRIC, weights_digest
 from eed_edge.runtime import arguments
 from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.train.data.batches import Images, as_float
+from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.run_folder import Run
 
 GOLDEN_IMAGES = 16
@@ -66,8 +67,8 @@ def write_bundle(
         arguments.positive_int("max_submodels", max_submodels, advice="the first sub-model always runs")
     deadline_ms = arguments.deadline(deadline_ms)
     _check_target(folder)
-    images = calib_images(run.calib(), run.recipe.gate)
-    team = _float_team(run, images, max_submodels)
+    ensemble, images = run.ensemble(), calib_images(run.calib(), run.recipe.gate)
+    team = _float_team(ensemble, images, run, max_submodels)
     if int8 is not None and int8.submodels:
         team = int8_team(team, images, run, train=int8.train, max_submodels=max_submodels)
     with atomic_folder(folder) as target:
@@ -84,9 +85,9 @@ def write_bundle(
     return contract.parse_manifest((folder / MANIFEST_FILE).read_bytes())
 
 
-def _float_team(run: Run, images: Images, max_submodels: int | None) -> CalibratedTeam:
+def _float_team(ensemble: Ensemble, images: Images, run: Run, max_submodels: int | None) -> CalibratedTeam:
     """Export each member and calibrate the gate on the members in torch."""
-    ensemble, example = run.ensemble(), as_float(images.images[:1])
+    example = as_float(images.images[:1])
     models = tuple(to_onnx(member, example) for member in ensemble.members)
     return calibrated_team(models, "float32", ensemble, ensemble, images, run, max_submodels=max_submodels)
 
