@@ -10,6 +10,7 @@ import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +33,42 @@ LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 BATCH = 32
 
 
-def quantise(model: bytes, images: Floats, *, float_layers: Sequence[int] = (0, -1)) -> bytes:
+@dataclass(frozen=True)
+class Int8Choices:
+    """How a network is quantised; ``benchmarks/int8_choices.py`` measures these beside others.
+
+    float_layers: which of the layers with weights stay float, by their place; all are quantised where nothing
+        would be left.
+    reduce_range: keep weights within 7 bits.
+    unsigned_activations: activations as uint8, else int8.
+    per_channel: a scale for each output channel of a weight, else one in all.
+    relus: keep those that a range from 0 on makes superfluous.
+    """
+
+    float_layers: Sequence[int] = (0, -1)
+    reduce_range: bool = True
+    unsigned_activations: bool = True
+    per_channel: bool = True
+    relus: bool = False
+
+
+CHOSEN = Int8Choices()
+
+
+def quantise(model: bytes, images: Floats, *, choices: Int8Choices = CHOSEN) -> bytes:
     """Return the network in int8 as ONNX bytes; equal arguments give equal bytes.
 
     Args:
         model: as ``to_onnx`` returns it.
         images: ``(n, c, h, w)`` in [0, 1]; an activation's range is from its least to its largest value.
-        float_layers: which of the layers with weights stay float; not used where nothing would be left.
 
     Raises:
         ExportError: the network cannot be quantised, or the result fails a check.
     """
     parsed = onnx.load_from_string(model)
     layers = [node.name for node in parsed.graph.node if node.op_type in LAYERS]
-    kept = {layers[i] for i in float_layers} if layers else set()
+    kept = {layers[i] for i in choices.float_layers} if layers else set()
+    activations = QuantType.QUInt8 if choices.unsigned_activations else QuantType.QInt8
     try:
         with tempfile.TemporaryDirectory() as place, _quiet():
             source, target = Path(place, "float.onnx"), Path(place, "int8.onnx")
@@ -55,12 +78,13 @@ def quantise(model: bytes, images: Floats, *, float_layers: Sequence[int] = (0, 
                 target,
                 _Batches(images),
                 quant_format=QuantFormat.QDQ,
-                activation_type=QuantType.QUInt8,
+                activation_type=activations,
                 weight_type=QuantType.QInt8,
-                per_channel=True,
-                reduce_range=True,
+                per_channel=choices.per_channel,
+                reduce_range=choices.reduce_range,
                 calibrate_method=CalibrationMethod.MinMax,
                 nodes_to_exclude=sorted(kept) if len(layers) > len(kept) else [],
+                extra_options={"QDQKeepRemovableActivations": choices.relus},
             )
             made = onnx.load(target)
     except Exception as error:  # it raises whatever its graph surgery runs into
