@@ -1,10 +1,10 @@
-"""Ways of quantising a network, side by side: time, size, and how far the answers are from the float network's.
+"""Ways of quantising a network, side by side: time, size, and how far its answers are from the float ones.
 
-    .venv/bin/python benchmarks/int8_choices.py models/cifar10-resnet18/bundle/submodel-0.onnx TRAIN.npz TEST.npz
+    .venv/bin/python benchmarks/int8_choices.py SUBMODEL.onnx TRAIN.npz TEST.npz
 
-The two NPZ files have ``images`` (n, h, w, c) uint8, the second ``labels`` as well; ranges are measured on 512 of
-the first, times and accuracies on the second. One image a call, one thread, block by block. Speed-ups over the
-float network are the median of the rounds. Measure on an idle machine. Writes
+The two NPZ files have ``images`` (n, h, w, c) uint8, the second ``labels`` as well; ranges are measured on
+512 of the first, times and accuracies on the second. One image a call, one thread, block by block. Speed-ups
+over the float network are the median of the rounds. Measure on an idle machine. Writes
 benchmarks/results/int8-choices.json unless --json says otherwise.
 """
 
