@@ -184,6 +184,8 @@ def size_section(sources: PageInputs) -> Section:
     keys = [key for key in titles if key in cost]
     members = len(sources.manifest.submodels)
     rows = [row("dense", *(form[key](cost[key]["dense"]) for key in keys))]
+    if "dense_int8" in cost.get("bytes", {}):
+        rows.append(row("dense int8", *(form[key](cost[key].get("dense_int8")) for key in keys)))
     rows += [
         row(name, *(form[key](report[name].get(key)) for key in keys)) for name in BASELINES if name in report
     ]
