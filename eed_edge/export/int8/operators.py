@@ -1,17 +1,18 @@
 """ONNX operators in torch, by name: those that image classifiers are exported with, of opset 18."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from eed_edge.export.int8 import shape_operators
+from eed_edge.export.int8.shape_operators import Attributes, Inputs, whole_numbers
 from eed_edge.export.int8.straight_through import dequantize_linear, quantize_linear
 
-Attributes = Mapping[str, Any]
-Operator = Callable[[Sequence[Tensor | None], Attributes], Tensor]
-"""Takes a node's inputs, None for one that is left out, and its attributes; gives its first output."""
+Operator = Callable[[Inputs, Attributes], Tensor | tuple[Tensor, ...]]
+"""Takes a node's inputs, None for one that is left out, and its attributes; gives its output, or a few."""
 
 
 def _plain(function: Callable[..., Tensor]) -> Operator:
@@ -22,17 +23,11 @@ def _plain(function: Callable[..., Tensor]) -> Operator:
 def _with(function: Callable[..., Tensor], **names: tuple[str, Any]) -> Operator:
     """An operator of one input; ``names`` says for each keyword the ONNX attribute and its default."""
 
-    def apply(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
+    def apply(inputs: Inputs, attributes: Attributes) -> Tensor:
         words = {word: attributes.get(name, default) for word, (name, default) in names.items()}
         return function(inputs[0], **words)
 
     return apply
-
-
-def _sizes(tensor: Tensor | None) -> list[int]:
-    """A tensor of whole numbers as a list."""
-    assert tensor is not None
-    return [int(value) for value in tensor.reshape(-1).tolist()]
 
 
 def _padded(images: Tensor, attributes: Attributes, fill: float) -> tuple[Tensor, list[int]]:
@@ -48,7 +43,7 @@ def _padded(images: Tensor, attributes: Attributes, fill: float) -> tuple[Tensor
     return functional.pad(images, sides, value=fill), [0] * spatial
 
 
-def _conv(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
+def _conv(inputs: Inputs, attributes: Attributes) -> Tensor:
     images, weight, *bias = inputs
     assert images is not None
     assert weight is not None
@@ -66,7 +61,7 @@ def _conv(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
     )
 
 
-def _gemm(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
+def _gemm(inputs: Inputs, attributes: Attributes) -> Tensor:
     left, right, *bias = inputs
     assert left is not None
     assert right is not None
@@ -78,7 +73,7 @@ def _gemm(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
     return product + bias[0] * float(attributes.get("beta", 1.0))
 
 
-def _max_pool(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
+def _max_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
     assert inputs[0] is not None
     padded, padding = _padded(inputs[0], attributes, -torch.inf)
     spatial = padded.dim() - 2
@@ -95,7 +90,7 @@ def _max_pool(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor
     )
 
 
-def _average_pool(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
+def _average_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
     images = inputs[0]
     assert images is not None
     spatial, counted = images.dim() - 2, bool(attributes.get("count_include_pad", 0))
@@ -116,16 +111,20 @@ def _average_pool(inputs: Sequence[Tensor | None], attributes: Attributes) -> Te
     )
 
 
-def _global_average_pool(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
+def _global_average_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
     assert inputs[0] is not None
     return inputs[0].mean(tuple(range(2, inputs[0].dim())), keepdim=True)
 
 
 def _reduction(reduce: Callable[..., Tensor]) -> Operator:
-    def apply(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
+    def apply(inputs: Inputs, attributes: Attributes) -> Tensor:
         values = inputs[0]
         assert values is not None
-        axes = _sizes(inputs[1]) if len(inputs) > 1 and inputs[1] is not None else attributes.get("axes", [])
+        axes = (
+            whole_numbers(inputs[1])
+            if len(inputs) > 1 and inputs[1] is not None
+            else attributes.get("axes", [])
+        )
         if not axes and attributes.get("noop_with_empty_axes"):
             return values
         return reduce(values, tuple(axes) or tuple(range(values.dim())), bool(attributes.get("keepdims", 1)))
@@ -133,90 +132,27 @@ def _reduction(reduce: Callable[..., Tensor]) -> Operator:
     return apply
 
 
-def _reshape(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
-    values, shape = inputs
-    assert values is not None
-    sizes = _sizes(shape)
-    if not attributes.get("allowzero"):
-        sizes = [values.shape[i] if size == 0 else size for i, size in enumerate(sizes)]
-    return values.reshape(sizes)
-
-
-def _flatten(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
-    assert inputs[0] is not None
-    axis = attributes.get("axis", 1)
-    return inputs[0].flatten(axis) if axis == 1 else inputs[0].reshape(inputs[0].shape[:axis].numel(), -1)
-
-
-def _squeeze(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
-    assert inputs[0] is not None
-    return inputs[0].squeeze(tuple(_sizes(inputs[1]))) if len(inputs) > 1 else inputs[0].squeeze()
-
-
-def _unsqueeze(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
-    values = inputs[0]
-    assert values is not None
-    axes = _sizes(inputs[1])
-    for axis in sorted(axis % (values.dim() + len(axes)) for axis in axes):
-        values = values.unsqueeze(axis)
-    return values
-
-
-def _gather(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
-    values, index = inputs
-    assert values is not None
-    assert index is not None
-    axis = attributes.get("axis", 0) % values.dim()
-    rows = values.index_select(axis, index.reshape(-1) % values.shape[axis])
-    return rows.reshape([*values.shape[:axis], *index.shape, *values.shape[axis + 1 :]])
-
-
-def _slice(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
-    values, starts, ends, *rest = inputs
-    assert values is not None
-    first, last = _sizes(starts), _sizes(ends)
-    axes = _sizes(rest[0]) if rest and rest[0] is not None else list(range(len(first)))
-    steps = _sizes(rest[1]) if len(rest) > 1 else [1] * len(first)
-    if min(steps) < 1:
-        raise ValueError("a slice that runs backwards")
-    index = [slice(None)] * values.dim()
-    for axis, start, end, step in zip(axes, first, last, steps, strict=True):
-        index[axis] = slice(start, end, step)
-    return values[tuple(index)]
-
-
-def _pad(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
-    values, pads, *rest = inputs
-    assert values is not None
-    if (mode := attributes.get("mode", b"constant")) != b"constant" or len(rest) > 1:
-        raise ValueError(f"padding by {mode.decode()}")
-    sizes, n = _sizes(pads), values.dim()
-    sides = [side for i in reversed(range(n)) for side in (sizes[i], sizes[n + i])]
-    fill = float(rest[0]) if rest and rest[0] is not None else 0.0
-    return functional.pad(values, sides, value=fill)
-
-
-def _clip(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
+def _clip(inputs: Inputs, attributes: Attributes) -> Tensor:
     values, low, high = (*inputs, None, None)[:3]
     assert values is not None
     values = values if low is None else torch.maximum(values, low)
     return values if high is None else torch.minimum(values, high)
 
 
-def _prelu(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
+def _prelu(inputs: Inputs, attributes: Attributes) -> Tensor:
     values, slope = inputs
     assert values is not None
     assert slope is not None
     return torch.where(values < 0, values * slope, values)
 
 
-def _batch_norm(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
+def _batch_norm(inputs: Inputs, attributes: Attributes) -> Tensor:
     images, scale, bias, mean, variance = inputs
     assert images is not None
     return functional.batch_norm(images, mean, variance, scale, bias, eps=attributes.get("epsilon", 1e-5))
 
 
-def _layer_norm(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
+def _layer_norm(inputs: Inputs, attributes: Attributes) -> Tensor:
     values, scale, *bias = inputs
     assert values is not None
     shape = values.shape[attributes.get("axis", -1) :]
@@ -225,23 +161,17 @@ def _layer_norm(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tens
     )
 
 
-def _instance_norm(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
+def _instance_norm(inputs: Inputs, attributes: Attributes) -> Tensor:
     images, scale, bias = inputs
     assert images is not None
     return functional.instance_norm(images, weight=scale, bias=bias, eps=attributes.get("epsilon", 1e-5))
 
 
-def _dequantize(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
+def _dequantize(inputs: Inputs, attributes: Attributes) -> Tensor:
     quantised, scale, zero = (*inputs, None)[:3]
     assert quantised is not None
     assert scale is not None
     return dequantize_linear(quantised, scale, zero, attributes.get("axis", 1))
-
-
-def _shape(inputs: Sequence[Tensor | None], attributes: Attributes) -> Tensor:
-    assert inputs[0] is not None
-    sizes = inputs[0].shape[attributes.get("start", 0) : attributes.get("end")]
-    return torch.tensor(list(sizes), dtype=torch.int64)
 
 
 OPERATORS: dict[str, Operator] = {
@@ -258,8 +188,8 @@ OPERATORS: dict[str, Operator] = {
     "Elu": _with(functional.elu, alpha=("alpha", 1.0)),
     "Erf": _plain(torch.erf),
     "Exp": _plain(torch.exp),
-    "Flatten": _flatten,
-    "Gather": _gather,
+    "Flatten": shape_operators.flatten,
+    "Gather": shape_operators.gather,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_average_pool,
     "HardSwish": _plain(functional.hardswish),
@@ -273,7 +203,7 @@ OPERATORS: dict[str, Operator] = {
     "Mish": _plain(functional.mish),
     "Mul": _plain(torch.mul),
     "PRelu": _prelu,
-    "Pad": _pad,
+    "Pad": shape_operators.pad,
     "Pow": _plain(torch.pow),
     "QuantizeLinear": _plain(quantize_linear),
     "Reciprocal": _plain(torch.reciprocal),
@@ -281,16 +211,17 @@ OPERATORS: dict[str, Operator] = {
     "ReduceMean": _reduction(torch.mean),
     "ReduceSum": _reduction(torch.sum),
     "Relu": _plain(torch.relu),
-    "Reshape": _reshape,
-    "Shape": _shape,
+    "Reshape": shape_operators.reshape,
+    "Shape": shape_operators.shape_of,
     "Sigmoid": _plain(torch.sigmoid),
-    "Slice": _slice,
+    "Slice": shape_operators.slice_ranges,
     "Softmax": _with(torch.softmax, dim=("axis", -1)),
     "Softplus": _plain(functional.softplus),
+    "Split": shape_operators.split,
     "Sqrt": _plain(torch.sqrt),
-    "Squeeze": _squeeze,
+    "Squeeze": shape_operators.squeeze,
     "Sub": _plain(torch.sub),
     "Tanh": _plain(torch.tanh),
     "Transpose": lambda inputs, attributes: inputs[0].permute(attributes["perm"]),  # type: ignore[union-attr]
-    "Unsqueeze": _unsqueeze,
+    "Unsqueeze": shape_operators.unsqueeze,
 }

@@ -18,7 +18,7 @@ class _Step(NamedTuple):
     operator: Operator
     attributes: Mapping[str, Any]
     inputs: Sequence[str]
-    output: str
+    outputs: Sequence[str]
     described: str
 
 
@@ -47,7 +47,7 @@ class SimulatedNetwork(nn.Module):
         self.steps = []
         for step in steps:  # what images do not change, such as the weights, is computed once
             if all(one in values or not one for one in step.inputs):
-                values[step.output] = self._run_step(step, values)
+                values |= self._run_step(step, values)
             else:
                 self.steps.append(step)
         self.places: dict[str, str] = {}
@@ -60,15 +60,17 @@ class SimulatedNetwork(nn.Module):
         values = {name: getattr(self, place) for name, place in self.places.items()}
         values[self.input] = images
         for step in self.steps:
-            values[step.output] = self._run_step(step, values)
+            values |= self._run_step(step, values)
         logits: Tensor = values[self.output]
         return logits
 
-    def _run_step(self, step: _Step, values: Mapping[str, Tensor]) -> Tensor:
+    def _run_step(self, step: _Step, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the outputs of a step by name."""
         inputs = [values[name] if name else None for name in step.inputs]
         try:
-            return step.operator(inputs, step.attributes)
-        except (ValueError, KeyError, NotImplementedError) as error:
+            given = step.operator(inputs, step.attributes)
+            return dict(zip(step.outputs, given if isinstance(given, tuple) else (given,), strict=True))
+        except (ValueError, LookupError, TypeError, NotImplementedError) as error:
             raise ExportError(
                 f"{self.name}: a copy in torch, for attacks, cannot compute {step.described}: {error};"
                 " use other layers, or export without int8"
@@ -76,10 +78,10 @@ class SimulatedNetwork(nn.Module):
 
 
 def _step(node: Any, file: str) -> _Step:
-    if node.op_type not in OPERATORS or len(node.output) != 1:
+    if node.op_type not in OPERATORS:
         raise ExportError(
             f"{file}: a copy in torch, for attacks, knows {len(OPERATORS)} operators, not {node.op_type!r};"
             " use other layers, or export without int8"
         )
     attributes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
-    return _Step(OPERATORS[node.op_type], attributes, list(node.input), node.output[0], node.op_type)
+    return _Step(OPERATORS[node.op_type], attributes, list(node.input), list(node.output), node.op_type)

@@ -40,7 +40,9 @@ def quantize_linear(values: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor
 def dequantize_linear(quantised: Tensor, scale: Tensor, zero_point: Tensor | None, axis: int = 1) -> Tensor:
     """The values that quantised ones stand for; ``scale`` is one number, or one a place on ``axis``."""
     zero = torch.zeros_like(scale) if zero_point is None else zero_point.to(scale.dtype)
-    if scale.dim():
+    if scale.numel() == 1:
+        scale, zero = scale.reshape(()), zero.reshape(())
+    else:
         shape = [1] * quantised.dim()
         shape[axis] = -1
         scale, zero = scale.reshape(shape), zero.reshape(shape)

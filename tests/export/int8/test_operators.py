@@ -38,6 +38,7 @@ CASES = [
         {"axis": 1},
     ),
     ("DequantizeLinear", [np.arange(20, dtype=np.uint8), np.float32(0.3)], {}),
+    ("DequantizeLinear", [np.arange(9, dtype=np.int32), np.array([0.3], np.float32)], {"axis": 0}),
     ("Div", [ROWS, POSITIVE], {}),
     ("Elu", [ROWS], {"alpha": 0.5}),
     ("Erf", [ROWS], {}),
@@ -78,6 +79,8 @@ CASES = [
     ("Slice", [IMAGES, whole(1, 0), whole(6, 2**31), whole(2, 3), whole(2, 1)], {}),
     ("Softmax", [ROWS], {"axis": 0}),
     ("Softplus", [ROWS], {}),
+    ("Split", [IMAGES, whole(1, 3)], {"axis": 1}),
+    ("Split", [ROWS], {"axis": 1, "num_outputs": 2}),
     ("Sqrt", [POSITIVE], {}),
     ("Squeeze", [IMAGES[:, :1], whole(1)], {}),
     ("Sub", [ROWS, ROWS[:, :1]], {}),
@@ -88,18 +91,20 @@ CASES = [
 
 
 def by_onnxruntime(operator, inputs, attributes):
+    outputs = ["y", "z"] if operator == "Split" else ["y"]
     arrays = {f"x{i}": np.asarray(each) for i, each in enumerate(inputs) if each is not None}
     node = helper.make_node(
-        operator, [f"x{i}" if f"x{i}" in arrays else "" for i in range(len(inputs))], ["y"], **attributes
+        operator, [f"x{i}" if f"x{i}" in arrays else "" for i in range(len(inputs))], outputs, **attributes
     )
     kinds = {name: helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in arrays.items()}
     given = [helper.make_tensor_value_info(name, kinds[name], arrays[name].shape) for name in arrays]
     kind = TensorProto.INT64 if operator == "Shape" else TensorProto.FLOAT
     kind = kinds["x2"] if operator == "QuantizeLinear" else kind
-    graph = helper.make_graph([node], "one", given, [helper.make_tensor_value_info("y", kind, None)])
+    given += [helper.make_tensor_value_info(name, kind, None) for name in outputs]
+    graph = helper.make_graph([node], "one", given[: len(arrays)], given[len(arrays) :])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, arrays)[0]
+    return session.run(None, arrays)
 
 
 @pytest.mark.parametrize(
@@ -111,10 +116,11 @@ def test_an_operator_in_torch_gives_what_onnxruntime_gives(operator, inputs, att
         each.name: helper.get_attribute_value(each)
         for each in (helper.make_attribute(name, value) for name, value in attributes.items())
     }
-    found = OPERATORS[operator](tensors, as_in_files).numpy()
-    wanted = by_onnxruntime(operator, inputs, attributes)
-    assert found.shape == wanted.shape
-    np.testing.assert_allclose(found, wanted, atol=1e-5, rtol=1e-5)
+    given = OPERATORS[operator](tensors, as_in_files)
+    given = given if isinstance(given, tuple) else (given,)
+    for found, wanted in zip(given, by_onnxruntime(operator, inputs, attributes), strict=True):
+        assert found.shape == wanted.shape
+        np.testing.assert_allclose(found.numpy(), wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_every_operator_has_a_case():

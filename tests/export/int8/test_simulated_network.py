@@ -1,15 +1,19 @@
 """The torch copy of a quantised file answers as it does, with the gradient of the float network."""
 
+from functools import partial
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
 from onnx import helper
+from torch import nn
 
 from eed_edge.errors import ExportError
 from eed_edge.export.int8.quantise import quantise
 from eed_edge.export.int8.simulated_network import SimulatedNetwork
+from eed_edge.export.network_graph import to_onnx
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +77,40 @@ def test_an_attribute_without_a_copy_is_told_when_it_is_met(small):
         ExportError, match="x: a copy in torch, for attacks, cannot compute Conv: auto_pad SAME_LOWER"
     ):
         SimulatedNetwork(model.SerializeToString(), "x")(torch.zeros(1, 1, 8, 8))
+
+
+def of_layers(activation, norm):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1, bias=False),
+        norm(16),
+        activation,
+        nn.Conv2d(16, 16, 3, stride=2, padding=1, groups=4),
+        activation,
+        nn.MaxPool2d(2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, 16),
+        activation,
+        nn.Linear(16, 5),
+    ).eval()
+
+
+@pytest.mark.parametrize(
+    ("activation", "norm"),
+    [
+        (nn.SiLU(), partial(nn.GroupNorm, 4)),
+        (nn.PReLU(), nn.InstanceNorm2d),
+    ],
+    ids=["SiLU and GroupNorm", "PReLU and InstanceNorm"],
+)
+def test_networks_of_other_layers_are_quantised_and_copied(small, activation, norm):
+    net, images = of_layers(activation, norm), small[2]
+    made = quantise(to_onnx(net, torch.from_numpy(images[:1])), images)
+    session = onnxruntime.InferenceSession(made, providers=["CPUExecutionProvider"])
+    wanted = session.run(None, {"images": images})[0]
+    with torch.no_grad():
+        found = SimulatedNetwork(made, "x")(torch.from_numpy(images)).numpy()
+        float32 = net(torch.from_numpy(images)).numpy()
+    assert np.abs(wanted - float32).max() < 0.1 * np.ptp(float32)
+    assert np.abs(found - wanted).max() < 0.5 * np.abs(wanted - float32).max() + 1e-6
