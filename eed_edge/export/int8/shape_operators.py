@@ -101,4 +101,4 @@ def shape_of(inputs: Inputs, attributes: Attributes) -> Tensor:
     """Shape, as whole numbers."""
     assert inputs[0] is not None
     sizes = inputs[0].shape[attributes.get("start", 0) : attributes.get("end")]
-    return torch.tensor(list(sizes), dtype=torch.int64)
+    return torch.tensor(list(sizes), dtype=torch.int64, device=inputs[0].device)
