@@ -1,5 +1,6 @@
 """From a calibrated float team to one in int8, calibrated anew and compared with it."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,8 @@ from eed_edge.export.int8.range_images import range_images
 from eed_edge.train.data.batches import Images
 from eed_edge.train.data.splits import Split
 from eed_edge.train.run_folder import Run
+
+log = logging.getLogger(__name__)
 
 
 def int8_team(
@@ -28,6 +31,7 @@ def int8_team(
         ExportError: a network cannot be quantised or copied, or int8 loses more than the gate's ``max_drop``.
     """
     gate = run.recipe.gate
+    log.info("quantising; the gate is calibrated anew on the int8 sub-models")
     quantised = quantise_team(float32.models, range_images(run.ensemble(), train, run))
     made = calibrated_team(
         quantised.models,

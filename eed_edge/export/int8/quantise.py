@@ -111,7 +111,7 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]
 
 
 def _standard_domain_only(model: Any) -> None:
-    """Drop the opsets of other domains, which the quantiser names and no node uses."""
+    """Drop the opsets of other domains, which some versions of the quantiser name and no node uses."""
     kept = [entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     del model.opset_import[:]
     model.opset_import.extend(kept)

@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, numpy_helper
+from onnxruntime.quantization import quantize_static
 
 from eed_edge.errors import ExportError
 from eed_edge.export.int8.quantise import quantise
@@ -36,6 +37,24 @@ def test_only_the_standard_domain_is_imported_and_the_device_s_check_passes(made
     model = onnx.load_from_string(made)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
     assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= onnx_scan.inspect(made, "x").operators
+
+
+def test_opsets_of_other_domains_that_a_quantiser_names_are_removed(small, monkeypatch):
+    """Some versions and inputs of the quantiser give up to nine imports."""
+    from eed_edge.export.int8 import quantise as module
+
+    def naming_more(source, target, *arguments, **settings):
+        quantize_static(source, target, *arguments, **settings)
+        model = onnx.load(target)
+        model.opset_import.extend(
+            onnx.helper.make_opsetid(domain, 1)
+            for domain in ("com.microsoft", "ai.onnx.ml", "ai.onnx.training")
+        )
+        onnx.save(model, target)
+
+    monkeypatch.setattr(module, "quantize_static", naming_more)
+    model = onnx.load_from_string(quantise(small[1], small[2]))
+    assert [entry.domain for entry in model.opset_import] == [""]
 
 
 def test_weights_are_int8_within_seven_bits_a_scale_for_each_channel_but_in_the_first_and_last_layer(made):
