@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 PACKAGING := setup.cfg setup.py pyproject.toml constraints.txt
 
-.PHONY: venv demo test networks device-test portability arm64 clean
+.PHONY: venv demo test networks device-test portability arm64 emulated-x86 clean
 
 venv: .venv/installed
 
@@ -48,9 +48,20 @@ portability: venv $(BUNDLE)/manifest.json
 	.venv/bin/python benchmarks/portability/javascript.py $(BUNDLE) $(IMAGES) \
 		$(if $(ONNXRUNTIME),--onnxruntime $(ONNXRUNTIME))
 
-# The device package with the aarch64 wheels, emulated. Needs Debian's apt-get, no root.
-arm64: venv $(BUNDLE)/manifest.json
+# The demo's team in int8, or INT8_BUNDLE=folder.
+INT8_BUNDLE ?= build/demo/bundle-int8
+
+build/demo/bundle-int8/manifest.json: | venv build/demo/bundle/manifest.json
+	.venv/bin/eed-edge export build/demo/run build/demo/bundle-int8 --int8 --single-file
+
+# The device package with the aarch64 wheels, emulated, in float and in int8. Needs Debian's apt-get, no root.
+arm64: venv $(BUNDLE)/manifest.json $(INT8_BUNDLE)/manifest.json
 	.venv/bin/python benchmarks/portability/arm64.py $(BUNDLE) $(IMAGES)
+	.venv/bin/python benchmarks/portability/arm64.py $(INT8_BUNDLE) $(IMAGES)
+
+# The int8 team on an emulated x86 processor without VNNI. Needs qemu-x86_64-static, or Debian's apt-get.
+emulated-x86: venv $(INT8_BUNDLE)/manifest.json
+	.venv/bin/python benchmarks/portability/emulated_x86.py $(INT8_BUNDLE) $(IMAGES)
 
 clean:
 	rm -rf .venv build dist *.egg-info .coverage .*_cache

@@ -3,11 +3,13 @@
     .venv/bin/python -m pip install -r benchmarks/requirements-peers.txt
     .venv/bin/python benchmarks/peers.py
 
-A CIFAR-sized ResNet-18 with random weights in torch eager, torch.compile, onnxruntime, OpenVINO and ncnn, the
-same with three early exits as ``earlyon`` exports it (every exit is computed), and four pruned members of
-5 % in eed-edge: all of them, and with half of the images left stopping at each. One image a call, one
-thread, block by block; a figure is the mean over the images, its median and quartiles over the rounds. A
-peer that is not installed is named and left out. Each engine must give the dense network's logits. Writes
+A CIFAR-sized ResNet-18 with random weights in torch eager, torch.compile, onnxruntime, OpenVINO and ncnn, in
+float32, in the precision that OpenVINO chooses by itself, and in int8; the same with three early exits as
+``earlyon`` exports it (every exit is computed); and four pruned members of 5 % in eed-edge, in float32 and in
+int8: all of them, and with half of the images left stopping at each. ncnn stays float, its quantiser is in
+no package. One image a call, one thread, block by block; a figure is the mean over the images, its median
+and quartiles over the rounds, and its ratios are over the dense network in float and in int8. A peer that is
+not installed is named and left out. Each engine must give the dense network's logits, nearly. Writes
 benchmarks/results/peers.json unless --json says otherwise.
 """
 
@@ -30,6 +32,7 @@ import eed_edge
 from eed_edge import report
 from eed_edge.arrays import Floats
 from eed_edge.atomic_files import write_json
+from eed_edge.export.int8.quantise import quantise
 from eed_edge.manifest import CASCADE_FILE
 from eed_edge.runtime.engine.session import open_session
 from eed_edge.runtime.measure.clock import CLOCKS, in_blocks, ratio
@@ -37,9 +40,10 @@ from eed_edge.runtime.measure.conditions import busy_warning, conditions_between
 
 RESULTS = Path(__file__).parent / "results"
 Answer = Callable[[Floats], Any]
+BASELINES = {"over dense": "onnxruntime", "over dense int8": "onnxruntime int8"}
 EXIT_LAYERS = ("body.blocks.1", "body.blocks.3", "body.blocks.5")  # the ends of stages of 64, 128, 256
-LARGEST_DIFFERENCE = 1e-3
-"""Of a logit, times the largest logit where that is above 1."""
+FLOAT32, ROUNDED = 1e-3, 0.2
+"""Largest difference of a logit, times the largest logit where that is above 1, in float32 and below."""
 
 
 def torch_eager(net: nn.Module, folder: Path) -> Answer:
@@ -63,17 +67,32 @@ def onnxruntime(net: nn.Module, folder: Path) -> Answer:
     return lambda images: session.run(["logits"], {"images": images})[0]
 
 
+def onnxruntime_int8(net: nn.Module, folder: Path) -> Answer:
+    """The network quantised as ``eed-edge export --with-dense-int8`` does it."""
+    session = open_session((folder / "dense-int8.onnx").read_bytes(), "dense-int8.onnx")
+    return lambda images: session.run(["logits"], {"images": images})[0]
+
+
 def openvino(net: nn.Module, folder: Path) -> Answer:
     """The exported network, for latency, float32, one thread."""
+    return _in_openvino(folder / "dense.onnx", INFERENCE_PRECISION_HINT="f32")
+
+
+def openvino_default(net: nn.Module, folder: Path) -> Answer:
+    """The same in the precision that OpenVINO chooses, bfloat16 where the processor has it."""
+    return _in_openvino(folder / "dense.onnx")
+
+
+def openvino_int8(net: nn.Module, folder: Path) -> Answer:
+    """The file that onnxruntime runs in int8."""
+    return _in_openvino(folder / "dense-int8.onnx")
+
+
+def _in_openvino(model: Path, **settings: str) -> Answer:
     import openvino as ov
 
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": 1,
-        "INFERENCE_PRECISION_HINT": "f32",
-    }
-    compiled = ov.Core().compile_model(str(folder / "dense.onnx"), "CPU", settings)
-    request = compiled.create_infer_request()
+    asked = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1, **settings}
+    request = ov.Core().compile_model(str(model), "CPU", asked).create_infer_request()
     return lambda images: request.infer([images])[0]
 
 
@@ -119,13 +138,27 @@ def earlyon(net: nn.Module, folder: Path) -> Answer:
 
 
 PEERS = {
-    "torch eager": torch_eager,
-    "torch.compile": torch_compile,
-    "onnxruntime": onnxruntime,
-    "OpenVINO": openvino,
-    "ncnn": ncnn,
-    "earlyon export": earlyon,
+    "torch eager": (torch_eager, FLOAT32),
+    "torch.compile": (torch_compile, FLOAT32),
+    "onnxruntime": (onnxruntime, FLOAT32),
+    "onnxruntime int8": (onnxruntime_int8, ROUNDED),
+    "OpenVINO": (openvino, FLOAT32),
+    "OpenVINO default precision": (openvino_default, ROUNDED),
+    "OpenVINO int8": (openvino_int8, ROUNDED),
+    "ncnn": (ncnn, FLOAT32),
+    "earlyon export": (earlyon, FLOAT32),
 }
+"""Each with how far its logits may be from the network's."""
+
+
+def write_int8(folder: Path, images: Floats) -> None:
+    """Quantise the dense network and the bundle's sub-models beside the float ones."""
+    dense, bundle = (folder / "dense.onnx").read_bytes(), folder / "bundle"
+    (folder / "dense-int8.onnx").write_bytes(quantise(dense, images))
+    made = eed_edge.load(bundle).manifest
+    models = [quantise((bundle / entry.file).read_bytes(), images) for entry in made.submodels]
+    costs = [(entry.params, entry.macs) for entry in made.submodels]
+    random_ensemble.write_folder(folder / "bundle-int8", models, costs, precision="int8")
 
 
 def open_peers(net: nn.Module, folder: Path, images: Floats) -> tuple[dict[str, Answer], dict[str, str]]:
@@ -134,7 +167,7 @@ def open_peers(net: nn.Module, folder: Path, images: Floats) -> tuple[dict[str, 
         wanted = net(torch.from_numpy(images)).numpy()
     ready: dict[str, Answer] = {}
     missing: dict[str, str] = {}
-    for name, make in PEERS.items():
+    for name, (make, allowed) in PEERS.items():
         try:
             answer = make(net, folder)
             found = np.concatenate([answer(image[None]) for image in images])
@@ -145,7 +178,7 @@ def open_peers(net: nn.Module, folder: Path, images: Floats) -> tuple[dict[str, 
             missing[name] = f"failed: {type(error).__name__}: {(str(error).splitlines() or [''])[0]:.160}"
             continue
         apart = float(np.abs(found - wanted).max())
-        if not apart <= LARGEST_DIFFERENCE * max(1.0, float(np.abs(wanted).max())):
+        if not apart <= allowed * max(1.0, float(np.abs(wanted).max())):
             missing[name] = f"left out: its logits differ by {apart:.2e} from torch's"
             continue
         ready[name] = answer
@@ -167,12 +200,15 @@ def main(npz: Path | None, n: int, rounds: int, seed: int, clock: str, target: P
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         built = random_ensemble.build(folder, images, seed=seed)
+        write_int8(folder, images[:256])
         ready, missing = open_peers(random_ensemble.base(images, seed=seed).eval(), folder, images[:8])
-        bundle = folder / "bundle"
+        bundle, int8 = folder / "bundle", folder / "bundle-int8"
         ours = {
             "ours, all four": eed_edge.load(bundle, threshold=2.0),
             "ours, half stop": eed_edge.load(bundle),
             "ours, half stop, cascade.onnx": eed_edge.load(folder / "mixed confidence" / CASCADE_FILE),
+            "ours int8, all four": eed_edge.load(int8, threshold=2.0),
+            "ours int8, half stop": eed_edge.load(int8),
         }
         chosen = np.linspace(0, 255, n).astype(int)  # half of these 256 stop at each stage
         parts = [images[i : i + 1] for i in chosen]
@@ -180,14 +216,19 @@ def main(npz: Path | None, n: int, rounds: int, seed: int, clock: str, target: P
         before = snapshot()
         times = in_blocks(calls, items=n, rounds=rounds, now=CLOCKS[clock])
         conditions = conditions_between(before, snapshot())
-        used = float(eed_edge.load(bundle)(images[chosen]).submodels_used.mean())
+        used = {
+            name: float(eed_edge.load(each)(images[chosen]).submodels_used.mean())
+            for name, each in (("float32", bundle), ("int8", int8))
+        }
     rows = {}
-    click.echo(f"{'one image, one thread':<32}{'mean ms':>9}{'quartiles':>18}{'over ours':>11}")
+    heads = "".join(f"{head:>14}" for head in BASELINES)
+    click.echo(f"{'one image, one thread':<32}{'mean ms':>9}{'quartiles':>18}{heads}")
     for name, each in times.items():
         low, middle, high = (float(ms) for ms in np.percentile(each.mean(axis=1), (25, 50, 75)))
-        over = ratio(each, times["ours, half stop"]).median
-        rows[name] = {"mean_ms": middle, "low_ms": low, "high_ms": high, "over_ours": over}
-        click.echo(f"{name:<32}{middle:>9.3f}{low:>9.3f}-{high:<8.3f}{over:>10.2f}x")
+        over = {key: ratio(times[peer], each).median for key, peer in BASELINES.items() if peer in times}
+        rows[name] = {"mean_ms": middle, "low_ms": low, "high_ms": high, "speedup": over}
+        cells = "".join(f"{value:>13.2f}x" for value in over.values())
+        click.echo(f"{name:<32}{middle:>9.3f}{low:>9.3f}-{high:<8.3f}{cells}")
     for name, why in missing.items():
         click.echo(f"{name:<32} {why}")
     click.echo(busy_warning(conditions))

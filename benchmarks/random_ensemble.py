@@ -80,13 +80,7 @@ def build(folder: Path, images: Floats, *, seed: int) -> dict[str, Any]:
     costs = [groups.count_cost(net, example) for net in members]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "dense.onnx").write_bytes(to_onnx(dense, example))
-    made = manifest(models, costs)
-    bundle = folder / "bundle"
-    bundle.mkdir(exist_ok=True)
-    for entry, model in zip(made.submodels, models, strict=True):
-        (bundle / entry.file).write_bytes(model)
-    (bundle / contract.GOLDEN_FILE).write_bytes(_golden())
-    (bundle / contract.MANIFEST_FILE).write_bytes(contract.dump_manifest(made))
+    made = write_folder(folder / "bundle", models, costs)
     for name, gate in gates(made).items():
         model = to_cascade(models, dataclasses.replace(made, gate=gate))
         (folder / name).mkdir(exist_ok=True)
@@ -98,6 +92,23 @@ def build(folder: Path, images: Floats, *, seed: int) -> dict[str, Any]:
         "widths": widths,
         "stopping": stopping,
     }
+
+
+def write_folder(
+    bundle: Path,
+    models: Sequence[bytes],
+    costs: Sequence[tuple[int, int]],
+    *,
+    precision: contract.Precision = "float32",
+) -> contract.Manifest:
+    """Write a bundle of these sub-models, and return its manifest."""
+    made = dataclasses.replace(manifest(models, costs), precision=precision)
+    bundle.mkdir(exist_ok=True)
+    for entry, model in zip(made.submodels, models, strict=True):
+        (bundle / entry.file).write_bytes(model)
+    (bundle / contract.GOLDEN_FILE).write_bytes(_golden())
+    (bundle / contract.MANIFEST_FILE).write_bytes(contract.dump_manifest(made))
+    return made
 
 
 def gates(made: contract.Manifest) -> dict[str, contract.GateSpec]:

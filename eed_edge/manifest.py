@@ -27,6 +27,7 @@ from eed_edge.gate_settings import (
 __all__ = [
     "CASCADE_FILE",
     "DENSE_FILE",
+    "DENSE_INT8_FILE",
     "GOLDEN_FILE",
     "MANIFEST_FILE",
     "Abstain",
@@ -56,6 +57,7 @@ FILE_NAME = re.compile(r"[A-Za-z0-9._-]+")
 MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.npz"
 DENSE_FILE = "dense.onnx"
+DENSE_INT8_FILE = "dense-int8.onnx"
 CASCADE_FILE = "cascade.onnx"
 
 Precision = Literal["float32", "int8"]

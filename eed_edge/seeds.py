@@ -57,6 +57,11 @@ def prefix_seed(seed: int, length: int) -> int:
     return seed + length
 
 
+def range_seed(seed: int) -> int:
+    """Draw of the training images that the ranges of int8 activations are measured on, and their attack."""
+    return seed + 900_000
+
+
 def job_seed(seed: int, *names: str) -> int:
     """Attack of one evaluation job, in [0, 2**31)."""
     return int.from_bytes(hashlib.sha256(repr((seed, *names)).encode()).digest()[:4], "big") >> 1

@@ -75,6 +75,16 @@ def flow(tmp_path_factory: pytest.TempPathFactory, exported_once: None) -> Flow:
     return made
 
 
+@pytest.fixture(scope="session")
+def int8_flow(flow: Flow, tmp_path_factory: pytest.TempPathFactory, exported_once: None) -> Flow:
+    """The same run exported in int8; its networks are hardly trained, so they may lose much."""
+    made = Flow(flow.run, tmp_path_factory.mktemp("int8") / "bundle")
+    words = ("--int8", "--with-dense-int8", "--single-file", "--max-drop", 0.5)
+    result = call("export", made.run, made.bundle, *words)
+    assert result.exit_code == 0, result.output
+    return made
+
+
 def _make(made: Flow) -> None:
     for words in (
         ("train", TINY, "--run", made.run),

@@ -20,6 +20,7 @@ from eed_edge.recipe import Pool
         (seeds.joint_seed(7), 500_007),
         (seeds.narrow_seed(7), 700_007),
         (seeds.prefix_seed(7, 3), 10),
+        (seeds.range_seed(7), 900_007),
         (seeds.job_seed(0, "base", "pgd"), 1_584_161_361),
         (seeds.image_seed(7, 3), [7, 3]),
     ],

@@ -41,8 +41,10 @@ PLATFORMS = (
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path))
 @click.option("--json", "target", type=click.Path(path_type=Path), default=cases.RESULTS)
-@click.option("--tolerance", default=cases.TOLERANCE, show_default=True, help="Of probabilities and ties.")
-def main(bundle: Path, images: Path, target: Path, tolerance: float) -> None:
+@click.option(
+    "--tolerance", type=float, help="Of probabilities and ties (default: by the bundle's precision)."
+)
+def main(bundle: Path, images: Path, target: Path, tolerance: float | None) -> None:
     """Answer the cases under emulation, compare, write the figures."""
     try:
         expected = cases.write_cases(bundle, images, WORK / "cases", tolerance=tolerance)
@@ -59,7 +61,8 @@ def main(bundle: Path, images: Path, target: Path, tolerance: float) -> None:
         run([*python, HERE / "device.py", bundle, WORK / "cases", answers], "device.py", **_paths())
         given = json.loads(answers.read_text())
         given["versions"]["qemu"] = run([python[0], "--version"], "qemu").splitlines()[0]
-        cases.record(target, "arm64", given, cases.compare(expected, given, "arm64"), images)
+        figures = cases.compare(expected, given, "arm64")
+        cases.record(target, cases.entry_name("arm64", bundle), given, figures, images)
     except EedError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"written: {target}")

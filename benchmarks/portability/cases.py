@@ -26,7 +26,7 @@ from eed_edge.export.cascade_graph import to_cascade
 from eed_edge.images.npz import read_npz
 from eed_edge.images.preprocess import prepare, prepare_uint8
 from eed_edge.manifest import CASCADE_FILE, InputSpec, Manifest, Preprocess
-from eed_edge.runtime.gates.margins import TOLERANCE, near_ties
+from eed_edge.runtime.gates.margins import TIE_TOLERANCES, TOLERANCE, near_ties
 from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
 Uint8 = NDArray[np.uint8]
@@ -55,11 +55,14 @@ class Expected:
 
 
 def write_cases(
-    bundle: Path, npz: Path, folder: Path, *, tolerance: float = TOLERANCE
+    bundle: Path, npz: Path, folder: Path, *, tolerance: float | None = None
 ) -> dict[str, Expected]:
     """Fill ``folder`` and say what is expected of each rule.
 
     The manifest's own rule is run from the bundle's ``cascade.onnx`` where it has one.
+
+    Args:
+        tolerance: of probabilities and ties; None: that of the bundle's precision.
 
     Raises:
         EedError: the bundle or the images cannot be used, or there are fewer than ``FEWEST``.
@@ -68,6 +71,7 @@ def write_cases(
     if len(pictures) < FEWEST:
         raise InputError(f"{npz}: expected at least {FEWEST} images, got {len(pictures)}; give others")
     made = eed_edge.load(bundle).manifest
+    tolerance = TIE_TOLERANCES[made.precision] if tolerance is None else tolerance
     images = np.stack([prepare(picture, made.input) for picture in pictures])
     folder.mkdir(parents=True, exist_ok=True)
     expected = {}
@@ -91,6 +95,12 @@ def write_cases(
     }
     (folder / "cases.json").write_text(json.dumps(cases))
     return expected
+
+
+def entry_name(where: str, bundle: Path) -> str:
+    """The name of a runtime's figures, which tells an int8 bundle's from those of a float one."""
+    precision = eed_edge.load(bundle).manifest.precision
+    return where if precision == "float32" else f"{where}, {precision}"
 
 
 def _cascade(bundle: Path, made: Manifest, rule: str) -> bytes:

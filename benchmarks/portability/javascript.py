@@ -35,11 +35,13 @@ WEB_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-th
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path))
 @click.option("--json", "target", type=click.Path(path_type=Path), default=cases.RESULTS)
-@click.option("--tolerance", default=cases.TOLERANCE, show_default=True, help="Of probabilities and ties.")
+@click.option(
+    "--tolerance", type=float, help="Of probabilities and ties (default: by the bundle's precision)."
+)
 @click.option(
     "--onnxruntime", type=click.Path(path_type=Path), help="A prefix with its C++ headers and library."
 )
-def main(bundle: Path, images: Path, target: Path, tolerance: float, onnxruntime: Path | None) -> None:
+def main(bundle: Path, images: Path, target: Path, tolerance: float | None, onnxruntime: Path | None) -> None:
     """Answer the cases in every runtime, compare, write the figures."""
     try:
         node, npm = program("node", package="nodejs"), program("npm", package="npm")
@@ -53,7 +55,7 @@ def main(bundle: Path, images: Path, target: Path, tolerance: float, onnxruntime
             answers["cpp"] = in_cpp(onnxruntime, images, expected)
         figures = {name: cases.compare(expected, given, name) for name, given in answers.items()}
         for name, given in answers.items():
-            cases.record(target, name, given, figures[name], images)
+            cases.record(target, cases.entry_name(name, bundle), given, figures[name], images)
     except EedError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"written: {target}")

@@ -22,6 +22,7 @@ class AutoAttack(Attack):
     they do not apply, and APGD-CE, untargeted FAB and Square run instead.
 
     steps: iterations of APGD and FAB.
+    queries: answers that Square may ask for, an image.
 
     Source:
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
@@ -30,6 +31,7 @@ class AutoAttack(Attack):
 
     per_image: ClassVar[bool] = False
     steps: int = 100
+    queries: int = 5000
 
     @property
     def description(self) -> str:
@@ -68,6 +70,7 @@ class AutoAttack(Attack):
             attack.apgd.n_restarts = attack.fab.n_restarts = 1
             attack.apgd.n_iter = attack.apgd_targeted.n_iter = attack.fab.n_iter = self.steps
             attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(9, classes - 1)
+            attack.square.n_queries = self.queries
             attacked: Tensor = attack.run_standard_evaluation(images, labels, batch_size=len(images))[0]
         return attacked
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eed_edge.cli.display.tables import speedup_line
+from eed_edge.cli.display.tables import speedup_lines
 from eed_edge.report.names import PERCENTILES, TIMED_NETWORKS
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 @click.option(
     "--images", "npz", type=click.Path(path_type=Path), help="NPZ file of images (n, h, w, c) uint8."
 )
+@click.option(
+    "--beside",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Another bundle to time in the same rounds, such as the team in float32.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads per call (default: 1).")
 @click.option("--spinning/--no-spinning", default=None, help="Let idle threads spin (default: off).")
 @click.option("--arena/--no-arena", default=None, help="Keep memory for the next call (default: on).")
@@ -36,6 +41,7 @@ def command(
     bundle: Path,
     run: Path | None,
     npz: Path | None,
+    beside: Path | None,
     threads: int | None,
     spinning: bool | None,
     arena: bool | None,
@@ -52,6 +58,8 @@ def command(
     and the speed-up on attacked images is timed with the stops that eed-edge attack has recorded there.
     With --cold or --tune nothing goes there.
     """
+    from eed_edge import report
+    from eed_edge.atomic_files import write_json
     from eed_edge.provenance import check_exported_from, member_files
     from eed_edge.runtime.bundle.folder import open_bundle
     from eed_edge.runtime.engine.session import SessionConfig
@@ -70,26 +78,31 @@ def command(
         _tune(bundle, timed, batch, repeats, json_file)
     else:
         config = SessionConfig(threads or 1, bool(spinning), arena is not False)
+        networks = benchmark.find_networks(bundle, run) | ({"other_bundle": beside} if beside else {})
         measure = _measure_cold if cold else _measure
-        measure(bundle, run, timed, config, batch, repeats, json_file)
+        figures = measure(bundle, run, timed, networks, config, batch=batch, repeats=repeats)
+        if run is not None and not cold:
+            report.merge_report(run / "report.json", figures, without=["latency"])
+        if json_file is not None:
+            write_json(json_file, figures)
 
 
 def _measure(
     bundle: Path,
     run: Path | None,
     timed: "TimedImages",
+    networks: dict[str, Path],
     config: "SessionConfig",
+    *,
     batch: int,
     repeats: int,
-    json_file: Path | None,
-) -> None:
+) -> dict[str, Any]:
+    """Time everything, print a table and return the report's part."""
     from eed_edge import report
-    from eed_edge.atomic_files import write_json
     from eed_edge.cli.display.tables import command_line
     from eed_edge.runtime.measure import benchmark
     from eed_edge.runtime.measure.prefixes import recorded_stops
 
-    networks = benchmark.find_networks(bundle, run)
     click.echo(f"timing on {timed.source}, {batch} a call, threads {config.threads}, repeats {repeats}")
     figures = benchmark.measure_latency(
         bundle,
@@ -110,34 +123,30 @@ def _measure(
         **figures,
     }
     click.echo(table(figures["latency"], figures["submodels_used"]["clean"]))
-    if run is not None:
-        report.merge_report(run / "report.json", figures, without=["latency"])
-    if json_file is not None:
-        write_json(json_file, figures)
+    return figures
 
 
 def _measure_cold(
     bundle: Path,
     run: Path | None,
     timed: "TimedImages",
+    networks: dict[str, Path],
     config: "SessionConfig",
+    *,
     batch: int,
     repeats: int,
-    json_file: Path | None,
-) -> None:
+) -> dict[str, Any]:
+    """Time call by call, print a table and return what ``--json`` writes."""
     from eed_edge import report
-    from eed_edge.atomic_files import write_json
     from eed_edge.runtime.measure import benchmark
 
-    networks = benchmark.find_networks(bundle, run)
     click.echo(f"timing call by call on {timed.source}, {batch} a call, repeats {repeats}")
     cold = benchmark.measure_cold(
         bundle, timed.images, networks=networks, config=config, repeats=repeats, batch=batch
     )
     rows = {name: cold[name] for name in TIMED_NETWORKS if name in cold}
     click.echo("\n".join([*_times_table(rows), *_conditions(cold["conditions"])]))
-    if json_file is not None:
-        write_json(json_file, {"machine": report.machine(), "commit": report.commit(), "cold": cold})
+    return {"machine": report.machine(), "commit": report.commit(), "cold": cold}
 
 
 def table(latency: dict[str, Any], submodels_used: float) -> str:
@@ -147,10 +156,13 @@ def table(latency: dict[str, Any], submodels_used: float) -> str:
     rows |= {f"sub-model {t}": row for t, row in enumerate(latency["submodels"], 1)}
     lines = _times_table(rows)
     lines.append(f"sub-models used {submodels_used:.2f} of {len(latency['submodels'])}")
-    if "speedup_mean" in latency:
-        lines.append(speedup_line(latency))
-    else:
-        lines.append("no dense network to compare with: export --with-dense, or give --run")
+    lines += speedup_lines(latency) or [
+        "no dense network to compare with: export --with-dense, or give --run"
+    ]
+    if "other_bundle_over_dynamic" in latency:
+        other = latency["other_bundle_over_dynamic"]
+        spread = f"({other['low']:.2f}-{other['high']:.2f})"
+        lines.append(f"speed-up over the bundle beside it: {other['median']:.2f}x {spread}")
     overhead, each = latency["overhead_ratio"], latency["overhead_us_per_submodel"]
     lines.append(f"overhead over the bare sessions {overhead:.3f}x, {each:.1f} us per sub-model")
     lines += _device_table(latency)

@@ -15,8 +15,9 @@ def command(bundle: Path) -> None:
     click.echo(
         f"ok  {found.name}: {found.submodels} sub-models, {found.files} files, {found.bytes:,} bytes verified"
     )
-    ties = f", {found.ties} decided otherwise within 1e-5 of a tie" if found.ties else ""
+    ties = f", {found.ties} decided otherwise within {found.tie_tolerance:g} of a tie" if found.ties else ""
     click.echo(
         f"ok  {found.images} golden images answered as recorded, "
-        f"probabilities at most {found.largest_difference:.1e} apart{ties}"
+        f"probabilities at most {found.largest_difference:.1e} apart"
+        f" (allowed {found.allowed_difference:g}){ties}"
     )

@@ -35,6 +35,7 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
     from eed_edge.evaluate.evaluate import evaluate
     from eed_edge.export.dense_network import keep_dense
     from eed_edge.export.write_bundle import write_bundle
+    from eed_edge.manifest import CASCADE_FILE
     from eed_edge.runtime.measure import benchmark
     from eed_edge.runtime.measure.prefixes import recorded_stops
     from eed_edge.train.context import TrainingContext
@@ -48,7 +49,7 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
         progress.print_line(f"training {recipe.name} on {len(splits.train.labels)} real images")
         run = pipeline.train(recipe, splits, run_path, context=context)
         progress.print_line("calibrating the gate and exporting")
-        manifest = write_bundle(run, bundle, single_file=True)
+        manifest = write_bundle(run, bundle, extra_files=(CASCADE_FILE,))
         keep_dense(run, bundle)
         progress.print_line(
             f"training the baseline: one narrow network of equal latency, at most {NARROW_EPOCHS} epochs"

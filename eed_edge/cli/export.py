@@ -1,5 +1,6 @@
 """``eed-edge export``: write the deployable bundle of a finished run."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,11 @@ def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | Non
 @click.option(
     "--with-dense", is_flag=True, help="Put dense.onnx, the unpruned base, into BUNDLE, not only RUN."
 )
+@click.option("--with-dense-int8", is_flag=True, help="Add dense-int8.onnx, the base in int8.")
+@click.option("--int8", is_flag=True, help="Quantise the sub-models; refused if they lose over --max-drop.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Images as in training; int8 takes its ranges from them."
+)
 @click.option("--single-file", is_flag=True, help="Add cascade.onnx: ensemble and gate in one standard file.")
 @click.option(
     "--golden",
@@ -37,7 +43,7 @@ def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | Non
 @click.option(
     "--max-drop",
     type=click.FloatRange(0, 1),
-    help="Share of calib images that stopping early may lose (default: the recipe's).",
+    help="Share of calib images that stopping early, or int8, may lose (default: the recipe's).",
 )
 @click.option("--max-submodels", type=click.IntRange(min=1), help="Default cap of sub-models per image.")
 @click.option(
@@ -57,6 +63,9 @@ def command(
     run: Path,
     bundle: Path,
     with_dense: bool,
+    with_dense_int8: bool,
+    int8: bool,
+    data: Path | None,
     single_file: bool,
     golden: str,
     rule: str | None,
@@ -68,23 +77,33 @@ def command(
     """Calibrate the gate of RUN's team and write BUNDLE: ONNX files, manifest, golden answers.
 
     An existing bundle is replaced atomically, and only if the new one is complete and gives the same
-    answers as torch. RUN gets dense.onnx, the unpruned base, for eed-edge bench.
+    answers as torch. In int8 the gate is calibrated on the quantised sub-models. RUN gets dense.onnx, the
+    unpruned base, for eed-edge bench.
     """
     from eed_edge.cli.display.progress import progress_display
     from eed_edge.export.dense_network import keep_dense
+    from eed_edge.export.int8.range_images import Int8Request
     from eed_edge.export.write_bundle import write_bundle
+    from eed_edge.manifest import CASCADE_FILE, DENSE_FILE
+    from eed_edge.train.data.splits import splits_for_recipe
     from eed_edge.train.run_folder import open_run
 
     opened = open_run(run)
     own = opened.recipe.gate
     gate = replace(own, rule=rule or own.rule, max_drop=own.max_drop if max_drop is None else max_drop)
+    request = None
+    if int8 or with_dense_int8:
+        splits = splits_for_recipe(opened.recipe, data)
+        opened.check_data(splits)
+        request = Int8Request(splits.train, submodels=int8, dense=with_dense_int8)
+    extra = [name for name, asked in ((DENSE_FILE, with_dense), (CASCADE_FILE, single_file)) if asked]
     with progress_display() as progress:
         progress.print_line("calibrating the gate and exporting")
         made = write_bundle(
             replace(opened, recipe=replace(opened.recipe, gate=gate)),
             bundle,
-            with_dense=with_dense,
-            single_file=single_file,
+            extra_files=extra,
+            int8=request,
             golden=golden,
             max_submodels=max_submodels,
             deadline_ms=deadline_ms,
@@ -109,6 +128,8 @@ def command(
             f" {made.abstain.threshold:.4g}, which leaves {made.abstain.clean:.1%} of the right answers on"
             f" clean calib images, {made.abstain.attacked:.1%} on attacked ones"
         )
+    if int8:
+        click.echo(int8_line(made.metrics or {}))
     if single_file and deadline_ms is not None:
         click.echo("cascade.onnx keeps no deadline, a graph has no clock; the bundle folder does")
 
@@ -116,3 +137,15 @@ def command(
 def _numbers(value: float | tuple[float, ...]) -> str:
     """A number, or several, with four digits."""
     return "/".join(f"{each:.4g}" for each in (value if isinstance(value, tuple) else (value,)))
+
+
+def int8_line(metrics: Mapping[str, float | str]) -> str:
+    """What int8 changed on the calibration images, in one line."""
+    own = {name.removeprefix("int8_"): value for name, value in metrics.items() if name.startswith("int8_")}
+    return (
+        f"int8: right on {own['lost_clean']:.2%} fewer calib images than float32 when clean,"
+        f" {own['lost_attacked']:.2%} when attacked; of {own['images']:.0f} clean and attacked images"
+        f" {own['labels_unlike_float']:.0f} get another label, {own['stops_unlike_float']:.0f} another stop"
+        f" than from float32, {own['labels_unlike_copy']:.0f} and {own['stops_unlike_copy']:.0f}"
+        " than from a copy in torch"
+    )

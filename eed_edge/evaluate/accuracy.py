@@ -14,6 +14,13 @@ from eed_edge.report.names import IN_ADAPTIVE_LIST
 
 Outcomes = Mapping[str, Outcome]
 """Job name to its outcome over all images."""
+ADAPTIVE_KINDS = {
+    "members": "reweighted PGD",
+    "rule": "rule-aware attack",
+    "float_rule": "rule-aware attack",
+    "bundle": "Square",
+}
+"""Names of the attacks by their target; on every other one it is APGD."""
 ADAPTIVE_SETTINGS = "every l_inf item of the adaptive list, the clean image and all iterates included"
 
 
@@ -114,17 +121,21 @@ def _item_name(job: Job) -> str:
     what, _, number = job.target.partition("-")
     where = {
         "dense": "the dense base, transferred",
+        "dense_int8": "the dense base in int8, transferred",
         "narrow": "the narrow network, transferred",
         "single": "the single pruned network, transferred",
         "mean": f"the mean of the first {number}",
         "member": f"member {number} alone, transferred",
+        "float": f"the mean of the first {number} before quantising, replayed",
+        "float_rule": "the rule on the members before quantising, replayed",
+        "bundle": "the deployed int8 files",
         "gate": "a smooth stand-in for the gate",
         "rule": "the deployed rule",
         "members": "members by their distance from the tie (after MORA)",
     }[what]
     kind = IN_ADAPTIVE_LIST.get(job.kind, job.kind)
     if job.kind == "adaptive":
-        kind = {"members": "reweighted PGD", "rule": "rule-aware attack"}.get(job.target, "APGD")
+        kind = ADAPTIVE_KINDS.get(job.target, "APGD")
     return f"{kind} on {where}"
 
 
@@ -134,17 +145,19 @@ def attack_summary(outcomes: Outcomes, suite: Suite) -> dict[str, Any]:
     for kind in (*suite.kinds, *(["adaptive"] if suite.complete else [])):
         own = {name: outcome for name, outcome in outcomes.items() if name.startswith(f"{kind} on ")}
         summary[kind] = {
-            "settings": _settings(suite, kind),
+            "settings": _settings(suite, kind, outcomes),
             "seconds": round(sum(outcome.seconds for outcome in own.values()), 3),
             "warnings": [f"{name}: {text}" for name, outcome in own.items() for text in outcome.warnings],
         }
     return summary
 
 
-def _settings(suite: Suite, kind: str) -> str:
+def _settings(suite: Suite, kind: str, outcomes: Outcomes) -> str:
     if kind in suite.kinds:
         return suite.kinds[kind].description
-    extra = (suite.extra, suite.members, suite.rule)
+    extra = [suite.extra, suite.members, suite.rule]
+    if "adaptive on bundle" in outcomes:
+        extra.append(suite.square)
     return "; ".join([ADAPTIVE_SETTINGS, *(attack.description for attack in extra)])
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from eed_edge import report
 from eed_edge.arrays import Ints
@@ -30,9 +31,12 @@ from eed_edge.evaluate.outcome import Outcome
 from eed_edge.evaluate.paired import paired_figures
 from eed_edge.evaluate.per_image import PER_IMAGE_FILE, AttackVerdicts, PerImage
 from eed_edge.evaluate.suites import Suite, build_jobs, find_suite, run_batch
+from eed_edge.export.int8.quantised_team import simulated_team
+from eed_edge.export.int8.simulated_network import SimulatedNetwork
+from eed_edge.manifest import DENSE_INT8_FILE
 from eed_edge.provenance import check_exported_from
 from eed_edge.report.judged_file import JUDGED_FILE
-from eed_edge.runtime.bundle.folder import load_bundle
+from eed_edge.runtime.bundle.folder import load_bundle, open_bundle
 from eed_edge.train.data import splits as data
 from eed_edge.train.data.batches import Images, as_float, on_device
 from eed_edge.train.data.duplicates import (
@@ -206,11 +210,16 @@ def _duplicates(splits: data.Splits) -> dict[str, Any]:
 def _load_models(run: Run, bundle: Path, device: torch.device) -> ModelsCompared:
     deployed = load_bundle(bundle, deadline_ms=math.inf)
     check_exported_from(deployed.manifest, run.path, run.member_paths())
-    singles = {"dense": run.base(), **run.baselines()}
-    ensemble = Ensemble([folded(member) for member in run.ensemble().members])
-    return ModelsCompared(
-        {name: folded(net).to(device) for name, net in singles.items()}, ensemble.to(device), deployed
-    )
+    files, ensemble = open_bundle(bundle), Ensemble([folded(member) for member in run.ensemble().members])
+    singles: dict[str, nn.Module] = {"dense": folded(run.base())}
+    if DENSE_INT8_FILE in deployed.manifest.files:
+        singles["dense_int8"] = SimulatedNetwork(files.read(DENSE_INT8_FILE), DENSE_INT8_FILE).eval()
+    singles |= {name: folded(net) for name, net in run.baselines().items()}
+    singles = {name: net.to(device) for name, net in singles.items()}
+    if deployed.manifest.precision == "float32":
+        return ModelsCompared(singles, ensemble.to(device), deployed)
+    copies = simulated_team([files.read(entry.file) for entry in deployed.manifest.submodels])
+    return ModelsCompared(singles, copies.to(device), deployed, ensemble.to(device))
 
 
 def _draw(available: int, count: int | None, seed: int) -> Ints:
@@ -279,4 +288,5 @@ def _figures(
         figures["submodels_used"]["pgd20"] = float(used.mean())
     if "adaptive" in figures["accuracy"]:
         figures["adaptive"] = accuracy.adaptive_accuracy(outcomes, build_jobs(models, suite))
+    figures["precision"] = models.deployed.manifest.precision
     return figures

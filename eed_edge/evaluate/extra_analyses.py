@@ -84,6 +84,7 @@ def _curves(
     eps: dict[str, Any],
 ) -> dict[str, Any]:
     deployed, members = models.deployed, len(models.ensemble.members)
+    unquantised = models.float_members or models.ensemble
     clean, whole = outcomes["clean on all"], outcomes[f"pgd20 on mean-{members}"]
     used = {
         "clean": clean.submodels_used,
@@ -111,6 +112,6 @@ def _curves(
             "clean": accuracy_curves.member_agreement(clean.probs),
             "pgd20": accuracy_curves.member_agreement(whole.probs),
         },
-        "widths": accuracy_curves.channel_widths(models.dense, list(models.ensemble.members)),
+        "widths": accuracy_curves.channel_widths(models.dense, list(unquantised.members)),
         **({"rd": rd} if rd else {}),
     }

@@ -19,13 +19,15 @@ class ModelsCompared:
     """The networks and the bundle of one run.
 
     singles: single networks: ``dense``, and the baselines that were trained.
-    ensemble: the members as one network, on the attack's device.
+    ensemble: the members as one network, on the attack's device; of an int8 bundle, copies of its files.
     deployed: the bundle, run by onnxruntime as on a device.
+    float_members: of an int8 bundle, the members that were quantised, whose attacked images it is shown too.
     """
 
     singles: Mapping[str, nn.Module]
     ensemble: Ensemble
     deployed: Cascade
+    float_members: Ensemble | None = None
 
     @property
     def dense(self) -> nn.Module:
@@ -40,7 +42,10 @@ class ModelsCompared:
     def on_cpu(self) -> "ModelsCompared":
         """Move the networks to the CPU in place."""
         return ModelsCompared(
-            {name: net.cpu() for name, net in self.singles.items()}, self.ensemble.cpu(), self.deployed
+            {name: net.cpu() for name, net in self.singles.items()},
+            self.ensemble.cpu(),
+            self.deployed,
+            None if self.float_members is None else self.float_members.cpu(),
         )
 
 

@@ -21,7 +21,9 @@ from eed_edge.atomic_files import write_atomic
 from eed_edge.attacks.autoattack import APGD, ShortAPGD, capture_warnings
 from eed_edge.attacks.interface import Attack, Threat
 from eed_edge.attacks.registry import EVALUATION_ATTACKS, QUICK, STANDARD
+from eed_edge.attacks.square import Square
 from eed_edge.errors import InputError
+from eed_edge.evaluate.adaptive.int8_targets import Target, int8_targets
 from eed_edge.evaluate.adaptive.iterates import IterateRecorder
 from eed_edge.evaluate.adaptive.mora import Mora
 from eed_edge.evaluate.adaptive.rule_aware import RuleAware
@@ -41,7 +43,8 @@ class Suite:
     strongest: the kind that stands for the strongest attack on one network.
     extra: attack on single members and on the smooth gate, for the adaptive list.
     members: attack on the members as an ensemble, for the adaptive list.
-    rule: attack on the deployed rule, which ends the adaptive list.
+    rule: attack on the deployed rule, which ends the adaptive list of a float bundle.
+    square: attack on an int8 bundle itself, whose gradients rounding hides.
     slowdown_restarts: random starts of each loss of the slowdown attack.
     eps_images: images of the curve over eps, which attacks each of them at five radii.
     complete: every attack runs, and the adaptive list after them.
@@ -53,6 +56,7 @@ class Suite:
     extra: Attack
     members: Attack
     rule: RuleAware
+    square: Attack
     slowdown_restarts: int
     eps_images: int
     complete: bool = True
@@ -60,9 +64,17 @@ class Suite:
 
 SUITES = {
     "quick": Suite(
-        "quick", QUICK, "apgd", ShortAPGD(), Mora(steps=20), RuleAware(steps=20, restarts=2), 1, 20
+        "quick",
+        QUICK,
+        "apgd",
+        ShortAPGD(),
+        Mora(steps=20),
+        RuleAware(steps=20, restarts=2),
+        Square(queries=100),
+        1,
+        20,
     ),
-    "standard": Suite("standard", STANDARD, "autoattack", APGD(), Mora(), RuleAware(), 5, 500),
+    "standard": Suite("standard", STANDARD, "autoattack", APGD(), Mora(), RuleAware(), Square(), 5, 500),
 }
 STRONGEST = {suite.strongest for suite in SUITES.values()}
 
@@ -90,7 +102,7 @@ class Job:
 
     kind: row of the report; ``clean`` for no attack, ``adaptive`` for an extra item.
     target: ``dense``, a baseline, ``mean-<t>`` of the first t members, ``member-<i>``, ``gate``, ``members``,
-        ``rule``.
+        ``rule``, and those of ``int8_targets``.
     make: the attack bound to its target; takes images, labels and threat.
     networks: what the target consists of; all that they answer on the way is judged, too.
     transfers: the strongest attack on a single network, whose images the team is shown in the adaptive list.
@@ -118,7 +130,8 @@ def build_jobs(models: ModelsCompared, suite: Suite) -> list[Job]:
     """All jobs in running order: clean, each attack on each network and prefix, then the extra items."""
 
     def on(kind: str, target: str, attack: Attack, net: nn.Module, networks: Sequence[nn.Module]) -> Job:
-        transfers = suite.complete and kind == suite.strongest and target in models.singles
+        shown = target in models.singles and target != "dense_int8"  # which shows what dense does
+        transfers = suite.complete and kind == suite.strongest and shown
         attack = Transfer(attack) if transfers else attack
         return Job(
             kind,
@@ -130,9 +143,7 @@ def build_jobs(models: ModelsCompared, suite: Suite) -> list[Job]:
 
     todo = [Job("clean", "all", lambda images, labels, threat: images)]
     members = list(models.ensemble.members)
-    targets: dict[str, tuple[nn.Module, Sequence[nn.Module]]] = {
-        name: (net, [net]) for name, net in models.singles.items()
-    }
+    targets: dict[str, Target] = {name: (net, [net]) for name, net in models.singles.items()}
     targets |= {f"mean-{t}": (prefix, members[:t]) for t, prefix in enumerate(models.prefixes, 1)}
     for kind, attack in suite.kinds.items():
         todo += [on(kind, target, attack, *networks) for target, networks in targets.items()]
@@ -144,7 +155,9 @@ def build_jobs(models: ModelsCompared, suite: Suite) -> list[Job]:
     todo.append(on("adaptive", "gate", beyond, smooth, gated))
     todo.append(on("adaptive", "members", suite.members, models.ensemble, members))
     todo.append(on("adaptive", "rule", suite.rule, smooth, gated))
-    return todo
+    attacks = {"float_rule": suite.rule, "bundle": suite.square}
+    targets = int8_targets(models)
+    return todo + [on("adaptive", name, attacks.get(name, beyond), *targets[name]) for name in targets]
 
 
 def run_batch(

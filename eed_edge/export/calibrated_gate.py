@@ -12,6 +12,19 @@ ABSTAIN_SHARE = 0.95
 
 
 @dataclass(frozen=True)
+class GateOptions:
+    """What an export may set beside the recipe.
+
+    max_submodels, deadline_ms: the default caps; temperatures and results are those under the former.
+    abstain_share: of the right answers on calib, clean and attacked, that the abstain threshold leaves.
+    """
+
+    max_submodels: int | None = None
+    deadline_ms: float | None = None
+    abstain_share: float = ABSTAIN_SHARE
+
+
+@dataclass(frozen=True)
 class CalibratedGate:
     """The parts of the manifest that come from the calibration set."""
 
@@ -26,19 +39,18 @@ def calibrate_gate(
     cfg: Gate,
     *,
     attack: str,
-    max_submodels: int | None = None,
-    deadline_ms: float | None = None,
-    abstain_share: float = ABSTAIN_SHARE,
+    options: "GateOptions | None" = None,
 ) -> CalibratedGate:
     """Calibrate gate, temperatures and abstain threshold on recorded answers.
 
     Args:
         attack: how the attacked images were made, for the manifest.
-        max_submodels, deadline_ms: the default caps; temperatures and results are those under the former.
-        abstain_share: of the right answers on calib, clean and attacked, that the threshold leaves.
+        options: caps and abstain share, or the defaults.
     """
+    options = options or GateOptions()
+    max_submodels = options.max_submodels
     settings = calibrate(answers, cfg, max_submodels=max_submodels)
-    spec = contract.GateSpec(cfg.rule, _parameters(settings), max_submodels, deadline_ms)  # type: ignore[arg-type]
+    spec = contract.GateSpec(cfg.rule, _parameters(settings), max_submodels, options.deadline_ms)  # type: ignore[arg-type]
     temperatures = fit_temperatures(answers, spec)
     losses = {
         rule: contract.RuleLoss(**{key: value for key, value in asdict(one).items() if key != "parameters"})
@@ -47,7 +59,7 @@ def calibrate_gate(
     calibration = contract.Calibration(
         images=len(answers.labels), attack=attack, max_drop=cfg.max_drop, guarantee=cfg.guarantee, **losses
     )
-    abstain = fit_abstain(answers, spec, temperatures, share=abstain_share)
+    abstain = fit_abstain(answers, spec, temperatures, share=options.abstain_share)
     return CalibratedGate(spec, calibration, temperatures, abstain)
 
 

@@ -50,12 +50,12 @@ def to_onnx(net: nn.Module, image: Tensor) -> bytes:
         exporter_log.setLevel(level)
     assert program is not None
     model = program.model_proto
-    _strip(model)
-    _check(model)
+    strip_descriptions(model)
+    check_network(model)
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _strip(model: Any) -> None:
+def strip_descriptions(model: Any) -> None:
     """Remove names of source files, stack traces and documentation strings."""
     del model.metadata_props[:]
     model.doc_string = ""
@@ -68,7 +68,12 @@ def _strip(model: Any) -> None:
         del item.metadata_props[:]
 
 
-def _check(model: Any) -> None:
+def check_network(model: Any) -> None:
+    """Check that the graph is valid, of the pinned opset, for any batch size, and in one file.
+
+    Raises:
+        ExportError: it is not.
+    """
     onnx.checker.check_model(model, full_check=True)
     opset = {entry.domain: entry.version for entry in model.opset_import}
     if opset.get("") != OPSET or set(opset) - {""}:

@@ -2,58 +2,43 @@
 
 import hashlib
 import io
-import logging
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 import eed_edge
 from eed_edge import manifest as contract
 from eed_edge.arrays import Floats
 from eed_edge.atomic_files import atomic_folder
-from eed_edge.attacks.interface import Threat
-from eed_edge.attacks.pgd import PGD
 from eed_edge.errors import BundleError, ExportError
-from eed_edge.export.calibrated_gate import ABSTAIN_SHARE, CalibratedGate, calibrate_gate
-from eed_edge.export.calibration import MemberProbs
-from eed_edge.export.cascade_graph import PROBABILITIES, USED, to_cascade
-from eed_edge.export.network_graph import INPUT, to_onnx
-from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, GOLDEN_FILE, MANIFEST_FILE
+from eed_edge.export.calib_answers import calib_images, member_probs
+from eed_edge.export.calibrated_gate import ABSTAIN_SHARE, GateOptions
+from eed_edge.export.calibrated_team import CalibratedTeam, calibrated_team
+from eed_edge.export.cascade_graph import to_cascade
+from eed_edge.export.int8.int8_team import int8_team
+from eed_edge.export.int8.quantise import quantise
+from eed_edge.export.int8.range_images import Int8Request, range_images
+from eed_edge.export.network_graph import to_onnx
+from eed_edge.export.parity import check_parity
+from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, DENSE_INT8_FILE, GOLDEN_FILE, MANIFEST_FILE
 from eed_edge.provenance import WEIGHTS_METRIC, weights_digest
-from eed_edge.recipe import Gate
 from eed_edge.runtime import arguments
-from eed_edge.runtime.bundle.folder import load_bundle
-from eed_edge.runtime.engine.cascade import Cascade
-from eed_edge.runtime.engine.session import open_session
-from eed_edge.runtime.gates.margins import near_ties
 from eed_edge.runtime.gates.replay import replay_rule
-from eed_edge.seeds import prefix_seed
-from eed_edge.train.data.batches import Images, as_float, in_order
-from eed_edge.train.data.splits import Split
+from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.run_folder import Run
-from eed_edge.train.validation import VALIDATION_BATCH
 
-log = logging.getLogger(__name__)
 GOLDEN_IMAGES = 16
-LARGEST_DIFFERENCE = 1e-4
-"""Largest difference of a logit between torch and onnxruntime, times the largest logit if that is above 1."""
-PARITY_IMAGES = 256
-CALIB_IMAGES = 1000
-"""Calibration images without ``guarantee``; more would only cost attack time."""
 
 
 def write_bundle(
     run: Run,
     folder: Path,
     *,
-    with_dense: bool = False,
-    single_file: bool = False,
+    extra_files: Collection[str] = (),
+    int8: Int8Request | None = None,
     golden: str = "real",
     max_submodels: int | None = None,
     deadline_ms: float | None = None,
@@ -63,8 +48,9 @@ def write_bundle(
 
     Args:
         folder: a new folder, or a bundle to replace.
-        with_dense: also write the unpruned base, for comparison.
-        single_file: also write ``cascade.onnx``, all sub-models and the gate in one graph.
+        extra_files: any of ``dense.onnx``, the unpruned base for comparison, and ``cascade.onnx``, all
+            sub-models and the gate in one graph.
+        int8: write the sub-models in int8, or ``dense-int8.onnx``, or both.
         golden: the images for ``eed-edge check``: ``real`` calibration images or ``synthetic`` noise.
         max_submodels, deadline_ms: the default caps of ``eed_edge.load``; the deadline does not apply to
             the single file, which cannot read a clock. The calibration's results are those under the
@@ -73,7 +59,8 @@ def write_bundle(
 
     Raises:
         InputError: a cap of another type or out of range.
-        ExportError: torch and onnxruntime disagree, or ``folder`` contains something else.
+        ExportError: torch and onnxruntime disagree, int8 loses more than the gate's ``max_drop``, or
+            ``folder`` contains something else.
         CheckpointError: joint training has not finished.
         StorageError: the disk is full; the previous bundle is untouched.
     """
@@ -81,55 +68,48 @@ def write_bundle(
         arguments.positive_int("max_submodels", max_submodels, advice="the first sub-model always runs")
     deadline_ms = arguments.deadline(deadline_ms)
     _check_target(folder)
-    members, images = run.members(), calib_images(run.calib(), run.recipe.gate)
-    ensemble = Ensemble([net for net, _ in members]).eval()
-    attacked = attack_prefixes(ensemble, images, run)
-    answers = MemberProbs(
-        clean=member_probs(ensemble, as_float(images.images)),
-        attacked=tuple(member_probs(ensemble, part) for part in attacked),
-        labels=images.labels.numpy(),
-    )
-    own = run.recipe.gate
-    gate = calibrate_gate(
-        answers,
-        own,
-        attack=f"pgd-{own.steps}, l_inf {run.recipe.base.eps_255:g}/255, against every prefix",
-        max_submodels=max_submodels,
-        deadline_ms=deadline_ms,
-        abstain_share=abstain_share,
-    )
-    example = as_float(images.images[:1])
+    options = GateOptions(max_submodels, deadline_ms, abstain_share)
+    ensemble, images = run.ensemble(), calib_images(run.calib(), run.recipe.gate)
+    team = _float_team(ensemble, images, run, options)
+    if int8 is not None and int8.submodels:
+        team = int8_team(team, images, run, train=int8.train, options=options)
     with atomic_folder(folder) as target:
-        entries = _submodels(members, example, target)
-        if with_dense:
-            (target / DENSE_FILE).write_bytes(to_onnx(run.base(), example))
-        golden_images = as_float(images.images[:GOLDEN_IMAGES]).contiguous().numpy()
-        if golden == "synthetic":
-            golden_images = np.random.default_rng(run.recipe.seed).random(golden_images.shape, np.float32)
-        (target / GOLDEN_FILE).write_bytes(_golden(ensemble, golden_images, gate))
-        manifest = _manifest(run, entries, gate, target)
-        if single_file:
-            models = [(target / entry.file).read_bytes() for entry in entries]
-            (target / CASCADE_FILE).write_bytes(to_cascade(models, manifest))
-            manifest = _manifest(run, entries, gate, target)
+        _write_dense(run, images, int8, target, float32=DENSE_FILE in extra_files)
+        (target / GOLDEN_FILE).write_bytes(_golden(team, _golden_images(run, images, golden)))
+        entries = _submodels(run, team.models, target)
+        manifest = _manifest(run, entries, team, target)
+        if CASCADE_FILE in extra_files:
+            (target / CASCADE_FILE).write_bytes(to_cascade(team.models, manifest))
+            manifest = _manifest(run, entries, team, target)
         (target / MANIFEST_FILE).write_bytes(contract.dump_manifest(manifest))
-        check_parity(target, ensemble, [as_float(images.images), *attacked])
+        check_parity(target, team.members, list(team.images))
     return contract.parse_manifest((folder / MANIFEST_FILE).read_bytes())
 
 
-def calib_images(calib: Split, cfg: Gate) -> Images:
-    """Return the calibration images: the first 1,000, or with ``guarantee`` all, which tightens the bound."""
-    limit = None if cfg.guarantee else CALIB_IMAGES
-    return Images(torch.from_numpy(calib.images[:limit].copy()), torch.from_numpy(calib.labels[:limit]))
+def _float_team(ensemble: Ensemble, images: Images, run: Run, options: GateOptions) -> CalibratedTeam:
+    """Export each member and calibrate the gate on the members in torch."""
+    example = as_float(images.images[:1])
+    models = tuple(to_onnx(member, example) for member in ensemble.members)
+    return calibrated_team(models, "float32", ensemble, ensemble, images, run, options)
 
 
-def _submodels(
-    members: Sequence[tuple[nn.Module, Mapping[str, Any]]], example: Tensor, target: Path
-) -> tuple[contract.SubmodelEntry, ...]:
-    """Export each member as an ONNX file into ``target``; return the manifest's entries."""
+def _write_dense(run: Run, images: Images, int8: Int8Request | None, target: Path, *, float32: bool) -> None:
+    """Write the unpruned base, for comparison, in the precisions that were asked for."""
+    if not float32 and (int8 is None or not int8.dense):
+        return
+    base = run.base()
+    model = to_onnx(base, as_float(images.images[:1]))
+    if float32:
+        (target / DENSE_FILE).write_bytes(model)
+    if int8 is not None and int8.dense:
+        (target / DENSE_INT8_FILE).write_bytes(quantise(model, range_images(base, int8.train, run)))
+
+
+def _submodels(run: Run, models: Sequence[bytes], target: Path) -> tuple[contract.SubmodelEntry, ...]:
+    """Write each sub-model into ``target``; return the manifest's entries."""
     entries = []
-    for i, (net, record) in enumerate(members):
-        data, pruning = to_onnx(net, example), record["pruning"]
+    for i, (data, (_, record)) in enumerate(zip(models, run.members(), strict=True)):
+        pruning = record["pruning"]
         (target / f"submodel-{i}.onnx").write_bytes(data)
         entries.append(
             contract.SubmodelEntry(
@@ -145,90 +125,12 @@ def _submodels(
     return tuple(entries)
 
 
-def attack_prefixes(ensemble: Ensemble, images: Images, run: Run) -> list[Tensor]:
-    """Attack the images by PGD against the mean of each prefix; return one ``(n, c, h, w)`` per prefix."""
-    eps, attack = run.recipe.base.eps_255 / 255, PGD(steps=run.recipe.gate.steps)
-    attacked = []
-    for length in range(1, len(ensemble.members) + 1):
-        prefix = ensemble.prefix(length)
-        threat = Threat(eps, generator=torch.Generator().manual_seed(prefix_seed(run.recipe.seed, length)))
-        parts = [
-            attack(prefix, batch, labels, threat) for batch, labels in in_order(images, VALIDATION_BATCH)
-        ]
-        attacked.append(torch.cat(parts))
-    return attacked
-
-
-def member_probs(ensemble: Ensemble, images: Tensor) -> Floats:
-    """Return every member's probabilities, ``(members, n, k)`` float32."""
-    with torch.no_grad():
-        parts = [
-            ensemble.member_logits(batch).float().softmax(2)
-            for batch in torch.split(images, VALIDATION_BATCH)
-        ]
-    probs: Floats = torch.cat(parts, 1).numpy()
-    return probs
-
-
-def check_parity(folder: Path, ensemble: Ensemble, images: list[Tensor]) -> None:
-    """Compare the exported files with torch: logits, labels and exits.
-
-    Args:
-        images: batches ``(n, c, h, w)`` in [0, 1], at least ``PARITY_IMAGES`` in all or they are
-            topped up with noise.
-
-    Raises:
-        ExportError: a logit differs by more than ``LARGEST_DIFFERENCE``, or any decision differs.
-    """
-    everything = torch.cat(images)
-    if (missing := PARITY_IMAGES - len(everything)) > 0:
-        noise = torch.Generator().manual_seed(0)
-        everything = torch.cat([everything, torch.rand((missing, *everything.shape[1:]), generator=noise)])
-    deployed = load_bundle(folder, deadline_ms=math.inf)
-    with torch.no_grad():
-        logits = torch.cat(
-            [ensemble.member_logits(batch) for batch in torch.split(everything, VALIDATION_BATCH)], 1
-        ).numpy()
-    pixels = everything.contiguous().numpy()
-    _check_logits(deployed, pixels, logits)
-    _check_decisions(deployed, folder / CASCADE_FILE, pixels, torch.from_numpy(logits).softmax(2).numpy())
-
-
-def _check_logits(deployed: Cascade, pixels: Floats, logits: Floats) -> None:
-    """Compare every sub-model with the logits from torch, ``(members, n, k)``."""
-    for i, (session, output) in enumerate(deployed.submodels):
-        batches = [pixels[at : at + VALIDATION_BATCH] for at in range(0, len(pixels), VALIDATION_BATCH)]
-        exported = np.concatenate([session.run([output], {INPUT: batch})[0] for batch in batches])
-        difference = float(np.abs(exported - logits[i]).max())
-        allowed = LARGEST_DIFFERENCE * max(1.0, float(np.abs(logits[i]).max()))
-        if not difference <= allowed:
-            raise ExportError(
-                f"submodel-{i}.onnx: logits differ from torch by up to {difference:.2e} on {len(pixels)}"
-                f" images, expected at most {allowed:.2e}; the network has an operator that exports inexactly"
-            )
-
-
-def _check_decisions(deployed: Cascade, single_file: Path, pixels: Floats, probs: Floats) -> None:
-    """Compare labels and sub-models used with the rule replayed on torch's ``probs``, near-ties apart."""
-    rule, parameters, cap = deployed.rule, deployed.parameters, deployed.max_submodels
-    expected = replay_rule(probs, rule, parameters, max_submodels=cap)
-    answer = deployed(pixels)
-    ties = near_ties(probs, rule, parameters, max_submodels=cap)  # float32 may decide either way
-    if ties.any():
-        log.info("%d of %d images are within 1e-5 of a tie, not compared", int(ties.sum()), len(pixels))
-    for name in ("labels", "submodels_used"):
-        if count := int(((getattr(answer, name) != getattr(expected, name)) & ~ties).sum()):
-            raise ExportError(
-                f"{name} differ between torch and the bundle on {count} of {len(pixels)} images"
-            )
-    if CASCADE_FILE in deployed.manifest.files:
-        session = open_session(single_file.read_bytes(), CASCADE_FILE)
-        means, used = session.run([PROBABILITIES, USED], {INPUT: pixels})
-        differ = (means.argmax(1) != answer.labels) | (used != answer.submodels_used)
-        if count := int((differ & ~ties).sum()):
-            raise ExportError(
-                f"{CASCADE_FILE} and the sub-models disagree on {count} of {len(pixels)} images"
-            )
+def _golden_images(run: Run, images: Images, golden: str) -> Floats:
+    """The first calibration images, or noise of their shape, ``(n, c, h, w)``."""
+    real: Floats = as_float(images.images[:GOLDEN_IMAGES]).contiguous().numpy()
+    if golden == "synthetic":
+        return np.random.default_rng(run.recipe.seed).random(real.shape, np.float32)
+    return real
 
 
 def _check_target(folder: Path) -> None:
@@ -247,14 +149,14 @@ def _check_target(folder: Path) -> None:
         )
 
 
-def _golden(ensemble: Ensemble, images: Floats, gate: CalibratedGate) -> bytes:
-    spec = gate.spec
+def _golden(team: CalibratedTeam, images: Floats) -> bytes:
+    spec = team.gate.spec
     answer = replay_rule(
-        member_probs(ensemble, torch.from_numpy(images)),
+        member_probs(team.members, torch.from_numpy(images)),
         spec.rule,
         spec.parameters_of(spec.rule),
         max_submodels=spec.max_submodels,
-        temperatures=gate.temperatures,
+        temperatures=team.gate.temperatures,
     )
     stream = io.BytesIO()
     np.savez(
@@ -268,19 +170,20 @@ def _golden(ensemble: Ensemble, images: Floats, gate: CalibratedGate) -> bytes:
 
 
 def _manifest(
-    run: Run, entries: tuple[contract.SubmodelEntry, ...], gate: CalibratedGate, target: Path
+    run: Run, entries: tuple[contract.SubmodelEntry, ...], team: CalibratedTeam, target: Path
 ) -> contract.Manifest:
     return contract.Manifest(
         name=run.recipe.name,
+        precision=team.precision,
         created_by=contract.CreatedBy(tool="eed-edge", version=eed_edge.__version__),
         classes=run.classes,
         input=run.input,
         submodels=entries,
-        gate=gate.spec,
-        calibration=gate.calibration,
-        temperatures=gate.temperatures,
-        abstain=gate.abstain,
-        metrics={WEIGHTS_METRIC: weights_digest(run.member_paths())},
+        gate=team.gate.spec,
+        calibration=team.gate.calibration,
+        temperatures=team.gate.temperatures,
+        abstain=team.gate.abstain,
+        metrics={WEIGHTS_METRIC: weights_digest(run.member_paths()), **team.metrics},
         files={
             path.name: contract.FileEntry(
                 sha256=hashlib.sha256(path.read_bytes()).hexdigest(), bytes=path.stat().st_size

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 
 NETWORKS = {
     "dense": "Dense",
+    "dense_int8": "Dense int8",
     "narrow": "Narrow",
     "single": "Single",
     "static": "Static",
     "dynamic": "Dynamic",
 }
-TIMED_NETWORKS = (*NETWORKS, "pgd20", "slowdown", "single_file")
+TIMED_NETWORKS = (*NETWORKS, "other_bundle", "pgd20", "slowdown", "single_file")
 """What ``bench`` times; an attack's name stands for the deployed rule with its stops under that attack."""
 ATTACKS = {
     "clean": "Clean",

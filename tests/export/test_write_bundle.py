@@ -6,9 +6,10 @@ import torch
 
 import eed_edge
 from eed_edge.errors import CheckpointError, ExportError, InputError
-from eed_edge.export import write_bundle
+from eed_edge.export import calib_answers, parity, write_bundle
 from eed_edge.provenance import check_exported_from
 from eed_edge.recipe import Gate
+from eed_edge.train.data.batches import Images
 from eed_edge.train.data.splits import Split
 from eed_edge.train.run_folder import open_run
 from tests.conftest import Flow, call
@@ -17,11 +18,11 @@ from tests.conftest import Flow, call
 def test_parity_is_checked_and_fails_on_other_weights(flow: Flow):
     ensemble = open_run(flow.run).ensemble()
     images = [torch.rand(8, 1, 8, 8)]
-    write_bundle.check_parity(flow.bundle, ensemble, images)
+    parity.check_parity(flow.bundle, ensemble, images)
     with torch.no_grad():
         next(ensemble.members[0].parameters()).add_(0.05)
     with pytest.raises(ExportError, match=r"submodel-0.onnx: logits differ from torch"):
-        write_bundle.check_parity(flow.bundle, ensemble, images)
+        parity.check_parity(flow.bundle, ensemble, images)
 
 
 def test_a_folder_that_is_no_bundle_is_not_replaced(flow: Flow, tmp_path):
@@ -58,8 +59,8 @@ def test_golden_images_can_be_synthetic_and_still_check(flow: Flow, tmp_path):
 def test_each_attacked_set_is_made_against_its_prefix(flow: Flow):
     run = open_run(flow.run)
     ensemble, calib = run.ensemble(), run.calib()
-    images = write_bundle.Images(torch.from_numpy(calib.images.copy()), torch.from_numpy(calib.labels))
-    attacked = write_bundle.attack_prefixes(ensemble, images, run)
+    images = Images(torch.from_numpy(calib.images.copy()), torch.from_numpy(calib.labels))
+    attacked = calib_answers.attack_prefixes(ensemble, images, run)
     assert len(attacked) == len(ensemble.members)
     clean = images.images / 255
     for t, part in enumerate(attacked, start=1):
@@ -138,9 +139,9 @@ def test_any_rule_and_drop_may_be_exported_from_one_run(flow: Flow, tmp_path, ru
     assert call("check", tmp_path / "bundle").exit_code == 0
 
 
-@pytest.mark.parametrize(("guarantee", "wanted"), [(False, write_bundle.CALIB_IMAGES), (True, 1200)])
+@pytest.mark.parametrize(("guarantee", "wanted"), [(False, calib_answers.CALIB_IMAGES), (True, 1200)])
 def test_a_guarantee_is_sought_on_every_calib_image(guarantee, wanted):
     calib = Split(np.zeros((1200, 1, 2, 2), np.uint8), np.arange(1200))
-    images = write_bundle.calib_images(calib, Gate(guarantee=guarantee))
+    images = calib_answers.calib_images(calib, Gate(guarantee=guarantee))
     assert images.labels.tolist() == list(range(wanted))
     assert images.images.shape == (wanted, 1, 2, 2)

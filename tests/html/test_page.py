@@ -162,6 +162,27 @@ def test_the_speed_has_its_spread_its_attacks_and_its_conditions(tmp_path, page)
     assert "other work kept 1.5 of 2 cores busy" in page_of(tmp_path, report)
 
 
+def test_dense_in_int8_stands_beside_dense_and_speedups_are_given_over_both(tmp_path):
+    report = sample.whole_report()
+    latency = report["latency"]
+    latency["dense_int8"] = {**latency["dense"], "mean_ms": 0.75}
+    latency |= {"speedup_mean_int8": 1.25, "speedup_worst_int8": 0.625}
+    latency["speedups_int8"] = {"dynamic": {"median": 1.25, "low": 1.2, "high": 1.3}}
+    for row in report["accuracy"].values():
+        row["dense_int8"], row["interval"]["dense_int8"] = 0.5, [0.45, 0.55]
+    report["cost"]["bytes"]["dense_int8"] = 2**19
+    page = read(page_of(tmp_path, report))
+    means = [cell.split(" ms")[0] for cell in page.tables["latency", "Time per image"]["mean"]]
+    assert means == ["1.50", "0.750", "1.25", "0.625"]
+    assert "speed-up, clean 1.25× over dense int8, 1.20× to 1.30×" in page.sections["latency"]
+    words = " ".join(page.words)
+    assert "2.40× as fast on average" in words
+    assert "1.25× as fast as that network in int8" in words
+    assert "speed-up, mean 1.25× over dense int8" in words
+    assert page.tables["accuracy", "Right answers"]["Clean 400 images"][1] == "50.0 % 45.0–55.0 %"
+    assert page.tables["cost", "Parameters, MACs and files"]["dense int8"][-1] == "0.50 MiB"
+
+
 def test_a_report_of_the_earlier_clock_has_its_times_and_none_of_prefixes(tmp_path):
     report = sample.whole_report()
     old = {"p50_ms", "p90_ms", "p99_ms", "mean_ms"}

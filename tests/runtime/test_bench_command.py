@@ -1,6 +1,7 @@
 import hashlib
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -58,6 +59,23 @@ def test_bench_prints_a_table_and_puts_its_figures_into_the_run_s_report(with_ru
     assert {"pgd20", "slowdown"} < alone["latency"]["speedups"].keys()
     assert alone["latency"]["indicative"] is True
     assert {"machine", "commit", "commands"} <= alone.keys()
+
+
+def test_bench_times_dense_in_int8_and_a_bundle_beside(make_tiny, tmp_path):
+    model = make_tiny().models[0]
+    other = shutil.copytree(make_tiny().folder, tmp_path / "other")
+    tiny = make_tiny(files={"dense.onnx": model, "dense-int8.onnx": model})
+    found = call("bench", tiny.folder, "--beside", other, "--repeats", 1)
+    assert found.exit_code == 0, found.stderr
+    for text in (
+        "\ndense int8 ",
+        "\nother bundle ",
+        "speed-up over dense: clean",
+        "speed-up over dense int8: clean",
+        "speed-up over the bundle beside it: ",
+    ):
+        assert text in found.stdout
+    assert call("bench", tiny.folder, "--beside", tmp_path / "nowhere").exit_code != 0
 
 
 def test_bench_refuses_a_run_that_the_bundle_was_not_exported_from(with_run, make_tiny):

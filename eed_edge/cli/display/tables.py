@@ -73,9 +73,8 @@ def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
             cells = "".join(f"{latency[name][key]:>9.3f}" for key in PERCENTILES)
             lines.append(f"{name:<12}{cells}")
         parts.append("\n".join(lines))
-        if "speedup_mean" in latency:
-            threads, cpu = latency["threads"], report["machine"]["cpu"]
-            parts.append(f"{speedup_line(latency)} ({threads} thread, {cpu})")
+        threads, cpu = latency["threads"], report.get("machine", {}).get("cpu", "")
+        parts += [f"{line} ({threads} thread, {cpu})" for line in speedup_lines(latency)]
     parts += ["\n".join(lines)] if (lines := beside_lines(report)) else []
     if "prefixes" in report:
         parts.append(_prefix_table(report["prefixes"]))
@@ -91,17 +90,28 @@ def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
     return parts
 
 
-def speedup_line(latency: Mapping[str, Any]) -> str:
-    """Speed-ups over dense with their quartiles over rounds; reports of the ring clock have no quartiles."""
-    spread = latency.get("speedups", {})
-    part = {"clean": ("dynamic", latency["speedup_mean"])}
+def speedup_lines(latency: Mapping[str, Any]) -> list[str]:
+    """Speed-ups over dense, and over dense in int8, with their quartiles over rounds, a line each.
+
+    Reports of the ring clock have no quartiles.
+    """
+    return [
+        f"speed-up over {title}: {_speedups(latency, ending)}"
+        for title, ending in (("dense", ""), ("dense int8", "_int8"))
+        if f"speedup_mean{ending}" in latency
+    ]
+
+
+def _speedups(latency: Mapping[str, Any], ending: str) -> str:
+    spread = latency.get(f"speedups{ending}", {})
+    part = {"clean": ("dynamic", latency[f"speedup_mean{ending}"])}
     part |= {attack_title(name): (name, spread[name]["median"]) for name in ATTACKS if name in spread}
-    part["all run"] = ("static", latency["speedup_worst"])
+    part["all run"] = ("static", latency[f"speedup_worst{ending}"])
     words = []
     for title, (name, median) in part.items():
         quartiles = f" ({spread[name]['low']:.2f}-{spread[name]['high']:.2f})" if name in spread else ""
         words.append(f"{title} {median:.2f}x{quartiles}")
-    return f"speed-up over dense: {', '.join(words)}"
+    return ", ".join(words)
 
 
 def beside_lines(report: Mapping[str, Any]) -> list[str]:

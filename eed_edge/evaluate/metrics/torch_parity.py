@@ -14,8 +14,8 @@ from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback
 from eed_edge.runtime.gates.margins import distance_to_tie
 
 BATCH = 250
-ALLOWED = 1000
-"""One disagreement in so many images may be a matter of rounding."""
+ALLOWED = {"float32": 1000, "int8": 200}
+"""One disagreement in so many images may be a matter of rounding, by the bundle's precision."""
 
 
 def check_torch_parity(
@@ -30,6 +30,7 @@ def check_torch_parity(
         ``{images, allowed, disagreements}``: the images of all sets together, how many of them may
         disagree, and those that do, as ``disagreements`` lists them.
     """
+    precision = models.deployed.manifest.precision
     total, done, differing = sum(map(len, attacked.values())), 0, []
     for attack, images in attacked.items():
         for at in range(0, len(images), BATCH):
@@ -40,12 +41,12 @@ def check_torch_parity(
             differing += disagreements(attack, probs, answer, models.deployed, first=at)
             done += len(batch)
             on_progress("replay", done, total)
-    return {"images": total, "allowed": logit_tolerance(total), "disagreements": differing}
+    return {"images": total, "allowed": logit_tolerance(total, precision), "disagreements": differing}
 
 
-def logit_tolerance(images: int) -> int:
-    """Number of disagreements allowed for rounding: one in every full 1,000 images."""
-    return images // ALLOWED
+def logit_tolerance(images: int, precision: str = "float32") -> int:
+    """Number of disagreements allowed for rounding: one in every full 1,000 images, in int8 in every 200."""
+    return images // ALLOWED[precision]
 
 
 def disagreements(

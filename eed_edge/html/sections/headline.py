@@ -1,5 +1,6 @@
 """The main results: accuracy beside the paper's, prefixes, speed and size."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,12 +21,14 @@ from eed_edge.runtime.measure.conditions import busy_warning, conditions_line
 
 MEANING = {
     "dense": "the adversarially trained base network that is replaced",
+    "dense_int8": "that network quantised, which one would use instead",
     "single": "one network pruned from the base to the same mean latency",
     "narrow": "one narrower network of the same mean latency, trained from new weights",
     "static": "the mean of all sub-models",
     "dynamic": "the deployed rule, which stops when it is sure",
 }
 QUARTILES = {"mean_ms": ("mean_low_ms", "mean_high_ms"), "p50_ms": ("p25_ms", "p75_ms")}
+OVER = {"speedups": "dense", "speedups_int8": "dense int8"}
 SPEEDUPS = {
     "dynamic": "speed-up, clean",
     "pgd20": "speed-up, PGD-20",
@@ -155,9 +158,9 @@ def _speed_tiles(sources: PageInputs) -> tuple[Row, ...]:
     for name, used in sources.report.get("submodels_used", {}).items():
         title = f"sub-models used, {attack_title(name)}"
         tiles.append(row(title, formats.plain(used), detail=f"of {len(sources.manifest.submodels)}"))
-    for name, title in SPEEDUPS.items():
-        if part := latency.get("speedups", {}).get(name):
-            spread = f"over dense, {formats.times(part['low'])} to {formats.times(part['high'])}"
+    for (name, title), (key, over) in itertools.product(SPEEDUPS.items(), OVER.items()):
+        if part := latency.get(key, {}).get(name):
+            spread = f"over {over}, {formats.times(part['low'])} to {formats.times(part['high'])}"
             tiles.append(row(title, formats.times(part["median"]), detail=spread))
     for key, title, form in (
         ("overhead_ratio", "overhead", formats.times),
@@ -187,6 +190,8 @@ def size_section(sources: PageInputs) -> Section:
     keys = [key for key in titles if key in cost]
     members = len(sources.manifest.submodels)
     rows = [row("dense", *(form[key](cost[key]["dense"]) for key in keys))]
+    if "dense_int8" in cost.get("bytes", {}):
+        rows.append(row("dense int8", *(form[key](cost[key].get("dense_int8")) for key in keys)))
     rows += [
         row(name, *(form[key](report[name].get(key)) for key in keys)) for name in BASELINES if name in report
     ]

@@ -51,7 +51,10 @@ def verdict(sources: PageInputs) -> str:
 def _speed(latency: Mapping[str, Any]) -> str:
     mean, worst = latency["speedup_mean"], latency.get("speedup_worst")
     text = f"{formats.times(mean)} as fast on average"
-    return text if worst is None else f"{text} ({formats.times(worst)} when every sub-model runs)"
+    notes = [] if worst is None else [f"{formats.times(worst)} when every sub-model runs"]
+    if "speedup_mean_int8" in latency:
+        notes.append(f"{formats.times(latency['speedup_mean_int8'])} as fast as that network in int8")
+    return f"{text} ({'; '.join(notes)})" if notes else text
 
 
 def _right(figures: Mapping[str, Any], good: str, where: str, paired: Mapping[str, Any] | None) -> str:
@@ -90,6 +93,9 @@ def _tiles(sources: PageInputs) -> tuple[Row, ...]:
     if "speedup_mean" in latency:
         note = f"over dense; paper {formats.times(paper.speed)}" if paper else "over dense"
         tiles.append(row("speed-up, mean", formats.times(latency["speedup_mean"]), detail=note))
+    if "speedup_mean_int8" in latency:
+        mean = formats.times(latency["speedup_mean_int8"])
+        tiles.append(row("speed-up, mean", mean, detail="over dense int8"))
     if "speedup_worst" in latency:
         worst = formats.times(latency["speedup_worst"])
         tiles.append(row("speed-up, worst", worst, detail="every sub-model run"))

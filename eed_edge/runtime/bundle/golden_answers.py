@@ -10,13 +10,14 @@ import numpy as np
 
 from eed_edge.arrays import Bools, Floats, Ints
 from eed_edge.errors import BundleError
-from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, GOLDEN_FILE
+from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, DENSE_INT8_FILE, GOLDEN_FILE
 from eed_edge.runtime.bundle import onnx_scan
 from eed_edge.runtime.bundle.folder import Bundle, load_bundle, open_bundle
 from eed_edge.runtime.engine.cascade import Cascade
-from eed_edge.runtime.gates.margins import near_ties
+from eed_edge.runtime.gates.margins import TIE_TOLERANCES, near_ties
 
-LARGEST_DIFFERENCE = 1e-4  # of a probability, between machines
+LARGEST_DIFFERENCES = {"float32": 1e-4, "int8": 0.02}
+"""Of a probability between machines, by the manifest's precision."""
 _LARGEST_ARCHIVE = 256 * 2**20  # bytes unpacked
 
 
@@ -42,8 +43,8 @@ class CheckResult:
 
     files: files of the right size and hash, the manifest included.
     images: golden images.
-    ties: golden images that are decided differently, but within 1e-5 of a tie.
-    largest_difference: of a probability, over the other images.
+    ties: golden images that are decided differently, but within ``tie_tolerance`` of a tie.
+    largest_difference: of a probability, over the other images; ``allowed_difference`` is the most.
     """
 
     name: str
@@ -52,7 +53,9 @@ class CheckResult:
     bytes: int
     images: int
     ties: int
+    tie_tolerance: float
     largest_difference: float
+    allowed_difference: float
 
 
 def check_bundle(folder: str | os.PathLike[str]) -> CheckResult:
@@ -64,7 +67,7 @@ def check_bundle(folder: str | os.PathLike[str]) -> CheckResult:
     bundle = open_bundle(folder)
     manifest = bundle.manifest
     cascade = load_bundle(folder, deadline_ms=math.inf)
-    for name in (DENSE_FILE, CASCADE_FILE):
+    for name in (DENSE_FILE, DENSE_INT8_FILE, CASCADE_FILE):
         if name in manifest.files:
             onnx_scan.inspect(bundle.read(name), name)
     expected = read_golden(bundle)
@@ -78,7 +81,9 @@ def check_bundle(folder: str | os.PathLike[str]) -> CheckResult:
         bytes=sum(sizes),
         images=len(expected.labels),
         ties=ties,
+        tie_tolerance=TIE_TOLERANCES[manifest.precision],
         largest_difference=largest_difference,
+        allowed_difference=LARGEST_DIFFERENCES[manifest.precision],
     )
 
 
@@ -121,10 +126,18 @@ def _compare(cascade: Cascade, expected: GoldenAnswers) -> tuple[int, float]:
     ties = np.zeros(len(differ), bool)
     if differ.any():
         probs = cascade.member_probs(expected.images[differ])
-        ties[differ] = near_ties(probs, cascade.rule, cascade.parameters, max_submodels=cascade.max_submodels)
+        ties[differ] = near_ties(
+            probs,
+            cascade.rule,
+            cascade.parameters,
+            tolerance=TIE_TOLERANCES[cascade.manifest.precision],
+            max_submodels=cascade.max_submodels,
+        )
     difference = np.abs(answer.probs - expected.probs).max(axis=1)
     difference[ties] = 0
-    wrong = np.flatnonzero((differ & ~ties) | ~(difference <= LARGEST_DIFFERENCE))
+    wrong = np.flatnonzero(
+        (differ & ~ties) | ~(difference <= LARGEST_DIFFERENCES[cascade.manifest.precision])
+    )
     if len(wrong):
         i = wrong[0]
         raise BundleError(

@@ -8,6 +8,9 @@ from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
 TOLERANCE = 1e-5
+TIE_TOLERANCES = {"float32": TOLERANCE, "int8": 0.02}
+"""By the manifest's precision. In int8 a value halfway between two steps of the quantiser falls to either
+one as float arithmetic rounds, which depends on processor, runtime and batch; the next layers see a step."""
 
 
 def near_ties(

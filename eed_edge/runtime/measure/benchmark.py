@@ -12,7 +12,7 @@ from eed_edge.arrays import Floats, Ints
 from eed_edge.errors import BundleError, InputError
 from eed_edge.images.npz import read_npz
 from eed_edge.images.preprocess import prepare
-from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, Manifest
+from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, DENSE_INT8_FILE, Manifest
 from eed_edge.provenance import BASELINES
 from eed_edge.runtime.bundle import onnx_scan
 from eed_edge.runtime.bundle.folder import load_bundle, open_bundle
@@ -73,10 +73,11 @@ def real_images(folder: Path, *, npz: Path | None = None, run: Path | None = Non
 
 
 def find_networks(folder: Path, run: Path | None) -> dict[str, Path]:
-    """Return the ONNX files ``dense``, ``narrow`` and ``single``, where the bundle or the run has them."""
-    places = [("dense", folder / DENSE_FILE)]
+    """Return the ONNX files of dense and the baselines, where the bundle or the run has them."""
+    places = [("dense", folder / DENSE_FILE), ("dense_int8", folder / DENSE_INT8_FILE)]
     if run is not None:
-        places = [("dense", run / DENSE_FILE), *places, *((name, run / f"{name}.onnx") for name in BASELINES)]
+        own = [("dense", run / DENSE_FILE), ("dense_int8", run / DENSE_INT8_FILE)]
+        places = [*own, *places, *((name, run / f"{name}.onnx") for name in BASELINES)]
     return {name: path for name, path in places if path.is_file()}
 
 
@@ -94,7 +95,8 @@ def measure_latency(
 
     Args:
         images: ``(n, c, h, w)`` float32 in [0, 1]; a shorter last batch is dropped unless it is the only one.
-        networks: further ONNX files by name; ``dense`` is what speed-ups are measured against.
+        networks: further ONNX files, or folders of bundles, by name; speed-ups are measured against ``dense``
+            and ``dense_int8``.
         repeats: rounds of the clock; each times every image once with each program.
         stops: by attack, the share of images that stop at each sub-model; used with one image per call.
 
@@ -221,7 +223,12 @@ def _single_file(folder: Path, config: SessionConfig) -> SingleFileCascade:
 
 
 def _network(path: Path, manifest: Manifest, parts: list[Floats], config: SessionConfig) -> IndexedCall:
-    """Open an ONNX file with the input and classes of the bundle; return a call of it."""
+    """Open an ONNX file, or a bundle, with the input and classes of the bundle; return a call of it."""
+    if path.is_dir():
+        other = open_cascade(path, config)
+        if (other.manifest.input, other.manifest.classes) != (manifest.input, manifest.classes):
+            raise BundleError(f"{path}: expected a bundle of the same images and classes; name another")
+        return _predict(other, parts)
     try:
         model = path.read_bytes()
     except OSError as error:
@@ -249,15 +256,16 @@ def _percentiles(times: dict[str, Times], *, members: int) -> dict[str, Any]:
 
 
 def _speedups(times: dict[str, Times]) -> dict[str, Any]:
-    """Return the speed-ups over ``dense``, and the time of each baseline over that of ``dynamic``."""
+    """Return the speed-ups over dense in both precisions, and others' times over that of ``dynamic``."""
     figures: dict[str, Any] = {}
-    if "dense" in times:
-        of = [name for name in times if not name.startswith(("dense", "prefix-", "submodel-"))]
-        over_dense = {name: ratio(times["dense"], times[name]) for name in of}
-        figures["speedup_mean"] = over_dense["dynamic"].median
-        figures["speedup_worst"] = over_dense["static"].median
-        figures["speedups"] = {name: asdict(speedup) for name, speedup in over_dense.items()}
-    for name in BASELINES:
+    for dense, ending in (("dense", ""), ("dense_int8", "_int8")):
+        if dense in times:
+            of = [name for name in times if not name.startswith(("dense", "prefix-", "submodel-"))]
+            over_dense = {name: ratio(times[dense], times[name]) for name in of}
+            figures[f"speedup_mean{ending}"] = over_dense["dynamic"].median
+            figures[f"speedup_worst{ending}"] = over_dense["static"].median
+            figures[f"speedups{ending}"] = {name: asdict(speedup) for name, speedup in over_dense.items()}
+    for name in (*BASELINES, "other_bundle"):
         if name in times:
             figures[f"{name}_over_dynamic"] = asdict(ratio(times[name], times["dynamic"]))
     return figures

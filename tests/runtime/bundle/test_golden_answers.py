@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,27 @@ def test_a_decision_within_a_hair_of_a_tie_is_counted_not_refused(make_tiny):
     assert check_bundle(make_tiny(threshold=float(mean[4]) - 2e-6, golden=arrays).folder).ties == 1
 
 
+def test_an_int8_bundle_may_differ_by_a_step_of_its_quantiser_and_no_more(make_tiny):
+    def of_int8(**settings):
+        tiny = make_tiny(**settings)
+        tiny.manifest = dataclasses.replace(tiny.manifest, precision="int8")
+        tiny.write()
+        return check_bundle(tiny.folder)
+
+    recorded = read_golden(open_bundle(make_tiny(threshold=2.0).folder))
+    found = of_int8(threshold=2.0, golden={"probs": recorded.probs + np.float32(0.015)})
+    assert found.largest_difference > 0.014
+    assert (found.allowed_difference, found.tie_tolerance) == (0.02, 0.02)
+    with pytest.raises(BundleError, match=r"20 of 20 answers differ; image 0: .* 2.5e-02 apart"):
+        of_int8(threshold=2.0, golden={"probs": recorded.probs + np.float32(0.025)})
+    mean = eed_edge.load(make_tiny(threshold=2.0).folder, max_submodels=1)(recorded.images).probs.max(axis=1)
+    later = read_golden(open_bundle(make_tiny(threshold=float(mean[4]) + 2e-6).folder))
+    arrays = {name: getattr(later, name) for name in ("probs", "labels", "submodels_used")}
+    assert of_int8(threshold=float(mean[4]) - 0.01, golden=arrays).ties >= 1
+    with pytest.raises(BundleError, match="answers differ"):
+        of_int8(threshold=float(mean[4]) - 0.05, golden=arrays)
+
+
 BAD_ARRAYS = [
     ({"labels": np.zeros(20, np.int32)}, r"expected labels \(20,\) int64, got \(20,\) int32"),
     ({"probs": np.zeros((20, 4), np.float32)}, r"expected probs \(20, 3\) float32, got \(20, 4\)"),
@@ -81,6 +104,7 @@ def test_golden_files_that_are_no_archive_lack_an_array_or_unpack_to_too_much_ar
         read_golden(bundle)
 
 
-def test_the_dense_network_in_the_bundle_is_judged_too(make_tiny):
-    with pytest.raises(BundleError, match=r"dense.onnx: expected a plain ONNX model, got"):
-        check_bundle(make_tiny(files={"dense.onnx": b"no model"}).folder)
+@pytest.mark.parametrize("name", ["dense.onnx", "dense-int8.onnx"])
+def test_the_dense_network_in_the_bundle_is_judged_too(make_tiny, name):
+    with pytest.raises(BundleError, match=rf"{name}: expected a plain ONNX model, got"):
+        check_bundle(make_tiny(files={name: b"no model"}).folder)

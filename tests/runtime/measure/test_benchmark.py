@@ -1,9 +1,13 @@
 """The benchmark of a bundle: fields, ratios against plain arithmetic, and prefixes that really run."""
 
+import dataclasses
+import shutil
+
 import numpy as np
 import pytest
 
 from eed_edge.errors import BundleError, InputError
+from eed_edge.manifest import dump_manifest
 from eed_edge.runtime.bundle import folder
 from eed_edge.runtime.engine.session import DEFAULT, SessionConfig, open_session
 from eed_edge.runtime.measure import benchmark
@@ -157,6 +161,40 @@ def test_the_networks_beside_are_the_bundles_dense_before_the_runs(make_tiny, tm
     assert benchmark.find_networks(plain, run) == {"dense": run / "dense.onnx"}
     (plain / "dense.onnx").write_bytes(b"")
     assert benchmark.find_networks(plain, run) == {"dense": plain / "dense.onnx"}
+
+
+def test_dense_in_int8_and_another_bundle_are_timed_beside_and_compared(make_tiny, tmp_path):
+    model = make_tiny().models[0]
+    other = shutil.copytree(make_tiny().folder, tmp_path / "other")
+    tiny = make_tiny(files={"dense.onnx": model, "dense-int8.onnx": model})
+    networks = benchmark.find_networks(tiny.folder, None)
+    assert list(networks) == ["dense", "dense_int8"]
+    networks |= {"other_bundle": other}
+    latency = benchmark.measure_latency(tiny.folder, tiny.images, networks=networks, repeats=2)["latency"]
+    assert set(latency["dense_int8"]) == set(latency["other_bundle"]) == SUMMARY
+    assert set(latency["speedups_int8"]) == set(latency["speedups"]) == {"static", "dynamic", "other_bundle"}
+    assert latency["speedup_mean_int8"] == latency["speedups_int8"]["dynamic"]["median"]
+    assert set(latency["other_bundle_over_dynamic"]) == {"median", "low", "high"}
+    assert set(latency["load_ms"]) == {"dense", "dense_int8", "other_bundle", "ensemble"}
+
+
+def test_speedups_over_dense_in_int8_are_ratios_of_what_was_timed():
+    times = {
+        name: np.full((3, 4), ms) for name, ms in (("dense_int8", 3.0), ("static", 2.0), ("dynamic", 0.5))
+    }
+    found = benchmark._speedups(times | {"other_bundle": np.full((3, 4), 1.0)})
+    assert (found["speedup_mean_int8"], found["speedup_worst_int8"]) == (6, 1.5)
+    assert found["other_bundle_over_dynamic"]["median"] == 2
+    assert "speedup_mean" not in found
+
+
+def test_a_bundle_of_other_images_is_not_timed_beside(make_tiny, tmp_path):
+    tiny = make_tiny()
+    other = shutil.copytree(tiny.folder, tmp_path / "other")
+    renamed = dataclasses.replace(tiny.manifest, classes=("a", "b", "c"))
+    (other / "manifest.json").write_bytes(dump_manifest(renamed))
+    with pytest.raises(BundleError, match="other: expected a bundle of the same images and classes"):
+        benchmark.measure_latency(tiny.folder, tiny.images, networks={"other_bundle": other})
 
 
 BAD_NPZ = [
