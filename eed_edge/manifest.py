@@ -17,6 +17,11 @@ MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.npz"
 DENSE_FILE = "dense.onnx"
 CASCADE_FILE = "cascade.onnx"
+LARGEST_MANIFEST = 2**20  # bytes
+_LARGEST_SIDE = 4096  # pixels
+_MOST_PIXELS = 2048 * 2048  # of a picture after resizing, 16 MiB as RGBA
+_MOST_SUBMODELS = 62  # one bit each in an int64
+_LARGEST_COUNT = 2**53  # of parameters, bytes and the like: exact as a float
 
 Rule = Literal["confidence", "agreement", "geometric"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -52,7 +57,8 @@ class Preprocess:
     def __post_init__(self) -> None:
         for name in ("resize", "crop"):
             size = getattr(self, name)
-            _check(size is None or min(size) >= 1, f"{name} must be null or two sizes >= 1, got {size}")
+            _check(size is None or min(size) >= 1, f"{name} must be null or two sizes >= 1, got {size!s:.60}")
+            _check_pixels(size, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,7 @@ class InputSpec:
     def __post_init__(self) -> None:
         _check(bool(self.name), "name must not be empty")
         _check(min(self.size) >= 1, f"shape must have sizes >= 1, got {list(self.shape)}")
+        _check_pixels(self.size[1:], "shape")
         expected = 3 if self.channels == "RGB" else 1
         _check(
             self.shape[1] == expected,
@@ -110,7 +117,7 @@ class SubmodelEntry:
         _check_name(self.file)
         _check_file(self)
         for name in ("params", "macs", "subset"):
-            _check(getattr(self, name) >= 0, f"{name} must be >= 0, got {getattr(self, name)}")
+            _check_count(getattr(self, name), name)
 
 
 @dataclass(frozen=True)
@@ -164,7 +171,7 @@ class GateSpec:
 
     def __post_init__(self) -> None:
         cap, deadline = self.max_submodels, self.deadline_ms
-        _check(cap is None or cap >= 1, f"max_submodels must be null or >= 1, got {cap}")
+        _check(cap is None or cap >= 1, f"max_submodels must be null or >= 1, got {cap!s:.60}")
         _check(deadline is None or deadline >= 0, f"deadline_ms must be null or >= 0, got {deadline}")
 
     def parameters_of(self, rule: str) -> dict[str, float]:
@@ -203,7 +210,7 @@ class Calibration:
     geometric: RuleLoss
 
     def __post_init__(self) -> None:
-        _check(self.images >= 0, f"images must be >= 0, got {self.images}")
+        _check_count(self.images, "images")
         _check(0 <= self.max_drop <= 1, f"max_drop must be in [0, 1], got {self.max_drop}")
 
 
@@ -228,6 +235,7 @@ class Manifest:
         _check(len(set(self.classes)) == len(self.classes), "classes must differ from each other")
         count = len(self.submodels)
         _check(count >= 1, "submodels must not be empty")
+        _check(count <= _MOST_SUBMODELS, f"submodels must be at most {_MOST_SUBMODELS}, got {count}")
         votes = self.gate.parameters.agreement.votes
         _check(votes <= count, f"gate.parameters.agreement.votes must be at most {count}, got {votes}")
         for name in self.files:
@@ -244,6 +252,11 @@ def parse_manifest(raw: bytes) -> Manifest:
         BundleError: not JSON, unknown, missing or duplicate keys, a value of another type or out of
             range, a schema newer than this program reads, or a digest that does not match.
     """
+    if len(raw) > LARGEST_MANIFEST:
+        raise BundleError(
+            f"{MANIFEST_FILE}: expected at most {LARGEST_MANIFEST} bytes, got {len(raw)};"
+            " export the bundle again"
+        )
     try:
         content = digest_json.decode(raw)
         schema = content.pop("schema", None)
@@ -287,7 +300,21 @@ def _check_name(name: str) -> None:
 
 def _check_file(entry: FileEntry | SubmodelEntry) -> None:
     _check(bool(HEX64.fullmatch(entry.sha256)), f"sha256 must be 64 hex digits, got {entry.sha256!r:.80}")
-    _check(entry.bytes >= 0, f"bytes must be >= 0, got {entry.bytes}")
+    _check_count(entry.bytes, "bytes")
+
+
+def _check_count(value: int, name: str) -> None:
+    _check(value >= 0, f"{name} must be >= 0, got {value!s:.60}")
+    _check(value <= _LARGEST_COUNT, f"{name} must be at most {_LARGEST_COUNT}, got {value!s:.60}")
+
+
+def _check_pixels(size: tuple[int, int] | None, name: str) -> None:
+    if size is not None:
+        height, width = size
+        _check(
+            max(size) <= _LARGEST_SIDE and height * width <= _MOST_PIXELS,
+            f"{name} must have sides of at most {_LARGEST_SIDE} and {_MOST_PIXELS} pixels, got {size!s:.60}",
+        )
 
 
 def _check(condition: bool, message: str) -> None:

@@ -91,13 +91,14 @@ def write_bundle(
     example = as_float(images.images[:1])
     with atomic_folder(folder) as target:
         entries = _submodels(members, example, target)
-        if with_dense:
-            (target / DENSE_FILE).write_bytes(to_onnx(run.base(), example))
+        dense = run.base() if with_dense else None
+        if dense is not None:
+            (target / DENSE_FILE).write_bytes(to_onnx(dense, example))
         golden_images = as_float(images.images[:GOLDEN_IMAGES]).contiguous().numpy()
         if golden == "synthetic":
             golden_images = np.random.default_rng(run.recipe.seed).random(golden_images.shape, np.float32)
         gate = _gate(run.recipe.gate.rule, settings, max_submodels, deadline_ms)
-        (target / GOLDEN_FILE).write_bytes(_golden(ensemble, golden_images, gate))
+        (target / GOLDEN_FILE).write_bytes(_golden(ensemble, golden_images, gate, dense))
         manifest = _manifest(run, entries, gate, settings, len(images), target)
         if single_file:
             models = [(target / entry.file).read_bytes() for entry in entries]
@@ -238,14 +239,17 @@ def _check_target(folder: Path) -> None:
         )
 
 
-def _golden(ensemble: Ensemble, images: Floats, gate: contract.GateSpec) -> bytes:
+def _golden(ensemble: Ensemble, images: Floats, gate: contract.GateSpec, dense: nn.Module | None) -> bytes:
     probs = member_probs(ensemble, torch.from_numpy(images))
     parameters = gate.parameters_of(gate.rule)
     answer = replay_rule(probs, gate.rule, parameters, max_submodels=gate.max_submodels)
     means = np.cumsum(probs, 0, dtype=np.float32)[answer.answer_prefix - 1, np.arange(len(images))]
-    stream = io.BytesIO()
+    stream, more = io.BytesIO(), {}
+    if dense is not None:
+        more["dense_probs"] = member_probs(Ensemble([dense]).eval(), torch.from_numpy(images))[0]
     np.savez(
         stream,
+        **more,
         images=images,
         probs=means / answer.answer_prefix[:, None].astype(np.float32),
         labels=answer.labels,
