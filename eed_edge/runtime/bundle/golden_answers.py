@@ -95,7 +95,7 @@ def check_answers(
     if CASCADE_FILE in manifest.files:
         model = bundle.read(CASCADE_FILE)
         net = open_single_file(model, CASCADE_FILE, limits=limits)
-        check_same_gate(model, net.manifest, manifest, limits=limits)
+        check_same_gate(model, net.manifest, bundle, limits=limits)
         more, also = _compare(_answer(net, expected.images), expected, recorded, CASCADE_FILE)
         ties, difference = max(ties, more), max(difference, also)
     if DENSE_FILE in manifest.files:
@@ -113,7 +113,8 @@ def _answer(net: SingleFileCascade, images: Floats) -> Prediction:
 def _check_dense(bundle: Bundle, expected: GoldenAnswers, limits: Limits) -> float:
     """Run ``dense.onnx`` on the golden images; return the largest difference from its recorded answers.
 
-    Bundles that eed-edge 0.1 wrote record none: then its answers must be finite.
+    Bundles that eed-edge 0.1 wrote record none: then its answers must be finite, and must not name the
+    recorded labels less often than the opposite of them does.
     """
     model = admit(bundle.read(DENSE_FILE), DENSE_FILE, limits=limits)
     session = open_session(model, DENSE_FILE)
@@ -129,6 +130,12 @@ def _check_dense(bundle: Bundle, expected: GoldenAnswers, limits: Limits) -> flo
             f"{DENSE_FILE}: expected finite logits {shape}, got others; export the bundle again"
         )
     if expected.dense_probs is None:
+        agree, opposite = ((side == expected.labels).sum() for side in (logits.argmax(1), logits.argmin(1)))
+        if agree < opposite:
+            raise BundleError(
+                f"{DENSE_FILE}: expected answers like the bundle's, got its labels for {agree} of {shape[0]}"
+                f" golden images and as the least probable class for {opposite}; export the bundle again"
+            )
         return 0.0
     difference = float(np.abs(softmax(logits)[0] - expected.dense_probs).max())
     if not difference <= LARGEST_DIFFERENCE:
