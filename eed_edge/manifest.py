@@ -10,6 +10,8 @@ from eed_edge import digest_json
 from eed_edge import schema as typed
 from eed_edge.digest_json import HEX64
 from eed_edge.errors import BundleError
+from eed_edge.manifest_bounds import LARGEST_MANIFEST, MOST_SUBMODELS, check_count, check_pixels
+from eed_edge.manifest_bounds import check as _check
 
 SCHEMA = 1
 FILE_NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -17,11 +19,6 @@ MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.npz"
 DENSE_FILE = "dense.onnx"
 CASCADE_FILE = "cascade.onnx"
-LARGEST_MANIFEST = 2**20  # bytes
-_LARGEST_SIDE = 4096  # pixels
-_MOST_PIXELS = 2048 * 2048  # of a picture after resizing, 16 MiB as RGBA
-_MOST_SUBMODELS = 62  # one bit each in an int64
-_LARGEST_COUNT = 2**53  # of parameters, bytes and the like: exact as a float
 
 Rule = Literal["confidence", "agreement", "geometric"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -58,7 +55,7 @@ class Preprocess:
         for name in ("resize", "crop"):
             size = getattr(self, name)
             _check(size is None or min(size) >= 1, f"{name} must be null or two sizes >= 1, got {size!s:.60}")
-            _check_pixels(size, name)
+            check_pixels(size, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +73,7 @@ class InputSpec:
     def __post_init__(self) -> None:
         _check(bool(self.name), "name must not be empty")
         _check(min(self.size) >= 1, f"shape must have sizes >= 1, got {list(self.shape)}")
-        _check_pixels(self.size[1:], "shape")
+        check_pixels(self.size[1:], "shape")
         expected = 3 if self.channels == "RGB" else 1
         _check(
             self.shape[1] == expected,
@@ -117,7 +114,7 @@ class SubmodelEntry:
         _check_name(self.file)
         _check_file(self)
         for name in ("params", "macs", "subset"):
-            _check_count(getattr(self, name), name)
+            check_count(getattr(self, name), name)
 
 
 @dataclass(frozen=True)
@@ -210,7 +207,7 @@ class Calibration:
     geometric: RuleLoss
 
     def __post_init__(self) -> None:
-        _check_count(self.images, "images")
+        check_count(self.images, "images")
         _check(0 <= self.max_drop <= 1, f"max_drop must be in [0, 1], got {self.max_drop}")
 
 
@@ -235,7 +232,7 @@ class Manifest:
         _check(len(set(self.classes)) == len(self.classes), "classes must differ from each other")
         count = len(self.submodels)
         _check(count >= 1, "submodels must not be empty")
-        _check(count <= _MOST_SUBMODELS, f"submodels must be at most {_MOST_SUBMODELS}, got {count}")
+        _check(count <= MOST_SUBMODELS, f"submodels must be at most {MOST_SUBMODELS}, got {count}")
         votes = self.gate.parameters.agreement.votes
         _check(votes <= count, f"gate.parameters.agreement.votes must be at most {count}, got {votes}")
         for name in self.files:
@@ -300,23 +297,4 @@ def _check_name(name: str) -> None:
 
 def _check_file(entry: FileEntry | SubmodelEntry) -> None:
     _check(bool(HEX64.fullmatch(entry.sha256)), f"sha256 must be 64 hex digits, got {entry.sha256!r:.80}")
-    _check_count(entry.bytes, "bytes")
-
-
-def _check_count(value: int, name: str) -> None:
-    _check(value >= 0, f"{name} must be >= 0, got {value!s:.60}")
-    _check(value <= _LARGEST_COUNT, f"{name} must be at most {_LARGEST_COUNT}, got {value!s:.60}")
-
-
-def _check_pixels(size: tuple[int, int] | None, name: str) -> None:
-    if size is not None:
-        height, width = size
-        _check(
-            max(size) <= _LARGEST_SIDE and height * width <= _MOST_PIXELS,
-            f"{name} must have sides of at most {_LARGEST_SIDE} and {_MOST_PIXELS} pixels, got {size!s:.60}",
-        )
-
-
-def _check(condition: bool, message: str) -> None:
-    if not condition:
-        raise BundleError(message)
+    check_count(entry.bytes, "bytes")

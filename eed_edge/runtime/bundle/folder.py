@@ -11,13 +11,13 @@ from typing import BinaryIO
 from eed_edge.errors import BundleError, InputError
 from eed_edge.manifest import (
     CASCADE_FILE,
-    LARGEST_MANIFEST,
     MANIFEST_FILE,
     FileEntry,
     Manifest,
     SubmodelEntry,
     parse_manifest,
 )
+from eed_edge.manifest_bounds import LARGEST_MANIFEST
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle.admit import admit
 from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
