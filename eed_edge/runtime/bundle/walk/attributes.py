@@ -1,7 +1,7 @@
 """Operators that a bundle may use, and the range of each of their attributes, by opset.
 
 Source:
-    the operator schemas of onnx; ``tests/runtime/bundle/walk/test_attributes.py`` compares with the package.
+    the operator schemas of onnx; ``tests/hostile/walk/test_attributes.py`` compares with the package.
 """
 
 import math

@@ -59,7 +59,9 @@ def where(_: Node, inputs: Inputs) -> list[Tensor]:
 
 def cast(node: Node, inputs: Inputs) -> list[Tensor]:
     """``Cast``; between integers, known values stay known."""
-    first, kind = needed(inputs, 0), node.attributes.get("to", 0)
+    first, kind = needed(inputs, 0), node.attributes.get("to")
+    if kind is None:
+        raise ValueError("expected Cast to name a type, got none")
     values = first.values if {first.kind, kind} <= {INT32, INT64} else None
     return [Tensor(kind, first.shape, values=values)]
 

@@ -6,7 +6,7 @@ import pytest
 from eed_edge.errors import BundleError
 from eed_edge.runtime.bundle.admit import admit
 from eed_edge.runtime.bundle.limits import Limits
-from tests.runtime.bundle.walk.models import floats, ints, model
+from tests.hostile.walk.models import floats, ints, model
 
 
 def node(*parts, opset=18, **constants):

@@ -11,7 +11,7 @@ from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS
 from eed_edge.runtime.bundle.onnx_scan import inspect
 from eed_edge.runtime.bundle.walk.graph_walk import walk_model
 from eed_edge.runtime.bundle.walk.sizes import ITEM_BYTES
-from tests.runtime.bundle.walk.models import SOUND
+from tests.hostile.walk.models import SOUND
 
 
 def computed(raw, batch):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-STORED = Path(__file__).parents[3] / "formats" / "version-0.1" / "bundle"
+STORED = Path(__file__).parents[2] / "formats" / "version-0.1" / "bundle"
 SIZE = (4, 6, 8)
 
 
