@@ -66,7 +66,8 @@ def inspect(model: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS) -> Mode
 
 class _Scanner:
     def __init__(self, data: bytes, limits: Limits) -> None:
-        self.data = memoryview(data)
+        self.data = data
+        self.view = memoryview(data)
         self.limits = limits
         self.values = 0
         self.nodes = 0
@@ -139,7 +140,7 @@ class _Scanner:
             return numbers
         if (end - at) % {"float": 4, "double": 8}.get(field.kind, 1):
             raise _malformed(f"{end - at} bytes of packed {message}.{field.name}", at)
-        return self.data[at:end]
+        return self.view[at:end]
 
     def _number(self, message: str, field: Field, at: int, end: int) -> tuple[int, int]:
         """Read a varint in its field's range; return it and its end. Negative numbers are 64-bit."""

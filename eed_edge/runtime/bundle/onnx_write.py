@@ -32,8 +32,9 @@ WRITTEN: dict[str, tuple[str, ...]] = {
 
 Buffer = bytes | memoryview
 
-_BY_NAME: dict[str, dict[str, tuple[int, Field]]] = {
-    message: {field.name: (number, field) for number, field in FIELDS[message].items()} for message in WRITTEN
+_ORDERED: dict[str, list[tuple[str, int, Field]]] = {
+    message: [(field.name, number, field) for number, field in FIELDS[message].items() if field.name in names]
+    for message, names in WRITTEN.items()
 }
 
 
@@ -44,10 +45,8 @@ def write_model(model: Message) -> bytes:
 
 def _message(message: str, values: Message) -> list[Buffer]:
     parts: list[Buffer] = []
-    fields = _BY_NAME[message]
-    for name in WRITTEN[message]:
+    for name, number, field in _ORDERED[message]:
         if name in values:
-            number, field = fields[name]
             value = values[name]
             if field.repeated and field.kind in WIRE_TYPES:
                 parts += _field(number, _packed(field.kind, value))
@@ -61,7 +60,8 @@ def _entry(number: int, kind: str, value: Any) -> list[Buffer]:
     if kind in FIELDS:
         return _field(number, _message(kind, value))
     if kind == "string":
-        return _field(number, [value.encode()])
+        text = value.encode()
+        return [_varint(number << 3 | 2) + _varint(len(text)) + text]
     wire_type = WIRE_TYPES.get(kind)
     if wire_type == 0:
         return [_varint(number << 3) + _varint(value)]

@@ -1,6 +1,5 @@
 """Upper bounds of sizes that may grow with the number of images, and tensors described by them."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -43,12 +42,12 @@ class Tensor:
 
 def product(sizes: Iterable[Size]) -> Size:
     """Multiply sizes; a size of 0 counts as 1, so that it hides no other."""
-    sizes = tuple(sizes)
-    return Size(
-        math.prod(max(size.factor, 1) for size in sizes),
-        sum(size.power for size in sizes),
-        all(size.exact and size.factor > 0 for size in sizes),
-    )
+    factor, power, exact = 1, 0, True
+    for size in sizes:
+        factor *= max(size[0], 1)
+        power += size[1]
+        exact = exact and size[2] and size[0] > 0
+    return Size(factor, power, exact)
 
 
 def elements(shape: Shape) -> Size:
@@ -86,6 +85,8 @@ def total(sizes: Sequence[Size]) -> Size:
 
 def broadcast(*shapes: Shape) -> Shape:
     """Return the shape of an element-wise result, by numpy's rules; the runtime refuses a mismatch."""
+    if shapes.count(shapes[0]) == len(shapes):
+        return shapes[0]
     axes = max(map(len, shapes))
     padded = [(ONE,) * (axes - len(shape)) + shape for shape in shapes]
     result = []
