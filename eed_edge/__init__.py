@@ -12,14 +12,14 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eed_edge.runtime import Prediction, load
+    from eed_edge.runtime import Limits, Prediction, load
 
-__all__ = ["Prediction", "__version__", "load"]
+__all__ = ["Limits", "Prediction", "__version__", "load"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Prediction", "load"):  # on first use: numpy and onnxruntime cost time and memory
+    if name in ("Limits", "Prediction", "load"):  # on first use: numpy and onnxruntime cost time and memory
         from eed_edge import runtime
 
         return getattr(runtime, name)

@@ -21,16 +21,31 @@ def seal(content: dict[str, Any]) -> bytes:
     return blank.replace(_BLANK.encode(), hashlib.sha256(blank).hexdigest().encode())
 
 
+MOST_KEYS = 20_000  # of all objects together
+MOST_LEVELS = 16
+
+
 def decode(raw: bytes) -> dict[str, Any]:
     """Read a JSON object; the digest is not looked at.
 
     Raises:
-        ValueError: not UTF-8 or JSON, not an object, a key twice, or a number that is not finite.
+        ValueError: not UTF-8 or JSON, not an object, a key twice, too many keys or levels, or a number that
+            is not finite.
     """
+    keys = 0
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal keys
+        keys += len(pairs)
+        if keys > MOST_KEYS:
+            raise ValueError(f"expected at most {MOST_KEYS:,} keys, got more")
+        return _unique(pairs)
+
     try:
-        content = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        content = json.loads(raw.decode(), object_pairs_hook=unique, parse_constant=_no_constant)
     except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+        raise ValueError(f"expected at most {MOST_LEVELS} levels, got more") from error
+    _check_levels(content, MOST_LEVELS)
     if not isinstance(content, dict):
         raise ValueError(f"expected an object, got {content!r:.60}")
     return content
@@ -55,9 +70,18 @@ def check_seal(raw: bytes, content: dict[str, Any]) -> None:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r:.60} stands twice")
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"key {twice!r:.60} stands twice")
     return content
+
+
+def _check_levels(content: Any, left: int) -> None:
+    if isinstance(content, (dict, list)):
+        if not left:
+            raise ValueError(f"expected at most {MOST_LEVELS} levels, got more")
+        for entry in content.values() if isinstance(content, dict) else content:
+            _check_levels(entry, left - 1)
 
 
 def _no_constant(name: str) -> float:

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from eed_edge.errors import BundleError
+from eed_edge.manifest_bounds import check_count, require
 
 Rule = Literal["confidence", "agreement", "geometric"]
 
@@ -108,7 +108,7 @@ class Calibration:
     geometric: RuleLoss
 
     def __post_init__(self) -> None:
-        require(self.images >= 0, f"images must be >= 0, got {self.images}")
+        check_count(self.images, "images")
         require(0 <= self.max_drop <= 1, f"max_drop must be in [0, 1], got {self.max_drop}")
 
 
@@ -143,9 +143,3 @@ def check_temperatures(temperatures: tuple[float, ...] | None, count: int) -> No
             f"temperatures must be null or {count}, one for each sub-model, got {len(temperatures)}",
         )
         require(min(temperatures) > 0, f"temperatures must be > 0, got {min(temperatures)}")
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise a ``BundleError`` with ``message`` unless ``condition`` holds."""
-    if not condition:
-        raise BundleError(message)

@@ -21,8 +21,8 @@ from eed_edge.gate_settings import (
     Rule,
     RuleLoss,
     check_temperatures,
-    require,
 )
+from eed_edge.manifest_bounds import LARGEST_MANIFEST, MOST_SUBMODELS, check_count, check_pixels, require
 
 __all__ = [
     "CASCADE_FILE",
@@ -94,7 +94,10 @@ class Preprocess:
     def __post_init__(self) -> None:
         for name in ("resize", "crop"):
             size = getattr(self, name)
-            require(size is None or min(size) >= 1, f"{name} must be null or two sizes >= 1, got {size}")
+            require(
+                size is None or min(size) >= 1, f"{name} must be null or two sizes >= 1, got {size!s:.60}"
+            )
+            check_pixels(size, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +115,7 @@ class InputSpec:
     def __post_init__(self) -> None:
         require(bool(self.name), "name must not be empty")
         require(min(self.size) >= 1, f"shape must have sizes >= 1, got {list(self.shape)}")
+        check_pixels(self.size[1:], "shape")
         expected = 3 if self.channels == "RGB" else 1
         require(
             self.shape[1] == expected,
@@ -152,7 +156,7 @@ class SubmodelEntry:
         _check_name(self.file)
         _check_file(self)
         for name in ("params", "macs", "subset"):
-            require(getattr(self, name) >= 0, f"{name} must be >= 0, got {getattr(self, name)}")
+            check_count(getattr(self, name), name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +186,7 @@ class Manifest:
         require(len(set(self.classes)) == len(self.classes), "classes must differ from each other")
         count = len(self.submodels)
         require(count >= 1, "submodels must not be empty")
+        require(count <= MOST_SUBMODELS, f"submodels must be at most {MOST_SUBMODELS}, got {count}")
         votes = self.gate.parameters.agreement.votes
         require(votes <= count, f"gate.parameters.agreement.votes must be at most {count}, got {votes}")
         thresholds = self.gate.parameters.confidence.thresholds
@@ -205,6 +210,11 @@ def parse_manifest(raw: bytes) -> Manifest:
         BundleError: not JSON, unknown, missing or duplicate keys, a value of another type or out of
             range, a schema newer than this program reads, or a digest that does not match.
     """
+    if len(raw) > LARGEST_MANIFEST:
+        raise BundleError(
+            f"{MANIFEST_FILE}: expected at most {LARGEST_MANIFEST} bytes, got {len(raw)};"
+            " export the bundle again"
+        )
     try:
         content = digest_json.decode(raw)
         schema = content.pop("schema", None)
@@ -270,4 +280,4 @@ def _check_name(name: str) -> None:
 
 def _check_file(entry: FileEntry | SubmodelEntry) -> None:
     require(bool(HEX64.fullmatch(entry.sha256)), f"sha256 must be 64 hex digits, got {entry.sha256!r:.80}")
-    require(entry.bytes >= 0, f"bytes must be >= 0, got {entry.bytes}")
+    check_count(entry.bytes, "bytes")

@@ -6,8 +6,8 @@ import importlib
 import pytest
 
 EXPORTS = {
-    "eed_edge": "Prediction __version__ load",
-    "eed_edge.runtime": "Prediction load",
+    "eed_edge": "Limits Prediction __version__ load",
+    "eed_edge.runtime": "Limits Prediction load",
     "eed_edge.recipe": (
         "Base Data Gate Joint Net Pool Prune Recipe RecipeSection Scores "
         "Select Training from_dict load_recipe recipe_names recipe_of_network"

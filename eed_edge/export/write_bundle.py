@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 import eed_edge
 from eed_edge import manifest as contract
@@ -74,8 +75,8 @@ def write_bundle(
     if int8 is not None and int8.submodels:
         team = int8_team(team, images, run, train=int8.train, options=options)
     with atomic_folder(folder) as target:
-        _write_dense(run, images, int8, target, float32=DENSE_FILE in extra_files)
-        (target / GOLDEN_FILE).write_bytes(_golden(team, _golden_images(run, images, golden)))
+        dense = _write_dense(run, images, int8, target, float32=DENSE_FILE in extra_files)
+        (target / GOLDEN_FILE).write_bytes(_golden(team, _golden_images(run, images, golden), dense))
         entries = _submodels(run, team.models, target)
         manifest = _manifest(run, entries, team, target)
         if CASCADE_FILE in extra_files:
@@ -93,16 +94,19 @@ def _float_team(ensemble: Ensemble, images: Images, run: Run, options: GateOptio
     return calibrated_team(models, "float32", ensemble, ensemble, images, run, options)
 
 
-def _write_dense(run: Run, images: Images, int8: Int8Request | None, target: Path, *, float32: bool) -> None:
-    """Write the unpruned base, for comparison, in the precisions that were asked for."""
+def _write_dense(
+    run: Run, images: Images, int8: Int8Request | None, target: Path, *, float32: bool
+) -> nn.Module | None:
+    """Write the unpruned base in the precisions that were asked for; return it if float32 is among them."""
     if not float32 and (int8 is None or not int8.dense):
-        return
+        return None
     base = run.base()
     model = to_onnx(base, as_float(images.images[:1]))
     if float32:
         (target / DENSE_FILE).write_bytes(model)
     if int8 is not None and int8.dense:
         (target / DENSE_INT8_FILE).write_bytes(quantise(model, range_images(base, int8.train, run)))
+    return base if float32 else None
 
 
 def _submodels(run: Run, models: Sequence[bytes], target: Path) -> tuple[contract.SubmodelEntry, ...]:
@@ -149,7 +153,7 @@ def _check_target(folder: Path) -> None:
         )
 
 
-def _golden(team: CalibratedTeam, images: Floats) -> bytes:
+def _golden(team: CalibratedTeam, images: Floats, dense: nn.Module | None) -> bytes:
     spec = team.gate.spec
     answer = replay_rule(
         member_probs(team.members, torch.from_numpy(images)),
@@ -158,9 +162,12 @@ def _golden(team: CalibratedTeam, images: Floats) -> bytes:
         max_submodels=spec.max_submodels,
         temperatures=team.gate.temperatures,
     )
-    stream = io.BytesIO()
+    stream, more = io.BytesIO(), {}
+    if dense is not None:
+        more["dense_probs"] = member_probs(Ensemble([dense]).eval(), torch.from_numpy(images))[0]
     np.savez(
         stream,
+        **more,
         images=images,
         probs=answer.probs,
         labels=answer.labels,

@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eed_edge.runtime.bundle.limits import Limits
     from eed_edge.runtime.engine.prediction import Prediction
     from eed_edge.runtime.loading import load
 
-__all__ = ["Prediction", "load"]
+__all__ = ["Limits", "Prediction", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -14,6 +15,10 @@ def __getattr__(name: str) -> Any:
         from eed_edge.runtime.loading import load
 
         return load
+    if name == "Limits":
+        from eed_edge.runtime.bundle.limits import Limits
+
+        return Limits
     if name == "Prediction":
         from eed_edge.runtime.engine.prediction import Prediction
 

@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
     bundle = folder / "bundle"
     with tempfile.TemporaryDirectory() as temporary:
         run = shutil.copytree(STORED / "run", Path(temporary) / "run")
-        manifest = write_bundle(open_run(run), bundle, single_file=True)
+        manifest = write_bundle(open_run(run), bundle, extra_files=("cascade.onnx",))
     confidence = manifest.gate.parameters.confidence
     confidence = dataclasses.replace(confidence, thresholds=(confidence.threshold,))
     parameters = dataclasses.replace(manifest.gate.parameters, confidence=confidence)

@@ -1,6 +1,7 @@
 """Open a bundle folder: parse the manifest, verify every file, then use exactly the verified bytes."""
 
 import hashlib
+import logging
 import os
 import stat
 from dataclasses import dataclass
@@ -8,16 +9,27 @@ from pathlib import Path
 from typing import BinaryIO
 
 from eed_edge.errors import BundleError, InputError
-from eed_edge.manifest import CASCADE_FILE, MANIFEST_FILE, FileEntry, Manifest, SubmodelEntry, parse_manifest
+from eed_edge.manifest import (
+    CASCADE_FILE,
+    MANIFEST_FILE,
+    FileEntry,
+    Manifest,
+    SubmodelEntry,
+    parse_manifest,
+)
+from eed_edge.manifest_bounds import LARGEST_MANIFEST
 from eed_edge.runtime import arguments
-from eed_edge.runtime.bundle import onnx_scan
+from eed_edge.runtime.bundle.admit import admit
+from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import DEFAULT, SessionConfig, check_signature, open_session
 from eed_edge.runtime.engine.single_image import Submodel
 from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
-_LARGEST_MANIFEST = 4 * 2**20  # bytes
+logger = logging.getLogger(__name__)
+
 _PIECE = 2**20  # bytes hashed at a time
+_DESKTOP_NAMES = (".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX")
 
 
 def load_bundle(
@@ -28,6 +40,7 @@ def load_bundle(
     max_submodels: int | None = None,
     deadline_ms: float | None = None,
     config: SessionConfig = DEFAULT,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Cascade:
     """Verify every file of a bundle and load it.
 
@@ -37,13 +50,14 @@ def load_bundle(
         max_submodels: at most this many run for an image; None: the manifest's cap.
         deadline_ms: time for one call, ``math.inf`` for none; None: the manifest's.
         config: options of every session.
+        limits: most that the bundle may ask of the device.
 
     Raises:
-        BundleError: damaged, incomplete, of a newer schema, or not usable by onnxruntime.
+        BundleError: damaged, incomplete, of a newer schema, beyond ``limits``, or not usable by onnxruntime.
         InputError: an argument of another type or out of range.
         DeviceError: onnxruntime is missing or too old, or a provider is not available.
     """
-    bundle = open_bundle(folder)
+    bundle = open_bundle(folder, limits=limits)
     manifest = bundle.manifest
     rule = manifest.gate.rule if rule is None else rule
     parameters = _parameters(manifest, rule, threshold)
@@ -52,9 +66,9 @@ def load_bundle(
     models = [bundle.read(entry.file) for entry in manifest.submodels]
     for name in manifest.files:
         bundle.verify(name)
-    for entry, model in zip(manifest.submodels, models, strict=True):
-        onnx_scan.inspect(model, entry.file)
     submodels = []
+    for i, entry in enumerate(manifest.submodels):
+        models[i] = admit(models[i], entry.file, limits=limits)  # all, before the first is used
     for entry in manifest.submodels:
         model = models.pop(0)  # free each model's bytes as soon as its session exists
         session = open_session(model, entry.file, config=config)
@@ -106,17 +120,21 @@ class Bundle:
         return entry
 
 
-def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
+def open_bundle(folder: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Bundle:
     """Read the manifest and compare its list of files with the folder.
+
+    Links to files are followed, since every file's digest is compared. Files of a desktop, such as
+    ``.DS_Store``, and folders whose name begins with two dots, as Kubernetes lays them beside its links, are
+    passed over.
 
     Raises:
         BundleError: no such folder, a manifest that ``parse_manifest`` rejects, a missing or extra
-            file, or an entry that is not a plain file.
+            file, an entry that is neither a file nor a link to one, or files larger than ``limits``.
         InputError: ``folder`` is not a path.
     """
     folder = arguments.to_path(folder)
     try:
-        kinds = {entry.name: entry.is_file(follow_symlinks=False) for entry in os.scandir(folder)}
+        kinds = {entry.name: entry.is_file() for entry in os.scandir(folder) if not _passed_over(entry)}
     except NotADirectoryError as error:
         raise BundleError(
             f"expected a bundle folder, got the file {folder}; name the folder with its {MANIFEST_FILE}:"
@@ -132,13 +150,14 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
         )
     if not_plain := sorted(name for name, plain in kinds.items() if not plain):
         raise BundleError(
-            f"expected plain files only, {not_plain[0]!r:.80} is a link or folder; copy or export again"
+            f"expected files only, {not_plain[0]!r:.80} is neither a file nor a link to one;"
+            " copy or export again"
         )
     with _open(folder / MANIFEST_FILE) as stream:
-        raw = stream.read(_LARGEST_MANIFEST + 1)
-    if len(raw) > _LARGEST_MANIFEST:
+        raw = stream.read(LARGEST_MANIFEST + 1)
+    if len(raw) > LARGEST_MANIFEST:
         raise BundleError(
-            f"{MANIFEST_FILE}: expected at most {_LARGEST_MANIFEST} bytes; export the bundle again"
+            f"{MANIFEST_FILE}: expected at most {LARGEST_MANIFEST} bytes; export the bundle again"
         )
     manifest = parse_manifest(raw)
     named = {entry.file for entry in manifest.submodels} | set(manifest.files) | {MANIFEST_FILE}
@@ -146,13 +165,56 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
         raise BundleError(f"the bundle lacks {missing[0]}, which its manifest names; copy or export it again")
     if extra := sorted(kinds.keys() - named):
         raise BundleError(f"the bundle has {extra[0]!r:.80}, which its manifest does not name; remove it")
+    _check_sizes(manifest, limits)
     return Bundle(folder, manifest)
 
 
+def _passed_over(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of the folder is no part of the bundle, and harmless."""
+    if entry.name.startswith("..") and entry.is_dir():
+        return True
+    if entry.name in _DESKTOP_NAMES or entry.name.startswith("._"):
+        logger.warning("%r, which a desktop leaves in folders, is passed over", entry.name[:80])
+        return True
+    return False
+
+
+def _check_sizes(manifest: Manifest, limits: Limits) -> None:
+    """Refuse files that are too large to be read at all."""
+    sizes = {entry.file: entry.bytes for entry in manifest.submodels}
+    sizes |= {name: entry.bytes for name, entry in manifest.files.items()}
+    name, largest = max(sizes.items(), key=lambda item: item[1])
+    if largest > limits.model_bytes:
+        raise BundleError(
+            f"{name}: expected at most {limits.model_bytes:,} bytes, got {largest:.3g};"
+            " export smaller models, or load with larger limits"
+        )
+    if (together := sum(sizes.values())) > limits.bundle_bytes:
+        raise BundleError(
+            f"expected a bundle of at most {limits.bundle_bytes:,} bytes, got {together:.3g};"
+            " export smaller models, or load with larger limits"
+        )
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """Read a file of at most ``most`` bytes.
+
+    Raises:
+        BundleError: it cannot be opened, is not a file or a link to one, or is larger.
+    """
+    with _open(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > most:
+            raise BundleError(
+                f"{path.name}: expected at most {most:,} bytes, got {size:,}; load with larger limits"
+            )
+        return stream.read(most + 1)[:most]
+
+
 def _open(path: Path) -> BinaryIO:
-    """Open a plain file; do not follow links, do not block on pipes."""
+    """Open a file or a link to one; do not block on pipes."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except OSError as error:
         raise BundleError(
             f"{path.name}: cannot be opened: {error.strerror}; copy the bundle again"
@@ -160,7 +222,9 @@ def _open(path: Path) -> BinaryIO:
     stream = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         stream.close()
-        raise BundleError(f"{path.name}: expected a plain file, got a link or device; copy the bundle again")
+        raise BundleError(
+            f"{path.name}: expected a file, got a pipe, device or folder; copy the bundle again"
+        )
     return stream
 
 

@@ -1,4 +1,4 @@
-"""A bounded scan of the bytes of an ONNX file, for devices that have no onnx package.
+"""A bounded parser of the bytes of an ONNX file, for devices that have no onnx package.
 
 It rejects what a bundle must not contain: tensors in other files, operators that standard onnxruntime lacks,
 loops, and unbounded nesting. To make sure that every reader sees the same model in the same bytes, it accepts
@@ -10,8 +10,10 @@ Source:
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from eed_edge.errors import BundleError
+from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
 from eed_edge.runtime.bundle.onnx_schema import (
     ENUMS,
     FIELDS,
@@ -21,72 +23,90 @@ from eed_edge.runtime.bundle.onnx_schema import (
 )
 
 MAX_DEPTH = 64  # messages within messages; an ensemble of 12 nested If stages needs 42
-MAX_VALUES = 1_000_000  # fields and packed numbers in a file, a second or two; ensembles have thousands
+MAX_TEXT = 16 * 2**20  # bytes of all names and other texts in a file
 STANDARD_DOMAINS = ("", "ai.onnx")
 LOOPS = ("Loop", "Scan")
+
+Message = dict[str, Any]
+"""A parsed message: its fields by name, repeated ones as lists. Messages are dicts, strings ``str``, integers
+``int``; bytes and floating-point numbers are views of the file, packed floating-point numbers one view."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """Result of a scan: the opset of the standard domain and the operators in use."""
+    """A parsed model: the opset of the standard domain, the operators in use, and the whole message."""
 
     opset: int
     operators: frozenset[str]
+    message: Message
 
 
-def inspect(model: bytes, name: str) -> Model:
-    """Scan a model and reject what must not be in a bundle.
+def inspect(model: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS) -> Model:
+    """Parse a model and reject what must not be in a bundle.
 
     Args:
         name: the model's name in error messages, such as its file name.
+        limits: how many values and nodes it may have.
 
     Raises:
         BundleError: not an ONNX model, cut short, encoded so that readers may disagree, or with external
             data, a custom operator or function, a loop, training information or absurd nesting.
     """
-    scanner = _Scanner(model)
+    scanner = _Scanner(model, limits)
     try:
         if len(model) >= 1 << 31:
             raise ValueError(f"expected less than 2 GiB, protobuf's limit, got {len(model)} bytes")
-        scanner.scan("ModelProto", 0, len(model), 0)
+        message = scanner.scan("ModelProto", 0, len(model), 0)
         if scanner.opset is None or not scanner.operators:
             raise ValueError("expected an ONNX model, got no operators or no opset")
     except ValueError as error:
         raise BundleError(f"{name}: {error}; export the bundle again with eed-edge") from error
-    return Model(scanner.opset, frozenset(scanner.operators))
+    return Model(scanner.opset, frozenset(scanner.operators), message)
 
 
 class _Scanner:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, limits: Limits) -> None:
         self.data = data
+        self.view = memoryview(data)
+        self.limits = limits
         self.values = 0
+        self.nodes = 0
+        self.text = 0
         self.opset: int | None = None
         self.operators: set[str] = set()
 
-    def scan(self, message: str, at: int, end: int, depth: int) -> None:
-        """Scan the message in ``data[at:end]``; raise ``ValueError`` at the first violation."""
+    def scan(self, message: str, at: int, end: int, depth: int) -> Message:
+        """Parse the message in ``data[at:end]``; raise ``ValueError`` at the first violation."""
         if depth > MAX_DEPTH:
             raise ValueError(f"expected messages nested at most {MAX_DEPTH} deep, got more")
-        seen: dict[str, int | str] = {}  # singular fields, by name or oneof, and the values of scalars
+        parsed: Message = {}
+        oneofs: set[str] = set()
         while at < end:
             start = at
             self._count()
             tag, at = self._varint(at, end)
             field = _field(message, tag, start)
-            if not field.repeated and (field.oneof or field.name) in seen:
+            if (not field.repeated and field.name in parsed) or field.oneof in oneofs:
                 raise _malformed(f"a second {message}.{field.oneof or field.name}", start)
-            value: int | str = 0
+            if field.oneof:
+                oneofs.add(field.oneof)
+            value: Any
             if tag & 7 == 0:
                 value, at = self._number(message, field, at, end)
             else:
                 begin, at = self._extent(message, field, tag & 7, at, end)
                 value = self._content(message, field, begin, at, depth)
             if not field.repeated:
-                seen[field.oneof or field.name] = value
+                parsed[field.name] = value
+            elif isinstance(value, list):  # packed numbers
+                parsed.setdefault(field.name, []).extend(value)
+            else:
+                parsed.setdefault(field.name, []).append(value)
         if message == "NodeProto":
-            self._check_node(str(seen.get("op_type", "")), str(seen.get("domain", "")))
+            self._check_node(parsed.get("op_type", ""), parsed.get("domain", ""))
         elif message == "OperatorSetIdProto":
-            self._check_opset(str(seen.get("domain", "")), int(seen.get("version", 0)))
+            self._check_opset(parsed.get("domain", ""), parsed.get("version", 0))
+        return parsed
 
     def _extent(self, message: str, field: Field, wire_type: int, at: int, end: int) -> tuple[int, int]:
         """Return the start and end of the content of a field that is not a varint."""
@@ -99,22 +119,28 @@ class _Scanner:
             )
         return at, at + length
 
-    def _content(self, message: str, field: Field, at: int, end: int, depth: int) -> str:
-        """Scan ``data[at:end]``, the content of a field that is not a varint; return it if it is a string."""
+    def _content(self, message: str, field: Field, at: int, end: int, depth: int) -> Any:
+        """Parse ``data[at:end]``, the content of a field that is not a varint."""
         if field.kind in FIELDS:
-            self.scan(field.kind, at, end, depth + 1)
-        elif field.kind == "string":
+            return self.scan(field.kind, at, end, depth + 1)
+        if field.kind == "string":
+            self.text += end - at
+            if self.text > MAX_TEXT:
+                raise ValueError(f"expected at most {MAX_TEXT:,} bytes of names and texts, got more")
             try:
                 return str(self.data[at:end], "utf-8")
             except UnicodeDecodeError as error:
                 raise _malformed(f"{message}.{field.name} that is not UTF-8", at) from error
-        elif WIRE_TYPES.get(field.kind) == 0:
+        if WIRE_TYPES.get(field.kind) == 0:
+            numbers = []
             while at < end:
                 self._count()
-                _, at = self._number(message, field, at, end)
-        elif (end - at) % {"float": 4, "double": 8}.get(field.kind, 1):
+                number, at = self._number(message, field, at, end)
+                numbers.append(number)
+            return numbers
+        if (end - at) % {"float": 4, "double": 8}.get(field.kind, 1):
             raise _malformed(f"{end - at} bytes of packed {message}.{field.name}", at)
-        return ""
+        return self.view[at:end]
 
     def _number(self, message: str, field: Field, at: int, end: int) -> tuple[int, int]:
         """Read a varint in its field's range; return it and its end. Negative numbers are 64-bit."""
@@ -145,8 +171,8 @@ class _Scanner:
 
     def _count(self) -> None:
         self.values += 1
-        if self.values > MAX_VALUES:
-            raise ValueError(f"expected at most {MAX_VALUES:,} fields and packed numbers, got more")
+        if self.values > self.limits.values:
+            raise ValueError(f"expected at most {self.limits.values:,} fields and packed numbers, got more")
 
     def _check_node(self, op_type: str, domain: str) -> None:
         if domain not in STANDARD_DOMAINS:
@@ -154,6 +180,9 @@ class _Scanner:
         if op_type in LOOPS:
             raise ValueError(f"expected bounded work, got the operator {op_type}")
         self.operators.add(op_type)
+        self.nodes += 1
+        if self.nodes > self.limits.nodes:
+            raise ValueError(f"expected at most {self.limits.nodes:,} nodes, got more")
 
     def _check_opset(self, domain: str, version: int) -> None:
         if domain not in STANDARD_DOMAINS:

@@ -12,7 +12,9 @@ from eed_edge.arrays import Floats, Ints
 from eed_edge.errors import BundleError, InferenceError
 from eed_edge.manifest import Manifest, parse_manifest
 from eed_edge.runtime import arguments
-from eed_edge.runtime.bundle import onnx_scan
+from eed_edge.runtime.bundle.admit import admit
+from eed_edge.runtime.bundle.folder import read_file
+from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
 from eed_edge.runtime.engine import latest, stream
 from eed_edge.runtime.engine.cascade import CHUNK
 from eed_edge.runtime.engine.latest import LatestAnswer
@@ -126,35 +128,41 @@ class SingleFileCascade:
         return failed
 
 
-def load_single_file(path: str | os.PathLike[str], *, config: SessionConfig = DEFAULT) -> SingleFileCascade:
+def load_single_file(
+    path: str | os.PathLike[str], *, config: SessionConfig = DEFAULT, limits: Limits = DEFAULT_LIMITS
+) -> SingleFileCascade:
     """Load a ``cascade.onnx``; its rule, threshold and caps are fixed inside the file.
 
     Raises:
-        BundleError: not a file that ``eed-edge export --single-file`` wrote, or a damaged one.
+        BundleError: not a file that ``eed-edge export --single-file`` wrote, a damaged one, or one beyond
+            ``limits``.
         InputError: not a path.
         DeviceError: onnxruntime is missing or too old, or a provider is not available.
     """
     path = arguments.to_path(path)
-    try:
-        model = path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"cannot open {path}: {error.strerror}; check the path") from error
-    onnx_scan.inspect(model, path.name)
-    session: Any = open_session(model, path.name, config=config)
-    metadata = _metadata(session, path.name)
-    manifest = parse_manifest(metadata[MANIFEST_KEY].encode())
-    _check_graph(session, path.name, manifest)
-    if metadata[CLASSES_KEY] != json.dumps(manifest.classes):
-        raise BundleError(
-            f"{path.name}: expected {CLASSES_KEY} to be the classes of {MANIFEST_KEY},"
-            f" got {metadata[CLASSES_KEY]!r:.80}; export it again"
-        )
-    if manifest.gate.deadline_ms is not None:
+    net = open_single_file(read_file(path, limits.model_bytes), path.name, config=config, limits=limits)
+    if net.manifest.gate.deadline_ms is not None:
         logger.warning(
             "%s: the manifest's deadline of %g ms does not hold for a single file, whose graph has no clock;"
             " load the bundle folder to keep it",
             path.name,
-            manifest.gate.deadline_ms,
+            net.manifest.gate.deadline_ms,
+        )
+    return net
+
+
+def open_single_file(
+    model: bytes, name: str, *, config: SessionConfig = DEFAULT, limits: Limits = DEFAULT_LIMITS
+) -> SingleFileCascade:
+    """Judge and load the bytes of a ``cascade.onnx``; errors as in ``load_single_file``."""
+    session: Any = open_session(admit(model, name, limits=limits), name, config=config)
+    metadata = _metadata(session, name)
+    manifest = parse_manifest(metadata[MANIFEST_KEY].encode())
+    _check_graph(session, name, manifest)
+    if metadata[CLASSES_KEY] != json.dumps(manifest.classes):
+        raise BundleError(
+            f"{name}: expected {CLASSES_KEY} to be the classes of {MANIFEST_KEY},"
+            f" got {metadata[CLASSES_KEY]!r:.80}; export it again"
         )
     return SingleFileCascade(manifest, session)
 

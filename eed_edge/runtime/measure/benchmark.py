@@ -14,9 +14,10 @@ from eed_edge.images.npz import read_npz
 from eed_edge.images.preprocess import prepare
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, DENSE_INT8_FILE, Manifest
 from eed_edge.provenance import BASELINES
-from eed_edge.runtime.bundle import onnx_scan
-from eed_edge.runtime.bundle.folder import load_bundle, open_bundle
-from eed_edge.runtime.bundle.golden_answers import read_golden
+from eed_edge.runtime.bundle.admit import admit
+from eed_edge.runtime.bundle.folder import load_bundle, open_bundle, read_file
+from eed_edge.runtime.bundle.golden_file import read_golden
+from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS
 from eed_edge.runtime.bundle.single_file import SingleFileCascade, load_single_file
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import (
@@ -229,11 +230,7 @@ def _network(path: Path, manifest: Manifest, parts: list[Floats], config: Sessio
         if (other.manifest.input, other.manifest.classes) != (manifest.input, manifest.classes):
             raise BundleError(f"{path}: expected a bundle of the same images and classes; name another")
         return _predict(other, parts)
-    try:
-        model = path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read: {error.strerror}; make it again") from error
-    onnx_scan.inspect(model, path.name)
+    model = admit(read_file(path, DEFAULT_LIMITS.model_bytes), path.name)
     session = open_session(model, path.name, config=config)
     output = check_signature(session, path.name, manifest)
     return _call(session, output, manifest.input.name, parts)

@@ -5,9 +5,11 @@ import pytest
 
 import eed_edge
 from eed_edge.errors import BundleError
-from eed_edge.runtime.bundle import golden_answers as module
+from eed_edge.runtime.bundle import golden_file as module
 from eed_edge.runtime.bundle.folder import open_bundle
-from eed_edge.runtime.bundle.golden_answers import check_bundle, read_golden
+from eed_edge.runtime.bundle.golden_answers import check_bundle
+from eed_edge.runtime.bundle.golden_file import read_golden
+from eed_edge.runtime.bundle.limits import Limits
 from tests.runtime.conftest import npz
 
 
@@ -81,7 +83,7 @@ BAD_ARRAYS = [
     ({"labels": np.zeros(20, np.int32)}, r"expected labels \(20,\) int64, got \(20,\) int32"),
     ({"probs": np.zeros((20, 4), np.float32)}, r"expected probs \(20, 3\) float32, got \(20, 4\)"),
     ({"images": np.zeros((20, 3, 4, 5), np.float32)}, r"expected images \(20, 3, 4, 4\) float32, got"),
-    ({"labels": np.zeros(0, np.int64)}, "expected images"),
+    ({"labels": np.zeros(0, np.int64)}, "expected images, 1 to 64, got 0"),
     ({"labels": np.array(["a"] * 20, object)}, "allow_pickle=False"),
 ]
 
@@ -92,16 +94,17 @@ def test_golden_arrays_of_another_shape_or_type_are_refused(make_tiny, arrays, m
         check_bundle(make_tiny(golden=arrays).folder)
 
 
-def test_golden_files_that_are_no_archive_lack_an_array_or_unpack_to_too_much_are_refused(tiny, monkeypatch):
+def test_golden_files_that_are_no_archive_lack_an_array_or_have_too_many_images_are_refused(
+    tiny, monkeypatch
+):
     bundle = open_bundle(tiny.folder)
     for raw, message in [(b"no archive", "File is not a zip file"), (npz(images=tiny.images), "labels")]:
         monkeypatch.setattr(module.Bundle, "read", lambda *_, raw=raw: raw)
         with pytest.raises(BundleError, match=f"golden.npz: .*{message}"):
             read_golden(bundle)
     monkeypatch.undo()
-    monkeypatch.setattr(module, "_LARGEST_ARCHIVE", 100)
-    with pytest.raises(BundleError, match="expected at most 100 bytes unpacked"):
-        read_golden(bundle)
+    with pytest.raises(BundleError, match="expected images, 1 to 19, got 20"):
+        read_golden(bundle, limits=Limits(golden_images=19))
 
 
 @pytest.mark.parametrize("name", ["dense.onnx", "dense-int8.onnx"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eed_edge.errors import BundleError
-from eed_edge.runtime.bundle import onnx_scan
+from eed_edge.runtime.bundle.limits import Limits
 from eed_edge.runtime.bundle.onnx_scan import MAX_DEPTH, inspect
 from tests.runtime.tiny_onnx import field, graph, linear, model, node, tensor, value_info, varint
 
@@ -148,14 +148,13 @@ def test_repeated_numbers_may_be_packed_or_not():
     assert inspect(with_tensor(packed + one_by_one + floats), "a").operators == {"Relu"}
 
 
-def test_work_is_bounded_by_a_number_of_fields_and_packed_numbers(monkeypatch):
+def test_work_is_bounded_by_a_number_of_fields_and_packed_numbers():
     raw = with_tensor(field(7, bytes(1000)))
     inspect(raw, "a")
-    monkeypatch.setattr(onnx_scan, "MAX_VALUES", 1000)
     with pytest.raises(
         BundleError, match="expected at most 1,000 fields and packed numbers, got more; export"
     ):
-        inspect(raw, "a")
+        inspect(raw, "a", limits=Limits(values=1000))
 
 
 def test_a_file_of_2_gib_is_refused_as_protobuf_does():

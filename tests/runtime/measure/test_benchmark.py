@@ -219,5 +219,5 @@ def test_image_files_that_do_not_fit_are_refused(tiny, tmp_path, raw, message):
 
 
 def test_a_network_that_cannot_be_read_or_takes_something_else_is_refused(tiny, tmp_path):
-    with pytest.raises(BundleError, match=r"nowhere: cannot be read: No such file"):
+    with pytest.raises(BundleError, match=r"nowhere: cannot be opened: No such file"):
         benchmark.measure_latency(tiny.folder, tiny.images, networks={"dense": tmp_path / "nowhere"})

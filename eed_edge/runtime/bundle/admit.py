@@ -1,0 +1,20 @@
+"""Judge the bytes of a model and return others, rebuilt from what was judged, for onnxruntime."""
+
+from eed_edge.runtime.bundle import onnx_scan
+from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
+from eed_edge.runtime.bundle.onnx_write import write_model
+from eed_edge.runtime.bundle.walk.graph_walk import walk_model
+
+
+def admit(model: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """Parse and walk a model; return it written again with the judged fields alone.
+
+    Args:
+        name: the model's name in error messages, such as its file name.
+
+    Raises:
+        BundleError: as ``onnx_scan.inspect`` and ``walk_model``.
+    """
+    parsed = onnx_scan.inspect(model, name, limits=limits)
+    walk_model(parsed, name, limits)
+    return write_model(parsed.message)

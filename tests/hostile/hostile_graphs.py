@@ -1,0 +1,116 @@
+"""Sound bytes of models whose graphs would take all memory or time, or do what no network does."""
+
+import itertools
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from eed_edge import manifest as contract
+from tests.hostile.changed_bundle import Generator, with_file
+
+
+def with_nodes(*nodes: onnx.NodeProto, **constants: np.ndarray) -> Generator:
+    """A bundle whose first sub-model runs ``nodes`` from ``images`` to ``big`` and goes on as if not."""
+
+    def make(_: bytes, manifest: contract.Manifest) -> bytes:
+        size, classes = manifest.input.size, len(manifest.classes)
+        weight = np.zeros((int(np.prod(size)), classes), np.float32)
+        images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", *size])
+        logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes])
+        last = [
+            helper.make_node("Flatten", ["images"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "w"], ["logits"]),
+        ]
+        tensors = {"w": weight, **constants}
+        initializers = [numpy_helper.from_array(value, name) for name, value in tensors.items()]
+        graph = helper.make_graph([*nodes, *last], "g", [images], [logits], initializers)
+        opset = helper.make_opsetid("", 18)
+        return helper.make_model(graph, opset_imports=[opset], ir_version=9).SerializeToString()
+
+    return with_file("submodel-0.onnx", make)
+
+
+def chain(operator: str, second: np.ndarray | None, length: int = 40, **attributes: object) -> Generator:
+    """One operator that grows its input, again and again."""
+    names = ["images", *(f"x{i}" for i in range(length))]
+    nodes = [
+        helper.make_node(operator, [one, "by" if second is not None else one], [other], **attributes)
+        for one, other in itertools.pairwise(names)
+    ]
+    return with_nodes(*nodes, **({} if second is None else {"by": second}))
+
+
+def ints(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+def node(operator: str, inputs: str, output: str, **attributes: object) -> onnx.NodeProto:
+    return helper.make_node(operator, inputs.split(), [output], **attributes)
+
+
+def squared_batch() -> Generator:
+    """The number of images to the third power, made of its shape."""
+    return with_nodes(
+        node("Shape", "images", "n", start=0, end=1),
+        node("Concat", "n n n", "cube", axis=0),
+        node("ConstantOfShape", "cube", "big"),
+    )
+
+
+GRAPHS: dict[str, Generator] = {
+    "graph: Concat doubles": chain("Concat", None, axis=0),
+    "graph: Concat doubles an inner axis": chain("Concat", None, axis=3),
+    "graph: Tile": chain("Tile", ints(1, 1, 4, 4)),
+    "graph: Pad": chain("Pad", ints(0, 0, 1 << 20, 0, 0, 0, 0, 0)),
+    "graph: MatMul of all pairs": with_nodes(
+        node("Flatten", "images", "f"), node("Transpose", "f", "t"), node("MatMul", "f t", "big")
+    ),
+    "graph: Expand": with_nodes(node("Expand", "one s", "big"), one=np.ones(1, np.float32), s=ints(1 << 34)),
+    "graph: Expand to a computed shape": with_nodes(
+        node("Cast", "images", "i", to=7),
+        node("Reshape", "i m", "r"),
+        node("Expand", "one r", "big"),
+        one=np.ones(1, np.float32),
+        m=ints(-1),
+    ),
+    "graph: ConstantOfShape": with_nodes(node("ConstantOfShape", "s", "big"), s=ints(1 << 20, 1 << 20)),
+    "graph: many small constants": with_nodes(
+        *(node("ConstantOfShape", "s", f"big{i}") for i in range(500)), s=ints(1 << 20)
+    ),
+    "graph: Range": with_nodes(
+        node("Range", "a b c", "big"), a=np.int64(0), b=np.int64(1 << 40), c=np.int64(1)
+    ),
+    "graph: Range of floats": with_nodes(
+        node("Range", "a b c", "big"), a=np.float32(0), b=np.float32(1e9), c=np.float32(1)
+    ),
+    "graph: Resize": with_nodes(
+        helper.make_node("Resize", ["images", "", "s"], ["big"]), s=np.array([1, 1, 3e4, 3e4], np.float32)
+    ),
+    "graph: the cube of the images": squared_batch(),
+    "graph: ConvTranspose": chain("ConvTranspose", np.zeros((3, 3, 1, 1), np.float32), strides=[64, 64]),
+    "graph: Gather of many rows": with_nodes(
+        node("Gather", "images i", "a", axis=1),
+        node("Gather", "a i", "b", axis=2),
+        node("Gather", "b i", "big", axis=3),
+        i=np.zeros(4096, np.int64),
+    ),
+    "graph: 300,000 nodes": with_nodes(*(node("Relu", "images", f"x{i}") for i in range(300_000))),
+    "graph: work without memory": with_nodes(
+        *(node("MatMul", f"{'m' if i == 0 else f'x{i - 1}'} m", f"x{i}") for i in range(20)),
+        m=np.zeros((2048, 2048), np.float32),
+    ),
+    "graph: an operator of no network": with_nodes(
+        node("Einsum", "images images", "big", equation="abcd,efgh->abcdefgh")
+    ),
+    "graph: a random source": with_nodes(
+        helper.make_node("RandomNormal", [], ["big"], shape=[1 << 16, 1 << 16])
+    ),
+    "graph: Loop": with_nodes(
+        helper.make_node("Loop", ["", "", "images"], ["big"], body=helper.make_graph([], "b", [], []))
+    ),
+    "graph: a number of bits that no one uses": with_nodes(
+        node("Cast", "images", "big", to=TensorProto.COMPLEX128)
+    ),
+    "graph: a name twice": with_nodes(node("Relu", "images", "x"), node("Neg", "images", "x")),
+}
