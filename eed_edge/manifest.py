@@ -17,6 +17,8 @@ MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.npz"
 DENSE_FILE = "dense.onnx"
 CASCADE_FILE = "cascade.onnx"
+NO_ATTACK = "none"
+"""``calibration.attack`` of a gate that was calibrated on clean images alone."""
 
 Rule = Literal["confidence", "agreement", "geometric"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -34,6 +36,7 @@ class CreatedBy:
 class Preprocess:
     """How a picture becomes the network's input; training and device use the same code.
 
+    shorter_side: pixels that the shorter side is scaled to, the longer one in proportion; None does not.
     resize: ``(height, width)`` to scale to; None keeps the size.
     crop: ``(height, width)`` cut from the middle after resizing; None keeps all.
     interpolation: the filter used for resizing.
@@ -48,8 +51,12 @@ class Preprocess:
     grey: Literal["luma", "repeat"] = "luma"
     alpha: Literal["black", "white"] = "black"
     exif: bool = True
+    shorter_side: int | None = field(default=None, metadata={"optional": True})
 
     def __post_init__(self) -> None:
+        side = self.shorter_side
+        _check(side is None or side >= 1, f"shorter_side must be null or >= 1, got {side}")
+        _check(side is None or self.resize is None, "shorter_side and resize: one of them must be null")
         for name in ("resize", "crop"):
             size = getattr(self, name)
             _check(size is None or min(size) >= 1, f"{name} must be null or two sizes >= 1, got {size}")
@@ -192,7 +199,10 @@ class RuleLoss:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How the gate's parameters were chosen and what each rule lost; ``max_drop`` is a fraction."""
+    """How the gate's parameters were chosen and what each rule lost; ``max_drop`` is a fraction.
+
+    attack: its settings; ``NO_ATTACK`` without one, and each ``lost_attacked`` is then ``lost_clean``.
+    """
 
     images: int
     attack: str
@@ -275,6 +285,8 @@ def dump_manifest(manifest: Manifest) -> bytes:
         content = dataclasses.asdict(typed.read_typed(Manifest, plain, "manifest"))
         if content["metrics"] is None:
             del content["metrics"]
+        if (steps := content["input"]["preprocess"])["shorter_side"] is None:
+            del steps["shorter_side"]
         return digest_json.seal({"schema": SCHEMA, **content})
     except (TypeError, ValueError) as error:
         raise BundleError(f"cannot write {MANIFEST_FILE}: {error}; correct the value") from error

@@ -62,6 +62,7 @@ def command(
     """
     from eed_edge.cli.display.progress import progress_display
     from eed_edge.export.write_bundle import write_bundle
+    from eed_edge.manifest import NO_ATTACK
     from eed_edge.train.run_folder import open_run
 
     opened = open_run(run)
@@ -84,10 +85,11 @@ def command(
     click.echo(f"{bundle}: {len(made.submodels)} sub-models, {size / 2**20:.2f} MiB")
     capped = "" if spec.max_submodels is None else f", at most {spec.max_submodels} sub-models each,"
     settings = ", ".join(f"{key} {value:.4g}" for key, value in spec.parameters_of(spec.rule).items())
+    attacked = "" if made.calibration.attack == NO_ATTACK else f", {lost.lost_attacked:.2%} attacked"
     click.echo(
         f"gate: {spec.rule}, {settings}; on {made.calibration.images} calib images{capped} it runs"
-        f" {lost.submodels_used:.2f} sub-models and loses {lost.lost_clean:.2%} clean,"
-        f" {lost.lost_attacked:.2%} attacked; upper 95 % bound {lost.upper_bound:.2%},"
+        f" {lost.submodels_used:.2f} sub-models and loses {lost.lost_clean:.2%}"
+        f" clean{attacked}; upper 95 % bound {lost.upper_bound:.2%},"
         f" max_drop {made.calibration.max_drop:.2%}"
     )
     if single_file and deadline_ms is not None:

@@ -86,7 +86,8 @@ def command(
         )
         if until == "joint":
             joint = run.joint()
-            progress.print_line(f"team: {', '.join(joint['members'])}; robust diversity {joint['rd']:.3f}")
+            diversity = "robust diversity" if loaded.attacked else "diversity"
+            progress.print_line(f"team: {', '.join(joint['members'])}; {diversity} {joint['rd']:.3f}")
             progress.print_line(f"next: eed-edge export {path} BUNDLE")
         else:
             progress.print_line(f"finished {until}; continue with --until joint")

@@ -60,7 +60,7 @@ def evaluate(
     root: Path | None,
     *,
     images: int | None,
-    suite_name: str = "quick",
+    suite_name: str | None = None,
     only: Sequence[str] = (),
     device: str = "cpu",
     command: str = "",
@@ -74,6 +74,7 @@ def evaluate(
     Args:
         root: folder or file of the images, as in training.
         images: number of test images, drawn by the recipe's seed; None takes all.
+        suite_name: a key of ``SUITES``; None takes ``quick``, or ``clean`` for a run without attacks.
         only: attacks of the suite; empty for all of them and the further analyses.
         command: the command line, for the report.
 
@@ -84,7 +85,7 @@ def evaluate(
         CheckpointError: joint training has not finished, or run and bundle do not belong together.
         InputError: more images than test has, no such suite or attack.
     """
-    suite = find_suite(suite_name, only)
+    suite = find_suite(suite_name or ("quick" if run.recipe.attacked else "clean"), only)
     with ExitStack() as lock:
         with process_group(choose_device(device)) as (processes, attack_device):
             if processes.is_main:
@@ -158,7 +159,8 @@ def _measure(
         suite=job.suite, on_progress=on_progress,
     )  # fmt: skip
     figures |= parts
-    figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]
+    if "slowdown" in parts:
+        figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]
     return figures, examples
 
 
@@ -268,10 +270,10 @@ def _figures(
         "recipe": run.recipe.as_dict(),
         **({"suite": suite.name} if suite.complete else {}),
         "accuracy": accuracy.accuracies(outcomes, suite, singles=list(models.singles), members=members),
-        "attacks": accuracy.attack_summary(outcomes, suite),
+        **({"attacks": accuracy.attack_summary(outcomes, suite)} if suite.kinds else {}),
         "prefixes": accuracy.prefix_accuracies(outcomes, suite, labels, members=members),
         "submodels_used": {"clean": float(outcomes["clean on all"].submodels_used.mean())},
-        "rd": run.joint()["rd"],
+        **({"rd": run.joint()["rd"]} if run.recipe.attacked else {}),
         **costs(run.base(), models.deployed.manifest),
     }
     if "pgd20" in suite.kinds:

@@ -32,6 +32,8 @@ PARTS = (
     "curves",
     "prefixes",
     "submodels_used",
+    "rd",
+    "notes",
 )
 """Parts of the report that are valid only for one bundle, one set of baselines and one set of images."""
 

@@ -44,7 +44,7 @@ class Suite:
     rule: attack on the deployed rule, which ends the adaptive list.
     slowdown_restarts: random starts of each loss of the slowdown attack.
     eps_images: images of the curve over eps, which attacks each of them at five radii.
-    complete: every attack runs, and the adaptive list after them.
+    complete: every attack runs, and the adaptive list after them, if there are attacks.
     """
 
     name: str
@@ -57,14 +57,21 @@ class Suite:
     eps_images: int
     complete: bool = True
 
+    @property
+    def adaptive(self) -> bool:
+        """Whether the adaptive list runs."""
+        return self.complete and bool(self.kinds)
+
 
 SUITES = {
     "quick": Suite(
         "quick", QUICK, "apgd", ShortAPGD(), Mora(steps=20), RuleAware(steps=20, restarts=2), 1, 20
     ),
     "standard": Suite("standard", STANDARD, "autoattack", APGD(), Mora(), RuleAware(), 5, 500),
+    "clean": Suite("clean", {}, "", APGD(), Mora(), RuleAware(), 0, 0),
 }
-STRONGEST = {suite.strongest for suite in SUITES.values()}
+"""The suites by name; ``clean`` has no attacks, and nothing of what follows from them."""
+STRONGEST = {suite.strongest for suite in SUITES.values() if suite.kinds}
 
 
 def find_suite(name: str, only: Sequence[str] = ()) -> Suite:
@@ -76,6 +83,8 @@ def find_suite(name: str, only: Sequence[str] = ()) -> Suite:
     if name not in SUITES:
         raise InputError(f"--suite: expected one of {', '.join(SUITES)}, got {name!r}")
     suite = SUITES[name]
+    if only and not suite.kinds:
+        raise InputError(f"--only: the suite {name} has no attacks; leave it out or add --suite quick")
     if odd := [kind for kind in only if kind not in suite.kinds]:
         raise InputError(
             f"--only: the suite {name} has {', '.join(suite.kinds)}, not {odd[0]!r}; name one of these"
@@ -118,7 +127,7 @@ def build_jobs(models: ModelsCompared, suite: Suite) -> list[Job]:
     """All jobs in running order: clean, each attack on each network and prefix, then the extra items."""
 
     def on(kind: str, target: str, attack: Attack, net: nn.Module, networks: Sequence[nn.Module]) -> Job:
-        transfers = suite.complete and kind == suite.strongest and target in models.singles
+        transfers = suite.adaptive and kind == suite.strongest and target in models.singles
         attack = Transfer(attack) if transfers else attack
         return Job(
             kind,
@@ -136,7 +145,7 @@ def build_jobs(models: ModelsCompared, suite: Suite) -> list[Job]:
     targets |= {f"mean-{t}": (prefix, members[:t]) for t, prefix in enumerate(models.prefixes, 1)}
     for kind, attack in suite.kinds.items():
         todo += [on(kind, target, attack, *networks) for target, networks in targets.items()]
-    if not suite.complete:
+    if not suite.adaptive:
         return todo
     beyond, smooth = Transfer(suite.extra), SmoothGate(models.ensemble, models.deployed).eval()
     gated = list(smooth.ensemble.members)

@@ -2,7 +2,8 @@
 
 An image is dropped when the mean of all members is right and the gate's answer is wrong. The chosen
 parameters run the fewest sub-models while dropping at most ``max_drop`` of the images, clean and
-attacked; attacked images are made against every prefix, and the worst prefix counts.
+attacked; attacked images are made against every prefix, and the worst prefix counts. A run without attacks
+has clean images alone.
 """
 
 import logging
@@ -25,7 +26,10 @@ CONFIDENCE_LEVEL = 0.95
 
 @dataclass(frozen=True)
 class GateSetting:
-    """Parameters of one rule and their results on the calibration set; shares are in [0, 1]."""
+    """Parameters of one rule and their results on the calibration set; shares are in [0, 1].
+
+    lost_attacked: that of the worst prefix; without attacks, ``lost_clean``.
+    """
 
     parameters: Mapping[str, float]
     lost_clean: float
@@ -38,7 +42,7 @@ class GateSetting:
 class MemberProbs:
     """Probabilities of every member on the calibration set, ``(members, n, k)`` each, and labels ``(n,)``.
 
-    attacked: for each prefix 1 … N, on the images attacked against its mean.
+    attacked: for each prefix 1 … N, on the images attacked against its mean; empty in a run without attacks.
     """
 
     clean: Floats
@@ -137,7 +141,9 @@ def _evaluate(
 
     clean = replay(answers.clean)
     dropped = _dropped(answers.clean, clean.labels, answers.labels)
-    attacked = max(_dropped(probs, replay(probs).labels, answers.labels) for probs in answers.attacked)
+    attacked = max(
+        (_dropped(probs, replay(probs).labels, answers.labels) for probs in answers.attacked), default=dropped
+    )
     images = len(answers.labels)
     return GateSetting(
         parameters=parameters,

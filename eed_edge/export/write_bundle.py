@@ -17,10 +17,9 @@ import eed_edge
 from eed_edge import manifest as contract
 from eed_edge.arrays import Floats
 from eed_edge.atomic_files import atomic_folder
-from eed_edge.attacks.interface import Threat
-from eed_edge.attacks.pgd import PGD
 from eed_edge.errors import BundleError, ExportError
-from eed_edge.export.calibration import GateSetting, MemberProbs, calibrate
+from eed_edge.export.calibration import GateSetting, calibrate
+from eed_edge.export.calibration_answers import calibration_answers, member_probs
 from eed_edge.export.cascade_graph import PROBABILITIES, USED, to_cascade
 from eed_edge.export.network_graph import INPUT, to_onnx
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, GOLDEN_FILE, MANIFEST_FILE
@@ -32,8 +31,7 @@ from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import open_session
 from eed_edge.runtime.gates.margins import near_ties
 from eed_edge.runtime.gates.replay import replay_rule
-from eed_edge.seeds import prefix_seed
-from eed_edge.train.data.batches import Images, as_float, in_order
+from eed_edge.train.data.batches import Images, as_float, images_at_once
 from eed_edge.train.data.splits import Split
 from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.run_folder import Run
@@ -81,12 +79,7 @@ def write_bundle(
     _check_target(folder)
     members, images = run.members(), calib_images(run.calib(), run.recipe.gate)
     ensemble = Ensemble([net for net, _ in members]).eval()
-    attacked = attack_prefixes(ensemble, images, run)
-    answers = MemberProbs(
-        clean=member_probs(ensemble, as_float(images.images)),
-        attacked=tuple(member_probs(ensemble, part) for part in attacked),
-        labels=images.labels.numpy(),
-    )
+    answers, compared = calibration_answers(ensemble, images, run)
     settings = calibrate(answers, run.recipe.gate, max_submodels=max_submodels)
     example = as_float(images.images[:1])
     with atomic_folder(folder) as target:
@@ -104,7 +97,7 @@ def write_bundle(
             (target / CASCADE_FILE).write_bytes(to_cascade(models, manifest))
             manifest = _manifest(run, entries, gate, settings, len(images), target)
         (target / MANIFEST_FILE).write_bytes(contract.dump_manifest(manifest))
-        check_parity(target, ensemble, [as_float(images.images), *attacked])
+        check_parity(target, ensemble, compared)
     return contract.parse_manifest((folder / MANIFEST_FILE).read_bytes())
 
 
@@ -136,31 +129,6 @@ def _submodels(
     return tuple(entries)
 
 
-def attack_prefixes(ensemble: Ensemble, images: Images, run: Run) -> list[Tensor]:
-    """Attack the images by PGD against the mean of each prefix; return one ``(n, c, h, w)`` per prefix."""
-    eps, attack = run.recipe.base.eps_255 / 255, PGD(steps=run.recipe.gate.steps)
-    attacked = []
-    for length in range(1, len(ensemble.members) + 1):
-        prefix = ensemble.prefix(length)
-        threat = Threat(eps, generator=torch.Generator().manual_seed(prefix_seed(run.recipe.seed, length)))
-        parts = [
-            attack(prefix, batch, labels, threat) for batch, labels in in_order(images, VALIDATION_BATCH)
-        ]
-        attacked.append(torch.cat(parts))
-    return attacked
-
-
-def member_probs(ensemble: Ensemble, images: Tensor) -> Floats:
-    """Return every member's probabilities, ``(members, n, k)`` float32."""
-    with torch.no_grad():
-        parts = [
-            ensemble.member_logits(batch).float().softmax(2)
-            for batch in torch.split(images, VALIDATION_BATCH)
-        ]
-    probs: Floats = torch.cat(parts, 1).numpy()
-    return probs
-
-
 def check_parity(folder: Path, ensemble: Ensemble, images: list[Tensor]) -> None:
     """Compare the exported files with torch: logits, labels and exits.
 
@@ -176,10 +144,10 @@ def check_parity(folder: Path, ensemble: Ensemble, images: list[Tensor]) -> None
         noise = torch.Generator().manual_seed(0)
         everything = torch.cat([everything, torch.rand((missing, *everything.shape[1:]), generator=noise)])
     deployed = load_bundle(folder, deadline_ms=math.inf)
+    size = images_at_once(everything, VALIDATION_BATCH)
     with torch.no_grad():
-        logits = torch.cat(
-            [ensemble.member_logits(batch) for batch in torch.split(everything, VALIDATION_BATCH)], 1
-        ).numpy()
+        parts = [ensemble.member_logits(batch) for batch in torch.split(everything, size)]
+    logits = torch.cat(parts, 1).numpy()
     pixels = everything.contiguous().numpy()
     _check_logits(deployed, pixels, logits)
     _check_decisions(deployed, folder / CASCADE_FILE, pixels, torch.from_numpy(logits).softmax(2).numpy())
@@ -187,8 +155,9 @@ def check_parity(folder: Path, ensemble: Ensemble, images: list[Tensor]) -> None
 
 def _check_logits(deployed: Cascade, pixels: Floats, logits: Floats) -> None:
     """Compare every sub-model with the logits from torch, ``(members, n, k)``."""
+    size = images_at_once(torch.from_numpy(pixels), VALIDATION_BATCH)
     for i, (session, output) in enumerate(deployed.submodels):
-        batches = [pixels[at : at + VALIDATION_BATCH] for at in range(0, len(pixels), VALIDATION_BATCH)]
+        batches = [pixels[at : at + size] for at in range(0, len(pixels), size)]
         exported = np.concatenate([session.run([output], {INPUT: batch})[0] for batch in batches])
         difference = float(np.abs(exported - logits[i]).max())
         allowed = LARGEST_DIFFERENCE * max(1.0, float(np.abs(logits[i]).max()))
@@ -279,6 +248,7 @@ def _manifest(
         for rule, one in settings.items()
     }
     attack = f"pgd-{gate.steps}, l_inf {run.recipe.base.eps_255:g}/255, against every prefix"
+    attack = attack if run.recipe.attacked else contract.NO_ATTACK
     return contract.Manifest(
         name=run.recipe.name,
         created_by=contract.CreatedBy(tool="eed-edge", version=eed_edge.__version__),

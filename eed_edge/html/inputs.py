@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eed_edge import report
 from eed_edge.errors import InputError
-from eed_edge.manifest import Manifest
+from eed_edge.manifest import NO_ATTACK, Manifest
 from eed_edge.report.judged_file import JUDGED_FILE, judged_summary
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -44,6 +44,11 @@ class PageInputs:
     log: Sequence[Mapping[str, Any]]
     arrays: Arrays
     judged: str = ""
+
+    @property
+    def attacked(self) -> bool:
+        """Whether the run had attacks; else they were not asked for."""
+        return self.manifest.calibration.attack != NO_ATTACK
 
     def class_name(self, label: int) -> str:
         """The name of a class, or its number if the bundle has no name for it."""

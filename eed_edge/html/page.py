@@ -64,6 +64,10 @@ PARTS = {
 }
 
 
+OF_ATTACKS = ("examples", "adaptive", "slowdown", "attacks")
+"""Parts that a run without attacks leaves out unless they were measured."""
+
+
 def render(sources: PageInputs) -> str:
     """Render the page as text; the same inputs give the same text.
 
@@ -77,7 +81,11 @@ def render(sources: PageInputs) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    sections = [_section(key, part, sources) for key, part in PARTS.items()]
+    sections = [
+        section
+        for key, part in PARTS.items()
+        if not (section := _section(key, part, sources)).missing or sources.attacked or key not in OF_ATTACKS
+    ]
     return environment.get_template("report.html.j2").render(
         name=sources.manifest.name,
         headline=_built("accuracy, latency or cost", verdict.headline, sources),

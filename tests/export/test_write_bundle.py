@@ -6,7 +6,7 @@ import torch
 
 import eed_edge
 from eed_edge.errors import CheckpointError, ExportError, InputError
-from eed_edge.export import write_bundle
+from eed_edge.export import calibration_answers, write_bundle
 from eed_edge.provenance import check_exported_from
 from eed_edge.recipe import Gate
 from eed_edge.train.data.splits import Split
@@ -59,7 +59,7 @@ def test_each_attacked_set_is_made_against_its_prefix(flow: Flow):
     run = open_run(flow.run)
     ensemble, calib = run.ensemble(), run.calib()
     images = write_bundle.Images(torch.from_numpy(calib.images.copy()), torch.from_numpy(calib.labels))
-    attacked = write_bundle.attack_prefixes(ensemble, images, run)
+    attacked = list(calibration_answers.attack_prefixes(ensemble, images, run))
     assert len(attacked) == len(ensemble.members)
     clean = images.images / 255
     for t, part in enumerate(attacked, start=1):

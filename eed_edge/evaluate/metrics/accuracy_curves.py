@@ -39,7 +39,8 @@ class CurveLabels:
     """Recorded probabilities of every sub-model on ``n`` images, and their labels.
 
     clean: ``(members, n, k)`` float32 probabilities.
-    attacked: ``(prefixes, members, n, k)``, on the images attacked against each prefix.
+    attacked: ``(prefixes, members, n, k)``, on the images attacked against each prefix; no prefixes without
+        attacks.
     labels: ``(n,)`` true classes.
     """
 
@@ -76,7 +77,7 @@ def threshold_curve(answers: CurveLabels, gate: StopRule, *, times_ms: Sequence[
         ``{rule, images, rows}``, rows by rising number of sub-models used; settings with equal results
         share one row. ``threshold`` is the confidence, the
         votes, or ``g`` with the deployed ``k``; a confidence of 2 never stops early. ``attacked``
-        counts images that are right clean and in every attacked version.
+        counts images that are right clean and in every attacked version; it is left out without attacks.
     """
     rule = GATE_RULES[gate.rule]
     cost, name = np.array(times_ms), rule.parameter_names[0]
@@ -96,8 +97,11 @@ def threshold_curve(answers: CurveLabels, gate: StopRule, *, times_ms: Sequence[
         rows[outcome] = {
             "threshold": float(value),
             "clean": outcome[1],
-            "attacked": outcome[2],
-            "interval": {"clean": wilson_interval(correct), "attacked": wilson_interval(robust)},
+            **({"attacked": outcome[2]} if attacked else {}),
+            "interval": {
+                "clean": wilson_interval(correct),
+                **({"attacked": wilson_interval(robust)} if attacked else {}),
+            },
             "submodels_used": used,
             "mean_ms": float(cost[clean.submodels_used - 1].mean()),
         }

@@ -85,7 +85,7 @@ def _listed(parts: Sequence[str]) -> str:
 
 def _tiles(sources: PageInputs) -> tuple[Row, ...]:
     report, latency = sources.report, sources.report.get("latency", {})
-    paper = published_figures.published(report.get("recipe"))
+    paper = published_figures.published(report.get("recipe") if sources.attacked else None)
     tiles = []
     if "speedup_mean" in latency:
         note = f"over dense; paper {formats.times(paper.speed)}" if paper else "over dense"
