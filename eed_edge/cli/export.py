@@ -63,6 +63,7 @@ def command(
     from eed_edge.cli.display.progress import progress_display
     from eed_edge.export.write_bundle import write_bundle
     from eed_edge.manifest import NO_ATTACK
+    from eed_edge.report.notes_file import read_notes
     from eed_edge.train.run_folder import open_run
 
     opened = open_run(run)
@@ -92,5 +93,7 @@ def command(
         f" clean{attacked}; upper 95 % bound {lost.upper_bound:.2%},"
         f" max_drop {made.calibration.max_drop:.2%}"
     )
+    for text in read_notes(run).values():
+        click.echo(f"warning: {text}")
     if single_file and deadline_ms is not None:
         click.echo("cascade.onnx keeps no deadline, a graph has no clock; the bundle folder does")

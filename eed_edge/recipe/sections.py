@@ -55,7 +55,8 @@ class Net(RecipeSection):
     """The base network."""
 
     arch: str = "resnet18"
-    """``resnet18``, ``vgg16``, or ``package.module:function``."""
+    """``resnet18``, ``resnet18-imagenet`` (stem for 96 pixels or more), ``vgg16``, or
+    ``package.module:function``."""
     width: int = _number(64, 1, 4096)
     """Channels of the first stage."""
     mean: tuple[float, ...] = ()

@@ -152,4 +152,5 @@ class _Lines(logging.Handler):
         self._progress = progress
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._progress.print_line(record.getMessage())
+        loud = "warning: " if record.levelno >= logging.WARNING else ""
+        self._progress.print_line(f"{loud}{record.getMessage()}")

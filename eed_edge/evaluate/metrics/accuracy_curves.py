@@ -25,7 +25,7 @@ from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.runtime.measure.clock import ROUNDS, in_blocks
 from eed_edge.runtime.measure.prefixes import prefix_cascades
-from eed_edge.train.data.batches import Images, as_float
+from eed_edge.train.data.batches import Images, as_float, images_at_once
 
 BATCH = 250
 EPS_SHARES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
@@ -179,8 +179,9 @@ def _attack_rest(
 ) -> None:
     """Attack the images that are still classified correctly and update ``correct`` in place."""
     rows = np.flatnonzero(correct)
-    for at in range(0, len(rows), BATCH):
-        part = rows[at : at + BATCH]
+    size = images_at_once(images, BATCH)
+    for at in range(0, len(rows), size):
+        part = rows[at : at + size]
         batch, truth = images[part], labels[part]
         if threat.eps:
             batch = PGD()(target, batch, truth, threat)

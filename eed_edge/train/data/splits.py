@@ -36,7 +36,11 @@ DATASETS: dict[str, Callable[[Path | None, PictureSize | None], Dataset]] = {
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A divided data set; ``input`` is the preprocessing that a device has to repeat."""
+    """A divided data set.
+
+    input: the preprocessing that a device has to repeat.
+    held_out: tune and calib are pictures of their own, not drawn from the training pictures.
+    """
 
     train: Split
     tune: Split
@@ -44,6 +48,7 @@ class Splits:
     classes: tuple[str, ...]
     input: InputSpec
     read_test: Callable[[], Split] = field(repr=False)
+    held_out: bool = False
 
     @cached_property
     def test(self) -> Split:
@@ -148,7 +153,7 @@ def divide_dataset(source: Dataset, cfg: Data, *, seed: int) -> Splits:
         )
     else:
         train, tune, calib = _with_held_out(source, learning, apart, cfg, seed=own_seed)
-    return Splits(train, tune, calib, source.classes, source.input, read_test)
+    return Splits(train, tune, calib, source.classes, source.input, read_test, apart is not None)
 
 
 def _with_held_out(

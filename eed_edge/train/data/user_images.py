@@ -100,12 +100,8 @@ def folder_images(root: Path | None, size: PictureSize | None) -> Dataset:
     Hidden files and files without a picture's suffix are skipped; the order is shuffled with a fixed seed.
     """
     place = require_path(root, "a folder with one subfolder per class")
-    inside = {part.name: part for part in _subfolders(place)}
-    nested = {name: part for name, part in inside.items() if _subfolders(part)}
-    parts = roles(nested, place) if is_divided(nested) else {"train": place}
-    folders = _subfolders(parts["train"])
-    classes = tuple(part.name for part in folders)
-    files = _files(folders, classes)
+    parts = _folder_parts(place)
+    classes, files = _training_files(parts)
     shapes = picture_shapes([path for path, _ in files])
     spec = input_spec(int(shapes[:, 2].max()), size or (int(shapes[0, 0]), int(shapes[0, 1])))
     if size is None:
@@ -128,6 +124,30 @@ def folder_images(root: Path | None, size: PictureSize | None) -> Dataset:
         input=spec,
         held_out=pictures("val") if "val" in parts else None,
     )
+
+
+def listed_pictures(place: Path) -> tuple[tuple[str, ...], dict[str, list[tuple[Path, int]]]]:
+    """The classes of a folder, and every picture's path and label by the part: ``train``, ``val``, ``test``.
+
+    Raises:
+        DataError: the folder is no set of pictures.
+    """
+    parts = _folder_parts(require_path(place, "a folder with one subfolder per class"))
+    classes, files = _training_files(parts)
+    others = {name: _files(_subfolders(part), classes) for name, part in parts.items() if name != "train"}
+    return classes, {"train": files, **others}
+
+
+def _folder_parts(place: Path) -> dict[str, Path]:
+    nested = {part.name: part for part in _subfolders(place) if _subfolders(part)}
+    return roles(nested, place) if is_divided(nested) else {"train": place}
+
+
+def _training_files(parts: dict[str, Path]) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+    """The classes, which are the subfolders of train, and its pictures."""
+    folders = _subfolders(parts["train"])
+    classes = tuple(part.name for part in folders)
+    return classes, _files(folders, classes)
 
 
 def calibration_images(place: Path, classes: tuple[str, ...], spec: InputSpec) -> ImageSource:
