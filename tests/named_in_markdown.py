@@ -11,14 +11,20 @@ ENDINGS = r"\.(py|md|toml|jsonl?|npz|onnx|cfg|txt|mjs|js|wasm|html|cpp|png|ppm|s
 MADE_IN = {"build/demo/run": "run", "build/demo/bundle": "bundle", "RUN": "run", "BUNDLE": "bundle"}
 MADE_IN |= {"run": "run", "bundle": "bundle"}
 MADE_BY_DEMO = {"build/demo/report.json", "build/demo/report.html"}
-# What ``attack`` leaves in a run since the stored one was made; tests/evaluate reads both.
-MADE_SINCE = {"RUN/per_image.npz", "RUN/judged.jsonl"}
+# What ``train`` and ``attack`` leave in a run since the stored one was made; tests read each.
+MADE_SINCE = {"RUN/per_image.npz", "RUN/judged.jsonl", "RUN/notes.json"}
 # What is the reader's own, on a device or elsewhere; each is in a text, or the test says so.
 READERS = {
     "cat.png",
     "picture.png",
     "picture.ppm",
     "report.html",
+    "my-pictures.toml",
+    "test/",
+    "val/",
+    "train.npz",
+    "val.npz",
+    "test.npz",
     "name.npz[i]",
     "/path/to/onnxruntime",
     "build/classify",  # of docs/examples/cpp
