@@ -9,7 +9,13 @@ from tests.photographs import draw_set
 
 ROOT = Path(__file__).parents[1]
 SIDE, PICTURES = 224, 64
-SMALL = ["net.width=32", "base.epochs=1", "base.judge_steps=1", "prune.sparsity=0.2", "prune.member_share=0.3"]
+SMALL = [
+    "net.width=32",
+    "base.epochs=1",
+    "base.judge_steps=1",
+    "prune.sparsity=0.2",
+    "prune.member_share=0.3",
+]
 MEASURED = """
 import resource, sys
 from eed_edge.cli import main

@@ -92,3 +92,8 @@ def test_mirrored_digits_are_other_pictures_and_mirrored_blobs_are_not():
     blobs = np.concatenate([left, left[:, :, ::-1]], 2) + 40 * labels[:, None, None]
     symmetric = blobs + rng.integers(0, 9, blobs.shape)
     assert not mirroring_harms(symmetric.astype(np.uint8), labels)[0]
+
+
+def test_a_picture_does_not_count_as_near_to_itself():
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16), dtype=np.uint8)
+    assert mirroring_harms(images, np.arange(3)) == (False, (0.0, 0.0))
