@@ -17,8 +17,7 @@ MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.npz"
 DENSE_FILE = "dense.onnx"
 CASCADE_FILE = "cascade.onnx"
-NO_ATTACK = "none"
-"""``calibration.attack`` of a gate that was calibrated on clean images alone."""
+NO_ATTACK = "none"  # ``calibration.attack`` of a gate that was calibrated on clean images alone
 
 Rule = Literal["confidence", "agreement", "geometric"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -54,9 +53,8 @@ class Preprocess:
     shorter_side: int | None = field(default=None, metadata={"optional": True})
 
     def __post_init__(self) -> None:
-        side = self.shorter_side
-        _check(side is None or side >= 1, f"shorter_side must be null or >= 1, got {side}")
-        _check(side is None or self.resize is None, "shorter_side and resize: one of them must be null")
+        if (side := self.shorter_side) is not None:
+            _check(side >= 1 and self.resize is None, f"shorter_side must be >= 1 without resize, got {side}")
         for name in ("resize", "crop"):
             size = getattr(self, name)
             _check(size is None or min(size) >= 1, f"{name} must be null or two sizes >= 1, got {size}")
@@ -201,8 +199,7 @@ class RuleLoss:
 class Calibration:
     """How the gate's parameters were chosen and what each rule lost; ``max_drop`` is a fraction.
 
-    attack: its settings; ``NO_ATTACK`` without one, and each ``lost_attacked`` is then ``lost_clean``.
-    """
+    Without an attack, ``attack`` is ``NO_ATTACK`` and each ``lost_attacked`` is ``lost_clean``."""
 
     images: int
     attack: str
@@ -283,10 +280,9 @@ def dump_manifest(manifest: Manifest) -> bytes:
     try:
         plain = json.loads(json.dumps(dataclasses.asdict(manifest)))
         content = dataclasses.asdict(typed.read_typed(Manifest, plain, "manifest"))
-        if content["metrics"] is None:
-            del content["metrics"]
-        if (steps := content["input"]["preprocess"])["shorter_side"] is None:
-            del steps["shorter_side"]
+        for owner, key in ((content, "metrics"), (content["input"]["preprocess"], "shorter_side")):
+            if owner[key] is None:
+                del owner[key]
         return digest_json.seal({"schema": SCHEMA, **content})
     except (TypeError, ValueError) as error:
         raise BundleError(f"cannot write {MANIFEST_FILE}: {error}; correct the value") from error

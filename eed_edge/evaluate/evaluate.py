@@ -56,7 +56,7 @@ BATCH = 100
 def evaluate(
     run: Run,
     bundle: Path,
-    root: Path | None,
+    root: Path | data.Splits | None,
     *,
     images: int | None,
     suite_name: str | None = None,
@@ -71,7 +71,7 @@ def evaluate(
     torchrun the processes share the batches, and the one of rank 0 reports.
 
     Args:
-        root: folder or file of the images, as in training.
+        root: folder or file of the images, as in training, or the ``Splits`` themselves.
         images: number of test images, drawn by the recipe's seed; None takes all.
         suite_name: a key of ``SUITES``; None takes ``quick``, or ``clean`` for a run without attacks.
         only: attacks of the suite; empty for all of them and the further analyses.
