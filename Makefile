@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 PACKAGING := setup.cfg setup.py pyproject.toml constraints.txt
 
-.PHONY: venv demo test networks device-test portability arm64 emulated-x86 clean
+.PHONY: venv demo test networks device-test own-pictures portability arm64 emulated-x86 clean
 
 venv: .venv/installed
 
@@ -34,6 +34,17 @@ build/device/installed: $(PACKAGING) $(shell find eed_edge -name '*.py')
 device-test: build/device/installed
 	! build/device/bin/python -c 'import torch' 2>/dev/null
 	build/device/bin/python -m pytest tests/runtime
+
+# 43 classes of drawn photographs in folders, from init to the report; half an hour on two cores.
+OWN := build/own-pictures
+own-pictures: venv
+	[ -d $(OWN)/signs ] || .venv/bin/python -m tests.photographs $(OWN)/signs
+	[ -f $(OWN)/signs.toml ] || .venv/bin/eed-edge init $(OWN)/signs --out $(OWN)/signs.toml
+	.venv/bin/eed-edge train $(OWN)/signs.toml --data $(OWN)/signs --run $(OWN)/run
+	.venv/bin/eed-edge export $(OWN)/run $(OWN)/bundle --with-dense
+	.venv/bin/eed-edge attack $(OWN)/run $(OWN)/bundle --data $(OWN)/signs
+	.venv/bin/eed-edge bench $(OWN)/bundle --run $(OWN)/run
+	.venv/bin/eed-edge report $(OWN)/run $(OWN)/bundle --html $(OWN)/report.html
 
 # The demo's bundle elsewhere, or BUNDLE=folder IMAGES=file.npz. Needs node, npm and Chromium.
 # ONNXRUNTIME=prefix, with its C++ headers and library, has the C++ example compiled and compared too.

@@ -59,6 +59,7 @@ GOLDEN_FILE = "golden.npz"
 DENSE_FILE = "dense.onnx"
 DENSE_INT8_FILE = "dense-int8.onnx"
 CASCADE_FILE = "cascade.onnx"
+NO_ATTACK = "none"  # ``calibration.attack`` of a gate that was calibrated on clean images alone
 
 Precision = Literal["float32", "int8"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
@@ -76,6 +77,7 @@ class CreatedBy:
 class Preprocess:
     """How a picture becomes the network's input; training and device use the same code.
 
+    shorter_side: pixels that the shorter side is scaled to, the longer one in proportion; None does not.
     resize: ``(height, width)`` to scale to; None keeps the size.
     crop: ``(height, width)`` cut from the middle after resizing; None keeps all.
     interpolation: the filter used for resizing.
@@ -90,8 +92,13 @@ class Preprocess:
     grey: Literal["luma", "repeat"] = "luma"
     alpha: Literal["black", "white"] = "black"
     exif: bool = True
+    shorter_side: int | None = field(default=None, metadata={"optional": True})
 
     def __post_init__(self) -> None:
+        if (side := self.shorter_side) is not None:
+            require(
+                side >= 1 and self.resize is None, f"shorter_side must be >= 1 without resize, got {side}"
+            )
         for name in ("resize", "crop"):
             size = getattr(self, name)
             require(

@@ -7,6 +7,7 @@ from eed_edge.attacks.carlini_wagner import CarliniWagner
 from eed_edge.attacks.deepfool import DeepFool
 from eed_edge.attacks.interface import Attack, TrainingAttack
 from eed_edge.attacks.n_fgsm import NFGSM
+from eed_edge.attacks.no_attack import NoAttack
 from eed_edge.attacks.pgd import PGD
 
 QUICK: Mapping[str, Attack] = {
@@ -26,5 +27,6 @@ EVALUATION_ATTACKS: Mapping[str, Attack] = {**QUICK, **STANDARD}
 TRAINING_ATTACKS: Mapping[str, type[TrainingAttack]] = {
     "n-fgsm": NFGSM,
     "pgd": PGD,
+    "none": NoAttack,
 }
 """The values of a recipe's ``attack``."""

@@ -16,6 +16,7 @@ from eed_edge.errors import EedError
 COMMANDS = (
     "demo",
     "data",
+    "init",
     "inspect",
     "train",
     "export",

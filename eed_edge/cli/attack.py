@@ -20,10 +20,9 @@ from eed_edge.cli.options import bundle_argument, data_option, device_option, ru
 @click.option(
     "--suite",
     "suite_name",
-    default="quick",
-    show_default=True,
-    metavar="quick|standard",
-    help="quick: PGD-20 and a short APGD. standard: PGD-20, AutoAttack, C&W, DeepFool.",
+    metavar="quick|standard|clean",
+    help="quick: PGD-20 and a short APGD. standard: PGD-20, AutoAttack, C&W, DeepFool. clean: no attacks,"
+    " the default of a run that was trained without them.",
 )
 @click.option(
     "--only",
@@ -40,7 +39,7 @@ def command(
     bundle: Path,
     root: Path | None,
     images: int | None,
-    suite_name: str,
+    suite_name: str | None,
     only: tuple[str, ...],
     device: str,
     json_file: Path | None,
@@ -76,7 +75,7 @@ def command(
         write_json(json_file, figures)
     click.echo(accuracy_table(figures["accuracy"]))
     click.echo(paired_table(figures["paired"]))
-    for kind, row in figures["attacks"].items():
+    for kind, row in figures.get("attacks", {}).items():
         for warning in row["warnings"]:
             click.echo(f"{kind}: AutoAttack warns: {warning}")
     for line in beside_lines(figures):

@@ -84,7 +84,8 @@ def command(
     from eed_edge.export.dense_network import keep_dense
     from eed_edge.export.int8.range_images import Int8Request
     from eed_edge.export.write_bundle import write_bundle
-    from eed_edge.manifest import CASCADE_FILE, DENSE_FILE
+    from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, NO_ATTACK
+    from eed_edge.report.notes_file import read_notes
     from eed_edge.train.data.splits import splits_for_recipe
     from eed_edge.train.run_folder import open_run
 
@@ -116,10 +117,11 @@ def command(
     click.echo(f"{bundle}: {len(made.submodels)} sub-models, {size / 2**20:.2f} MiB")
     capped = "" if spec.max_submodels is None else f", at most {spec.max_submodels} sub-models each,"
     settings = ", ".join(f"{key} {_numbers(value)}" for key, value in spec.parameters_of(spec.rule).items())
+    attacked = f", {lost.lost_attacked:.2%} clean or under an attack on any prefix"
     click.echo(
         f"gate: {spec.rule}, {settings}; on {made.calibration.images} calib images{capped} it runs"
-        f" {lost.submodels_used:.2f} sub-models and loses {lost.lost_clean:.2%} clean,"
-        f" {lost.lost_attacked:.2%} clean or under an attack on any prefix; upper 95 % bound"
+        f" {lost.submodels_used:.2f} sub-models and loses {lost.lost_clean:.2%}"
+        f" clean{'' if made.calibration.attack == NO_ATTACK else attacked}; upper 95 % bound"
         f" {lost.upper_bound:.2%}, max_drop {made.calibration.max_drop:.2%}"
     )
     if made.temperatures is not None and made.abstain is not None:
@@ -130,6 +132,8 @@ def command(
         )
     if int8:
         click.echo(int8_line(made.metrics or {}))
+    for text in read_notes(run).values():
+        click.echo(f"warning: {text}")
     if single_file and deadline_ms is not None:
         click.echo("cascade.onnx keeps no deadline, a graph has no clock; the bundle folder does")
 

@@ -26,6 +26,7 @@ def command(run: Path, bundle: Path, html_file: Path | None) -> None:
     from eed_edge.provenance import check_exported_from
     from eed_edge.report import read_report
     from eed_edge.report.judged_file import JUDGED_FILE, judged_summary
+    from eed_edge.report.notes_file import BASE_AT_CHANCE, read_notes
     from eed_edge.runtime.bundle.folder import open_bundle
     from eed_edge.train.run_folder import open_run
 
@@ -34,7 +35,12 @@ def command(run: Path, bundle: Path, html_file: Path | None) -> None:
     figures = read_report(run / "report.json")
     opened.check_report(figures, bundle)
     if html_file is None:
+        notes = read_notes(run)
+        if BASE_AT_CHANCE in notes:
+            click.echo(f"warning: {notes.pop(BASE_AT_CHANCE)}\n")
         click.echo(report_table(figures, manifest))
+        for text in notes.values():
+            click.echo(f"\nwarning: {text}")
         if judged := judged_summary(run / JUDGED_FILE):
             click.echo(f"\njudged on test: {judged}")
     else:

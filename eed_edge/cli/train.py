@@ -57,6 +57,7 @@ def command(
     from eed_edge.cli.display.resumable import resumable
     from eed_edge.cli.display.stage_tables import stage_table
     from eed_edge.examine import examine
+    from eed_edge.report.notes_file import BASE_AT_CHANCE, read_notes
     from eed_edge.train.context import TrainingContext
     from eed_edge.train.data import splits as data
     from eed_edge.train.system.tensorboard import curves
@@ -96,7 +97,11 @@ def command(
         )
         if until == "joint":
             joint = run.joint()
-            progress.print_line(f"team: {', '.join(joint['members'])}; robust diversity {joint['rd']:.3f}")
+            diversity = "robust diversity" if loaded.attacked else "diversity"
+            progress.print_line(f"team: {', '.join(joint['members'])}; {diversity} {joint['rd']:.3f}")
             progress.print_line(f"next: eed-edge export {path} BUNDLE")
         else:
             progress.print_line(f"finished {until}; continue with --until joint")
+        notes = read_notes(path)
+        for name in sorted(notes, key=lambda name: name == BASE_AT_CHANCE):  # the worst at the end
+            progress.print_line(f"warning: {notes[name]}")

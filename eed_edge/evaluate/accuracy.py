@@ -52,7 +52,7 @@ def verdicts(
         ]
         row |= {"static": _all(clean["static"], *whole), "dynamic": _all(clean["dynamic"], *prefixes)}
         rows[kind] = row
-    if suite.complete:
+    if suite.adaptive:
         rows["adaptive"] = _adaptive_rows(outcomes, singles)
     return rows
 
@@ -142,7 +142,7 @@ def _item_name(job: Job) -> str:
 def attack_summary(outcomes: Outcomes, suite: Suite) -> dict[str, Any]:
     """The report's ``attacks``: settings, seconds and AutoAttack's warnings, by kind."""
     summary: dict[str, Any] = {}
-    for kind in (*suite.kinds, *(["adaptive"] if suite.complete else [])):
+    for kind in (*suite.kinds, *(["adaptive"] if suite.adaptive else [])):
         own = {name: outcome for name, outcome in outcomes.items() if name.startswith(f"{kind} on ")}
         summary[kind] = {
             "settings": _settings(suite, kind, outcomes),

@@ -30,15 +30,17 @@ from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback, 
 from eed_edge.evaluate.outcome import Outcome
 from eed_edge.evaluate.paired import paired_figures
 from eed_edge.evaluate.per_image import PER_IMAGE_FILE, AttackVerdicts, PerImage
+from eed_edge.evaluate.stored_results import kept_images
 from eed_edge.evaluate.suites import Suite, build_jobs, find_suite, run_batch
 from eed_edge.export.int8.quantised_team import simulated_team
 from eed_edge.export.int8.simulated_network import SimulatedNetwork
 from eed_edge.manifest import DENSE_INT8_FILE
 from eed_edge.provenance import check_exported_from
 from eed_edge.report.judged_file import JUDGED_FILE
+from eed_edge.report.notes_file import read_notes
 from eed_edge.runtime.bundle.folder import load_bundle, open_bundle
 from eed_edge.train.data import splits as data
-from eed_edge.train.data.batches import Images, as_float, on_device
+from eed_edge.train.data.batches import Images, as_float, images_at_once, on_device
 from eed_edge.train.data.duplicates import (
     NEAR_CORRELATION,
     NEAR_DIFFERENCE,
@@ -53,18 +55,15 @@ from eed_edge.train.system.run_lock import locked
 
 FORMAT = 5
 BATCH = 100
-KEPT_IMAGES = 1000
-"""Test images stored in the run folder for ``bench``, independent of how many were attacked, so that the
-mean number of sub-models used is precise. Also the number of images in the further analyses."""
 
 
 def evaluate(
     run: Run,
     bundle: Path,
-    root: Path | None,
+    root: Path | data.Splits | None,
     *,
     images: int | None,
-    suite_name: str = "quick",
+    suite_name: str | None = None,
     only: Sequence[str] = (),
     device: str = "cpu",
     command: str = "",
@@ -76,8 +75,9 @@ def evaluate(
     torchrun the processes share the batches, and the one of rank 0 reports.
 
     Args:
-        root: folder or file of the images, as in training.
+        root: folder or file of the images, as in training, or the ``Splits`` themselves.
         images: number of test images, drawn by the recipe's seed; None takes all.
+        suite_name: a key of ``SUITES``; None takes ``quick``, or ``clean`` for a run without attacks.
         only: attacks of the suite; empty for all of them and the further analyses.
         command: the command line, for the report.
 
@@ -88,7 +88,7 @@ def evaluate(
         CheckpointError: joint training has not finished, or run and bundle do not belong together.
         InputError: more images than test has, no such suite or attack.
     """
-    suite = find_suite(suite_name, only)
+    suite = find_suite(suite_name or ("quick" if run.recipe.attacked else "clean"), only)
     with ExitStack() as lock:
         with process_group(choose_device(device)) as (processes, attack_device):
             if processes.is_main:
@@ -140,13 +140,19 @@ class _Evaluation:
         """The drawn images on the CPU."""
         return on_device(self.drawn, torch.device("cpu"))
 
+    @property
+    def batch(self) -> int:
+        """Images that are attacked together."""
+        return images_at_once(self.images.images, BATCH)
+
     @cached_property
     def folder(self) -> Path:
         """Where finished batches are stored; the name is a digest of all that they depend on."""
         state = self.run.evaluated_digest(self.bundle)
         kinds, seed = list(self.suite.kinds), self.run.recipe.seed
-        state.update(repr((FORMAT, BATCH, self.suite.name, kinds, seed)).encode())
-        state.update(np.ascontiguousarray(self.drawn.images).tobytes() + self.drawn.labels.tobytes())
+        state.update(repr((FORMAT, self.batch, self.suite.name, kinds, seed)).encode())
+        state.update(np.ascontiguousarray(self.drawn.images).data)
+        state.update(np.ascontiguousarray(self.drawn.labels).data)
         return self.run.path / f"attack-{state.hexdigest()[:12]}"
 
 
@@ -158,11 +164,12 @@ def _measure(
     if not job.suite.complete:
         return figures, {}
     parts, examples = extra_analyses.analyse_further(
-        job.run, job.models.on_cpu(), job.images[slice(0, KEPT_IMAGES)], outcomes, threat=job.threat,
-        suite=job.suite, on_progress=on_progress,
+        job.run, job.models.on_cpu(), job.images[slice(0, kept_images(job.drawn))], outcomes,
+        threat=job.threat, suite=job.suite, on_progress=on_progress,
     )  # fmt: skip
     figures |= parts
-    figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]
+    if "slowdown" in parts:
+        figures["submodels_used"]["slowdown"] = parts["slowdown"]["uncapped"]["slowdown"]["mean"]
     return figures, examples
 
 
@@ -187,7 +194,7 @@ def _store(
     evaluated = run.evaluated_digest(job.bundle).hexdigest()
     adds = not job.suite.complete and path.exists() and report.read_report(path).get("evaluated") == evaluated
     if not adds or not (run.path / "evaluation.npz").exists():
-        timed = test[_draw(len(test), min(KEPT_IMAGES, len(test)), run.recipe.seed)]
+        timed = test[_draw(len(test), min(kept_images(test), len(test)), run.recipe.seed)]
         stored_results.save_timed(run.path / "evaluation.npz", timed, job.models.deployed, examples)
     stored_results.store_verdicts(
         run.path / PER_IMAGE_FILE, PerImage(evaluated, len(test), verdicts), adds=adds
@@ -241,7 +248,7 @@ def _attack(
 ) -> dict[str, Outcome]:
     """Run every job on every batch; the processes share the batches."""
     todo, images = build_jobs(job.models, job.suite), job.images
-    starts = range(0, len(images), BATCH)
+    starts = range(0, len(images), job.batch)
     shard = starts[processes.shard]
     done, total = 0, len(shard) * len(todo)
 
@@ -252,8 +259,8 @@ def _attack(
 
     batches = {}
     for start in shard:
-        batch = images[slice(start, start + BATCH)]
-        batches[start] = run_batch(
+        batch = images[slice(start, start + job.batch)]
+        outcomes = run_batch(
             todo,
             job.models,
             as_float(batch.images).to(device),
@@ -262,6 +269,9 @@ def _attack(
             folder=job.folder / f"{start:06d}",
             step=step,
         )
+        if start >= kept_images(job.drawn):
+            outcomes = {name: each.without_images() for name, each in outcomes.items()}
+        batches[start] = outcomes
     batches = {start: each for part in processes.all_gather(batches) for start, each in part.items()}
     return {item.name: Outcome.concatenate([batches[start][item.name] for start in starts]) for item in todo}
 
@@ -275,12 +285,13 @@ def _figures(
         "commit": report.commit(),
         "seed": run.recipe.seed,
         "recipe": run.recipe.as_dict(),
+        **({"notes": notes} if (notes := read_notes(run.path)) else {}),
         **({"suite": suite.name} if suite.complete else {}),
         "accuracy": accuracy.accuracies(outcomes, suite, singles=list(models.singles), members=members),
-        "attacks": accuracy.attack_summary(outcomes, suite),
+        **({"attacks": accuracy.attack_summary(outcomes, suite)} if suite.kinds else {}),
         "prefixes": accuracy.prefix_accuracies(outcomes, suite, labels, members=members),
         "submodels_used": {"clean": float(outcomes["clean on all"].submodels_used.mean())},
-        "rd": run.joint()["rd"],
+        **({"rd": run.joint()["rd"]} if run.recipe.attacked else {}),
         **costs(run.base(), models.deployed.manifest),
     }
     if "pgd20" in suite.kinds:

@@ -1,6 +1,6 @@
 """Further analyses: slowdown, torch parity, distribution shift, curves, example images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,11 +31,15 @@ def analyse_further(
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Return the report's ``slowdown``, ``replay``, ``shift`` and ``curves``, and the example arrays.
 
+    A suite without attacks has neither ``slowdown``, the curve over eps, nor examples.
+
     Args:
         few: the first of the attacked images.
         suite: how many of them are in the curve over eps, and how often the slowdown attack starts anew.
         outcomes: outcome by job name, on these images and those after them.
     """
+    if not suite.kinds:
+        return _analyse_clean(run, models, few, outcomes, seed=threat.seed, on_progress=on_progress), {}
     members = len(models.ensemble.members)
     kept = {
         kind: torch.from_numpy(outcomes[name].images[: len(few)])
@@ -69,49 +73,73 @@ def analyse_further(
             seed=threat.seed,
             on_progress=on_progress,
         ),
-        "curves": _curves(run, models, few, outcomes, slowed, eps=eps_curve),
+        "curves": _attack_curves(run, models, few, outcomes, slowed) | {"eps": eps_curve},
     }
     return parts, example_images.examples(models, clean, pgd, few.labels.numpy())
 
 
-def _curves(
+def _analyse_clean(
     run: Run,
     models: ModelsCompared,
     few: Images,
     outcomes: Mapping[str, Outcome],
-    slowed: torch.Tensor,
     *,
-    eps: dict[str, Any],
+    seed: int,
+    on_progress: ProgressCallback,
 ) -> dict[str, Any]:
-    deployed, members = models.deployed, len(models.ensemble.members)
-    unquantised = models.float_members or models.ensemble
-    clean, whole = outcomes["clean on all"], outcomes[f"pgd20 on mean-{members}"]
-    used = {
-        "clean": clean.submodels_used,
-        "pgd20": whole.submodels_used,
-        "slowdown": deployed(slowed.contiguous().numpy()).submodels_used,
+    """Return the parts that need no attack: ``replay``, ``shift`` and ``curves``."""
+    clean = as_float(few.images)
+    return {
+        "replay": torch_parity.check_torch_parity(models, {"clean": clean}, on_progress=on_progress),
+        "shift": shift.measure_shift(models.deployed, few, attacked={}, seed=seed, on_progress=on_progress),
+        "curves": _curves(models, few, {"clean": outcomes["clean on all"]}, []),
     }
+
+
+def _attack_curves(
+    run: Run, models: ModelsCompared, few: Images, outcomes: Mapping[str, Outcome], slowed: torch.Tensor
+) -> dict[str, Any]:
+    """Return the curves with the rows of PGD-20 and of the slowdown attack, and that of robust diversity."""
+    members = len(models.ensemble.members)
+    shown = {"clean": outcomes["clean on all"], "pgd20": outcomes[f"pgd20 on mean-{members}"]}
     attacked = [outcomes[f"pgd20 on mean-{t}"].probs[:, : len(few)] for t in range(1, members + 1)]
-    answers = accuracy_curves.CurveLabels(clean.probs[:, : len(few)], np.stack(attacked), few.labels.numpy())
+    curves = _curves(models, few, shown, attacked)
+    used = models.deployed(slowed.contiguous().numpy()).submodels_used
+    curves["stopping"]["slowdown"] = accuracy_curves.stopping_shares(used, members=members)
+    selection = read_json(run.path / "selection.json")
+    rd = accuracy_curves.diversity_curve(selection, threshold=run.recipe.select.rd)
+    return {**curves, **({"rd": rd} if rd and run.recipe.attacked else {})}
+
+
+def _curves(
+    models: ModelsCompared,
+    few: Images,
+    shown: Mapping[str, Outcome],
+    attacked: Sequence[NDArray[np.float32]],
+) -> dict[str, Any]:
+    """Return the curves over thresholds, stops, agreement and widths.
+
+    Args:
+        shown: outcomes by the title of their rows.
+        attacked: the members' probabilities on ``few`` attacked against each prefix, if they were attacked.
+    """
+    deployed, members = models.deployed, len(models.ensemble.members)
+    probs = shown["clean"].probs[:, : len(few)]
+    answers = accuracy_curves.CurveLabels(
+        probs, np.array(attacked).reshape(-1, *probs.shape), few.labels.numpy()
+    )
     before = snapshot()
     times = accuracy_curves.prefix_ms(deployed, as_float(few.images))
     conditions = conditions_between(before, snapshot())
-    rd = accuracy_curves.diversity_curve(
-        read_json(run.path / "selection.json"), threshold=run.recipe.select.rd
-    )
+    curve = accuracy_curves.threshold_curve(answers, deployed, times_ms=times)
     return {
-        "threshold": {
-            **accuracy_curves.threshold_curve(answers, deployed, times_ms=times),
-            "conditions": conditions,
-        },
-        "eps": eps,
+        "threshold": {**curve, "conditions": conditions},
         "stopping": {
-            name: accuracy_curves.stopping_shares(each, members=members) for name, each in used.items()
+            name: accuracy_curves.stopping_shares(each.submodels_used, members=members)
+            for name, each in shown.items()
         },
-        "agreement": {
-            "clean": accuracy_curves.member_agreement(clean.probs),
-            "pgd20": accuracy_curves.member_agreement(whole.probs),
-        },
-        "widths": accuracy_curves.channel_widths(models.dense, list(unquantised.members)),
-        **({"rd": rd} if rd else {}),
+        "agreement": {name: accuracy_curves.member_agreement(each.probs) for name, each in shown.items()},
+        "widths": accuracy_curves.channel_widths(
+            models.dense, list((models.float_members or models.ensemble).members)
+        ),
     }

@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,10 @@ class Outcome:
         """Whether the mean of the first ``length`` members is correct, ``(n,)`` bool."""
         right: Bools = self.probs[:length].mean(0).argmax(1) == labels
         return right
+
+    def without_images(self) -> "Outcome":
+        """The same without the adversarial images."""
+        return replace(self, images=self.images[:0])
 
     def to_npz(self) -> bytes:
         """Serialise as the bytes of an NPZ file."""

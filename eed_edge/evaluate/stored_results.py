@@ -17,9 +17,16 @@ from eed_edge.evaluate.per_image import PerImage, read_per_image, write_per_imag
 from eed_edge.manifest import MANIFEST_FILE
 from eed_edge.report.judged_file import append_judged
 from eed_edge.runtime.engine.cascade import Cascade
-from eed_edge.train.data.batches import as_float
+from eed_edge.train.data.batches import as_float, images_at_once
 from eed_edge.train.data.splits import Split
 
+BATCH = 1000
+"""Images of up to 32 x 32 pixels that the bundle answers together."""
+KEPT_IMAGES = 1000
+"""Test images stored in the run folder for ``bench``, independent of how many were attacked, so that the
+mean number of sub-models used is precise. Also the number of images in the further analyses."""
+KEPT_VALUES = 50_000_000
+"""Of large pictures only so many are kept that their values, as float32, take 200 MB."""
 PARTS = (
     "suite",
     "accuracy",
@@ -32,8 +39,15 @@ PARTS = (
     "curves",
     "prefixes",
     "submodels_used",
+    "rd",
+    "notes",
 )
 """Parts of the report that are valid only for one bundle, one set of baselines and one set of images."""
+
+
+def kept_images(images: Split) -> int:
+    """How many of the images are kept for ``bench`` and the further analyses, at most."""
+    return min(KEPT_IMAGES, KEPT_VALUES // int(images.images[0].size))
 
 
 def store_verdicts(path: Path, new: PerImage, *, adds: bool) -> None:
@@ -60,13 +74,15 @@ def note_judged(path: Path, bundle: Path, evaluated: str, figures: Mapping[str, 
 
 def save_timed(path: Path, timed: Split, deployed: Cascade, examples: Mapping[str, NDArray[Any]]) -> None:
     """Write the images for ``bench``, the sub-models used on each, and the example images."""
-    images = as_float(torch.from_numpy(timed.images)).contiguous().numpy()
+    images = torch.from_numpy(timed.images)
+    batches = torch.split(images, images_at_once(images, BATCH))
+    used = [deployed(as_float(batch).contiguous().numpy()).submodels_used for batch in batches]
     stream = io.BytesIO()
     np.savez_compressed(
         stream,
         images=timed.images.transpose(0, 2, 3, 1),
         labels=timed.labels,
-        submodels_used=deployed(images).submodels_used,
+        submodels_used=np.concatenate(used),
         **examples,  # type: ignore[arg-type]
     )
     write_atomic(path, stream.getvalue())

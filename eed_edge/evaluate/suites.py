@@ -47,7 +47,7 @@ class Suite:
     square: attack on an int8 bundle itself, whose gradients rounding hides.
     slowdown_restarts: random starts of each loss of the slowdown attack.
     eps_images: images of the curve over eps, which attacks each of them at five radii.
-    complete: every attack runs, and the adaptive list after them.
+    complete: every attack runs, and the adaptive list after them, if there are attacks.
     """
 
     name: str
@@ -60,6 +60,11 @@ class Suite:
     slowdown_restarts: int
     eps_images: int
     complete: bool = True
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the adaptive list runs."""
+        return self.complete and bool(self.kinds)
 
 
 SUITES = {
@@ -75,8 +80,10 @@ SUITES = {
         20,
     ),
     "standard": Suite("standard", STANDARD, "autoattack", APGD(), Mora(), RuleAware(), Square(), 5, 500),
+    "clean": Suite("clean", {}, "", APGD(), Mora(), RuleAware(), Square(), 0, 0),
 }
-STRONGEST = {suite.strongest for suite in SUITES.values()}
+"""The suites by name; ``clean`` has no attacks, and nothing of what follows from them."""
+STRONGEST = {suite.strongest for suite in SUITES.values() if suite.kinds}
 
 
 def find_suite(name: str, only: Sequence[str] = ()) -> Suite:
@@ -88,6 +95,8 @@ def find_suite(name: str, only: Sequence[str] = ()) -> Suite:
     if name not in SUITES:
         raise InputError(f"--suite: expected one of {', '.join(SUITES)}, got {name!r}")
     suite = SUITES[name]
+    if only and not suite.kinds:
+        raise InputError(f"--only: the suite {name} has no attacks; leave it out or add --suite quick")
     if odd := [kind for kind in only if kind not in suite.kinds]:
         raise InputError(
             f"--only: the suite {name} has {', '.join(suite.kinds)}, not {odd[0]!r}; name one of these"
@@ -131,7 +140,7 @@ def build_jobs(models: ModelsCompared, suite: Suite) -> list[Job]:
 
     def on(kind: str, target: str, attack: Attack, net: nn.Module, networks: Sequence[nn.Module]) -> Job:
         shown = target in models.singles and target != "dense_int8"  # which shows what dense does
-        transfers = suite.complete and kind == suite.strongest and shown
+        transfers = suite.adaptive and kind == suite.strongest and shown
         attack = Transfer(attack) if transfers else attack
         return Job(
             kind,
@@ -147,7 +156,7 @@ def build_jobs(models: ModelsCompared, suite: Suite) -> list[Job]:
     targets |= {f"mean-{t}": (prefix, members[:t]) for t, prefix in enumerate(models.prefixes, 1)}
     for kind, attack in suite.kinds.items():
         todo += [on(kind, target, attack, *networks) for target, networks in targets.items()]
-    if not suite.complete:
+    if not suite.adaptive:
         return todo
     beyond, smooth = Transfer(suite.extra), SmoothGate(models.ensemble, models.deployed).eval()
     gated = list(smooth.ensemble.members)

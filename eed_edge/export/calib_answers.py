@@ -10,7 +10,7 @@ from eed_edge.attacks.interface import Threat
 from eed_edge.attacks.pgd import PGD
 from eed_edge.recipe import Gate
 from eed_edge.seeds import prefix_seed
-from eed_edge.train.data.batches import Images, in_order
+from eed_edge.train.data.batches import Images, images_at_once, in_order
 from eed_edge.train.data.splits import Split
 from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.run_folder import Run
@@ -34,24 +34,26 @@ def calib_images(calib: Split, cfg: Gate) -> Images:
 
 
 def attack_prefixes(ensemble: Ensemble, images: Images, run: Run) -> list[Tensor]:
-    """Attack the images by PGD against the mean of each prefix; return one ``(n, c, h, w)`` per prefix."""
+    """Attack the images by PGD against the mean of each prefix; return one ``(n, c, h, w)`` per prefix.
+
+    A run without attacks gives none.
+    """
+    if not run.recipe.attacked:
+        return []
     eps, attack = run.recipe.base.eps_255 / 255, PGD(steps=run.recipe.gate.steps)
-    attacked = []
+    attacked, size = [], images_at_once(images.images, VALIDATION_BATCH)
     for length in range(1, len(ensemble.members) + 1):
         prefix = ensemble.prefix(length)
         threat = Threat(eps, generator=torch.Generator().manual_seed(prefix_seed(run.recipe.seed, length)))
-        parts = [
-            attack(prefix, batch, labels, threat) for batch, labels in in_order(images, VALIDATION_BATCH)
-        ]
+        parts = [attack(prefix, batch, labels, threat) for batch, labels in in_order(images, size)]
         attacked.append(torch.cat(parts))
     return attacked
 
 
 def member_probs(members: AnsweringMembers, images: Tensor) -> Floats:
     """Return every member's probabilities, ``(members, n, k)`` float32."""
+    size = images_at_once(images, VALIDATION_BATCH)
     with torch.no_grad():
-        parts = [
-            members.member_logits(batch).float().softmax(2) for batch in torch.split(images, VALIDATION_BATCH)
-        ]
+        parts = [members.member_logits(batch).float().softmax(2) for batch in torch.split(images, size)]
     probs: Floats = torch.cat(parts, 1).numpy()
     return probs

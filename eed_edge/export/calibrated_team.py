@@ -8,10 +8,13 @@ from torch import Tensor
 from eed_edge.export.calib_answers import AnsweringMembers, attack_prefixes, member_probs
 from eed_edge.export.calibrated_gate import CalibratedGate, GateOptions, calibrate_gate
 from eed_edge.export.calibration import MemberProbs
-from eed_edge.manifest import Precision
-from eed_edge.train.data.batches import Images, as_float
+from eed_edge.manifest import NO_ATTACK, Precision
+from eed_edge.train.data.batches import Images, as_float, images_at_once
 from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.run_folder import Run
+
+COMPARED_IMAGES = 1000
+"""Images of up to 32 x 32 pixels of each version that are compared with torch; of larger ones fewer."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class CalibratedTeam:
 
     models: the ONNX files in running order.
     members: how these files answer.
-    images: the calibration images in [0, 1], then the same attacked against every prefix.
+    images: the calibration images in [0, 1], then the same attacked against every prefix; of large ones some.
     answers: what the members say to them.
     gate: rule and parameters, temperatures, abstain threshold.
     metrics: further figures for the manifest.
@@ -51,13 +54,12 @@ def calibrated_team(
         attackable: the same members with gradients.
         images: the calibration images.
     """
-    clean, attacked = as_float(images.images), attack_prefixes(attackable, images, run)
-    answers = MemberProbs(
-        clean=member_probs(members, clean),
-        attacked=tuple(member_probs(members, part) for part in attacked),
-        labels=images.labels.numpy(),
-    )
+    versions = [as_float(images.images), *attack_prefixes(attackable, images, run)]
+    clean, *attacked = (member_probs(members, part) for part in versions)
+    answers = MemberProbs(clean=clean, attacked=tuple(attacked), labels=images.labels.numpy())
+    compared = tuple(part[: images_at_once(part, COMPARED_IMAGES)].clone() for part in versions)
     own = run.recipe.gate
     attack = f"pgd-{own.steps}, l_inf {run.recipe.base.eps_255:g}/255, against every prefix"
+    attack = attack if run.recipe.attacked else NO_ATTACK
     gate = calibrate_gate(answers, own, attack=attack, options=options)
-    return CalibratedTeam(models, precision, members, (clean, *attacked), answers, gate)
+    return CalibratedTeam(models, precision, members, compared, answers, gate)

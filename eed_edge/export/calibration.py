@@ -3,7 +3,8 @@
 An image is dropped when the mean of all members is right and the gate's answer is wrong. The chosen
 parameters run the fewest sub-models while dropping at most ``max_drop`` of the images, clean and
 attacked. Attacked images are made against every prefix, and an image that is dropped in any of these versions
-counts: the evaluation, too, counts an image only if it is right under all of them.
+counts: the evaluation, too, counts an image only if it is right under all of them. A run
+without attacks has clean images alone.
 """
 
 import logging
@@ -44,7 +45,7 @@ class GateSetting:
 class MemberProbs:
     """Probabilities of every member on the calibration set, ``(members, n, k)`` each, and labels ``(n,)``.
 
-    attacked: for each prefix 1 … N, on the images attacked against its mean.
+    attacked: for each prefix 1 … N, on the images attacked against its mean; empty in a run without attacks.
     """
 
     clean: Floats

@@ -19,6 +19,7 @@ from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import open_session
 from eed_edge.runtime.gates.margins import TIE_TOLERANCES, near_ties
 from eed_edge.runtime.gates.replay import replay_rule
+from eed_edge.train.data.batches import images_at_once
 from eed_edge.train.validation import VALIDATION_BATCH
 
 log = logging.getLogger(__name__)
@@ -45,10 +46,10 @@ def check_parity(folder: Path, members: AnsweringMembers, images: list[Tensor]) 
         noise = torch.Generator().manual_seed(0)
         everything = torch.cat([everything, torch.rand((missing, *everything.shape[1:]), generator=noise)])
     deployed = load_bundle(folder, deadline_ms=math.inf)
+    size = images_at_once(everything, VALIDATION_BATCH)
     with torch.no_grad():
-        logits = torch.cat(
-            [members.member_logits(batch) for batch in torch.split(everything, VALIDATION_BATCH)], 1
-        ).numpy()
+        parts = [members.member_logits(batch) for batch in torch.split(everything, size)]
+    logits = torch.cat(parts, 1).numpy()
     pixels = everything.contiguous().numpy()
     _check_logits(deployed, pixels, logits)
     _check_decisions(deployed, folder / CASCADE_FILE, pixels, torch.from_numpy(logits).softmax(2).numpy())
@@ -56,8 +57,9 @@ def check_parity(folder: Path, members: AnsweringMembers, images: list[Tensor]) 
 
 def _check_logits(deployed: Cascade, pixels: Floats, logits: Floats) -> None:
     """Compare every sub-model with the members' logits, ``(members, n, k)``."""
+    size = images_at_once(torch.from_numpy(pixels), VALIDATION_BATCH)
     for i, (session, output) in enumerate(deployed.submodels):
-        batches = [pixels[at : at + VALIDATION_BATCH] for at in range(0, len(pixels), VALIDATION_BATCH)]
+        batches = [pixels[at : at + size] for at in range(0, len(pixels), size)]
         exported = np.concatenate([session.run([output], {INPUT: batch})[0] for batch in batches])
         difference = float(np.abs(exported - logits[i]).max())
         allowed = LARGEST_DIFFERENCE * max(1.0, float(np.abs(logits[i]).max()))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from eed_edge import report
 from eed_edge.errors import InputError
-from eed_edge.manifest import Manifest
+from eed_edge.manifest import NO_ATTACK, Manifest
 from eed_edge.report.judged_file import JUDGED_FILE, judged_summary
+from eed_edge.report.notes_file import read_notes
 
 Arrays = Mapping[str, NDArray[Any]]
 IMAGES = ("images", "labels", "submodels_used")
@@ -36,6 +37,7 @@ class PageInputs:
     report: ``report.json``; parts that have not been measured are absent.
     log: the records of ``log.jsonl``, one an epoch; empty without the file.
     arrays: those of ``evaluation.npz`` that are whole sets: ``IMAGES``, ``STRIP`` or both.
+    notes: what a reader of the figures must know, by name.
     judged: how many bundles of the run were judged on test, in words; empty if that is not recorded.
     """
 
@@ -44,6 +46,12 @@ class PageInputs:
     log: Sequence[Mapping[str, Any]]
     arrays: Arrays
     judged: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def attacked(self) -> bool:
+        """Whether the run had attacks; else they were not asked for."""
+        return self.manifest.calibration.attack != NO_ATTACK
 
     def class_name(self, label: int) -> str:
         """The name of a class, or its number if the bundle has no name for it."""
@@ -60,7 +68,7 @@ def read_inputs(run: Path, manifest: Manifest) -> PageInputs:
     arrays = _arrays(run / "evaluation.npz", len(manifest.submodels))
     judged = judged_summary(run / JUDGED_FILE)
     figures = report.read_report(run / "report.json")
-    return PageInputs(figures, manifest, _log(run / "log.jsonl"), arrays, judged)
+    return PageInputs(figures, manifest, _log(run / "log.jsonl"), arrays, judged, read_notes(run))
 
 
 def _log(path: Path) -> list[dict[str, Any]]:

@@ -65,6 +65,10 @@ PARTS = {
 }
 
 
+OF_ATTACKS = ("examples", "adaptive", "slowdown", "attacks")
+"""Parts that a run without attacks leaves out unless they were measured."""
+
+
 def render(sources: PageInputs) -> str:
     """Render the page as text; the same inputs give the same text.
 
@@ -80,7 +84,11 @@ def render(sources: PageInputs) -> str:
     )
     one_clock = with_one_clock(sources.report, max_submodels=sources.manifest.gate.max_submodels)
     sources = replace(sources, report=one_clock)
-    sections = [_section(key, part, sources) for key, part in PARTS.items()]
+    sections = [
+        section
+        for key, part in PARTS.items()
+        if not (section := _section(key, part, sources)).missing or sources.attacked or key not in OF_ATTACKS
+    ]
     return environment.get_template("report.html.j2").render(
         name=sources.manifest.name,
         headline=_built("accuracy, latency or cost", verdict.headline, sources),

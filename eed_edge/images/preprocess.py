@@ -1,10 +1,12 @@
 """Preprocessing from a picture to the network's input, shared by training and device.
 
 The steps, in order: EXIF orientation, background colour behind transparent pixels, conversion to grey or RGB,
-resizing, centre crop, channels first, division by 255.
+resizing (of both sides, or of the shorter one in proportion), centre crop, channels first, division by 255.
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM")
 MAX_PIXELS = 50_000_000
 """Decoding more would need over 200 MB; a file of a few bytes can claim any size."""
+
+EXIF_ORIENTATION = 0x0112
+LONGEST = 8
+"""The longer side, in shorter ones, of what is scaled to a shorter side."""
 
 
 def open_picture(path: Path, spec: InputSpec) -> NDArray[np.float32]:
@@ -67,6 +73,8 @@ def prepare_uint8(picture: Uint8, spec: InputSpec) -> Uint8:
         pixels = _to_grey(pixels)
     if pixels.shape[2] == 1 and spec.channels == "RGB":
         pixels = np.repeat(pixels, 3, axis=2)
+    if steps.shorter_side is not None:
+        pixels = _scale_shorter_side(pixels, steps.shorter_side, steps.interpolation)
     if steps.resize is not None:
         pixels = _resize(pixels, steps.resize, steps.interpolation)
     if steps.crop is not None:
@@ -96,6 +104,25 @@ def read_picture(path: Path, *, exif: bool = True) -> Uint8:
 
 def decode_picture(source: Path | BinaryIO, name: str, *, exif: bool = True) -> Uint8:
     """Decode a picture from a file or a stream, which is called ``name``; otherwise as ``read_picture``."""
+    with _opened(source, name) as image:
+        return _to_uint8(_import_pillow().ImageOps.exif_transpose(image) if exif else image)
+
+
+def picture_shape(path: Path) -> tuple[int, int, int]:
+    """Height, width and channels (1 or 3) of what ``read_picture`` gives, from the file's header alone.
+
+    Raises:
+        InputError, DeviceError: as ``read_picture``.
+    """
+    with _opened(path, str(path)) as image:
+        turned = image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+        width, height = image.size[::-1] if turned else image.size
+        return height, width, 1 if _is_deep_grey(image) or _is_grey(image) else 3
+
+
+@contextmanager
+def _opened(source: Path | BinaryIO, name: str) -> Iterator["Image.Image"]:
+    """The picture of a file, not decoded yet; what fails here or inside the block is an ``InputError``."""
     pillow = _import_pillow()
     try:
         with warnings.catch_warnings():
@@ -106,8 +133,7 @@ def decode_picture(source: Path | BinaryIO, name: str, *, exif: bool = True) -> 
         with image:
             if (pixels := image.width * image.height) > MAX_PIXELS:
                 raise InputError(f"expected at most {MAX_PIXELS:,} pixels, got {pixels:,}")
-            upright = pillow.ImageOps.exif_transpose(image) if exif else image
-            return _to_uint8(upright)
+            yield image
     except Exception as error:  # decoders of damaged files can raise anything
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise InputError(
@@ -116,14 +142,22 @@ def decode_picture(source: Path | BinaryIO, name: str, *, exif: bool = True) -> 
 
 
 def _to_uint8(image: "Image.Image") -> Uint8:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    if _is_deep_grey(image):
         values = np.asarray(image)
         if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:
             raise InputError(f"expected 8 or 16 bits per channel, got mode {image.mode}")
         return (values >> 8).astype(np.uint8)
     if image.has_transparency_data:
         return np.asarray(image.convert("RGBA"))
-    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    return np.asarray(image.convert("L" if _is_grey(image) else "RGB"))
+
+
+def _is_deep_grey(image: "Image.Image") -> bool:
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def _is_grey(image: "Image.Image") -> bool:
+    return image.mode in ("1", "L") and not image.has_transparency_data
 
 
 def _check_picture(picture: Uint8) -> None:
@@ -160,6 +194,18 @@ def _resize(pixels: Uint8, size: tuple[int, int], interpolation: str) -> Uint8:
     filters = pillow.Image.Resampling
     resized = np.asarray(image.resize((size[1], size[0]), filters[interpolation.upper()]))
     return resized.reshape(*size, -1)
+
+
+def _scale_shorter_side(pixels: Uint8, side: int, interpolation: str) -> Uint8:
+    """Scale the shorter side to ``side`` pixels and the longer one in proportion, rounded down.
+
+    Of a picture longer than ``LONGEST`` times its width, the middle alone is used: its size is bounded then.
+    """
+    height, width = pixels.shape[:2]
+    pixels = _centre_crop(pixels, (min(height, LONGEST * width), min(width, LONGEST * height)))
+    height, width = pixels.shape[:2]
+    shorter = min(height, width)
+    return _resize(pixels, (side * height // shorter, side * width // shorter), interpolation)
 
 
 def _centre_crop(pixels: Uint8, size: tuple[int, int]) -> Uint8:

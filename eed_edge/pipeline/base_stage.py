@@ -5,8 +5,10 @@ from pathlib import Path
 
 from eed_edge.atomic_files import write_json
 from eed_edge.errors import RecipeError
+from eed_edge.pipeline.run_notes import base_note
 from eed_edge.pipeline.stage_context import StageContext
 from eed_edge.recipe import Recipe
+from eed_edge.report.notes_file import write_notes
 from eed_edge.train import base
 from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.networks import build, checkpoint
@@ -38,6 +40,10 @@ def make_base(context: StageContext) -> None:
     context.processes.barrier()
     if not context.processes.is_main:
         return
+    note = base_note(run.recipe, result.summary["best"]["clean"], context.tune)
+    for text in filter(None, note.values()):
+        log.warning("%s", text)
+    write_notes(run.path, note)
     record = {"training": result.summary, "history": result.history}
     if cfg.init:  # a run begun by an older version has no record of its file
         record["init"] = read_json(source) if source.exists() else {"file": Path(cfg.init).name}

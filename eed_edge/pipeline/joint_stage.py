@@ -50,7 +50,9 @@ def make_team(context: StageContext) -> None:
         {
             "members": [names[index] for index in order],
             "rd": robust_diversity(probs.argmax(2) != labels),
-            "attacked_by_prefix": [judge(tuple(sorted(order[:t]))) for t in range(1, len(order) + 1)],
+            f"{'attacked' if run.recipe.attacked else 'clean'}_by_prefix": [
+                judge(tuple(sorted(order[:t]))) for t in range(1, len(order) + 1)
+            ],
             "training": result.summary,
             "notes": notes,
         },

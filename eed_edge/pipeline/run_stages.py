@@ -12,11 +12,13 @@ from eed_edge.pipeline.base_stage import make_base, new_base
 from eed_edge.pipeline.joint_stage import make_team
 from eed_edge.pipeline.pool_stage import make_pool
 from eed_edge.pipeline.registered_names import check_registered_names
+from eed_edge.pipeline.run_notes import data_notes
 from eed_edge.pipeline.select_stage import select_members
 from eed_edge.pipeline.stage_context import StageContext
 from eed_edge.prune.candidates import candidates
 from eed_edge.prune.dry_run import check_prunable
 from eed_edge.recipe import Recipe
+from eed_edge.report.notes_file import write_notes
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images, on_device
 from eed_edge.train.data.duplicates import count_duplicates, duplicates_line
@@ -156,6 +158,10 @@ def _create_or_resume(processes: Processes, recipe: Recipe, splits: Splits, path
     """The run of the folder; the main process checks the recipe and creates or resumes it."""
     if processes.is_main:
         create_or_resume(path, recipe, splits)
+        notes = data_notes(recipe, splits)
+        for text in filter(None, notes.values()):
+            log.warning("%s", text)
+        write_notes(path, notes)
         EpochLog(path / "log.jsonl").merge_from(path.glob("log-*.jsonl"))
     processes.barrier()
     return open_run(path)

@@ -1,4 +1,4 @@
-"""Select stage: choose the members of the team by their failures under attack."""
+"""Select stage: choose the members of the team by their failures, under attack unless the run has none."""
 
 import logging
 
@@ -16,7 +16,7 @@ from eed_edge.recipe import Recipe
 from eed_edge.select import selection
 from eed_edge.select.diversity import diversity_by_size
 from eed_edge.select.selection import MOST_CONSIDERED
-from eed_edge.train.data.batches import Images, as_float, in_order
+from eed_edge.train.data.batches import Images, as_float, images_at_once, in_order
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.validation import VALIDATION_BATCH
@@ -49,18 +49,20 @@ def select_members(context: StageContext) -> None:
             cfg.rd,
             cfg.member_gap,
             TeamJudge(list(pool_members.members), context.tune, run.recipe) if cfg.rule == "robust" else None,
+            attacked=run.recipe.attacked,
         ),
     )
     log.info("%s", choice.reason)
+    judged = "attacked" if run.recipe.attacked else "clean"
     compared = range(len(names)) if len(names) <= MOST_CONSIDERED else choice.considered
     write_json(
         run.path / "selection.json",
         {
             "members": [names[i] for i in choice.members],
             "rd": choice.rd,
-            "attacked": choice.attacked_accuracy,
+            judged: choice.accuracy,
             "reason": choice.reason,
-            "attacked_alone": {name: float(1 - f.mean()) for name, f in zip(names, failed, strict=True)},
+            f"{judged}_alone": {name: float(1 - f.mean()) for name, f in zip(names, failed, strict=True)},
             "considered": [names[i] for i in choice.considered],
             "rd_by_size": diversity_by_size(failed[list(compared)]),
         },
@@ -69,6 +71,8 @@ def select_members(context: StageContext) -> None:
 
 def attacked_probs(ensemble: Ensemble, images: Images, *, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of every member on images attacked with PGD against the ensemble's mean.
+
+    In a run without attacks, on the images as they are.
 
     Returns:
         ``(members, n, k)`` float32 and the labels ``(n,)``.
@@ -81,8 +85,8 @@ def attacked_probs(ensemble: Ensemble, images: Images, *, recipe: Recipe) -> tup
     attack = PGD(steps=recipe.pool.judge_steps)
     parts = []
     with frozen(ensemble):
-        for batch, labels in in_order(images, VALIDATION_BATCH):
-            attacked = attack(ensemble, batch, labels, threat)
+        for batch, labels in in_order(images, images_at_once(images.images, VALIDATION_BATCH)):
+            attacked = attack(ensemble, batch, labels, threat) if recipe.attacked else batch
             with torch.no_grad():
                 parts.append(ensemble.member_logits(attacked).float().softmax(2).cpu().numpy())
     return np.concatenate(parts, 1), images.labels.cpu().numpy()

@@ -1,4 +1,4 @@
-"""Judge teams and running orders by what is deployed: attacks against the mean of exactly these members."""
+"""Judge teams and running orders by what is deployed: the mean of exactly these members."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ from torch import nn
 
 from eed_edge.attacks.interface import Threat, frozen
 from eed_edge.recipe import Recipe
-from eed_edge.train.attacked_accuracy import correct_under_attack
-from eed_edge.train.data.batches import Images, in_order
+from eed_edge.train.attacked_accuracy import correct_clean, correct_under_attack
+from eed_edge.train.data.batches import Images, images_at_once, in_order
 from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.validation import VALIDATION_BATCH
 
 
 class TeamJudge:
-    """Attacked accuracy of the mean of some networks on tune; each set of them is attacked once.
+    """Accuracy of the mean of some networks on tune; each set of them is judged once.
 
     The worse of PGD on the cross-entropy and PGD on the margin counts, with ``pool.judge_steps`` steps on
-    the first ``pool.judge_images``.
+    the first ``pool.judge_images``. In a run without attacks it is accuracy on these images as they are.
     """
 
     def __init__(self, networks: Sequence[nn.Module], tune: Images, recipe: Recipe) -> None:
@@ -35,8 +35,12 @@ class TeamJudge:
         generator = torch.Generator(self._tune.images.device).manual_seed(self._recipe.seed)
         threat = Threat(self._recipe.pool.eps_255 / 255, generator=generator)
         steps, correct = self._recipe.pool.judge_steps, 0
+        size = images_at_once(self._tune.images, VALIDATION_BATCH)
         with frozen(ensemble):
-            for images, labels in in_order(self._tune, VALIDATION_BATCH):
-                right = correct_under_attack(ensemble, images, labels, threat, steps=steps, margin=True)
+            for images, labels in in_order(self._tune, size):
+                if self._recipe.attacked:
+                    right = correct_under_attack(ensemble, images, labels, threat, steps=steps, margin=True)
+                else:
+                    right = correct_clean(ensemble, images, labels)
                 correct += int(right.sum())
         return correct / len(self._tune)

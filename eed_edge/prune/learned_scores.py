@@ -14,11 +14,13 @@ from eed_edge.prune.importance import SCORES
 from eed_edge.prune.score_search import ChannelScores
 from eed_edge.recipe import Recipe
 from eed_edge.train.context import TrainingContext
-from eed_edge.train.data.batches import Images, as_float
+from eed_edge.train.data.batches import Images, as_float, images_at_once, in_order
 from eed_edge.train.networks.build import Classifier
 
 SCORE_STEPS = 10
 """PGD steps on the images that an importance score is estimated from."""
+SCORE_BATCH = 512
+"""Images of up to 32 x 32 pixels that are attacked together."""
 
 
 def learned_scores(
@@ -49,7 +51,10 @@ def learned_scores(
 def _attack_base(
     base: Classifier, images: Images, recipe: Recipe, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """The images attacked with PGD against ``base``, as floats, and their labels."""
+    """The images attacked with PGD against ``base``, if the run has attacks, as floats; and their labels."""
+    if not recipe.attacked:
+        return as_float(images.images), images.labels
     threat = Threat(recipe.pool.eps_255 / 255, generator=generator)
-    attacked = PGD(steps=SCORE_STEPS)(base, as_float(images.images), images.labels, threat)
-    return attacked, images.labels
+    attack, size = PGD(steps=SCORE_STEPS), images_at_once(images.images, SCORE_BATCH)
+    parts = [attack(base, batch, labels, threat) for batch, labels in in_order(images, size)]
+    return torch.cat(parts), images.labels

@@ -5,6 +5,7 @@ from typing import Any
 
 from eed_edge import schema
 from eed_edge.errors import RecipeError
+from eed_edge.recipe.recipe_section import RecipeSection
 from eed_edge.recipe.sections import (
     Base,
     Data,
@@ -14,7 +15,6 @@ from eed_edge.recipe.sections import (
     Pool,
     Prune,
     Recipe,
-    RecipeSection,
     Scores,
     Select,
     Training,

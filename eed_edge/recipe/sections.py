@@ -2,36 +2,12 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
-
-def _number(default: Any, low: float, high: float = float("inf")) -> Any:
-    """A field that must lie in [low, high]."""
-    return field(default=default, metadata={"low": low, "high": high})
-
-
-def _choice(default: str, *allowed: str) -> Any:
-    return field(default=default, metadata={"allowed": allowed})
-
-
-class RecipeSection:
-    """A part of the recipe whose values are held to what their fields allow."""
-
-    DEFAULTS: ClassVar = True  # a key that is left out takes its default
-
-    def __post_init__(self) -> None:
-        for item in dataclasses.fields(self):  # type: ignore[arg-type]
-            value, limits = getattr(self, item.name), item.metadata
-            if "allowed" in limits and value not in limits["allowed"]:
-                raise ValueError(
-                    f"{item.name}: expected one of {', '.join(limits['allowed'])}, got {value!r}"
-                )
-            if "low" in limits and not limits["low"] <= value <= limits["high"]:
-                raise ValueError(
-                    f"{item.name}: expected a number from {limits['low']:g} to {limits['high']:g},"
-                    f" got {value!r}"
-                )
+from eed_edge.recipe.recipe_section import RecipeSection
+from eed_edge.recipe.recipe_section import choice as _choice
+from eed_edge.recipe.recipe_section import number as _number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +20,12 @@ class Data(RecipeSection):
     """At most this many images for train, tune and calib together, drawn by seed; 0 takes all."""
     size: int = _number(0, 0, 4096)
     """Pictures become size × size; 0 keeps them as they are (digits: 16)."""
+    shorter_side: int = _number(0, 0, 8192)
+    """Pictures are scaled until their shorter side has this many pixels, then size × size are cut from the
+    middle; 0 scales both sides to size, which stretches pictures that are not square."""
+    calib_from: str = ""
+    """A folder with a subfolder per class, or an NPZ file, that tune and calib are drawn from instead of
+    train: pictures that the weights of ``base.init`` have not seen."""
     tune: float = _number(0.1, 0.01, 0.5)
     """Share of train that chooses checkpoints, members and their order."""
     calib: float = _number(0.1, 0.01, 0.5)
@@ -59,6 +41,11 @@ class Data(RecipeSection):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if 0 < self.shorter_side < max(1, self.size) or (self.shorter_side and not self.size):
+            raise ValueError(
+                f"shorter_side: expected 0, or data.size (now {self.size}) or more with a data.size above 0,"
+                f" got {self.shorter_side}"
+            )
         if self.tune + self.calib > 0.8:
             raise ValueError(f"tune + calib: expected at most 0.8 of train, got {self.tune + self.calib:g}")
 
@@ -68,7 +55,8 @@ class Net(RecipeSection):
     """The base network."""
 
     arch: str = "resnet18"
-    """``resnet18``, ``vgg16``, ``package.module:function``, or ``timm:name`` for a network of timm."""
+    """``resnet18``, ``resnet18-imagenet`` (stem for 96 pixels or more), ``vgg16``,
+    ``package.module:function``, or ``timm:name`` for a network of timm."""
     width: int = _number(64, 1, 4096)
     """Channels of the first stage; networks of timm have their own."""
     mean: tuple[float, ...] = ()
@@ -97,7 +85,8 @@ class Training(RecipeSection):
 
     epochs: int = _number(10, 1, 10_000)
     attack: str = "n-fgsm"
-    """How training images are attacked: a key of ``attacks.registry.TRAINING_ATTACKS``."""
+    """How training images are attacked: a key of ``attacks.registry.TRAINING_ATTACKS``; ``none`` trains on
+    clean images and judges epochs on them. ``none`` in all three stages makes a run without attacks."""
     finish_epochs: int = _number(0, 0, 10_000)
     """The last epochs of these train with ``pgd``, whatever ``attack`` says."""
     eps_255: float = _number(8.0, 0, 255)
@@ -135,6 +124,11 @@ class Training(RecipeSection):
     rate; 0 never stops early."""
     guard: float = _number(0.5, 0, 1)
     """Attacked accuracy alone below this share of the best: go back, train on with PGD; 0 is off."""
+
+    @property
+    def attacked(self) -> bool:
+        """Whether any epoch trains under attack."""
+        return self.attack != "none" or self.finish_epochs > 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -258,7 +252,7 @@ class Gate(RecipeSection):
     rule: str = "confidence"
     """A gate rule: a key of ``runtime.gates.rule_registry.GATE_RULES``."""
     max_drop: float = _number(0.005, 0, 1)
-    """Share of calib images that early stopping may lose, clean and attacked."""
+    """Share of calib images that early stopping may lose, clean and, in a run with attacks, attacked."""
     guarantee: bool = False
     """Hold the upper 95 % bound of that share, not only the share itself, under ``max_drop``."""
     steps: int = _number(20, 1, 1000)
@@ -285,6 +279,11 @@ class Recipe(RecipeSection):
         super().__post_init__()
         if len(self.scores.names) * self.pool.subsets < 2:
             raise ValueError("scores.names and pool.subsets: expected two or more candidates, got one")
+
+    @property
+    def attacked(self) -> bool:
+        """Whether any stage trains under attack; if none does, all that follows uses clean images."""
+        return any(stage.attacked for stage in (self.base, self.pool, self.joint))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dicts, lists, strings and numbers, as ``from_dict`` takes them."""

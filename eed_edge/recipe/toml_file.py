@@ -17,7 +17,7 @@ def read_table(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """
     path = _locate(source)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"recipe {path}: expected a TOML file, got: {error}; fix it") from error
     apply_overrides(table, overrides)

@@ -42,12 +42,19 @@ class Criteria:
     member_gap: a candidate further than this below the best one's attacked accuracy is not
         considered; of the rest, at most the best ``MOST_CONSIDERED`` are.
     judge: compares the best teams and their running orders; None leaves both to the given probabilities.
+    attacked: the probabilities and the judge are of attacked images; without attacks, of clean ones.
     """
 
     rule: str
     rd: float = 0.7
     member_gap: float = 0.05
     judge: Judge | None = None
+    attacked: bool = True
+
+    @property
+    def accuracy_name(self) -> str:
+        """What the candidates are compared by, for messages."""
+        return "attacked accuracy" if self.attacked else "clean accuracy"
 
 
 @dataclass(frozen=True)
@@ -56,14 +63,14 @@ class Selection:
 
     members: candidates in running order.
     rd: the team's robust diversity.
-    attacked_accuracy: accuracy of the team's mean on attacked images.
+    accuracy: accuracy of the team's mean on these images.
     reason: one sentence for the log and the report.
     considered: candidates within ``member_gap`` of the best one.
     """
 
     members: tuple[int, ...]
     rd: float
-    attacked_accuracy: float
+    accuracy: float
     reason: str
     considered: tuple[int, ...]
 
@@ -115,7 +122,7 @@ def select_team(
     _check(failed, probs, labels, params, macs)
     if criteria.rule not in RULES:
         raise RecipeError(f"select.rule: expected one of {', '.join(RULES)}, got {criteria.rule!r}")
-    considered = _eligible(failed, criteria.member_gap)
+    considered = _eligible(failed, criteria)
     teams = _affordable(params[considered], macs[considered], budget)
     diversity = team_diversities(failed[considered], teams)
     table = _TeamTable(considered, teams, diversity, probs[considered], labels)
@@ -129,23 +136,23 @@ def select_team(
     return Selection(
         members=members,
         rd=float(table.diversity[best]),
-        attacked_accuracy=float(table.accuracy(np.array([best]))[0]),
+        accuracy=float(table.accuracy(np.array([best]))[0]),
         reason=f"{reason} ({len(teams)} teams of {len(considered)} out of {len(failed)} candidates compared)",
         considered=tuple(int(i) for i in considered),
     )
 
 
-def _eligible(failed: Bools, member_gap: float) -> NDArray[np.intp]:
+def _eligible(failed: Bools, criteria: Criteria) -> NDArray[np.intp]:
     """Candidates within the gap of the best one, in ascending order."""
-    failures = failed.sum(axis=1)
+    failures, member_gap = failed.sum(axis=1), criteria.member_gap
     worst = failures.min() + member_gap * failed.shape[1] + 1e-9  # the float product may fall short
     order = np.argsort(failures, kind="stable")
     good = order[failures[order] <= worst][:MOST_CONSIDERED]
     if len(good) < 2:
         raise TrainingError(
-            f"expected two or more candidates within {member_gap:g} of the best one's attacked accuracy"
-            f" {1 - failures.min() / failed.shape[1]:.3f}, got {len(good)} of {len(failed)};"
-            " raise select.member_gap or pool.epochs"
+            f"expected two or more candidates within {member_gap:g} of the best one's"
+            f" {criteria.accuracy_name} {1 - failures.min() / failed.shape[1]:.3f}, got {len(good)} of"
+            f" {len(failed)}; raise select.member_gap or pool.epochs"
         )
     return np.sort(good)
 
@@ -184,15 +191,17 @@ def _robust(table: _TeamTable, criteria: Criteria) -> tuple[int, str]:
     accuracy = table.accuracy(every)
     if criteria.judge:
         best_first = np.lexsort((-table.diversity, -accuracy))
-        return _judged(table, best_first[:JUDGED_TEAMS], criteria.judge)
+        return _judged(table, best_first[:JUDGED_TEAMS], criteria.judge, attacked=criteria.attacked)
     best = _best(table, every[accuracy == accuracy.max()])
     return best, (
-        f"robust: the mean of these {table.teams[best].sum()} has the highest attacked accuracy"
+        f"robust: the mean of these {table.teams[best].sum()} has the highest {criteria.accuracy_name}"
         f" of all teams within the budget, {accuracy.max():.3f}"
     )
 
 
-def _judged(table: _TeamTable, shortlist: NDArray[np.intp], judge: Judge) -> tuple[int, str]:
+def _judged(
+    table: _TeamTable, shortlist: NDArray[np.intp], judge: Judge, *, attacked: bool
+) -> tuple[int, str]:
     """The team of the shortlist with the best first member and mean, and the reason."""
 
     def accuracies(team: int) -> tuple[float, float]:
@@ -202,9 +211,10 @@ def _judged(table: _TeamTable, shortlist: NDArray[np.intp], judge: Judge) -> tup
     scores = {int(team): accuracies(int(team)) for team in shortlist}
     best = max(scores, key=lambda team: sum(scores[team]))
     first, mean = scores[best]
+    how = "under attacks of their own" if attacked else "on clean images"
     return best, (
-        f"robust: these {table.teams[best].sum()} have the best first member and mean under attacks of their"
-        f" own, {first:.3f} and {mean:.3f}, compared with at most {JUDGED_TEAMS} teams of accurate means"
+        f"robust: these {table.teams[best].sum()} have the best first member and mean {how},"
+        f" {first:.3f} and {mean:.3f}, compared with at most {JUDGED_TEAMS} teams of accurate means"
     )
 
 

@@ -1,4 +1,4 @@
-"""Accuracy under the worse of two PGD attacks, by which ensembles are judged on tune.
+"""Accuracy on clean images and under the worse of two PGD attacks, by which networks are judged on tune.
 
 Cross-entropy alone flatters networks that were trained towards uncertain answers: their loss is flat where
 their margin is small.
@@ -10,6 +10,13 @@ from torch import Tensor, nn
 from eed_edge.attacks.carlini_wagner import CarliniWagner
 from eed_edge.attacks.interface import Threat
 from eed_edge.attacks.pgd import PGD
+
+
+def correct_clean(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Whether each image is classified correctly as it is, ``(n,)`` bool; ``net`` is in evaluation mode."""
+    with torch.no_grad():
+        right: Tensor = net(images).argmax(1) == labels
+    return right
 
 
 def correct_under_attack(

@@ -45,18 +45,19 @@ def clean_accuracy(net: nn.Module, tune: Images, *, processes: Processes = SINGL
     """Accuracy of ``net`` on the clean tune images, in evaluation mode."""
     net.eval()
     correct = torch.zeros((), device=tune.images.device)
+    size = batches.images_at_once(tune.images, VALIDATION_BATCH)
     with torch.no_grad():
-        for images, labels in batches.in_order(tune[processes.shard], VALIDATION_BATCH):
+        for images, labels in batches.in_order(tune[processes.shard], size):
             correct += (net(images).argmax(1) == labels).sum()
     return float(processes.all_reduce_sum(correct).item() / len(tune))
 
 
 def set_normalisation(net: Classifier, train: Images) -> None:
     """Set the first layer of ``net`` to the training images' mean and standard deviation per channel."""
-    channels = train.images.shape[1]
+    channels, size = train.images.shape[1], batches.images_at_once(train.images, 4096)
     sums = torch.zeros(2, channels, dtype=torch.float64)
-    for start in range(0, len(train), 4096):
-        values = train.images[start : start + 4096].double().div(255)
+    for start in range(0, len(train), size):
+        values = train.images[start : start + size].double().div(255)
         sums += torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))]).cpu()
     mean, square = sums / (train.images.numel() / channels)
     std = (square - mean.square()).clamp_min(1e-4).sqrt()

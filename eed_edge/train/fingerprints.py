@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from eed_edge.train.data.splits import Splits
 
 
@@ -11,8 +13,8 @@ def images_digest(splits: Splits) -> str:
     """SHA-256 of the training, tune and calib images and labels."""
     state = hashlib.sha256()
     for split in (splits.train, splits.tune, splits.calib):
-        state.update(split.images.tobytes())
-        state.update(split.labels.tobytes())
+        state.update(np.ascontiguousarray(split.images).data)
+        state.update(np.ascontiguousarray(split.labels).data)
     return state.hexdigest()
 
 

@@ -47,11 +47,11 @@ class TrainingResult:
     def summary(self) -> dict[str, Any]:
         """Accuracies on tune of the best and of the last epoch, and the gap between them."""
         best, last = max(self.history, key=selection_score), self.history[-1]
-        fields = ("epoch", "clean", "attacked")
+        fields = [key for key in ("epoch", "clean", "attacked") if key in best]
         return {
             "best": {key: best[key] for key in fields},
             "last": {key: last[key] for key in fields},
-            "gap": round(best["attacked"] - last["attacked"], 6),
+            "gap": round(best[fields[-1]] - last[fields[-1]], 6),
         }
 
 
@@ -114,9 +114,10 @@ def fit(
     net.load_state_dict(result.best)
     net.eval()
     best, last = result.summary["best"], result.summary["last"]
+    judged = "attacked" if cfg.attacked else "clean"
     log.info(
-        "%s: kept epoch %d with %.3f attacked on tune, the last has %.3f, a gap of %.3f",
-        context.name, best["epoch"] + 1, best["attacked"], last["attacked"], result.summary["gap"],
+        "%s: kept epoch %d with %.3f %s on tune, the last has %.3f, a gap of %.3f",
+        context.name, best["epoch"] + 1, best[judged], judged, last[judged], result.summary["gap"],
     )  # fmt: skip
     return result
 

@@ -39,8 +39,9 @@ CASES = {
     "deepfool": Case(0.9),
     "n-fgsm": Case(0.5, reach=3.0),
     "pgd": Case(0.7),
+    "none": Case(0.0),
 }
-"""A row for every attack of both registries."""
+"""A row for every attack of both registries; ``none`` is the identity, which turns nothing."""
 
 
 def attack_named(name: str) -> Attack:

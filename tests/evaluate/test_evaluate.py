@@ -187,7 +187,7 @@ def test_two_processes_share_the_images_and_find_the_same(flow: Flow, tmp_path):
     ("arguments", "message"),
     [
         (("--images", 10_000), "at most the 467 test images, got 10000"),
-        (("--suite", "strongest"), "expected one of quick, standard, got 'strongest'"),
+        (("--suite", "strongest"), "expected one of quick, standard, clean, got 'strongest'"),
         (("--only", "pgd21"), "has pgd20, apgd, not 'pgd21'"),
         (("--only", "autoattack"), "the suite quick has pgd20, apgd"),
     ],

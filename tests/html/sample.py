@@ -36,7 +36,7 @@ def bundle_manifest(name: str = "tiny") -> Manifest:
                 manifest.Confidence(0.6), manifest.Agreement(2), manifest.Geometric(1, 1)
             ),
         ),
-        calibration=manifest.Calibration(10, "none", 0.1, False, loss, loss, loss),
+        calibration=manifest.Calibration(10, "pgd-20", 0.1, False, loss, loss, loss),
         files={"golden.npz": manifest.FileEntry(**entry)},
     )
 

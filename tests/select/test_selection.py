@@ -65,7 +65,7 @@ def test_the_chosen_team_is_the_one_a_plain_search_finds(rule, seed, budget, rd)
     chosen = choose(failed, case, budget, rule=rule, rd=rd, member_gap=1.0)
     assert tuple(sorted(chosen.members)) == expected
     assert chosen.rd == robust_diversity(failed[list(expected)])
-    assert chosen.attacked_accuracy == pytest.approx(accuracy(expected, case["probs"], case["labels"]))
+    assert chosen.accuracy == pytest.approx(accuracy(expected, case["probs"], case["labels"]))
 
 
 @given(seed=SEEDS)
@@ -94,7 +94,7 @@ def test_the_numbering_of_the_candidates_does_not_change_how_good_the_team_is(se
     shuffled = {name: array if name == "labels" else array[list(order)] for name, array in case.items()}
     first = choose(failed, case, rule="robust", member_gap=1.0)
     second = choose(failed[list(order)], shuffled, rule="robust", member_gap=1.0)
-    assert (first.rd, first.attacked_accuracy) == (second.rd, second.attacked_accuracy)
+    assert (first.rd, first.accuracy) == (second.rd, second.accuracy)
 
 
 def test_team_accuracies_do_not_depend_on_the_chunk_size(monkeypatch):

@@ -42,9 +42,10 @@ class Progress:
         if row["stage"] == "pool" and not last:
             return  # one line per candidate; log.jsonl has every epoch
         loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""  # none without training
+        attacked = f" attacked {row['attacked']:.3f}" if "attacked" in row else ""
         self.print_line(
             f"{title:<12} epoch {row['epoch'] + 1}/{row['epochs']}{loss}"
-            f"  tune clean {row['clean']:.3f} attacked {row['attacked']:.3f}  {row['seconds']:.1f} s"
+            f"  tune clean {row['clean']:.3f}{attacked}  {row['seconds']:.1f} s"
         )
         if "guard" in row:
             self.print_line(f"{title}: {row['guard']}")
@@ -151,4 +152,5 @@ class _Lines(logging.Handler):
         self._progress = progress
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._progress.print_line(record.getMessage())
+        loud = "warning: " if record.levelno >= logging.WARNING else ""
+        self._progress.print_line(f"{loud}{record.getMessage()}")

@@ -19,25 +19,28 @@ def _training(stage: str, folder: Path) -> str:
         row = json.loads(line)
         if row["stage"] == stage:
             parts.setdefault(row.get("part") or stage, []).append(row)
-    lines = [f"{stage:<10}{'best epoch':>11}{'clean':>8}{'attacked':>10}{'seconds':>10}{'images/s':>10}"]
+    attacked = any("attacked" in row for rows in parts.values() for row in rows)
+    title = f"{'attacked':>10}" if attacked else ""
+    lines = [f"{stage:<10}{'best epoch':>11}{'clean':>8}{title}{'seconds':>10}{'images/s':>10}"]
     for part, rows in parts.items():
-        best = max(rows, key=lambda row: (row["attacked"], row["clean"], -row["epoch"]))
+        best = max(rows, key=lambda row: (row.get("attacked", 0), row["clean"], -row["epoch"]))
         seconds = sum(row.get("seconds", 0) for row in rows)
         speeds = [row["images_s"] for row in rows if "images_s" in row]
         speed = f"{sum(speeds) / len(speeds):.0f}" if speeds else "-"
         place = f"{best['epoch'] + 1}/{rows[-1]['epochs']}"  # a wsd training may have become shorter
-        lines.append(
-            f"{part:<10}{place:>11}{best['clean']:>8.3f}{best['attacked']:>10.3f}{seconds:>10.1f}{speed:>10}"
-        )
+        share = f"{best['attacked']:>10.3f}" if attacked else ""
+        lines.append(f"{part:<10}{place:>11}{best['clean']:>8.3f}{share}{seconds:>10.1f}{speed:>10}")
     return "\n".join(lines)
 
 
 def _selection(_: str, folder: Path) -> str:
     found = json.loads((folder / "selection.json").read_text())
-    members = "\n".join(f"{name:<10}{found['attacked_alone'][name]:>14.3f}" for name in found["members"])
+    judged = "attacked" if "attacked" in found else "clean"
+    diversity = "robust diversity" if judged == "attacked" else "diversity"
+    members = "\n".join(f"{name:<10}{found[f'{judged}_alone'][name]:>14.3f}" for name in found["members"])
     return (
-        f"{'select':<10}{'attacked alone':>14}\n{members}\n"
-        f"team: attacked {found['attacked']:.3f}, robust diversity {found['rd']:.3f}; {found['reason']}"
+        f"{'select':<10}{f'{judged} alone':>14}\n{members}\n"
+        f"team: {judged} {found[judged]:.3f}, {diversity} {found['rd']:.3f}; {found['reason']}"
     )
 
 

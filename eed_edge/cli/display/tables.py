@@ -82,10 +82,11 @@ def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
         used = ", ".join(f"{name} {value:.2f}" for name, value in report["submodels_used"].items())
         parts.append(f"sub-models used: {used} of {len(manifest.submodels)}")
     if "cost" in report:
+        diversity = f"; robust diversity {report['rd']:.3f}" if "rd" in report else ""
         share = {key: row["ensemble"] / row["dense"] for key, row in report["cost"].items()}
         parts.append(
             f"the team has {share['params']:.1%} of the base's parameters and {share['macs']:.1%}"
-            f" of its MACs; robust diversity {report['rd']:.3f}"
+            f" of its MACs{diversity}"
         )
     return parts
 

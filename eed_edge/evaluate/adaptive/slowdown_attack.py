@@ -22,7 +22,7 @@ from eed_edge.evaluate.adaptive.soft_gates import SOFT_RULES
 from eed_edge.evaluate.adaptive.soft_rule import log_means
 from eed_edge.evaluate.adaptive.stop_rule import StopRule, replay_stop_rule
 from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback
-from eed_edge.train.data.batches import Images, in_order
+from eed_edge.train.data.batches import Images, images_at_once, in_order
 from eed_edge.train.networks.ensemble import Ensemble
 
 BATCH = 250
@@ -155,7 +155,7 @@ def slowdown_images(
     """Attack a set of images batch by batch; return float ``(n, c, h, w)`` in [0, 1]."""
     generator = torch.Generator(images.images.device).manual_seed(seed)
     parts, done = [], 0
-    for batch, labels in in_order(images, BATCH):
+    for batch, labels in in_order(images, images_at_once(images.images, BATCH)):
         parts.append(
             slowdown_attack(
                 models.ensemble,

@@ -110,7 +110,7 @@ def train_baseline(
     kind: Baseline,
     run: Run,
     bundle: Path | None,
-    root: Path | None,
+    root: Path | data.Splits | None,
     *,
     epochs: int | None = None,
     mean_ms: float | None = None,
@@ -123,7 +123,7 @@ def train_baseline(
 
     Args:
         bundle: exported from the run; its mean latency on tune images is the target.
-        root: where the images lie, as in training.
+        root: where the images lie, as in training, or the ``Splits`` themselves.
         epochs: the most epochs; None takes as many as the team's cost pays for. Training ends earlier when
             accuracy on tune has stopped rising.
         mean_ms: target latency in place of the bundle's.

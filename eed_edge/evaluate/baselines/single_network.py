@@ -72,6 +72,7 @@ class SingleNetwork(Baseline):
 
 
 def best_score(job: BaselineJob) -> str:
-    """The importance score of the candidate with the best attacked accuracy on tune."""
-    alone: dict[str, float] = read_json(job.run.path / "selection.json")["attacked_alone"]
+    """The importance score of the candidate with the best accuracy on tune, attacked if the run is."""
+    judged = "attacked" if job.run.recipe.attacked else "clean"
+    alone: dict[str, float] = read_json(job.run.path / "selection.json")[f"{judged}_alone"]
     return max(alone, key=alone.__getitem__).rpartition("-")[0]

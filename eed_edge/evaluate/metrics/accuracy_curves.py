@@ -25,7 +25,7 @@ from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.runtime.measure.clock import ROUNDS, in_blocks
 from eed_edge.runtime.measure.prefixes import prefix_cascades
-from eed_edge.train.data.batches import Images, as_float
+from eed_edge.train.data.batches import Images, as_float, images_at_once
 
 BATCH = 250
 EPS_SHARES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
@@ -39,7 +39,8 @@ class CurveLabels:
     """Recorded probabilities of every sub-model on ``n`` images, and their labels.
 
     clean: ``(members, n, k)`` float32 probabilities.
-    attacked: ``(prefixes, members, n, k)``, on the images attacked against each prefix.
+    attacked: ``(prefixes, members, n, k)``, on the images attacked against each prefix; no prefixes without
+        attacks.
     labels: ``(n,)`` true classes.
     """
 
@@ -76,7 +77,8 @@ def threshold_curve(answers: CurveLabels, gate: StopRule, *, times_ms: Sequence[
         ``{rule, images, rows}``, rows by rising number of sub-models used; settings with equal results
         share one row. ``threshold`` is the confidence, equal at all stops, the
         votes, or ``g`` with the deployed ``k``; a confidence of 2 never stops early. ``attacked``
-        counts images that are right clean and in every attacked version. The row of the deployed setting has
+        counts images that are right clean and in every attacked version; it is left out without attacks. The row of the
+        deployed setting has
         ``deployed`` true, and ``thresholds`` where it has one per stop.
     """
     cost, name = np.array(times_ms), GATE_RULES[gate.rule].parameter_names[0]
@@ -99,8 +101,11 @@ def threshold_curve(answers: CurveLabels, gate: StopRule, *, times_ms: Sequence[
         rows[outcome] = {
             "threshold": float(parameters[name]),
             "clean": outcome[1],
-            "attacked": outcome[2],
-            "interval": {"clean": wilson_interval(correct), "attacked": wilson_interval(robust)},
+            **({"attacked": outcome[2]} if attacked else {}),
+            "interval": {
+                "clean": wilson_interval(correct),
+                **({"attacked": wilson_interval(robust)} if attacked else {}),
+            },
             "submodels_used": used,
             "mean_ms": float(cost[clean.submodels_used - 1].mean()),
         }
@@ -185,8 +190,9 @@ def _attack_rest(
 ) -> None:
     """Attack the images that are still classified correctly and update ``correct`` in place."""
     rows = np.flatnonzero(correct)
-    for at in range(0, len(rows), BATCH):
-        part = rows[at : at + BATCH]
+    size = images_at_once(images, BATCH)
+    for at in range(0, len(rows), size):
+        part = rows[at : at + size]
         batch, truth = images[part], labels[part]
         if threat.eps:
             batch = PGD()(target, batch, truth, threat)

@@ -21,7 +21,7 @@ from eed_edge.evaluate.metrics.corruptions import (
 from eed_edge.evaluate.models_compared import ProgressCallback
 from eed_edge.report import wilson
 from eed_edge.runtime.engine.cascade import Cascade
-from eed_edge.train.data.batches import Images, in_order
+from eed_edge.train.data.batches import Images, images_at_once, in_order
 
 BATCH = 250
 BINS = 15
@@ -131,7 +131,7 @@ def _share(marked: Bools) -> float | None:
 
 def _judge(deployed: Cascade, images: Images, change: Change) -> _Judged:
     answers, first = [], 0
-    for batch, labels in in_order(images, BATCH):
+    for batch, labels in in_order(images, images_at_once(images.images, BATCH)):
         answer = deployed(np.ascontiguousarray(change(batch.cpu().contiguous().numpy(), first)))
         confidence = np.minimum(answer.probs.max(1), 1)  # float32 may round a sum of shares above 1
         right = answer.labels == labels.cpu().numpy()

@@ -12,6 +12,7 @@ from eed_edge.arrays import Floats
 from eed_edge.evaluate.adaptive.stop_rule import StopRule, replay_stop_rule
 from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback
 from eed_edge.runtime.gates.margins import distance_to_tie
+from eed_edge.train.data.batches import images_at_once
 
 BATCH = 250
 ALLOWED = {"float32": 1000, "int8": 200}
@@ -33,8 +34,9 @@ def check_torch_parity(
     precision = models.deployed.manifest.precision
     total, done, differing = sum(map(len, attacked.values())), 0, []
     for attack, images in attacked.items():
-        for at in range(0, len(images), BATCH):
-            batch = images[at : at + BATCH]
+        size = images_at_once(images, BATCH)
+        for at in range(0, len(images), size):
+            batch = images[at : at + size]
             with torch.no_grad():
                 probs = models.ensemble.member_logits(batch).float().softmax(2).cpu().numpy()
             answer = models.deployed(batch.cpu().contiguous().numpy()).labels

@@ -32,7 +32,7 @@ class Int8Request:
 def range_images(net: nn.Module, train: Split, run: Run) -> Floats:
     """Return 512 training images drawn by the recipe's seed, then the same attacked by PGD against ``net``.
 
-    Attacked images reach values that clean ones do not; a range without them would cut these off.
+    Attacked images reach values that clean ones do not; a range without them would cut these off. A run without attacks has clean ones alone.
     """
     seed = range_seed(run.recipe.seed)
     rows = np.sort(np.random.default_rng(seed).permutation(len(train))[:RANGE_IMAGES])
@@ -41,6 +41,8 @@ def range_images(net: nn.Module, train: Split, run: Run) -> Floats:
     threat = Threat(run.recipe.base.eps_255 / 255, generator=torch.Generator().manual_seed(seed))
     batches = list(in_order(images, VALIDATION_BATCH))
     clean = [batch for batch, _ in batches]
-    attacked = [ATTACK(net, batch, labels, threat) for batch, labels in batches]
+    attacked = (
+        [ATTACK(net, batch, labels, threat) for batch, labels in batches] if run.recipe.attacked else []
+    )
     ranges: Floats = torch.cat([*clean, *attacked]).contiguous().numpy()
     return ranges

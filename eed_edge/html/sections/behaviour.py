@@ -27,27 +27,29 @@ def threshold_section(sources: PageInputs) -> Chart:
     title = "Accuracy against time"
     caption = (
         f"The setting of the gate's rule, {curve['rule']}, moves along the lines, on"
-        f" {formats.images(curve['images'])}. Attacked: right clean and under PGD-20 on every prefix."
+        f" {formats.images(curve['images'])}."
     )
+    shown = [key for key in ("clean", "attacked") if all(key in item for item in rows)]
+    if "attacked" in shown:
+        caption += " Attacked: right clean and under PGD-20 on every prefix."
     if here is not None:
         caption += (
             f" The ring is the deployed setting or the one nearest to it, {_setting(curve['rule'], here)}."
         )
     with drawing(title, caption) as drawn:
         axes, times = drawn.only, [item["mean_ms"] for item in rows]
-        for key, colour, mark, line in (("clean", BLUE, "o", "-"), ("attacked", RED, "s", "--")):
+        for key, (colour, mark, line) in zip(shown, ((BLUE, "o", "-"), (RED, "s", "--")), strict=False):
             axes.plot(times, _percents(rows, key), mark, ms=4, ls=line, color=colour, label=key)
             if here is not None:
                 axes.plot(here["mean_ms"], 100 * here[key], "o", ms=12, mfc="none", mec=INK, mew=1.4)
         axes.set(xlabel="mean time per image, ms", ylabel="right, %")
         drawn.legend(2)
-    columns = ("Setting", "Clean", "Attacked", "Sub-models", "Mean time")
+    columns = ("Setting", *map(str.capitalize, shown), "Sub-models", "Mean time")
     cells = tuple(
         Row(
             _setting(curve["rule"], item),
             (
-                share(item, "clean"),
-                share(item, "attacked"),
+                *(share(item, key) for key in shown),
                 Cell(formats.plain(item["submodels_used"])),
                 Cell(formats.ms(item["mean_ms"])),
             ),

@@ -25,8 +25,9 @@ def curves_section(sources: PageInputs) -> Section:
     """The charts of the measured curves."""
     there = sources.report["curves"]
     charts = tuple(draw(sources) for key, draw in CURVES.items() if there.get(key))
-    left = [key for key in CURVES if not there.get(key) and key != "rd"]
+    unasked = () if sources.attacked else ("eps", "rd")
+    left = [key for key in CURVES if not there.get(key) and key not in ("rd", *unasked)]
     caption = [f"Not measured: {', '.join(left)}; {ATTACK} makes them."] if left else []
-    if not there.get("rd"):
+    if not there.get("rd") and "rd" not in unasked:
         caption.append(f"Not measured: rd; it comes with runs whose selection has kept it: {TRAIN}.")
     return Section("curves", "Curves", caption=tuple(caption), charts=charts)

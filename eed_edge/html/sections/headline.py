@@ -46,7 +46,7 @@ def share(figures: Mapping[str, Any], name: str) -> Cell:
 def accuracy_section(sources: PageInputs) -> Section:
     """Clean and adversarial accuracy of each network, beside the paper's."""
     report, recipe = sources.report, sources.report.get("recipe")
-    figures, paper = report["accuracy"], published_figures.published(recipe)
+    figures, paper = report["accuracy"], published_figures.published(recipe if sources.attacked else None)
     shown = [name for name in NETWORKS if any(name in row for row in figures.values())]
     rows = []
     for name in attacks_in_order(figures):
@@ -58,13 +58,15 @@ def accuracy_section(sources: PageInputs) -> Section:
         rows.append(Row(attack_title(name), tuple(cells), formats.images(figures[name]["images"])))
     published = ("Paper: dense", "Paper: EED") if paper is not None else ()
     columns = ("", *(NETWORKS[name] for name in shown), *published)
+    attacked = sources.attacked or len(figures) > 1
     caption = [
-        "Share of test images that are answered right, and its 95 % Wilson interval. An image counts under an"
-        " attack only if it is right when clean, too. ",
-        " ".join(f"{NETWORKS[name]}: {_meaning(report, name)}." for name in shown),
-        published_figures.note(recipe),
+        "Share of test images that are answered right, and its 95 % Wilson interval. ",
+        " ".join(f"{NETWORKS[name]}: {_meaning(sources, name)}." for name in shown),
     ]
-    if recipe is not None:
+    if attacked:
+        caption[0] += "An image counts under an attack only if it is right when clean, too. "
+        caption.append(published_figures.note(recipe))
+    if recipe is not None and attacked:
         caption[0] += f"Attacks stay within l∞ {recipe['base']['eps_255']:g}/255 unless they say otherwise."
     if report.get("suite") == "quick":
         caption.append(
@@ -77,9 +79,11 @@ def accuracy_section(sources: PageInputs) -> Section:
     return Section("accuracy", "Accuracy", caption=tuple(caption), tables=tuple(tables))
 
 
-def _meaning(report: Mapping[str, Any], name: str) -> str:
+def _meaning(sources: PageInputs, name: str) -> str:
     """The meaning of a column; for a baseline it depends on its training budget."""
-    figures = report.get(name, {})
+    figures = sources.report.get(name, {})
+    if name == "dense" and not sources.attacked:
+        return "the base network that is replaced"
     if name in BASELINES and figures.get("budget", {}).get("epochs_by_hand"):
         return f"{MEANING[name]}, for {figures['epochs']} epochs set by hand"
     return MEANING[name]
@@ -140,8 +144,9 @@ def prefixes_section(sources: PageInputs) -> Section:
     ]
     columns = ("", *map(attack_title, kinds), "Time")
     on = ", ".join(f"{attack_title(name)} {formats.images(part[name]['images'])}" for name in kinds)
+    own = ", attacked on its own" if len(kinds) > 1 else ""
     caption = (
-        "The mean of the first sub-models of the running order when nothing stops early, attacked on its own;"
+        f"The mean of the first sub-models of the running order when nothing stops early{own};"
         f" the time is that of the first ones run one after another. {on}.",
     )
     table = Table("Right answers of every prefix", columns, tuple(rows), stacked=True)

@@ -27,10 +27,11 @@ Rows = Sequence[Mapping[str, Any]]
 
 def learning_section(sources: PageInputs) -> Section:
     """One chart per stage in the log."""
-    judged = [item for item in sources.log if {"clean", "attacked"} <= item.keys()]
+    judged = [item for item in sources.log if "clean" in item]
     logs = {title: [item for item in judged if item["stage"] == key] for key, title in STAGES.items()}
     charts = tuple(_chart(title, rows) for title, rows in logs.items() if rows)
-    say = "Accuracy on the tune split after each epoch; the best attacked epoch is kept."
+    best = "attacked " if any("attacked" in item for item in judged) else ""
+    say = f"Accuracy on the tune split after each epoch; the best {best}epoch is kept."
     return Section("learning", "Learning curves", caption=(say,), charts=charts)
 
 
@@ -38,17 +39,18 @@ def _chart(title: str, rows: Rows) -> Chart:
     parts: dict[str, list[Mapping[str, Any]]] = {}
     for item in rows:
         parts.setdefault(item.get("part", ""), []).append(item)
-    best = max(item["attacked"] for item in rows)
+    shown = ("clean", "attacked") if all("attacked" in item for item in rows) else ("clean",)
+    best, judged = max(item[shown[-1]] for item in rows), shown[-1]
     many = len(parts) > 1
     caption = (
-        f"{f'{len(parts)} candidates; best' if many else 'Best'} attacked accuracy {formats.percent(best)}."
+        f"{f'{len(parts)} candidates; best' if many else 'Best'} {judged} accuracy {formats.percent(best)}."
     )
     if rows[0].get("epochs") == 0:
-        caption = f"Pretrained weights, not trained further: attacked accuracy {formats.percent(best)}."
+        caption = f"Pretrained weights, not trained further: {judged} accuracy {formats.percent(best)}."
     with drawing(title, caption) as drawn:
         axes = drawn.only
         for i, own in enumerate(parts.values()):
-            for key, colour, line in (("clean", BLUE, "-"), ("attacked", RED, "--")):
+            for key, (colour, line) in zip(shown, ((BLUE, "-"), (RED, "--")), strict=False):
                 axes.plot(
                     [item.get("epoch", j) + 1 for j, item in enumerate(own)],
                     [100 * item[key] for item in own],
@@ -67,11 +69,13 @@ def _chart(title: str, rows: Rows) -> Chart:
         row(
             part or "last",
             str(own[-1].get("epoch", len(own) - 1) + 1),
-            formats.percent(own[-1]["clean"]),
-            formats.percent(own[-1]["attacked"]),
+            *(formats.percent(own[-1][key]) for key in shown),
         )
         for part, own in parts.items()
     )
     return Chart(
-        title, caption, drawn.svg, Table("After the last epoch", ("", "Epoch", "Clean", "Attacked"), cells)
+        title,
+        caption,
+        drawn.svg,
+        Table("After the last epoch", ("", "Epoch", *map(str.capitalize, shown)), cells),
     )

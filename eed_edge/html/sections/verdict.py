@@ -6,6 +6,7 @@ from typing import Any
 from eed_edge.html import formats, published_figures
 from eed_edge.html.components import Row, Section, row
 from eed_edge.html.inputs import PageInputs
+from eed_edge.report.notes_file import BASE_AT_CHANCE
 from eed_edge.report.paired_words import EQUAL_WITHIN, Comparison, comparison
 
 HARDEST = {
@@ -20,11 +21,14 @@ HARDEST = {
 def headline(sources: PageInputs) -> Section:
     """The headline section: name, verdict, warning if there is one, and key figures."""
     alarm = sources.report.get("adaptive", {}).get("warning")
+    notes = dict(sources.notes)
+    first = notes.pop(BASE_AT_CHANCE, None)
+    warnings = [text for text in (first, alarm, *notes.values()) if text]
     return Section(
         "headline",
         sources.manifest.name,
         caption=(verdict(sources),),
-        warnings=(alarm,) if alarm else (),
+        warnings=tuple(warnings),
         tiles=_tiles(sources),
     )
 
@@ -88,7 +92,7 @@ def _listed(parts: Sequence[str]) -> str:
 
 def _tiles(sources: PageInputs) -> tuple[Row, ...]:
     report, latency = sources.report, sources.report.get("latency", {})
-    paper = published_figures.published(report.get("recipe"))
+    paper = published_figures.published(report.get("recipe") if sources.attacked else None)
     tiles = []
     if "speedup_mean" in latency:
         note = f"over dense; paper {formats.times(paper.speed)}" if paper else "over dense"

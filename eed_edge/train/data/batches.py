@@ -35,6 +35,17 @@ def as_float(images: Tensor) -> Tensor:
     return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
 
+def images_at_once(images: Tensor, most: int) -> int:
+    """How many of ``images`` ``(n, c, h, w)`` go through a network together where all are to be judged.
+
+    Args:
+        most: the number for images of up to 32 x 32 pixels; of larger ones fewer, so that activations and
+            their gradients take about the same memory.
+    """
+    height, width = images.shape[2:]
+    return max(1, min(most, most * 32 * 32 // (height * width)))
+
+
 def epoch(
     data: Images,
     *,

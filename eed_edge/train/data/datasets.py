@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,36 +35,66 @@ class Split:
         return Split(self.images[index], self.labels[index])
 
 
+class ImageSource(Protocol):
+    """Labelled images that an index of places reads or copies: a ``Split``, or files."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The class of each image, ``(n,)``."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: NDArray[np.intp]) -> Split:
+        """The images at these places."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """One data set before it is divided.
 
-    train: everything but the official test part.
-    read_test: reads the official test part; None when the set has none.
+    train: everything but the other parts.
+    read_test: reads the set's own test part; None when the set has none.
+    held_out: the set's own part for tune and calib; None draws them from train.
     """
 
-    train: Split
+    train: ImageSource
     read_test: Callable[[], Split] | None
     classes: tuple[str, ...]
     input: InputSpec
+    held_out: ImageSource | None = None
 
 
-def digits(root: Path | None, size: int | None) -> Dataset:
+@dataclass(frozen=True)
+class PictureSize:
+    """What pictures are scaled to.
+
+    side: pictures become side × side.
+    shorter_side: pixels that the shorter side is scaled to before side × side are cut from the middle; None
+        scales both sides to ``side``.
+    """
+
+    side: int
+    shorter_side: int | None = None
+
+
+def digits(root: Path | None, size: PictureSize | None) -> Dataset:
     """1,797 handwritten digits of 8x8 pixels that come with scikit-learn; ``root`` is not used."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise DeviceError("expected scikit-learn, which has digits; pip install 'eed-edge[train]'") from error
-    spec = input_spec(1, size or DIGITS_SIZE, size or DIGITS_SIZE)
+    spec = input_spec(1, size or PictureSize(DIGITS_SIZE))
     grey, labels = load_digits(return_X_y=True)  # (n, 64) in 0..16
     pixels = np.rint(grey.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     return Dataset(Split(prepared(pixels, spec), labels.astype(np.int64)), None, DIGITS, spec)
 
 
-def cifar10(root: Path | None, size: int | None) -> Dataset:
+def cifar10(root: Path | None, size: PictureSize | None) -> Dataset:
     """CIFAR-10 from the six files of its binary version."""
     place = require_path(root, "the binary files of CIFAR-10")
-    spec = input_spec(3, size or 32, size or 32)
+    spec = input_spec(3, size or PictureSize(32))
 
     def read(*names: str) -> Split:
         content = b"".join(official_files.read_official_file("cifar10", place, name) for name in names)
@@ -75,14 +105,14 @@ def cifar10(root: Path | None, size: int | None) -> Dataset:
     return Dataset(train, lambda: read("test_batch.bin"), CIFAR10, spec)
 
 
-def svhn(root: Path | None, size: int | None) -> Dataset:
+def svhn(root: Path | None, size: PictureSize | None) -> Dataset:
     """SVHN's cropped digits from its two MATLAB files; their label 10 is the digit 0."""
     try:
         from scipy.io import loadmat
     except ImportError as error:
         raise DeviceError("expected SciPy, which reads .mat; pip install 'eed-edge[train]'") from error
     place = require_path(root, "the .mat files of SVHN")
-    spec = input_spec(3, size or 32, size or 32)
+    spec = input_spec(3, size or PictureSize(32))
 
     def read(name: str) -> Split:
         content = official_files.read_official_file("svhn", place, name, allow_unofficial=True)
@@ -103,16 +133,30 @@ def svhn(root: Path | None, size: int | None) -> Dataset:
     return Dataset(read("train_32x32.mat"), lambda: read("test_32x32.mat"), DIGITS, spec)
 
 
-def input_spec(channels: int, height: int, width: int) -> InputSpec:
-    """The networks' input; a picture of another size is scaled to it on the device."""
+def input_spec(channels: int, size: PictureSize | tuple[int, int]) -> InputSpec:
+    """The networks' input; a picture of another size is scaled to it on the device.
+
+    Args:
+        size: or height and width.
+    """
     kind: Literal["RGB", "L"] = "L" if channels == 1 else "RGB"
-    steps = Preprocess(resize=(height, width), grey="luma" if channels == 1 else "repeat")
+    height, width = (size.side, size.side) if isinstance(size, PictureSize) else size
+    shorter = size.shorter_side if isinstance(size, PictureSize) else None
+    steps = Preprocess(
+        resize=None if shorter else (height, width),
+        crop=(height, width) if shorter else None,
+        grey="luma" if channels == 1 else "repeat",
+        shorter_side=shorter,
+    )
     return InputSpec(name="images", shape=("N", channels, height, width), channels=kind, preprocess=steps)
 
 
 def prepared(pictures: Uint8, spec: InputSpec) -> Uint8:
     """Pictures ``(n, h, w)`` or ``(n, h, w, c)`` as the networks' input ``(n, c, h, w)``."""
-    return np.stack([prepare_uint8(picture, spec) for picture in pictures])
+    images = np.empty((len(pictures), *spec.size), np.uint8)
+    for image, picture in zip(images, pictures, strict=True):
+        image[...] = prepare_uint8(picture, spec)
+    return images
 
 
 def require_path(root: Path | None, what: str) -> Path:

@@ -6,6 +6,7 @@ compression does not hide a copy. Only pairs whose 4 x 4 block means are close a
 Copies that are shifted by pixels or strongly retouched are not in the count.
 """
 
+import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
 
@@ -21,6 +22,8 @@ BLOCKS = 4
 HASH_DISTANCE = 0.12
 """Distance of two unit vectors of block means up to which their pictures are compared."""
 COMPARED_AT_ONCE = 2000
+COMPARED_VALUES = COMPARED_AT_ONCE * 3 * 32 * 32
+"""Values of the pictures that are compared pixel by pixel at a time."""
 
 DuplicateCounts = dict[str, dict[str, int]]
 """``{"train and tune": {exact, near}, …}``: pictures of the second part that the first has, too."""
@@ -56,8 +59,12 @@ def duplicates_line(counts: DuplicateCounts) -> str:
 
 def exact_duplicates(first: Uint8, second: Uint8) -> Bools:
     """Which pictures of ``second`` have equal bytes in ``first``, ``(n,)`` bool."""
-    known = {image.tobytes() for image in first}
-    return np.array([image.tobytes() in known for image in second], np.bool_)
+    known = {_digest(image) for image in first}
+    return np.array([_digest(image) in known for image in second], np.bool_)
+
+
+def _digest(image: Uint8) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(image).data).digest()
 
 
 def near_duplicates(first: Uint8, second: Uint8, first_means: Floats, second_means: Floats) -> Bools:
@@ -66,7 +73,8 @@ def near_duplicates(first: Uint8, second: Uint8, first_means: Floats, second_mea
     for mirrored in (False, True):
         shown = second[..., ::-1] if mirrored else second
         means = second_means.reshape(-1, BLOCKS, BLOCKS)[..., :: -1 if mirrored else 1].reshape(-1, BLOCKS**2)
-        for rows, partners in _candidates(first_means, means):
+        at_once = max(1, COMPARED_VALUES // first[0].size)
+        for rows, partners in _candidates(first_means, means, at_once):
             alike = _nearly_equal(_centred_pixels(first[partners]), _centred_pixels(shown[rows]))
             near[rows[alike]] = True
     return near
@@ -74,17 +82,19 @@ def near_duplicates(first: Uint8, second: Uint8, first_means: Floats, second_mea
 
 def block_means(images: Uint8) -> Floats:
     """Unit vectors of the 4 x 4 block means of grey pictures less their mean, ``(n, 16)``; 0 if flat."""
-    grey = images.mean(axis=1, dtype=np.float32)  # (n, h, w)
-    height, width = grey.shape[1:]
+    height, width = images.shape[2:]
     starts = [np.arange(BLOCKS) * size // BLOCKS for size in (height, width)]
     sizes = [np.diff([*start, size]) for start, size in zip(starts, (height, width), strict=True)]
-    sums = np.add.reduceat(np.add.reduceat(grey, starts[0], axis=1), starts[1], axis=2)
-    means = (sums / np.outer(*sizes)).reshape(len(images), -1)
+    means = np.empty((len(images), BLOCKS**2), np.float32)
+    for at in range(0, len(images), COMPARED_AT_ONCE):
+        grey = images[at : at + COMPARED_AT_ONCE].mean(axis=1, dtype=np.float32)  # (n, h, w)
+        sums = np.add.reduceat(np.add.reduceat(grey, starts[0], axis=1), starts[1], axis=2)
+        means[at : at + COMPARED_AT_ONCE] = (sums / np.outer(*sizes)).reshape(len(grey), -1)
     return _unit(means - means.mean(1, keepdims=True))
 
 
-def _candidates(first: Floats, second: Floats) -> Iterator[tuple[Ints, Ints]]:
-    """Rows of ``second`` and ``first`` whose vectors are close, some thousand pairs at a time."""
+def _candidates(first: Floats, second: Floats, at_once: int) -> Iterator[tuple[Ints, Ints]]:
+    """Rows of ``second`` and ``first`` whose vectors are close, ``at_once`` pairs at a time."""
     try:
         from scipy.spatial import KDTree
     except ImportError as error:
@@ -98,8 +108,8 @@ def _candidates(first: Floats, second: Floats) -> Iterator[tuple[Ints, Ints]]:
     counts = np.array([len(each) for each in found])
     partners = here[np.fromiter(itertools.chain.from_iterable(found), np.int64, counts.sum())]
     rows = np.repeat(there, counts)
-    for start in range(0, len(rows), COMPARED_AT_ONCE):
-        yield rows[start : start + COMPARED_AT_ONCE], partners[start : start + COMPARED_AT_ONCE]
+    for start in range(0, len(rows), at_once):
+        yield rows[start : start + at_once], partners[start : start + at_once]
 
 
 def _nearly_equal(first: Floats, second: Floats) -> Bools:

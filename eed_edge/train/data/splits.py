@@ -4,23 +4,28 @@
 the gate, ``test`` is for evaluation only.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eed_edge import seeds
+from eed_edge.arrays import Uint8
 from eed_edge.errors import DataError, RecipeError
 from eed_edge.manifest import InputSpec
-from eed_edge.recipe import Recipe
+from eed_edge.recipe import Data, Recipe
 from eed_edge.train.data import datasets, user_images
-from eed_edge.train.data.datasets import Dataset, Split
+from eed_edge.train.data.datasets import Dataset, ImageSource, PictureSize, Split
+from eed_edge.train.data.division import divide
 
-__all__ = ["DATASETS", "Split", "Splits", "load_splits", "splits_for_recipe"]
+__all__ = ["DATASETS", "Split", "Splits", "load_splits", "splits_for_recipe", "splits_from_arrays"]
 
-DATASETS: dict[str, Callable[[Path | None, int | None], Dataset]] = {
+log = logging.getLogger(__name__)
+DATASETS: dict[str, Callable[[Path | None, PictureSize | None], Dataset]] = {
     "digits": datasets.digits,
     "cifar10": datasets.cifar10,
     "svhn": datasets.svhn,
@@ -31,7 +36,11 @@ DATASETS: dict[str, Callable[[Path | None, int | None], Dataset]] = {
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A divided data set; ``input`` is the preprocessing that a device has to repeat."""
+    """A divided data set.
+
+    input: the preprocessing that a device has to repeat.
+    held_out: tune and calib are pictures of their own, not drawn from the training pictures.
+    """
 
     train: Split
     tune: Split
@@ -39,6 +48,7 @@ class Splits:
     classes: tuple[str, ...]
     input: InputSpec
     read_test: Callable[[], Split] = field(repr=False)
+    held_out: bool = False
 
     @cached_property
     def test(self) -> Split:
@@ -49,6 +59,9 @@ class Splits:
         """
         test = self.read_test()
         _check_labels(test, self.classes, "test")
+        if empty := np.flatnonzero(np.bincount(test.labels, minlength=len(self.classes)) == 0).tolist():
+            names = ", ".join(self.classes[i] for i in empty)
+            log.warning("test has no image of %d classes: %.80s; they are not judged", len(empty), names)
         return test
 
 
@@ -69,66 +82,137 @@ def load_splits(
         name: a key of ``DATASETS``.
         root: the file or folder that holds it; digits need none.
         seed: seed of the division.
-        limit: at most this many images for train, tune and calib together; 0 or None takes all.
-        size: images become ``size`` x ``size``; 0 or None keeps the file's size (digits: 16).
-        tune: share of the training images for choosing checkpoints and members.
-        calib: share of the training images for the gate.
-        test: share of all images held out when the set has no test part.
+        limit, size, tune, calib, test: as in the recipe's section ``data``.
 
     Raises:
         DataError: files that are missing, damaged or unfit, fewer than two classes, or too few images.
         DeviceError: a package that reads the set is not installed.
-        RecipeError: an unknown name.
+        RecipeError: an unknown name, or a number out of range.
     """
-    if name not in DATASETS:
-        raise RecipeError(f"data.name: expected one of {', '.join(DATASETS)}, got {name!r}")
-    source = DATASETS[name](root, size or None)
+    try:
+        cfg = Data(name=name, limit=limit or 0, size=size or 0, tune=tune, calib=calib, test=test)
+    except ValueError as error:
+        raise RecipeError(f"data.{error}; change it") from error
+    return divide_dataset(_read(cfg, root), cfg, seed=seed)
+
+
+def splits_for_recipe(recipe: Recipe, root: "Path | Splits | None") -> Splits:
+    """Load and divide the images of a recipe; ``Splits`` that are made already come back as they are.
+
+    Raises:
+        DataError, DeviceError, RecipeError: as ``load_splits``.
+    """
+    if isinstance(root, Splits):
+        return root
+    return divide_dataset(_read(recipe.data, root), recipe.data, seed=recipe.seed)
+
+
+def splits_from_arrays(
+    recipe: Recipe,
+    images: Uint8,
+    labels: NDArray[np.int64],
+    *,
+    classes: Sequence[str] | None = None,
+    held_out: tuple[Uint8, NDArray[np.int64]] | None = None,
+    test: tuple[Uint8, NDArray[np.int64]] | None = None,
+) -> Splits:
+    """Divide arrays in memory as the recipe says; ``data.name`` is not used.
+
+    Args:
+        images, labels, classes, held_out, test: as in ``user_images.array_images``.
+
+    Raises:
+        DataError: arrays that are unfit, fewer than two classes, or too few images.
+    """
+    source = user_images.array_images(
+        images, labels, classes=classes, held_out=held_out, test=test, size=_size(recipe.data)
+    )
+    return divide_dataset(source, recipe.data, seed=recipe.seed)
+
+
+def divide_dataset(source: Dataset, cfg: Data, *, seed: int) -> Splits:
+    """Divide a data set; with a part of its own for tune and calib, or ``cfg.calib_from``, train stays whole.
+
+    Raises:
+        DataError: fewer than two classes, or too few images of one.
+    """
     _check_classes(source)
-    learning, read_test = _hold_out(source, test, seed)
-    order = np.random.default_rng(seeds.train_split_seed(seed)).permutation(len(learning))[: limit or None]
-    first = _share(tune, len(order))
-    second = first + _share(calib, len(order))
-    if len(order) - second < 2:
-        raise DataError(
-            f"expected images enough for train, tune and calib, got {len(order)};"
-            " add some, raise data.limit or lower data.tune and data.calib"
+    apart = source.held_out
+    if cfg.calib_from:
+        apart = user_images.calibration_images(Path(cfg.calib_from), source.classes, source.input)
+    learning, read_test = _hold_out(source, cfg.test, seed, needs=3 if apart is None else 1)
+    own_seed = seeds.train_split_seed(seed)
+    if apart is None:
+        shares = {"tune": cfg.tune, "calib": cfg.calib}
+        places = learning.places
+        tune, calib, train = (
+            source.train[places[part]]
+            for part in divide(
+                learning.labels, shares, "train", classes=source.classes, seed=own_seed, limit=cfg.limit
+            )
         )
-    return Splits(
-        train=learning[order[second:]],
-        tune=learning[order[:first]],
-        calib=learning[order[first:second]],
-        classes=source.classes,
-        input=source.input,
-        read_test=read_test,
+    else:
+        train, tune, calib = _with_held_out(source, learning, apart, cfg, seed=own_seed)
+    return Splits(train, tune, calib, source.classes, source.input, read_test, apart is not None)
+
+
+def _with_held_out(
+    source: Dataset, learning: "_Learning", apart: ImageSource, cfg: Data, *, seed: Sequence[int]
+) -> tuple[Split, Split, Split]:
+    """Train, tune and calib, the last two from ``apart``; a limit is shared out in proportion."""
+    _check_labels(apart, source.classes, "the part for tune and calib")
+    total = len(learning.labels) + len(apart)
+    share = min(1.0, cfg.limit / total) if cfg.limit else 1.0
+    kept = max(len(source.classes), round(share * len(learning.labels)))
+    (order,) = divide(learning.labels, {}, "train", classes=source.classes, seed=seed, limit=kept)
+    limit = max(2 * len(source.classes), round(share * len(apart))) if share < 1 else 0
+    share_of_tune = {"tune": cfg.tune / (cfg.tune + cfg.calib)}
+    first, second = divide(
+        apart.labels, share_of_tune, "calib", classes=source.classes, seed=seed, limit=limit
     )
+    return source.train[learning.places[order]], apart[first], apart[second]
 
 
-def splits_for_recipe(recipe: Recipe, root: Path | None) -> Splits:
-    """Load and divide the images of a recipe; errors as in ``load_splits``."""
-    cfg = recipe.data
-    return load_splits(
-        cfg.name,
-        root,
-        seed=recipe.seed,
-        limit=cfg.limit,
-        size=cfg.size,
-        tune=cfg.tune,
-        calib=cfg.calib,
-        test=cfg.test,
-    )
+@dataclass(frozen=True, eq=False)
+class _Learning:
+    """The images for train, tune and calib: their places in the set and their labels."""
+
+    places: NDArray[np.intp]
+    labels: NDArray[np.int64]
 
 
-def _hold_out(source: Dataset, test: float, seed: int) -> tuple[Split, Callable[[], Split]]:
-    """The training images and a reader of the test part, held out where the set has none."""
+def _read(cfg: Data, root: Path | None) -> Dataset:
+    if cfg.name not in DATASETS:
+        raise RecipeError(f"data.name: expected one of {', '.join(DATASETS)}, got {cfg.name!r}")
+    return DATASETS[cfg.name](root, _size(cfg))
+
+
+def _size(cfg: Data) -> PictureSize | None:
+    return PictureSize(cfg.size, cfg.shorter_side or None) if cfg.size else None
+
+
+def _hold_out(
+    source: Dataset, test: float, seed: int, *, needs: int
+) -> tuple[_Learning, Callable[[], Split]]:
+    """The training images and a reader of the test part, held out where the set has none.
+
+    Args:
+        needs: images of each class that remain at least.
+    """
+    labels = source.train.labels
     if source.read_test is not None:
-        return source.train, source.read_test
-    order = np.random.default_rng(seeds.holdout_seed(seed)).permutation(len(source.train))
-    held_back = _share(test, len(order))
-    return source.train[order[held_back:]], partial(source.train.__getitem__, order[:held_back])
+        return _Learning(np.arange(len(labels)), labels), source.read_test
+    held_back, places = divide(
+        labels, {"test": test}, "the other parts", classes=source.classes,
+        seed=seeds.holdout_seed(seed), rest_needs=needs,
+    )  # fmt: skip
+    if isinstance(source.train, Split):  # a copy, so that the whole set can be given up
+        return _Learning(places, labels[places]), partial(_same, source.train[held_back])
+    return _Learning(places, labels[places]), partial(source.train.__getitem__, held_back)
 
 
-def _share(fraction: float, count: int) -> int:
-    return max(1, round(fraction * count))
+def _same(split: Split) -> Split:
+    return split
 
 
 def _check_classes(source: Dataset) -> None:
@@ -145,7 +229,7 @@ def _check_classes(source: Dataset) -> None:
         raise DataError(f"expected images of every class, got none of {empty!r}; add some or leave it out")
 
 
-def _check_labels(split: Split, classes: tuple[str, ...], part: str) -> None:
+def _check_labels(split: ImageSource, classes: tuple[str, ...], part: str) -> None:
     low, high = int(split.labels.min()), int(split.labels.max())
     if low < 0 or high >= len(classes):
         raise DataError(

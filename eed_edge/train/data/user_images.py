@@ -1,4 +1,4 @@
-"""Readers of user images: arrays in NPZ files, or a folder of pictures."""
+"""Readers of user images: arrays in memory or in NPZ files, or a folder of pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,62 +7,166 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eed_edge.arrays import Uint8
-from eed_edge.errors import DataError, InputError
-from eed_edge.images.preprocess import prepare_uint8, read_picture
+from eed_edge.errors import DataError
+from eed_edge.manifest import InputSpec
 from eed_edge.train.data.datasets import (
     Dataset,
+    ImageSource,
+    PictureSize,
     Split,
     input_spec,
     prepared,
     require_path,
 )
+from eed_edge.train.data.part_names import is_divided, roles
+from eed_edge.train.data.picture_files import PictureFiles, picture_shapes
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm")
 
 
-def npz_images(root: Path | None, size: int | None) -> Dataset:
-    """One NPZ file, or a folder with ``train.npz`` and, if there is a test part, ``test.npz``.
+def npz_images(root: Path | None, size: PictureSize | None) -> Dataset:
+    """One NPZ file, or a folder with ``train.npz`` and perhaps ``val.npz`` or ``test.npz``.
 
     Each has ``images`` ``(n, h, w)`` or ``(n, h, w, c)`` uint8 and ``labels`` ``(n,)``; the
     training file may have ``classes``, their names.
     """
     place = require_path(root, "an NPZ file or a folder with train.npz")
-    path, test = (place / "train.npz", place / "test.npz") if place.is_dir() else (place, None)
+    files = sorted(place.glob("*.npz")) if place.is_dir() else []
+    only = place / "train.npz" if place.is_dir() else place
+    parts = roles({path.stem: path for path in files}, place) if files else {"train": only}
+    path = parts["train"]
     pixels, labels, names = _arrays(path)
-    height, width = (size, size) if size else pixels.shape[1:3]
-    spec = input_spec(1 if pixels.shape[3] == 1 else 3, height, width)
+    spec = _spec(pixels, size)
 
-    def read_test(file: Path) -> Split:
+    def read(part: str) -> Split:
+        file = parts[part]
         shown, truth, _ = _arrays(file)
-        if size is None and shown.shape[1:3] != (height, width):
-            _refuse_size(file, shown.shape[1:3], (height, width))
+        if size is None and shown.shape[1:3] != spec.size[1:]:
+            _refuse_size(file, shown.shape[1:3], spec.size[1:])
         return Split(prepared(shown, spec), truth)
 
     return Dataset(
         train=Split(prepared(pixels, spec), labels),
-        read_test=(lambda: read_test(test)) if test is not None and test.exists() else None,
+        read_test=(lambda: read("test")) if "test" in parts else None,
         classes=names or _numbered(path, labels),
         input=spec,
+        held_out=read("val") if "val" in parts else None,
     )
 
 
-def folder_images(root: Path | None, size: int | None) -> Dataset:
-    """One subfolder of pictures per class, or ``train/`` and ``test/`` with such subfolders inside.
+def array_images(
+    images: Uint8,
+    labels: NDArray[np.int64],
+    *,
+    classes: Sequence[str] | None = None,
+    held_out: tuple[Uint8, NDArray[np.int64]] | None = None,
+    test: tuple[Uint8, NDArray[np.int64]] | None = None,
+    size: PictureSize | None = None,
+) -> Dataset:
+    """A data set of arrays in memory.
+
+    Args:
+        images: ``(n, h, w)`` or ``(n, h, w, c)`` uint8; they are copied.
+        labels: ``(n,)`` whole numbers from 0.
+        classes: their names; None takes the numbers.
+        held_out: images and labels for tune and calib; None draws them from ``images``.
+        test: images and labels of the test part; None holds back a share.
+
+    Raises:
+        DataError: the arrays are unfit.
+    """
+    names = None if classes is None else np.array(list(classes))
+    pixels, labels, known = _check_arrays("images", images, labels, names)
+    spec = _spec(pixels, size)
+
+    def made(part: tuple[Uint8, NDArray[np.int64]], name: str) -> Split:
+        shown, truth, _ = _check_arrays(name, *part, None)
+        if size is None and shown.shape[1:3] != spec.size[1:]:
+            _refuse_size(Path(name), shown.shape[1:3], spec.size[1:])
+        return Split(prepared(shown, spec), truth)
+
+    return Dataset(
+        train=Split(prepared(pixels, spec), labels),
+        read_test=None if test is None else lambda: made(test, "test"),
+        classes=known or _numbered("labels", labels),
+        input=spec,
+        held_out=None if held_out is None else made(held_out, "held_out"),
+    )
+
+
+def folder_images(root: Path | None, size: PictureSize | None) -> Dataset:
+    """One subfolder of pictures per class, or ``train/`` with such subfolders beside ``val/`` or ``test/``.
 
     Hidden files and files without a picture's suffix are skipped; the order is shuffled with a fixed seed.
     """
     place = require_path(root, "a folder with one subfolder per class")
-    apart = [part.name for part in _subfolders(place)] == ["test", "train"]
-    parts = _subfolders(place / "train" if apart else place)
-    classes = tuple(part.name for part in parts)
-    train = _pictures(parts, classes, (size, size) if size else None, resize=bool(size))
-    channels, height, width = train.images.shape[1:]
+    parts = _folder_parts(place)
+    classes, files = _training_files(parts)
+    shapes = picture_shapes([path for path, _ in files])
+    spec = input_spec(int(shapes[:, 2].max()), size or (int(shapes[0, 0]), int(shapes[0, 1])))
+    if size is None:
+        _check_shapes(files, shapes, spec)
+
+    def pictures(part: str) -> PictureFiles:
+        found = _files(_subfolders(parts[part]), classes)
+        if size is None:
+            _check_shapes(found, picture_shapes([path for path, _ in found]), spec)
+        return _shuffled(found, spec)
 
     def read_test() -> Split:
-        tests = _subfolders(place / "test")
-        return _pictures(tests, classes, (height, width), resize=bool(size), channels=channels)
+        test = pictures("test")
+        return test[np.arange(len(test))]
 
-    return Dataset(train, read_test if apart else None, classes, input_spec(channels, height, width))
+    return Dataset(
+        train=_shuffled(files, spec),
+        read_test=read_test if "test" in parts else None,
+        classes=classes,
+        input=spec,
+        held_out=pictures("val") if "val" in parts else None,
+    )
+
+
+def listed_pictures(place: Path) -> tuple[tuple[str, ...], dict[str, list[tuple[Path, int]]]]:
+    """The classes of a folder, and every picture's path and label by the part: ``train``, ``val``, ``test``.
+
+    Raises:
+        DataError: the folder is no set of pictures.
+    """
+    parts = _folder_parts(require_path(place, "a folder with one subfolder per class"))
+    classes, files = _training_files(parts)
+    others = {name: _files(_subfolders(part), classes) for name, part in parts.items() if name != "train"}
+    return classes, {"train": files, **others}
+
+
+def _folder_parts(place: Path) -> dict[str, Path]:
+    nested = {part.name: part for part in _subfolders(place) if _subfolders(part)}
+    return roles(nested, place) if is_divided(nested) else {"train": place}
+
+
+def _training_files(parts: dict[str, Path]) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+    """The classes, which are the subfolders of train, and its pictures."""
+    folders = _subfolders(parts["train"])
+    classes = tuple(part.name for part in folders)
+    return classes, _files(folders, classes)
+
+
+def calibration_images(place: Path, classes: tuple[str, ...], spec: InputSpec) -> ImageSource:
+    """The images of an NPZ file or of a folder with a subfolder per class, prepared as another set's.
+
+    Args:
+        classes: the set's; a folder's subfolders have these names, an NPZ file's labels these numbers.
+
+    Raises:
+        DataError: the files are missing, damaged or of other classes.
+    """
+    if not require_path(place, "the pictures of data.calib_from").is_dir():
+        pixels, labels, names = _arrays(place)
+        if names is not None and names != classes:
+            raise DataError(
+                f"{place}: expected the classes {', '.join(classes):.80}, got others; order them so"
+            )
+        return Split(prepared(pixels, spec), labels)
+    return _shuffled(_files(_subfolders(place), classes), spec)
 
 
 def _arrays(path: Path) -> tuple[Uint8, NDArray[np.int64], tuple[str, ...] | None]:
@@ -76,6 +180,13 @@ def _arrays(path: Path) -> tuple[Uint8, NDArray[np.int64], tuple[str, ...] | Non
         raise DataError(
             f"{path}: expected an NPZ file with images and labels, got: {reason:.120}; write it again"
         ) from error
+    return _check_arrays(path, images, labels, classes)
+
+
+def _check_arrays(
+    path: Path | str, images: Uint8, labels: NDArray[np.int64], classes: NDArray[np.str_] | None
+) -> tuple[Uint8, NDArray[np.int64], tuple[str, ...] | None]:
+    """The same as ``_arrays`` gives, of arrays that have been read."""
     pixels = images[..., None] if images.ndim == 3 else images
     if pixels.ndim != 4 or pixels.shape[3] not in (1, 3, 4) or pixels.dtype != np.uint8 or not pixels.size:
         raise DataError(
@@ -94,7 +205,7 @@ def _arrays(path: Path) -> tuple[Uint8, NDArray[np.int64], tuple[str, ...] | Non
     return pixels, labels.astype(np.int64), None if classes is None else tuple(map(str, classes))
 
 
-def _numbered(path: Path, labels: NDArray[np.int64]) -> tuple[str, ...]:
+def _numbered(path: Path | str, labels: NDArray[np.int64]) -> tuple[str, ...]:
     present = np.unique(labels)
     if present[0] != 0 or present[-1] != len(present) - 1:
         raise DataError(
@@ -112,38 +223,22 @@ def _subfolders(place: Path) -> list[Path]:
     return sorted(part for part in place.iterdir() if part.is_dir() and not part.name.startswith("."))
 
 
-def _pictures(
-    parts: Sequence[Path],
-    classes: tuple[str, ...],
-    shape: tuple[int, int] | None,
-    *,
-    resize: bool,
-    channels: int | None = None,
-) -> Split:
-    """All pictures of these subfolders.
+def _shuffled(files: Sequence[tuple[Path, int]], spec: InputSpec) -> PictureFiles:
+    order = np.random.default_rng(0).permutation(len(files))
+    labels = np.array([label for _, label in files], np.int64)
+    return PictureFiles([files[place][0] for place in order], labels[order], spec)
 
-    Args:
-        shape: height and width; None takes the first picture's.
-        resize: scale pictures of another shape instead of refusing them.
-        channels: 1 or 3; None takes 3 unless all pictures are grey.
-    """
-    images: list[Uint8] = []
-    labels: list[int] = []
-    for path, label in _files(parts, classes):
-        try:
-            picture = read_picture(path)
-        except InputError as error:
-            raise DataError(str(error)) from error
-        shape = shape or (picture.shape[0], picture.shape[1])
-        if not resize and picture.shape[:2] != shape:
-            _refuse_size(path, picture.shape[:2], shape)
-        image_channels = 1 if picture.ndim == 2 else 3
-        images.append(prepare_uint8(picture, input_spec(channels or image_channels, *shape)))
-        labels.append(label)
-    most = max((len(image) for image in images), default=1)
-    same = [np.repeat(image, most // len(image), axis=0) for image in images]
-    order = np.random.default_rng(0).permutation(len(labels))
-    return Split(np.stack([same[i] for i in order]), np.array(labels, np.int64)[order])
+
+def _check_shapes(files: Sequence[tuple[Path, int]], shapes: NDArray[np.int64], spec: InputSpec) -> None:
+    for (path, _), shape in zip(files, shapes[:, :2].tolist(), strict=True):
+        if tuple(shape) != spec.size[1:]:
+            _refuse_size(path, shape, spec.size[1:])
+
+
+def _spec(pixels: Uint8, size: PictureSize | None) -> InputSpec:
+    """The input for pictures ``(n, h, w, c)``."""
+    height, width, channels = pixels.shape[1:]
+    return input_spec(1 if channels == 1 else 3, size or (height, width))
 
 
 def _files(parts: Sequence[Path], classes: tuple[str, ...]) -> list[tuple[Path, int]]:
@@ -165,7 +260,7 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _refuse_size(path: Path, got: Sequence[int], expected: tuple[int, int]) -> None:
+def _refuse_size(path: Path, got: Sequence[int], expected: Sequence[int]) -> None:
     raise DataError(
         f"{path}: expected {expected[0]}x{expected[1]} pixels (height x width) as the first image has,"
         f" got {got[0]}x{got[1]}; set data.size to bring all to one size"

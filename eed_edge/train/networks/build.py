@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from eed_edge.errors import NetworkError
-from eed_edge.train.networks.resnet import ResNet18
+from eed_edge.train.networks.resnet import ResNet18, ResNet18ImageNet
 from eed_edge.train.networks.vgg import VGG16
 
 
@@ -61,7 +61,11 @@ class Classifier(nn.Module):
 
 TIMM = "timm:"
 """What precedes the name of a network of the package timm."""
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"resnet18": ResNet18, "vgg16": VGG16}
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "resnet18": ResNet18,
+    "resnet18-imagenet": ResNet18ImageNet,
+    "vgg16": VGG16,
+}
 
 
 def build_network(arch: str, *, classes: int, channels: int, width: int, seed: int = 0) -> Classifier:
@@ -174,7 +178,10 @@ def _imported(arch: str) -> Callable[..., nn.Module]:
         make = getattr(importlib.import_module(module_name), function_name)
     except Exception as error:  # a user's module may raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise NetworkError(f"net.arch {arch!r} cannot be imported: {reason}; check the path") from error
+        raise NetworkError(
+            f"net.arch {arch!r} cannot be imported: {reason}; run the command in the folder that has"
+            f" {module_name.partition('.')[0]}, or name that folder in PYTHONPATH"
+        ) from error
     if not callable(make):
         raise NetworkError(f"net.arch {arch!r}: expected a function, got {type(make).__name__}")
     return make  # type: ignore[no-any-return]

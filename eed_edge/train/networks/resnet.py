@@ -1,4 +1,4 @@
-"""ResNet-18 with batch norm in its CIFAR form."""
+"""ResNet-18 with batch norm, with the stem for small pictures or with that for ImageNet."""
 
 from torch import Tensor, nn
 
@@ -58,3 +58,16 @@ class ResNet18(nn.Module):
         features = self.blocks(self.stem(images))
         logits: Tensor = self.classify(features.mean((2, 3)))
         return logits
+
+
+class ResNet18ImageNet(ResNet18):
+    """ResNet-18 for pictures of 96 pixels or more: a 7×7 stem of stride 2 and a pooling of stride 2."""
+
+    def __init__(self, *, classes: int, channels: int, width: int) -> None:
+        super().__init__(classes=classes, channels=channels, width=width)
+        self.stem = nn.Sequential(
+            nn.Conv2d(channels, width, 7, 2, 3, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2, 1),
+        )

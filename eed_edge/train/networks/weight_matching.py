@@ -14,14 +14,16 @@ Layer = tuple[tuple[str, tuple[int, ...]], ...]
 """Names and shapes of one module's tensors, sorted by name."""
 COUNTER = "num_batches_tracked"
 """A batch norm's counter; older files lack it."""
+_RESNET18 = (
+    (r"^conv1\.", "stem.0."),
+    (r"^bn1\.", "stem.1."),
+    *((rf"^layer{i // 2 + 1}\.{i % 2}\.", f"blocks.{i}.") for i in range(8)),
+    (r"^(blocks\.\d\.)downsample\.", r"\1shortcut."),
+    (r"^(fc|linear)\.", "classify."),
+)
 RENAMES: dict[str, tuple[tuple[str, str], ...]] = {
-    "resnet18": (
-        (r"^conv1\.", "stem.0."),
-        (r"^bn1\.", "stem.1."),
-        *((rf"^layer{i // 2 + 1}\.{i % 2}\.", f"blocks.{i}.") for i in range(8)),
-        (r"^(blocks\.\d\.)downsample\.", r"\1shortcut."),
-        (r"^(fc|linear)\.", "classify."),
-    ),
+    "resnet18": _RESNET18,
+    "resnet18-imagenet": _RESNET18,
     "vgg16": ((r"^classifier\.(\d+\.)?", "classify."),),
 }
 """Common names of the networks' layers in other programs: patterns and replacements."""

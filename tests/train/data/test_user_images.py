@@ -3,8 +3,9 @@ import pytest
 from PIL import Image
 
 from eed_edge.errors import DataError
-from eed_edge.images.preprocess import open_picture, prepare_uint8
-from eed_edge.train.data.splits import load_splits
+from eed_edge.images.preprocess import open_picture, picture_shape, prepare_uint8, read_picture
+from eed_edge.recipe import from_dict
+from eed_edge.train.data.splits import load_splits, splits_for_recipe, splits_from_arrays
 from eed_edge.train.data.user_images import SUFFIXES
 
 PARTS = ("train", "tune", "calib", "test")
@@ -83,7 +84,7 @@ def test_a_folder_of_train_and_test_keeps_its_own_test_part(tmp_path):
     write_folder(tmp_path / "train", colours("ab", 6, 8, 8, 3))
     write_folder(tmp_path / "test", colours("b", 3, 8, 8, 3))
     splits = load_splits("folder", tmp_path, seed=0)
-    assert (len(splits.train), splits.test.labels.tolist()) == (10, [1, 1, 1])
+    assert (len(splits.train), splits.test.labels.tolist()) == (8, [1, 1, 1])
 
 
 def test_training_and_device_see_the_same_pixels(tmp_path):
@@ -199,7 +200,10 @@ def test_an_npz_test_part_of_another_size_or_label_is_refused(tmp_path):
         ),
         ({**colours("ab", 6, 8, 8), "b/9.png": b"not a picture"}, r"9\.png: expected a readable picture"),
         ({"a.png": noise(8, 8)}, r"expected one subfolder of pictures per class, got no subfolder"),
-        (colours("ab", 1, 8, 8), r"expected images enough for train, tune and calib, got 1"),
+        (
+            colours("ab", 1, 8, 8),
+            r"expected 4 or more images of every class for test and the other parts, got",
+        ),
     ],
 )
 def test_a_folder_that_is_unfit_is_refused(tmp_path, pictures, message):
@@ -225,3 +229,146 @@ def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path):
 def test_every_suffix_that_is_read_is_one_that_pillow_opens_here():
     known = Image.registered_extensions()
     assert all(known[suffix] for suffix in SUFFIXES)
+
+
+def by_name(root, *parts, seed=0):
+    for i, (part, count) in enumerate(parts):
+        write_folder(root / part, {f"{name}/{i}-{j}.png": noise(8, 8, 3, seed=100 * i + j + ord(name) * 1000)
+                                   for name in "ab" for j in range(count)})  # fmt: skip
+    return root
+
+
+def test_train_and_val_alone_have_val_as_the_test_part(tmp_path, caplog):
+    caplog.set_level("INFO", "eed_edge")
+    splits = load_splits("folder", by_name(tmp_path, ("train", 12), ("Val", 5)), seed=0)
+    assert (len(splits.train) + len(splits.tune) + len(splits.calib), len(splits.test)) == (24, 10)
+    assert "train for train, tune and calib; Val for test" in caplog.text
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation"])
+def test_of_three_folders_val_is_shared_by_tune_and_calib(tmp_path, val, caplog):
+    caplog.set_level("INFO", "eed_edge")
+    root = by_name(tmp_path, ("train", 12), (val, 10), ("test", 3), ("spare", 2))
+    splits = load_splits("folder", root, seed=0, tune=0.1, calib=0.3)
+    assert [len(getattr(splits, part)) for part in PARTS] == [24, 5, 15, 6]
+    held = load_splits("folder", root / val, seed=0)  # flat: the same pictures, divided otherwise
+    assert {i.tobytes() for p in (splits.tune, splits.calib) for i in p.images} == {
+        i.tobytes() for part in PARTS for i in getattr(held, part).images
+    }
+    assert f"train for train; {val} for tune and calib; test for test" in caplog.text
+    assert "spare not used" in caplog.text
+    some = load_splits("folder", root, seed=0, limit=22)
+    assert [len(getattr(some, part)) for part in PARTS] == [12, 5, 5, 6]
+
+
+def test_npz_files_have_the_same_parts(tmp_path):
+    for i, (name, count) in enumerate((("train", 12), ("val", 8), ("test", 4))):
+        write_npz(tmp_path / f"{name}.npz", noise(count, 8, 8, seed=i), np.arange(count) % 2)
+    splits = load_splits("npz", tmp_path, seed=0)
+    assert [len(getattr(splits, part)) for part in PARTS] == [12, 4, 4, 4]
+
+
+def test_a_class_may_be_called_test_in_a_flat_folder(tmp_path):
+    splits = load_splits("folder", write_folder(tmp_path, {**colours(("test", "take"), 8, 8, 8)}), seed=0)
+    assert splits.classes == ("take", "test")
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ((("val", 4), ("test", 4)), r"expected train beside test, val, got none; name the training pictures"),
+        ((("train", 9), ("val", 4), ("valid", 4)), r"expected one folder or file for val, got val and valid"),
+        (
+            (("train", 9), ("val", 1), ("test", 4)),
+            r"expected 2 or more images of every class for tune and calib",
+        ),
+    ],
+)
+def test_folders_that_cannot_be_parts_are_refused(tmp_path, parts, message):
+    with pytest.raises(DataError, match=message):
+        load_splits("folder", by_name(tmp_path, *parts), seed=0)
+
+
+def test_arrays_in_memory_are_divided_as_the_same_arrays_in_a_file(tmp_path):
+    images, labels = noise(40, 9, 7, 3), np.arange(40) % 2
+    path = write_npz(tmp_path / "own.npz", images, labels)
+    recipe = from_dict({"seed": 3, "data": {"name": "npz", "size": 8}})
+    file, memory = splits_for_recipe(recipe, path), splits_from_arrays(recipe, images, labels)
+    assert whole(memory) == whole(file)
+    assert splits_for_recipe(recipe, memory) is memory
+    parts = splits_from_arrays(
+        recipe, images, labels, classes=["x", "y"], held_out=(images[:8], labels[:8]),
+        test=(images[:6], labels[:6]),
+    )  # fmt: skip
+    assert [len(getattr(parts, part)) for part in PARTS] == [40, 4, 4, 6]
+    assert parts.classes == ("x", "y")
+    with pytest.raises(DataError, match=r"images: expected labels \(40,\) of whole numbers, got \(3,\)"):
+        splits_from_arrays(recipe, images, labels[:3])
+
+
+@pytest.mark.parametrize("kind", ["folder", "npz"])
+def test_calib_from_gives_tune_and_calib_and_leaves_train_whole(tmp_path, kind):
+    root = by_name(tmp_path / "set", ("train", 12), ("test", 3))
+    apart = noise(16, 8, 8, 3, seed=9)
+    if kind == "npz":
+        other = write_npz(tmp_path / "other.npz", apart, np.arange(16) % 2)
+    else:
+        other = write_folder(
+            tmp_path / "other", {f"{'ab'[i % 2]}/{i}.png": image for i, image in enumerate(apart)}
+        )
+    recipe = from_dict({"data": {"name": "folder", "calib_from": str(other), "tune": 0.1, "calib": 0.3}})
+    splits = splits_for_recipe(recipe, root)
+    assert [len(getattr(splits, part)) for part in PARTS] == [24, 4, 12, 6]
+    seen = {i.tobytes() for part in (splits.tune, splits.calib) for i in part.images}
+    assert seen == {image.transpose(2, 0, 1).tobytes() for image in apart}
+
+
+def test_calib_from_of_other_classes_or_nowhere_is_refused(tmp_path):
+    root = by_name(tmp_path / "set", ("train", 12), ("test", 3))
+    write_folder(tmp_path / "other", colours("ac", 4, 8, 8, 3))
+    for name, message in (
+        ("other", "expected a class of train/, got 'c'"),
+        ("none", "expected the pictures of"),
+    ):
+        recipe = from_dict({"data": {"name": "folder", "calib_from": str(tmp_path / name)}})
+        with pytest.raises(DataError, match=message):
+            splits_for_recipe(recipe, root)
+
+
+def test_the_shorter_side_is_scaled_and_the_middle_cut_the_same_way_on_the_device(tmp_path):
+    shapes = [(40, 20, 3), (20, 40, 3), (33, 17), (12, 12, 3), (200, 10, 3), (21, 20, 4)]
+    pictures = {f"{'ab'[i % 2]}/{i}.png": noise(*shape, seed=i)
+                for i, shape in enumerate(shapes * 2)}  # fmt: skip
+    write_folder(tmp_path, pictures)
+    recipe = from_dict({"data": {"name": "folder", "size": 16, "shorter_side": 20}})
+    splits = splits_for_recipe(recipe, tmp_path)
+    trained = {image.tobytes() for part in PARTS for image in getattr(splits, part).images}
+    device = [
+        (open_picture(tmp_path / name, splits.input) * 255).round().astype(np.uint8) for name in pictures
+    ]
+    assert trained == {image.tobytes() for image in device}
+    with Image.open(tmp_path / "a/0.png") as image:  # 40 x 20: the whole of Pillow's own way
+        scaled = np.asarray(image.resize((20, 40), Image.Resampling.BILINEAR))[12:28, 2:18]
+    np.testing.assert_array_equal(device[0], scaled.transpose(2, 0, 1))
+
+
+def test_the_form_of_a_picture_is_that_of_its_decoded_pixels(tmp_path):
+    images = {
+        "grey.png": Image.fromarray(noise(5, 7)),
+        "deep.png": Image.fromarray(noise(5, 7).astype(np.uint16)),
+        "rgb.jpg": Image.fromarray(noise(5, 7, 3)),
+        "rgba.png": Image.fromarray(noise(5, 7, 4)),
+        "palette.png": Image.fromarray(noise(5, 7, 3)).convert("P"),
+        "bits.png": Image.fromarray(noise(5, 7)).convert("1"),
+        "see-through.png": Image.fromarray(noise(5, 7)),
+        "turned.jpg": Image.fromarray(noise(5, 7, 3)),
+    }
+    for name, image in images.items():
+        exif = Image.Exif()
+        if name == "turned.jpg":
+            exif[0x0112] = 6
+        more = {"transparency": 3} if name == "see-through.png" else {}
+        image.save(tmp_path / name, exif=exif, **more)
+        pixels = read_picture(tmp_path / name)
+        channels = 1 if pixels.ndim == 2 else 3
+        assert picture_shape(tmp_path / name) == (*pixels.shape[:2], channels), name

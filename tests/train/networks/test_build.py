@@ -83,3 +83,17 @@ def test_shapes_of_another_network_are_refused():
         resize.resize_to(net, {**shapes, "extra": (1,)})
     with pytest.raises(NetworkError, match="expected 4 dimensions, got 1"):
         resize.resize_to(net, {**shapes, "body.stem.0.weight": (3,)})
+
+
+def test_resnet18_for_imagenet_has_the_parameters_of_the_usual_one():
+    net = build.build_network("resnet18-imagenet", classes=1000, channels=3, width=64)
+    assert sum(parameter.numel() for parameter in net.parameters()) == 11_689_512  # torchvision's
+
+
+@pytest.mark.parametrize("size", [96, 224])
+def test_the_stem_for_imagenet_quarters_large_pictures_before_the_first_block(size):
+    net = build.build_network("resnet18-imagenet", classes=5, channels=3, width=8)
+    seen = {}
+    net.body.stem.register_forward_hook(lambda _m, _i, output: seen.update(stem=output.shape))
+    build.check_logits(net, torch.rand(2, 3, size, size), 5)
+    assert seen["stem"] == (2, 8, size // 4, size // 4)

@@ -1,0 +1,41 @@
+"""``eed-edge init``: look at own pictures and write a first recipe for them."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("init")
+@click.argument("place", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The recipe's file (default: the folder's name, .toml)."
+)
+@click.option(
+    "--attack",
+    type=click.Choice(["n-fgsm", "pgd", "none"]),
+    default="n-fgsm",
+    show_default=True,
+    help="What to train against; none: an ordinary classifier.",
+)
+def command(place: Path, out: Path | None, attack: str) -> None:
+    """Look at the pictures in FOLDER, or in an NPZ file, and write a commented recipe that suits them.
+
+    FOLDER has one subfolder of pictures per class, or train/ with such subfolders beside val/, test/ or both.
+    """
+    from eed_edge.atomic_files import write_atomic
+    from eed_edge.cli.display.progress import progress_display
+    from eed_edge.errors import RecipeError
+    from eed_edge.recipe import load_recipe
+    from eed_edge.train.data.picture_survey import survey
+    from eed_edge.train.data.recipe_draft import describe, draft_recipe
+
+    title = place.resolve().stem
+    path = out or Path(f"{title}.toml")
+    if path.exists():
+        raise RecipeError(f"{path}: expected a new file, got one that is there; name another with --out")
+    with progress_display():  # what the reader of the set logs
+        seen = survey(place)
+    write_atomic(path, draft_recipe(seen, title=title, attack=attack).encode())
+    load_recipe(str(path))
+    click.echo(f"{place}: {describe(seen)}")
+    click.echo(f"wrote {path}; look at it, then: eed-edge train {path} --data {place} --run RUN")

@@ -1,0 +1,57 @@
+"""Which part of a set each of its folders or files is, by the names in use."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from eed_edge.errors import DataError
+
+log = logging.getLogger(__name__)
+PART_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+
+
+def is_divided(names: Mapping[str, Path]) -> bool:
+    """Whether one of the names is that of a part, in any case."""
+    return any(name.lower() in known for name in names for known in PART_NAMES.values())
+
+
+def roles(entries: Mapping[str, Path], place: Path) -> dict[str, Path]:
+    """Folders or files by what they are for: ``train``, ``val`` for tune and calib, ``test``.
+
+    A set of train and val alone has its val as the test part. The log says what is for what.
+
+    Args:
+        entries: by name, without suffix.
+        place: where they lie, for messages.
+
+    Raises:
+        DataError: train is missing, or two entries are the same part.
+    """
+    parts: dict[str, Path] = {}
+    for part, known in PART_NAMES.items():
+        found = [path for name, path in sorted(entries.items()) if name.lower() in known]
+        if len(found) > 1:
+            raise DataError(
+                f"{place}: expected one folder or file for {part}, got {found[0].name} and {found[1].name};"
+                " rename one of them"
+            )
+        if found:
+            parts[part] = found[0]
+    if "train" not in parts:
+        raise DataError(
+            f"{place}: expected train beside {', '.join(sorted(entries))}, got none; name the training"
+            " pictures train, or give --data a folder with one subfolder per class"
+        )
+    if "val" in parts and "test" not in parts:
+        parts["test"] = parts.pop("val")
+    words = {"train": "train", "val": "tune and calib", "test": "test"}
+    if "val" not in parts:
+        words["train"] = "train, tune and calib"
+    log.info("%s: %s", place, "; ".join(f"{path.name} for {words[part]}" for part, path in parts.items()))
+    if left := sorted(set(entries.values()) - set(parts.values())):
+        log.warning("%s: %s not used, it is no part of the set", place, ", ".join(p.name for p in left))
+    return parts
