@@ -77,9 +77,8 @@ def threshold_curve(answers: CurveLabels, gate: StopRule, *, times_ms: Sequence[
         ``{rule, images, rows}``, rows by rising number of sub-models used; settings with equal results
         share one row. ``threshold`` is the confidence, equal at all stops, the
         votes, or ``g`` with the deployed ``k``; a confidence of 2 never stops early. ``attacked``
-        counts images that are right clean and in every attacked version; it is left out without attacks. The row of the
-        deployed setting has
-        ``deployed`` true, and ``thresholds`` where it has one per stop.
+        counts images that are right clean and in every attacked version; it is left out without attacks.
+        The row of the deployed setting has ``deployed`` true, and ``thresholds`` where it has one per stop.
     """
     cost, name = np.array(times_ms), GATE_RULES[gate.rule].parameter_names[0]
     rest = {key: value for key, value in gate.parameters.items() if key not in (name, "thresholds")}

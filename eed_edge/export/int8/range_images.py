@@ -32,7 +32,8 @@ class Int8Request:
 def range_images(net: nn.Module, train: Split, run: Run) -> Floats:
     """Return 512 training images drawn by the recipe's seed, then the same attacked by PGD against ``net``.
 
-    Attacked images reach values that clean ones do not; a range without them would cut these off. A run without attacks has clean ones alone.
+    Attacked images reach values that clean ones do not; a range without them would cut these off.
+    A run without attacks has clean ones alone.
     """
     seed = range_seed(run.recipe.seed)
     rows = np.sort(np.random.default_rng(seed).permutation(len(train))[:RANGE_IMAGES])
