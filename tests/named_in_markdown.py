@@ -12,9 +12,7 @@ MADE_IN = {"build/demo/run": "run", "build/demo/bundle": "bundle", "RUN": "run",
 MADE_IN |= {"run": "run", "bundle": "bundle"}
 MADE_BY_DEMO = {"build/demo/report.json", "build/demo/report.html"}
 # What commands leave since the stored run and bundle were made; tests/evaluate and tests/export read them.
-MADE_SINCE = {"RUN/per_image.npz", "RUN/judged.jsonl", "dense-int8.onnx"}
-# What ``train`` and ``attack`` leave in a run since the stored one was made; tests read each.
-MADE_SINCE = {"RUN/per_image.npz", "RUN/judged.jsonl", "RUN/notes.json"}
+MADE_SINCE = {"RUN/per_image.npz", "RUN/judged.jsonl", "RUN/notes.json", "dense-int8.onnx"}
 # What is the reader's own, on a device or elsewhere; each is in a text, or the test says so.
 READERS = {
     "cat.png",
