@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.display.tables import speedup_line
 from eed_edge.report.names import PERCENTILES, TIMED_NETWORKS
 
@@ -82,7 +83,7 @@ def _measure(
     from eed_edge.runtime.measure.prefixes import recorded_stops
 
     networks = benchmark.find_networks(bundle, run)
-    click.echo(f"timing on {timed.source}, {batch} a call, threads {config.threads}, repeats {repeats}")
+    print_answer(f"timing on {timed.source}, {batch} a call, threads {config.threads}, repeats {repeats}")
     figures = benchmark.measure_latency(
         bundle,
         timed.images,
@@ -94,14 +95,14 @@ def _measure(
     )
     if timed.indicative:
         figures["latency"]["indicative"] = True
-        click.echo("golden images alone are indicative only; give --images or --run for figures to publish")
+        print_answer("golden images alone are indicative only; give --images or --run for figures to publish")
     figures = {
         "machine": report.machine(),
         "commit": report.commit(),
         "commands": {"bench": command_line()},
         **figures,
     }
-    click.echo(table(figures["latency"], figures["submodels_used"]["clean"]))
+    print_answer(table(figures["latency"], figures["submodels_used"]["clean"]))
     if run is not None:
         report.merge_report(run / "report.json", figures, without=["latency"])
     if json_file is not None:
@@ -154,11 +155,11 @@ def _tune(bundle: Path, timed: "TimedImages", batch: int, rounds: int, json_file
     from eed_edge.runtime.measure.conditions import conditions_between, snapshot
     from eed_edge.runtime.measure.session_tuning import tune_session
 
-    click.echo(f"tuning on {timed.source}, {batch} a call, {rounds} rounds; nothing else should be running")
+    print_answer(f"tuning on {timed.source}, {batch} a call, {rounds} rounds; nothing else should be running")
     before = snapshot()
     tried = tune_session(bundle, timed.images, cores=os.cpu_count() or 1, batch=batch, rounds=rounds)
     conditions = conditions_between(before, snapshot())
-    click.echo("\n".join([*_conditions(conditions), _tuned(bundle, tried)]))
+    print_answer("\n".join([*_conditions(conditions), _tuned(bundle, tried)]))
     if json_file is not None:
         rows = [{**one.config.as_record(), "typical_ms": one.typical_ms, **one.summary} for one in tried]
         figures = {

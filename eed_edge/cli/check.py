@@ -4,6 +4,9 @@ from pathlib import Path
 
 import click
 
+from eed_edge.cli.display.output import print_answer
+from eed_edge.printable import printable
+
 
 @click.command("check")
 @click.argument("bundle", type=click.Path(path_type=Path))
@@ -12,11 +15,11 @@ def command(bundle: Path) -> None:
     from eed_edge.runtime.bundle.golden_answers import check_bundle
 
     found = check_bundle(bundle)
-    click.echo(
-        f"ok  {found.name}: {found.submodels} sub-models, {found.files} files, {found.bytes:,} bytes verified"
+    print_answer(
+        f"ok  {printable(found.name)}: {found.submodels} sub-models, {found.files} files, {found.bytes:,} bytes verified"
     )
     ties = f", {found.ties} decided otherwise within 1e-5 of a tie" if found.ties else ""
-    click.echo(
+    print_answer(
         f"ok  {found.images} golden images answered as recorded, "
         f"probabilities at most {found.largest_difference:.1e} apart{ties}"
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.options import bundle_argument, run_argument
 
 
@@ -81,14 +82,14 @@ def command(
     spec = made.gate
     lost = getattr(made.calibration, spec.rule)
     size = sum(entry.bytes for entry in made.submodels)
-    click.echo(f"{bundle}: {len(made.submodels)} sub-models, {size / 2**20:.2f} MiB")
+    print_answer(f"{bundle}: {len(made.submodels)} sub-models, {size / 2**20:.2f} MiB")
     capped = "" if spec.max_submodels is None else f", at most {spec.max_submodels} sub-models each,"
     settings = ", ".join(f"{key} {value:.4g}" for key, value in spec.parameters_of(spec.rule).items())
-    click.echo(
+    print_answer(
         f"gate: {spec.rule}, {settings}; on {made.calibration.images} calib images{capped} it runs"
         f" {lost.submodels_used:.2f} sub-models and loses {lost.lost_clean:.2%} clean,"
         f" {lost.lost_attacked:.2%} attacked; upper 95 % bound {lost.upper_bound:.2%},"
         f" max_drop {made.calibration.max_drop:.2%}"
     )
     if single_file and deadline_ms is not None:
-        click.echo("cascade.onnx keeps no deadline, a graph has no clock; the bundle folder does")
+        print_answer("cascade.onnx keeps no deadline, a graph has no clock; the bundle folder does")

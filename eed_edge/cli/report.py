@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.options import bundle_argument, run_argument
 
 
@@ -34,9 +35,9 @@ def command(run: Path, bundle: Path, html_file: Path | None) -> None:
     figures = read_report(run / "report.json")
     opened.check_report(figures, bundle)
     if html_file is None:
-        click.echo(report_table(figures, manifest))
+        print_answer(report_table(figures, manifest))
         if judged := judged_summary(run / JUDGED_FILE):
-            click.echo(f"\njudged on test: {judged}")
+            print_answer(f"\njudged on test: {judged}")
     else:
         html.write_page(run, manifest, html_file)
-        click.echo(f"report: {html_file}")
+        print_answer(f"report: {html_file}")

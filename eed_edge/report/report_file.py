@@ -7,6 +7,7 @@ from typing import Any
 
 from eed_edge.atomic_files import write_json
 from eed_edge.errors import InputError
+from eed_edge.regular_files import read_regular
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -16,7 +17,7 @@ def read_report(path: Path) -> dict[str, Any]:
         InputError: it is missing or no JSON object.
     """
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = json.loads(read_regular(path).decode())
         if not isinstance(report, dict):
             raise ValueError(f"a {type(report).__name__}")
     except FileNotFoundError as error:

@@ -33,8 +33,10 @@ from eed_edge import schema
 from eed_edge.atomic_files import write_atomic, write_json
 from eed_edge.errors import CheckpointError
 from eed_edge.manifest import InputSpec
+from eed_edge.npz_archive import read_arrays
 from eed_edge.provenance import BASELINES, evaluated_digest
 from eed_edge.recipe import Recipe
+from eed_edge.regular_files import read_regular
 from eed_edge.train.data.splits import Split, Splits
 from eed_edge.train.fingerprints import first_difference, images_digest
 from eed_edge.train.networks import checkpoint
@@ -160,8 +162,8 @@ class Run:
         """The calibration set, which only the gate may use."""
         path = self.path / "calib.npz"
         try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                return Split(arrays["images"].transpose(0, 3, 1, 2), arrays["labels"])
+            arrays = read_arrays(path, ["images", "labels"])
+            return Split(arrays["images"].transpose(0, 3, 1, 2), arrays["labels"])
         except FileNotFoundError as error:
             raise CheckpointError(
                 f"{self.path}: no calib.npz; run eed-edge train to its end first"
@@ -252,7 +254,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: the file is missing, cut short or no object.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_regular(path))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing; run eed-edge train first") from error
     except ValueError as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 from eed_edge.errors import InputError
 from eed_edge.manifest import Manifest
+from eed_edge.printable import printable
 from eed_edge.report.names import ATTACKS, NETWORKS, PERCENTILES, attack_title, attacks_in_order
 from eed_edge.report.paired_words import COMPARISON_WORDS, comparison
 
@@ -59,7 +60,7 @@ def report_table(report: Mapping[str, Any], manifest: Manifest) -> str:
 
 
 def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
-    parts = [f"{manifest.name}: {len(manifest.submodels)} sub-models, gate {manifest.gate.rule}"]
+    parts = [f"{printable(manifest.name)}: {len(manifest.submodels)} sub-models, gate {manifest.gate.rule}"]
     if "accuracy" in report:
         parts.append(accuracy_table(report["accuracy"]))
     if "paired" in report:

@@ -11,6 +11,7 @@ import numpy as np
 from eed_edge.arrays import Floats, Ints
 from eed_edge.errors import BundleError, InferenceError
 from eed_edge.manifest import Manifest, parse_manifest
+from eed_edge.regular_files import read_regular
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle import onnx_scan
 from eed_edge.runtime.engine import stream
@@ -120,7 +121,7 @@ def load_single_file(path: str | os.PathLike[str], *, config: SessionConfig = DE
     """
     path = arguments.to_path(path)
     try:
-        model = path.read_bytes()
+        model = read_regular(path)
     except OSError as error:
         raise BundleError(f"cannot open {path}: {error.strerror}; check the path") from error
     onnx_scan.inspect(model, path.name)

@@ -14,6 +14,7 @@ from eed_edge.images.npz import read_npz
 from eed_edge.images.preprocess import prepare
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, Manifest
 from eed_edge.provenance import BASELINES
+from eed_edge.regular_files import read_regular
 from eed_edge.runtime.bundle import onnx_scan
 from eed_edge.runtime.bundle.folder import load_bundle, open_bundle
 from eed_edge.runtime.bundle.golden_answers import read_golden
@@ -187,7 +188,7 @@ def _single_file(folder: Path, config: SessionConfig) -> SingleFileCascade:
 def _network(path: Path, manifest: Manifest, parts: list[Floats], config: SessionConfig) -> IndexedCall:
     """Open an ONNX file with the input and classes of the bundle; return a call of it."""
     try:
-        model = path.read_bytes()
+        model = read_regular(path)
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror}; make it again") from error
     onnx_scan.inspect(model, path.name)

@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime  # noqa: F401  imported here so that it is not part of load_ms
 
 from eed_edge.manifest import CASCADE_FILE
+from eed_edge.regular_files import read_regular
 from eed_edge.runtime.engine.session import SessionConfig, open_session
 from eed_edge.runtime.loading import load
 from eed_edge.runtime.measure.timing import peak_rss_mib
@@ -25,7 +26,7 @@ def load_and_answer(path: Path, config: SessionConfig) -> dict[str, float]:
         loaded = perf_counter()
         net(np.zeros((1, *net.manifest.input.size), np.float32))
     else:
-        model = path.read_bytes()
+        model = read_regular(path)
         session = open_session(model, path.name, config=config)
         loaded = perf_counter()
         node = session.get_inputs()[0]

@@ -1,5 +1,6 @@
 """Readers of user images: arrays in NPZ files, or a folder of pictures."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from eed_edge.arrays import Uint8
 from eed_edge.errors import DataError, InputError
 from eed_edge.images.preprocess import prepare_uint8, read_picture
+from eed_edge.npz_archive import read_arrays
 from eed_edge.train.data.datasets import (
     Dataset,
     Split,
@@ -17,6 +19,8 @@ from eed_edge.train.data.datasets import (
     require_path,
 )
 
+log = logging.getLogger(__name__)
+DESKTOP_FILES = (".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm")
 
 
@@ -68,14 +72,13 @@ def folder_images(root: Path | None, size: int | None) -> Dataset:
 def _arrays(path: Path) -> tuple[Uint8, NDArray[np.int64], tuple[str, ...] | None]:
     """Pictures ``(n, h, w, c)``, labels ``(n,)`` and the classes' names, if the file has them."""
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            images, labels = arrays["images"], arrays["labels"]
-            classes = arrays.get("classes")
+        arrays = read_arrays(path, ["images", "labels"], optional=["classes"])
     except Exception as error:  # a damaged archive raises many types
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise DataError(
-            f"{path}: expected an NPZ file with images and labels, got: {reason:.120}; write it again"
+            f"{path}: expected an NPZ file with images and labels, got: {reason:.160}; write it again"
         ) from error
+    images, labels, classes = arrays["images"], arrays["labels"], arrays.get("classes")
     pixels = images[..., None] if images.ndim == 3 else images
     if pixels.ndim != 4 or pixels.shape[3] not in (1, 3, 4) or pixels.dtype != np.uint8 or not pixels.size:
         raise DataError(
@@ -109,7 +112,8 @@ def _subfolders(place: Path) -> list[Path]:
         raise DataError(
             f"{place}: expected a folder with one subfolder per class, got a file; name the folder"
         )
-    return sorted(part for part in place.iterdir() if part.is_dir() and not part.name.startswith("."))
+    parts = sorted(part for part in place.iterdir() if part.is_dir() and not part.name.startswith("."))
+    return [part for part in parts if not _is_desktop_file(part)]
 
 
 def _pictures(
@@ -131,7 +135,7 @@ def _pictures(
     labels: list[int] = []
     for path, label in _files(parts, classes):
         try:
-            picture = read_picture(path)
+            picture = read_picture(path, resized_to=shape if resize else None)
         except InputError as error:
             raise DataError(str(error)) from error
         shape = shape or (picture.shape[0], picture.shape[1])
@@ -162,7 +166,18 @@ def _files(parts: Sequence[Path], classes: tuple[str, ...]) -> list[tuple[Path, 
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    """Whether to read it; pipes and devices with a picture's name are, and refused by name."""
+    if _is_desktop_file(path):
+        return False
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+
+
+def _is_desktop_file(path: Path) -> bool:
+    """Whether a desktop has left it there, which is logged."""
+    left = path.name in DESKTOP_FILES or path.name.startswith("._")
+    if left:
+        log.info("%s: passed over, a file that desktops leave", path)
+    return left
 
 
 def _refuse_size(path: Path, got: Sequence[int], expected: tuple[int, int]) -> None:
