@@ -3,7 +3,7 @@
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,7 @@ def _members(archive: zipfile.ZipFile, names: set[str] | None) -> dict[str, zipf
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> NDArray[Any]:
     with archive.open(member) as stream:
-        _check_header(stream, member, name)  # type: ignore[arg-type]
+        _check_header(stream, member, name)
     with archive.open(member) as stream:
         array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
         if stream.read(1):
@@ -65,18 +65,18 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> NDArr
     return array
 
 
-def _check_header(stream: BinaryIO, member: zipfile.ZipInfo, name: str) -> None:
+def _check_header(stream: IO[bytes], member: zipfile.ZipInfo, name: str) -> None:
     """Compare the size in the array's header, for which numpy takes the memory, with the member's."""
-    version = np.lib.format.read_magic(stream)  # type: ignore[no-untyped-call]
+    version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"array {name!r} of format {version}, expected 1.0 or 2.0")
     number = version[0]
     read = np.lib.format.read_array_header_1_0 if number == 1 else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)  # type: ignore[no-untyped-call]
+    shape, _, dtype = read(stream)
+    if dtype.hasobject:
+        raise ValueError(f"Object arrays cannot be loaded: {name!r}")
     size = dtype.itemsize
     for length in shape:
         size *= length  # Python's integers do not overflow
-    if dtype.hasobject or min(shape, default=0) < 0 or stream.tell() + size != member.file_size:
-        raise ValueError(
-            f"array {name!r} {shape} {dtype} does not fit its {member.file_size:,} bytes; no objects allowed"
-        )
+    if min(shape, default=0) < 0 or stream.tell() + size != member.file_size:
+        raise ValueError(f"array {name!r} {shape} {dtype} does not fit its {member.file_size:,} bytes")

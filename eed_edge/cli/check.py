@@ -16,7 +16,8 @@ def command(bundle: Path) -> None:
 
     found = check_bundle(bundle)
     print_answer(
-        f"ok  {printable(found.name)}: {found.submodels} sub-models, {found.files} files, {found.bytes:,} bytes verified"
+        f"ok  {printable(found.name)}: {found.submodels} sub-models, {found.files} files, {found.bytes:,}"
+        " bytes verified"
     )
     ties = f", {found.ties} decided otherwise within 1e-5 of a tie" if found.ties else ""
     print_answer(

@@ -123,7 +123,7 @@ def _reduce(image: "Image.Image", resized_to: tuple[int, int] | None) -> None:
     sequential = image.format == "JPEG" and not image.info.get("progressive")
     if sequential and resized_to is not None:
         smallest = 2 * max(resized_to)  # on both sides: the picture may be turned
-        image.draft(None, (smallest, smallest))  # type: ignore[arg-type]
+        image.draft(None, (smallest, smallest))
         pixels = image.width * image.height
     if pixels > MAX_DECODED_PIXELS:
         raise InputError(

@@ -75,7 +75,7 @@ class Run:
 
     def _load_checked(self, path: Path) -> Classifier:
         """Load a network and check that it fits the recipe and the run's images."""
-        net, _ = checkpoint.load_network(path)
+        net, _ = checkpoint.load_network(path, named_arch=self.recipe.net.arch)
         expected = {
             "arch": self.recipe.net.arch,
             "classes": len(self.classes),
@@ -94,7 +94,8 @@ class Run:
         Raises:
             CheckpointError: joint training has not finished.
         """
-        return [checkpoint.load_network(path) for path in self.member_paths()]
+        arch = self.recipe.net.arch
+        return [checkpoint.load_network(path, named_arch=arch) for path in self.member_paths()]
 
     def member_paths(self) -> list[Path]:
         """The weight files of the members in running order.

@@ -54,7 +54,7 @@ def load_pretrained(path: Path, cfg: Net, *, classes: int, channels: int) -> Pre
 
 
 def _project_checkpoint(path: Path, cfg: Net, *, classes: int, channels: int) -> tuple[Classifier, list[str]]:
-    net, _ = checkpoint.load_network(path)
+    net, _ = checkpoint.load_network(path, named_arch=cfg.arch)
     expected = {"arch": cfg.arch, "width": cfg.width, "classes": classes, "channels": channels}
     for key, value in expected.items():
         if net.architecture[key] != value:
