@@ -10,11 +10,20 @@ from eed_edge.printable import printable
 
 @click.command("check")
 @click.argument("bundle", type=click.Path(path_type=Path))
-def command(bundle: Path) -> None:
+@click.option(
+    "--verify",
+    "key",
+    type=click.Path(path_type=Path),
+    metavar="KEY",
+    help="Refuse the bundle unless BUNDLE.sig is a signature of this public key.",
+)
+def command(bundle: Path, key: Path | None) -> None:
     """Verify a BUNDLE: manifest, hashes, models, and its golden answers on this machine."""
     from eed_edge.runtime.bundle.golden_answers import check_bundle
 
-    found = check_bundle(bundle)
+    found = check_bundle(bundle, trusted_key=key)
+    if key is not None:
+        print_answer(f"ok  signed with the key {key}")
     print_answer(
         f"ok  {printable(found.name)}: {found.submodels} sub-models, {found.files} files, {found.bytes:,}"
         " bytes verified"

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from eed_edge.cli.display.output import print_answer
-from eed_edge.cli.options import bundle_argument, run_argument
+from eed_edge.cli.options import PATH, bundle_argument, run_argument
 
 
 def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
@@ -45,6 +45,13 @@ def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | Non
     callback=_deadline,
     help="Default time limit per call; cascade.onnx ignores it.",
 )
+@click.option(
+    "--sign",
+    "key",
+    type=PATH,
+    metavar="KEY",
+    help="Sign the bundle with this private key; the signature is BUNDLE.sig.",
+)
 def command(
     run: Path,
     bundle: Path,
@@ -55,6 +62,7 @@ def command(
     max_drop: float | None,
     max_submodels: int | None,
     deadline_ms: float | None,
+    key: Path | None,
 ) -> None:
     """Calibrate the gate of RUN's team and write BUNDLE: ONNX files, manifest, golden answers.
 
@@ -62,9 +70,12 @@ def command(
     answers as torch.
     """
     from eed_edge.cli.display.progress import progress_display
+    from eed_edge.export.sign_bundle import bundle_signer
     from eed_edge.export.write_bundle import write_bundle
+    from eed_edge.runtime.bundle.signature import signature_path
     from eed_edge.train.run_folder import open_run
 
+    sign = None if key is None else bundle_signer(key)  # a bad key is refused before the work
     opened = open_run(run)
     own = opened.recipe.gate
     gate = replace(own, rule=rule or own.rule, max_drop=own.max_drop if max_drop is None else max_drop)
@@ -79,6 +90,10 @@ def command(
             max_submodels=max_submodels,
             deadline_ms=deadline_ms,
         )
+    if sign is not None:
+        print_answer(f"signature: {sign(bundle)}")
+    elif signature_path(bundle).exists():
+        print_answer(f"{signature_path(bundle)} is of an earlier bundle; export with --sign, or remove it")
     spec = made.gate
     lost = getattr(made.calibration, spec.rule)
     size = sum(entry.bytes for entry in made.submodels)

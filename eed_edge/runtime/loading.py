@@ -22,6 +22,7 @@ def load(
     spinning: bool = False,
     arena: bool = True,
     providers: Sequence[str] = CPU,
+    trusted_key: str | os.PathLike[str] | None = None,
 ) -> Cascade | SingleFileCascade:
     """Verify and load a bundle folder or a ``cascade.onnx``.
 
@@ -36,6 +37,7 @@ def load(
         spinning: let idle threads spin: lower latency alone, far higher beside other sessions.
         arena: keep memory for the next call: faster, but the process holds more.
         providers: onnxruntime execution providers, the preferred one first.
+        trusted_key: PEM file of the public key that must have signed the folder (``BUNDLE.sig`` beside it).
 
     Raises:
         BundleError: damaged, incomplete, of a newer schema, or not usable by onnxruntime.
@@ -52,7 +54,10 @@ def load(
             max_submodels=max_submodels,
             deadline_ms=deadline_ms,
             config=config,
+            trusted_key=trusted_key,
         )
+    if trusted_key is not None:
+        raise InputError("expected no trusted_key for a single file, which has no signature; load the folder")
     fixed_arguments = {"rule": rule, "threshold": threshold, "max_submodels": max_submodels}
     if fixed := [name for name, value in fixed_arguments.items() if value is not None]:
         raise InputError(f"{fixed[0]} is fixed inside a single file; load the bundle folder to change it")

@@ -11,6 +11,7 @@ from eed_edge.errors import BundleError, InputError
 from eed_edge.manifest import CASCADE_FILE, MANIFEST_FILE, FileEntry, Manifest, SubmodelEntry, parse_manifest
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle import onnx_scan
+from eed_edge.runtime.bundle.signature import check_digests
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import DEFAULT, SessionConfig, check_signature, open_session
 from eed_edge.runtime.engine.single_image import Submodel
@@ -28,6 +29,7 @@ def load_bundle(
     max_submodels: int | None = None,
     deadline_ms: float | None = None,
     config: SessionConfig = DEFAULT,
+    trusted_key: str | os.PathLike[str] | None = None,
 ) -> Cascade:
     """Verify every file of a bundle and load it.
 
@@ -37,13 +39,14 @@ def load_bundle(
         max_submodels: at most this many run for an image; None: the manifest's cap.
         deadline_ms: time for one call, ``math.inf`` for none; None: the manifest's.
         config: options of every session.
+        trusted_key: PEM file of the public key whose signature ``BUNDLE.sig`` must be; None asks for none.
 
     Raises:
         BundleError: damaged, incomplete, of a newer schema, or not usable by onnxruntime.
         InputError: an argument of another type or out of range.
         DeviceError: onnxruntime is missing or too old, or a provider is not available.
     """
-    bundle = open_bundle(folder)
+    bundle = open_bundle(folder, trusted_key=trusted_key)
     manifest = bundle.manifest
     rule = manifest.gate.rule if rule is None else rule
     parameters = _parameters(manifest, rule, threshold)
@@ -106,7 +109,9 @@ class Bundle:
         return entry
 
 
-def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
+def open_bundle(
+    folder: str | os.PathLike[str], *, trusted_key: str | os.PathLike[str] | None = None
+) -> Bundle:
     """Read the manifest and compare its list of files with the folder.
 
     Raises:
@@ -146,6 +151,10 @@ def open_bundle(folder: str | os.PathLike[str]) -> Bundle:
         raise BundleError(f"the bundle lacks {missing[0]}, which its manifest names; copy or export it again")
     if extra := sorted(kinds.keys() - named):
         raise BundleError(f"the bundle has {extra[0]!r:.80}, which its manifest does not name; remove it")
+    if trusted_key is not None:
+        entries = {entry.file: entry.sha256 for entry in manifest.submodels}
+        entries |= {name: entry.sha256 for name, entry in manifest.files.items()}
+        check_digests(folder, trusted_key, {**entries, MANIFEST_FILE: hashlib.sha256(raw).hexdigest()})
     return Bundle(folder, manifest)
 
 

@@ -55,15 +55,17 @@ class CheckResult:
     largest_difference: float
 
 
-def check_bundle(folder: str | os.PathLike[str]) -> CheckResult:
+def check_bundle(
+    folder: str | os.PathLike[str], *, trusted_key: str | os.PathLike[str] | None = None
+) -> CheckResult:
     """Verify a bundle: schema, hashes, models, and the golden answers on this machine.
 
     Raises:
         BundleError: anything that ``load`` rejects, or an answer that differs.
     """
-    bundle = open_bundle(folder)
+    bundle = open_bundle(folder, trusted_key=trusted_key)
     manifest = bundle.manifest
-    cascade = load_bundle(folder, deadline_ms=math.inf)
+    cascade = load_bundle(folder, deadline_ms=math.inf, trusted_key=trusted_key)
     for name in (DENSE_FILE, CASCADE_FILE):
         if name in manifest.files:
             onnx_scan.inspect(bundle.read(name), name)
