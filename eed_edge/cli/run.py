@@ -62,10 +62,11 @@ def command(
 
     An unreadable file is named on stderr, the others are answered all the same; the exit code is then 1.
     """
+    from eed_edge.runtime.arguments import to_path
     from eed_edge.runtime.bundle.folder import open_bundle
     from eed_edge.runtime.loading import load
 
-    if not bundle.is_file():  # which has its settings inside and takes no others
+    if not to_path(bundle).is_file():  # which has its settings inside and takes no others
         _check_threshold(threshold, rule, open_bundle(bundle).manifest)
     net = load(
         bundle,
