@@ -56,6 +56,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: another process is writing ``path``, or it cannot be written.
     """
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path  # the link stays
     lock = FileLock(path.parent / f".{path.name}.lock")
     temporary = None
     try:
@@ -85,20 +86,19 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def _replace_folder(new: Path, path: Path) -> None:
     """Put ``new`` at ``path``; what was there is then at ``new``, or gone."""
-    target = Path(os.path.realpath(path)) if path.is_symlink() else path
-    if not target.exists():
-        os.replace(new, target)
-    elif not exchange(new, target):
+    if not path.exists():
+        os.replace(new, path)
+    elif not exchange(new, path):
         old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
-        os.replace(target, old / path.name)
+        os.replace(path, old / path.name)
         try:
-            os.replace(new, target)
+            os.replace(new, path)
         except BaseException:
-            os.replace(old / path.name, target)
+            os.replace(old / path.name, path)
             raise
         finally:
             shutil.rmtree(old, ignore_errors=True)
-    _sync_folder(target.parent)
+    _sync_folder(path.parent)
 
 
 def _clean_up(path: Path) -> None:
