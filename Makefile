@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 PACKAGING := setup.cfg setup.py pyproject.toml constraints.txt
 
-.PHONY: venv demo test device-test portability arm64 clean
+.PHONY: venv demo test device-test audit portability arm64 clean
 
 venv: .venv/installed
 
@@ -30,6 +30,15 @@ build/device/installed: $(PACKAGING) $(shell find eed_edge -name '*.py')
 device-test: build/device/installed
 	! build/device/bin/python -c 'import torch' 2>/dev/null
 	build/device/bin/python -m pytest tests/runtime
+
+# Known vulnerabilities of the device set. Needs the internet; fails where any package could not be judged.
+build/audit/installed:
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet 'pip-audit>=2.10,<3'
+	touch $@
+
+audit: build/audit/installed
+	build/audit/bin/python scripts/audit
 
 # The demo's bundle elsewhere, or BUNDLE=folder IMAGES=file.npz. Needs node, npm and Chromium.
 # ONNXRUNTIME=prefix, with its C++ headers and library, has the C++ example compiled and compared too.

@@ -57,6 +57,11 @@ def enormous_width(folder):
     return _file(folder, {**GOOD, "width": 10**12})
 
 
+def wide_network(folder):
+    """A width for which a large machine has the memory, and the file a single number."""
+    return _file(folder, {**GOOD, "width": 512})
+
+
 def enormous_classes(folder):
     """More classes than an index can count."""
     return _file(folder, {**GOOD, "classes": 10**30})
@@ -108,6 +113,7 @@ HOSTILE_WEIGHTS = (
     text_for_width,
     negative_width,
     enormous_width,
+    wide_network,
     enormous_classes,
     more_arguments,
     no_architecture,

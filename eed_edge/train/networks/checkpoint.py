@@ -10,12 +10,14 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from eed_edge.atomic_files import write_atomic
-from eed_edge.errors import CheckpointError
+from eed_edge.errors import CheckpointError, NetworkError
 from eed_edge.regular_files import open_regular
 from eed_edge.train.networks.build import ARCHITECTURES, Classifier, build_network
 from eed_edge.train.networks.resize import resize_to
 
 FORMAT = 1
+_MOST_PARAMETERS = 50_000_000
+_MOST_RATIO = 1000
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
@@ -98,6 +100,7 @@ def load_network(path: Path, *, named_arch: str = "") -> tuple[Classifier, dict[
     tensors, record = load_checkpoint(path)
     architecture = _architecture(path, record, named_arch)
     try:
+        _check_size(architecture, tensors)
         net = build_network(**architecture)
         resize_to(net, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         net.load_state_dict(tensors)
@@ -106,6 +109,22 @@ def load_network(path: Path, *, named_arch: str = "") -> tuple[Classifier, dict[
         raise CheckpointError(f"{path}: the weights do not fit the network: {reason}") from error
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return net.eval(), record
+
+
+def _check_size(architecture: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Refuse a built-in network that is far larger than its weights, before it takes memory.
+
+    Raises:
+        NetworkError: unpruned, it has over ``_MOST_PARAMETERS`` and over ``_MOST_RATIO`` times the file's.
+    """
+    arguments = dict(architecture)
+    if (make := ARCHITECTURES.get(arguments.pop("arch"))) is None:
+        return
+    with torch.device("meta"):
+        parameters = sum(parameter.numel() for parameter in make(**arguments).parameters())
+    stored = sum(tensor.numel() for tensor in tensors.values())
+    if parameters > max(_MOST_PARAMETERS, _MOST_RATIO * stored):
+        raise NetworkError(f"{parameters:,} parameters unpruned, far more than the {stored:,} of the file")
 
 
 def _architecture(path: Path, record: dict[str, Any], named_arch: str) -> dict[str, Any]:
