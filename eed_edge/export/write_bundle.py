@@ -26,6 +26,7 @@ from eed_edge.export.network_graph import INPUT, to_onnx
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, GOLDEN_FILE, MANIFEST_FILE
 from eed_edge.provenance import WEIGHTS_METRIC, weights_digest
 from eed_edge.recipe import Gate
+from eed_edge.regular_files import read_regular
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.runtime.engine.cascade import Cascade
@@ -65,15 +66,14 @@ def write_bundle(
         with_dense: also write the unpruned base, for comparison.
         single_file: also write ``cascade.onnx``, all sub-models and the gate in one graph.
         golden: the images for ``eed-edge check``: ``real`` calibration images or ``synthetic`` noise.
-        max_submodels, deadline_ms: the default caps of ``eed_edge.load``; the deadline does not apply to
-            the single file, which cannot read a clock. The calibration's results are those under the
-            cap; the gate's parameters do not depend on it.
+        max_submodels, deadline_ms: the default caps of ``eed_edge.load``; a single file has no clock. The
+            calibration's results are those under the cap, on which the gate's parameters do not depend.
 
     Raises:
         InputError: a cap of another type or out of range.
         ExportError: torch and onnxruntime disagree, or ``folder`` contains something else.
         CheckpointError: joint training has not finished.
-        StorageError: the disk is full; the previous bundle is untouched.
+        StorageError: the disk is full, or another process writes there; an earlier bundle is untouched.
     """
     if max_submodels is not None:
         arguments.positive_int("max_submodels", max_submodels, advice="the first sub-model always runs")
@@ -228,7 +228,7 @@ def _check_target(folder: Path) -> None:
     if not names and (folder.is_dir() or not folder.exists()):
         return
     try:
-        old = contract.parse_manifest((folder / MANIFEST_FILE).read_bytes())
+        old = contract.parse_manifest(read_regular(folder / MANIFEST_FILE))
         listed = {entry.file for entry in old.submodels} | set(old.files) | {MANIFEST_FILE}
     except (OSError, BundleError):
         listed = set()

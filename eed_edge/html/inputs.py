@@ -71,7 +71,7 @@ def _log(path: Path) -> list[dict[str, Any]]:
         rows = [json.loads(line) for line in read_regular(path).decode().splitlines()]
         if not all(isinstance(row, dict) for row in rows):
             raise ValueError("a line that is no object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected a JSON object a line, got: {error}; delete it") from error
     return rows
 

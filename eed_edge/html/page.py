@@ -63,6 +63,17 @@ PARTS = {
     "learning": Part("Learning curves", TRAIN, learning_curves.learning_section),
 }
 
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    StopIteration,
+    TypeError,
+    ValueError,
+)
+"""What values of other types or sizes than described raise."""
+
 
 def render(sources: PageInputs) -> str:
     """Render the page as text; the same inputs give the same text.
@@ -102,7 +113,7 @@ def _built(key: str, build: Callable[[PageInputs], T], sources: PageInputs) -> T
     """Call ``build``; data of an unexpected shape becomes a one-line warning."""
     try:
         return build(sources)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except _DAMAGE as error:
         raise InputError(
             f"report.json: {key} is not as docs/REPORT.md describes it ({type(error).__name__}: {error});"
             " measure it again"

@@ -24,7 +24,7 @@ def read_judged(path: Path) -> list[dict[str, Any]]:
         records = [json.loads(line) for line in read_regular(path).decode().splitlines()]
         if not all(isinstance(each, dict) and isinstance(each.get("bundle"), str) for each in records):
             raise ValueError("a line without a bundle")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: expected a JSON object with a bundle a line, got: {error}; put the run's own file back"
         ) from error

@@ -22,7 +22,7 @@ def read_report(path: Path) -> dict[str, Any]:
             raise ValueError(f"a {type(report).__name__}")
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing; run eed-edge attack or eed-edge bench --run first") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: expected a JSON object, got: {error}; move the file away and measure again"
         ) from error

@@ -127,7 +127,14 @@ class Run:
             raise CheckpointError(
                 f"{self.path}: joint training has not finished; run eed-edge train to its end first"
             )
-        return read_json(path)
+        team = read_json(path)
+        try:
+            schema.read_typed(tuple[str, ...], team.get("members"), "members")
+        except ValueError as error:
+            raise CheckpointError(
+                f"{path} is damaged ({error}); delete it and run eed-edge train again"
+            ) from error
+        return team
 
     def member_path(self, index: int) -> Path:
         """Weight file of the member at ``index`` of the running order."""
@@ -258,7 +265,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(read_regular(path))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing; run eed-edge train first") from error
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: expected JSON, got: {error}; delete it and train again") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: expected a JSON object; delete it and train again")

@@ -11,6 +11,17 @@ from eed_edge.printable import printable
 from eed_edge.report.names import ATTACKS, NETWORKS, PERCENTILES, attack_title, attacks_in_order
 from eed_edge.report.paired_words import COMPARISON_WORDS, comparison
 
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    StopIteration,
+    TypeError,
+    ValueError,
+)
+"""What values of other types or sizes than described raise."""
+
 
 def command_line() -> str:
     """The command line as it was given, for the report."""
@@ -52,7 +63,7 @@ def report_table(report: Mapping[str, Any], manifest: Manifest) -> str:
     """
     try:
         return "\n\n".join(_parts(report, manifest))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except _DAMAGE as error:
         raise InputError(
             f"report.json is not as docs/REPORT.md describes it ({type(error).__name__}: {error});"
             " measure it again"
