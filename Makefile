@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 PACKAGING := setup.cfg setup.py pyproject.toml constraints.txt
 
-.PHONY: venv demo test networks device-test own-pictures portability arm64 emulated-x86 clean
+.PHONY: venv demo test networks device-test own-pictures audit portability arm64 emulated-x86 clean
 
 venv: .venv/installed
 
@@ -45,6 +45,15 @@ own-pictures: venv
 	.venv/bin/eed-edge attack $(OWN)/run $(OWN)/bundle --data $(OWN)/signs
 	.venv/bin/eed-edge bench $(OWN)/bundle --run $(OWN)/run
 	.venv/bin/eed-edge report $(OWN)/run $(OWN)/bundle --html $(OWN)/report.html
+
+# Known vulnerabilities of the device set. Needs the internet; fails where any package could not be judged.
+build/audit/installed:
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet 'pip-audit>=2.10,<3'
+	touch $@
+
+audit: build/audit/installed
+	build/audit/bin/python scripts/audit
 
 # The demo's bundle elsewhere, or BUNDLE=folder IMAGES=file.npz. Needs node, npm and Chromium.
 # ONNXRUNTIME=prefix, with its C++ headers and library, has the C++ example compiled and compared too.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from eed_edge.errors import StorageError
+from eed_edge.exchange import exchange
+from eed_edge.file_lock import FileLock, InUseError
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -45,31 +48,68 @@ def write_json(path: Path, value: Any) -> None:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder to fill; on a clean exit it takes the place of ``path``.
 
-    When the body raises, or the disk is full, ``path`` stays as it was.
+    When the body raises, the disk is full or the process is killed, ``path`` stays as it was. Where the
+    system can exchange folders, ``path`` is there at every moment; elsewhere it is missing between two
+    renames, and who is killed there leaves a folder that the next call puts back. Leftovers of killed
+    processes are removed.
+
+    Raises:
+        StorageError: another process is writing ``path``, or it cannot be written.
     """
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path  # the link stays
+    lock = FileLock(path.parent / f".{path.name}.lock")
+    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        if lock.exclusive:
+            _clean_up(path)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
-    except OSError as error:
-        raise storage_error(path, error) from error
-    try:
         yield temporary
         for file in temporary.iterdir():
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
         os.chmod(temporary, 0o777 & ~_umask())
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
-            os.replace(path, old / path.name)
-            os.replace(temporary, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, path)
-        _sync_folder(path.parent)
+        _sync_folder(temporary)
+        _replace_folder(temporary, path)
+    except InUseError as error:
+        raise StorageError(
+            f"{path}: expected a folder that no other process writes, got one in use by {error}; wait for it"
+        ) from error
     except OSError as error:
         raise storage_error(path, error) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)  # what was there before, after an exchange
+        lock.release()
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    """Put ``new`` at ``path``; what was there is then at ``new``, or gone."""
+    if not path.exists():
+        os.replace(new, path)
+    elif not exchange(new, path):
+        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
+        os.replace(path, old / path.name)
+        try:
+            os.replace(new, path)
+        except BaseException:
+            os.replace(old / path.name, path)
+            raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+    _sync_folder(path.parent)
+
+
+def _clean_up(path: Path) -> None:
+    """Remove what killed processes left beside ``path``; put back what one had moved away."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.(part|old)")
+    for left in sorted(path.parent.iterdir()):
+        if not pattern.fullmatch(left.name) or left.is_symlink() or not left.is_dir():
+            continue
+        if left.suffix == ".old" and (left / path.name).is_dir() and not path.exists():
+            os.replace(left / path.name, path)
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eed_edge.errors import CheckpointError
 from eed_edge.manifest import Manifest
+from eed_edge.regular_files import read_regular
 
 WEIGHTS_METRIC = "weights_sha256"
 """The manifest's metric that holds the digest."""
@@ -27,11 +28,11 @@ def weights_digest(files: Iterable[Path]) -> str:
 
 def evaluated_digest(run: Path, bundle: Path) -> "hashlib._Hash":
     """SHA-256 of what ``attack`` evaluates: the manifest with its digests, base and baselines."""
-    state = hashlib.sha256((bundle / "manifest.json").read_bytes())
+    state = hashlib.sha256(read_regular(bundle / "manifest.json"))
     for path in (run / "base.safetensors", run / "narrow.safetensors"):
-        state.update(path.read_bytes() if path.exists() else b"none")
+        state.update(read_regular(path) if path.exists() else b"none")
     if (single := run / "single.safetensors").exists():
-        state.update(single.read_bytes())
+        state.update(read_regular(single))
     return state
 
 
@@ -55,11 +56,11 @@ def member_files(run: Path) -> list[Path]:
         CheckpointError: a file of the team is missing or damaged.
     """
     try:
-        count = len(json.loads((run / "joint.json").read_bytes())["members"])
+        count = len(json.loads(read_regular(run / "joint.json"))["members"])
         files = [run / "joint" / f"member-{i}.safetensors" for i in range(count)]
         for file in files:
             file.open("rb").close()
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise CheckpointError(
             f"{run}: expected the run that the bundle was exported from, with joint.json and its members,"

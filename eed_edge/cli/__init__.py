@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 import eed_edge
+from eed_edge.cli.display.output import EscapedFormatter, print_notice
 from eed_edge.errors import EedError
 
 # In the order of the work; each is a module of this package with a click command named ``command``.
@@ -56,6 +58,8 @@ class EedGroup(click.Group):
         # Idle OpenMP threads of torch should sleep soon: else two busy processes slow each other tenfold.
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
+        if logging.lastResort is not None:  # prints the warnings of the library
+            logging.lastResort.setFormatter(EscapedFormatter())
         words, debug = _without_debug(sys.argv[1:] if args is None else list(args))
         try:
             code = super().main(words, prog_name or "eed-edge", complete_var, standalone_mode=False, **extra)
@@ -64,7 +68,7 @@ class EedGroup(click.Group):
                 error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "eed-edge"
             )
             text = " ".join(error.format_message().split())
-            click.echo(f"error: {text.removesuffix('.')}; {where} --help tells what is expected", err=True)
+            print_notice(f"error: {text.removesuffix('.')}; {where} --help tells what is expected")
             code = error.exit_code
         except BaseException as error:
             if debug or isinstance(error, SystemExit):
@@ -84,7 +88,7 @@ def _without_debug(words: list[str]) -> tuple[list[str], bool]:
 def _tell(error: BaseException) -> int:
     """Print the error in one line and return the exit code."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        click.echo("interrupted", err=True)
+        print_notice("interrupted")
         return 130
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError):
@@ -96,7 +100,7 @@ def _tell(error: BaseException) -> int:
         text = f"the system refused{where}: {error.strerror or text}; check the path, rights and free space"
     elif not isinstance(error, EedError):
         text = f"unexpected {type(error).__name__}: {text}; run again with --debug and report what it prints"
-    click.echo(f"error: {text}", err=True)
+    print_notice(f"error: {text}")
     return 1
 
 

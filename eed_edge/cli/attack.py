@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.display.tables import command_line
 from eed_edge.cli.options import bundle_argument, data_option, device_option, run_argument
 
@@ -73,10 +74,10 @@ def command(
         return  # one of torchrun's other processes
     if json_file is not None:
         write_json(json_file, figures)
-    click.echo(accuracy_table(figures["accuracy"]))
-    click.echo(paired_table(figures["paired"]))
+    print_answer(accuracy_table(figures["accuracy"]))
+    print_answer(paired_table(figures["paired"]))
     for kind, row in figures.get("attacks", {}).items():
         for warning in row["warnings"]:
-            click.echo(f"{kind}: AutoAttack warns: {warning}")
+            print_answer(f"{kind}: AutoAttack warns: {warning}")
     for line in beside_lines(figures):
-        click.echo(line)
+        print_answer(line)

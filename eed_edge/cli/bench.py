@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.display.tables import speedup_lines
 from eed_edge.report.names import PERCENTILES, TIMED_NETWORKS
 
@@ -103,7 +104,7 @@ def _measure(
     from eed_edge.runtime.measure import benchmark
     from eed_edge.runtime.measure.prefixes import recorded_stops
 
-    click.echo(f"timing on {timed.source}, {batch} a call, threads {config.threads}, repeats {repeats}")
+    print_answer(f"timing on {timed.source}, {batch} a call, threads {config.threads}, repeats {repeats}")
     figures = benchmark.measure_latency(
         bundle,
         timed.images,
@@ -115,14 +116,14 @@ def _measure(
     )
     if timed.indicative:
         figures["latency"]["indicative"] = True
-        click.echo("golden images alone are indicative only; give --images or --run for figures to publish")
+        print_answer("golden images alone are indicative only; give --images or --run for figures to publish")
     figures = {
         "machine": report.machine(),
         "commit": report.commit(),
         "commands": {"bench": command_line()},
         **figures,
     }
-    click.echo(table(figures["latency"], figures["submodels_used"]["clean"]))
+    print_answer(table(figures["latency"], figures["submodels_used"]["clean"]))
     return figures
 
 
@@ -140,12 +141,12 @@ def _measure_cold(
     from eed_edge import report
     from eed_edge.runtime.measure import benchmark
 
-    click.echo(f"timing call by call on {timed.source}, {batch} a call, repeats {repeats}")
+    print_answer(f"timing call by call on {timed.source}, {batch} a call, repeats {repeats}")
     cold = benchmark.measure_cold(
         bundle, timed.images, networks=networks, config=config, repeats=repeats, batch=batch
     )
     rows = {name: cold[name] for name in TIMED_NETWORKS if name in cold}
-    click.echo("\n".join([*_times_table(rows), *_conditions(cold["conditions"])]))
+    print_answer("\n".join([*_times_table(rows), *_conditions(cold["conditions"])]))
     return {"machine": report.machine(), "commit": report.commit(), "cold": cold}
 
 
@@ -212,11 +213,11 @@ def _tune(bundle: Path, timed: "TimedImages", batch: int, rounds: int, json_file
     from eed_edge.runtime.measure.conditions import conditions_between, snapshot
     from eed_edge.runtime.measure.session_tuning import tune_session
 
-    click.echo(f"tuning on {timed.source}, {batch} a call, {rounds} rounds; nothing else should be running")
+    print_answer(f"tuning on {timed.source}, {batch} a call, {rounds} rounds; nothing else should be running")
     before = snapshot()
     tried = tune_session(bundle, timed.images, cores=os.cpu_count() or 1, batch=batch, rounds=rounds)
     conditions = conditions_between(before, snapshot())
-    click.echo("\n".join([*_conditions(conditions), _tuned(bundle, tried)]))
+    print_answer("\n".join([*_conditions(conditions), _tuned(bundle, tried)]))
     if json_file is not None:
         rows = [{**one.config.as_record(), "typical_ms": one.typical_ms, **one.summary} for one in tried]
         figures = {

@@ -4,19 +4,32 @@ from pathlib import Path
 
 import click
 
+from eed_edge.cli.display.output import print_answer
+from eed_edge.printable import printable
+
 
 @click.command("check")
 @click.argument("bundle", type=click.Path(path_type=Path))
-def command(bundle: Path) -> None:
+@click.option(
+    "--verify",
+    "key",
+    type=click.Path(path_type=Path),
+    metavar="KEY",
+    help="Refuse the bundle unless BUNDLE.sig is a signature of this public key.",
+)
+def command(bundle: Path, key: Path | None) -> None:
     """Verify a BUNDLE: manifest, hashes, models, and its golden answers on this machine."""
     from eed_edge.runtime.bundle.golden_answers import check_bundle
 
-    found = check_bundle(bundle)
-    click.echo(
-        f"ok  {found.name}: {found.submodels} sub-models, {found.files} files, {found.bytes:,} bytes verified"
+    found = check_bundle(bundle, trusted_key=key)
+    if key is not None:
+        print_answer(f"ok  signed with the key {key}")
+    print_answer(
+        f"ok  {printable(found.name)}: {found.submodels} sub-models, {found.files} files, {found.bytes:,}"
+        " bytes verified"
     )
     ties = f", {found.ties} decided otherwise within {found.tie_tolerance:g} of a tie" if found.ties else ""
-    click.echo(
+    print_answer(
         f"ok  {found.images} golden images answered as recorded, "
         f"probabilities at most {found.largest_difference:.1e} apart"
         f" (allowed {found.allowed_difference:g}){ties}"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from eed_edge.cli.display.output import print_answer, print_notice, print_progress
+
 
 @click.command("data")
 @click.argument("name", type=click.Choice(["cifar10", "svhn", "digits"]))
@@ -19,7 +21,7 @@ def command(name: str, root: Path) -> None:
     """
     from eed_edge.train.data.download import download_dataset
 
-    click.echo(download_dataset(name, root, progress=_progress(every=1 if sys.stderr.isatty() else 25)))
+    print_answer(download_dataset(name, root, progress=_progress(every=1 if sys.stderr.isatty() else 25)))
 
 
 def _progress(every: int) -> Callable[[str, int, int], None]:
@@ -34,8 +36,8 @@ def _progress(every: int) -> Callable[[str, int, int], None]:
         shown[file] = step
         line = f"{file}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB"
         if every == 1:
-            click.echo(f"\r{line}", nl=done >= total, err=True)
+            print_progress(line, last=done >= total)
         else:
-            click.echo(line, err=True)
+            print_notice(line)
 
     return show

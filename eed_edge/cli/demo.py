@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.options import set_option
 
 RECIPE = "digits-resnet18"
@@ -71,8 +72,8 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
             run_path / "report.json", figures | {"commands": {"bench": command_line()}}
         )
     write_json(out / "report.json", figures)
-    click.echo(report_table(figures, manifest))
-    click.echo(f"\nreport: {out / 'report.json'}")
-    click.echo(f"try: eed-edge check {bundle}; eed-edge run {bundle} {run_path / 'evaluation.npz'}")
+    print_answer(report_table(figures, manifest))
+    print_answer(f"\nreport: {out / 'report.json'}")
+    print_answer(f"try: eed-edge check {bundle}; eed-edge run {bundle} {run_path / 'evaluation.npz'}")
     html.write_page(run_path, manifest, out / "report.html")
-    click.echo(f"to look at: {out / 'report.html'}")
+    print_answer(f"to look at: {out / 'report.html'}")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from eed_edge.cli.options import bundle_argument, run_argument
+from eed_edge.cli.display.output import print_answer
+from eed_edge.cli.options import PATH, bundle_argument, run_argument
 
 
 def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
@@ -59,6 +60,13 @@ def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | Non
     show_default=True,
     help="Share of the right answers on calib, clean and attacked, that the abstain threshold leaves.",
 )
+@click.option(
+    "--sign",
+    "key",
+    type=PATH,
+    metavar="KEY",
+    help="Sign the bundle with this private key; the signature is BUNDLE.sig.",
+)
 def command(
     run: Path,
     bundle: Path,
@@ -73,6 +81,7 @@ def command(
     max_submodels: int | None,
     deadline_ms: float | None,
     abstain_share: float,
+    key: Path | None,
 ) -> None:
     """Calibrate the gate of RUN's team and write BUNDLE: ONNX files, manifest, golden answers.
 
@@ -83,12 +92,15 @@ def command(
     from eed_edge.cli.display.progress import progress_display
     from eed_edge.export.dense_network import keep_dense
     from eed_edge.export.int8.range_images import Int8Request
+    from eed_edge.export.sign_bundle import bundle_signer
     from eed_edge.export.write_bundle import write_bundle
     from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, NO_ATTACK
     from eed_edge.report.notes_file import read_notes
+    from eed_edge.runtime.bundle.signature import signature_path
     from eed_edge.train.data.splits import splits_for_recipe
     from eed_edge.train.run_folder import open_run
 
+    sign = None if key is None else bundle_signer(key)  # a bad key is refused before the work
     opened = open_run(run)
     own = opened.recipe.gate
     gate = replace(own, rule=rule or own.rule, max_drop=own.max_drop if max_drop is None else max_drop)
@@ -111,31 +123,35 @@ def command(
             abstain_share=abstain_share,
         )
         keep_dense(opened, bundle)
+    if sign is not None:
+        print_answer(f"signature: {sign(bundle)}")
+    elif signature_path(bundle).exists():
+        print_answer(f"{signature_path(bundle)} is of an earlier bundle; export with --sign, or remove it")
     spec = made.gate
     lost = getattr(made.calibration, spec.rule)
     size = sum(entry.bytes for entry in made.submodels)
-    click.echo(f"{bundle}: {len(made.submodels)} sub-models, {size / 2**20:.2f} MiB")
+    print_answer(f"{bundle}: {len(made.submodels)} sub-models, {size / 2**20:.2f} MiB")
     capped = "" if spec.max_submodels is None else f", at most {spec.max_submodels} sub-models each,"
     settings = ", ".join(f"{key} {_numbers(value)}" for key, value in spec.parameters_of(spec.rule).items())
     attacked = f", {lost.lost_attacked:.2%} clean or under an attack on any prefix"
-    click.echo(
+    print_answer(
         f"gate: {spec.rule}, {settings}; on {made.calibration.images} calib images{capped} it runs"
         f" {lost.submodels_used:.2f} sub-models and loses {lost.lost_clean:.2%}"
         f" clean{'' if made.calibration.attack == NO_ATTACK else attacked}; upper 95 % bound"
         f" {lost.upper_bound:.2%}, max_drop {made.calibration.max_drop:.2%}"
     )
     if made.temperatures is not None and made.abstain is not None:
-        click.echo(
+        print_answer(
             f"answers: temperatures {_numbers(made.temperatures)}; abstained below"
             f" {made.abstain.threshold:.4g}, which leaves {made.abstain.clean:.1%} of the right answers on"
             f" clean calib images, {made.abstain.attacked:.1%} on attacked ones"
         )
     if int8:
-        click.echo(int8_line(made.metrics or {}))
+        print_answer(int8_line(made.metrics or {}))
     for text in read_notes(run).values():
-        click.echo(f"warning: {text}")
+        print_answer(f"warning: {text}")
     if single_file and deadline_ms is not None:
-        click.echo("cascade.onnx keeps no deadline, a graph has no clock; the bundle folder does")
+        print_answer("cascade.onnx keeps no deadline, a graph has no clock; the bundle folder does")
 
 
 def _numbers(value: float | tuple[float, ...]) -> str:

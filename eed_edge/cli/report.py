@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.options import bundle_argument, run_argument
 
 
@@ -37,12 +38,12 @@ def command(run: Path, bundle: Path, html_file: Path | None) -> None:
     if html_file is None:
         notes = read_notes(run)
         if BASE_AT_CHANCE in notes:
-            click.echo(f"warning: {notes.pop(BASE_AT_CHANCE)}\n")
-        click.echo(report_table(figures, manifest))
+            print_answer(f"warning: {notes.pop(BASE_AT_CHANCE)}\n")
+        print_answer(report_table(figures, manifest))
         for text in notes.values():
-            click.echo(f"\nwarning: {text}")
+            print_answer(f"\nwarning: {text}")
         if judged := judged_summary(run / JUDGED_FILE):
-            click.echo(f"\njudged on test: {judged}")
+            print_answer(f"\njudged on test: {judged}")
     else:
         html.write_page(run, manifest, html_file)
-        click.echo(f"report: {html_file}")
+        print_answer(f"report: {html_file}")

@@ -1,6 +1,5 @@
 """``eed-edge run``: classify pictures with a bundle or a cascade.onnx."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -9,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eed_edge.errors import EedError
+from eed_edge.cli.display.output import print_answer, print_notice, print_object
+from eed_edge.errors import EedError, InputError
+from eed_edge.printable import printable
 
 if TYPE_CHECKING:
     from eed_edge.arrays import Floats
@@ -61,10 +62,11 @@ def command(
 
     An unreadable file is named on stderr, the others are answered all the same; the exit code is then 1.
     """
+    from eed_edge.runtime.arguments import to_path
     from eed_edge.runtime.bundle.folder import open_bundle
     from eed_edge.runtime.loading import load
 
-    if not bundle.is_file():  # which has its settings inside and takes no others
+    if not to_path(bundle).is_file():  # which has its settings inside and takes no others
         _check_threshold(threshold, rule, open_bundle(bundle).manifest)
     net = load(
         bundle,
@@ -80,11 +82,11 @@ def command(
     pictures = _pictures(files, net.manifest.input, unreadable)
     size = BATCH if net.deadline_ms is None else 1  # a deadline is for one image
     if not as_json:
-        click.echo(_HEADER)
+        print_answer(_HEADER)
     while batch := list(islice(pictures, size)):
         for picture, prediction, i in _predictions(net, batch):
             answer = _answer(picture, prediction, i, net.manifest)
-            click.echo(json.dumps(answer) if as_json else _row(answer))
+            print_object(answer) if as_json else print_answer(_row(answer))
     ctx.exit(1 if unreadable else 0)
 
 
@@ -107,8 +109,9 @@ def _pictures(files: tuple[Path, ...], spec: "InputSpec", unreadable: list[Path]
             yield from (
                 _npz_pictures(path, spec) if path.suffix.lower() == ".npz" else _one_picture(path, spec)
             )
-        except EedError as error:
-            click.echo(f"error: {error}", err=True)
+        except (EedError, MemoryError) as error:
+            reason = str(error) if isinstance(error, EedError) else f"{path}: too large for the memory left"
+            print_notice(f"error: {printable(reason)}")
             unreadable.append(path)
 
 
@@ -124,7 +127,11 @@ def _npz_pictures(path: Path, spec: "InputSpec") -> Iterator[Picture]:
 
     images, labels = read_npz(path)
     for i, image in enumerate(images):
-        yield Picture(f"{path}[{i}]", prepare(image, spec), None if labels is None else int(labels[i]))
+        try:
+            prepared = prepare(image, spec)
+        except InputError as error:
+            raise InputError(f"{path}[{i}]: {error}") from error
+        yield Picture(f"{path}[{i}]", prepared, None if labels is None else int(labels[i]))
 
 
 def _predictions(
@@ -175,6 +182,6 @@ def _row(answer: dict[str, Any]) -> str:
     if "failed_submodels" in answer:
         notes += f"  (without sub-models {', '.join(map(str, answer['failed_submodels']))})"
     return (
-        f"{answer['label']:>5}  {answer['class']:<16}  {answer['probability']:>11.3f}  "
-        f"{answer['submodels_used']:>10}  {answer['file']}{notes}"
+        f"{answer['label']:>5}  {printable(answer['class']):<16}  {answer['probability']:>11.3f}  "
+        f"{answer['submodels_used']:>10}  {printable(answer['file'])}{notes}"
     )

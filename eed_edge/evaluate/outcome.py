@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eed_edge.arrays import Bools, Ints
+from eed_edge.npz_archive import read_arrays
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,17 @@ class Outcome:
     def from_npz(cls, path: Path) -> "Outcome | None":
         """Read such a file; None if it is missing or damaged."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                seconds, warnings = json.loads(arrays["told"].tobytes())
-                return cls(
-                    {name[6:]: arrays[name] for name in arrays.files if name.startswith("right ")},
-                    arrays["submodels_used"],
-                    arrays["answer"],
-                    arrays["probs"],
-                    arrays["images"],
-                    seconds,
-                    warnings,
-                )
+            arrays = read_arrays(path, None)
+            seconds, warnings = json.loads(arrays["told"].tobytes())
+            return cls(
+                {name[6:]: array for name, array in arrays.items() if name.startswith("right ")},
+                arrays["submodels_used"],
+                arrays["answer"],
+                arrays["probs"],
+                arrays["images"],
+                seconds,
+                warnings,
+            )
         except Exception:  # any damage; the batch is then repeated
             return None
 

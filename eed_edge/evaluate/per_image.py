@@ -11,6 +11,7 @@ import numpy as np
 from eed_edge.arrays import Bools, Ints
 from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import InputError
+from eed_edge.npz_archive import read_arrays
 
 PER_IMAGE_FORMAT = 1
 PER_IMAGE_FILE = "per_image.npz"
@@ -76,16 +77,16 @@ def read_per_image(path: Path) -> PerImage:
         InputError: it is missing, damaged or of another format.
     """
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            about = json.loads(arrays["about"].tobytes())
-            if about["format"] != PER_IMAGE_FORMAT:
-                raise ValueError(f"format {about['format']!r}")
-            count, attacks = about["test_images"], {}
-            for name, networks in about["attacks"].items():
-                rows = np.flatnonzero(np.unpackbits(arrays[f"{name} drawn"], count=count))
-                bits = np.unpackbits(arrays[f"{name} right"], axis=1, count=len(rows)).astype(np.bool_)
-                attacks[name] = AttackVerdicts(rows, dict(zip(networks, bits, strict=True)))
-            return PerImage(about["evaluated"], count, attacks)
+        arrays = read_arrays(path, None)
+        about = json.loads(arrays["about"].tobytes())
+        if about["format"] != PER_IMAGE_FORMAT:
+            raise ValueError(f"format {about['format']!r}")
+        count, attacks = about["test_images"], {}
+        for name, networks in about["attacks"].items():
+            rows = np.flatnonzero(np.unpackbits(arrays[f"{name} drawn"], count=count))
+            bits = np.unpackbits(arrays[f"{name} right"], axis=1, count=len(rows)).astype(np.bool_)
+            attacks[name] = AttackVerdicts(rows, dict(zip(networks, bits, strict=True)))
+        return PerImage(about["evaluated"], count, attacks)
     except Exception as error:  # an archive can be wrong in many ways
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(

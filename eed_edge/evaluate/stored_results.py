@@ -15,6 +15,7 @@ from eed_edge import report
 from eed_edge.atomic_files import write_atomic
 from eed_edge.evaluate.per_image import PerImage, read_per_image, write_per_image
 from eed_edge.manifest import MANIFEST_FILE
+from eed_edge.regular_files import read_regular
 from eed_edge.report.judged_file import append_judged
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.train.data.batches import as_float, images_at_once
@@ -62,7 +63,7 @@ def note_judged(path: Path, bundle: Path, evaluated: str, figures: Mapping[str, 
     """Append to the run's record of evaluations what was judged on test, and how."""
     rows = figures["accuracy"]
     record = {
-        "bundle": hashlib.sha256((bundle / MANIFEST_FILE).read_bytes()).hexdigest(),
+        "bundle": hashlib.sha256(read_regular(bundle / MANIFEST_FILE)).hexdigest(),
         "evaluated": evaluated,
         "commit": figures["commit"],
         "command": command,

@@ -25,6 +25,7 @@ from eed_edge.export.network_graph import to_onnx
 from eed_edge.export.parity import check_parity
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, DENSE_INT8_FILE, GOLDEN_FILE, MANIFEST_FILE
 from eed_edge.provenance import WEIGHTS_METRIC, weights_digest
+from eed_edge.regular_files import read_regular
 from eed_edge.runtime import arguments
 from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.train.data.batches import Images, as_float
@@ -63,7 +64,7 @@ def write_bundle(
         ExportError: torch and onnxruntime disagree, int8 loses more than the gate's ``max_drop``, or
             ``folder`` contains something else.
         CheckpointError: joint training has not finished.
-        StorageError: the disk is full; the previous bundle is untouched.
+        StorageError: the disk is full, or another process writes there; an earlier bundle is untouched.
     """
     if max_submodels is not None:
         arguments.positive_int("max_submodels", max_submodels, advice="the first sub-model always runs")
@@ -143,7 +144,7 @@ def _check_target(folder: Path) -> None:
     if not names and (folder.is_dir() or not folder.exists()):
         return
     try:
-        old = contract.parse_manifest((folder / MANIFEST_FILE).read_bytes())
+        old = contract.parse_manifest(read_regular(folder / MANIFEST_FILE))
         listed = {entry.file for entry in old.submodels} | set(old.files) | {MANIFEST_FILE}
     except (OSError, BundleError):
         listed = set()

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from eed_edge import report
 from eed_edge.errors import InputError
 from eed_edge.manifest import NO_ATTACK, Manifest
+from eed_edge.npz_archive import read_arrays
+from eed_edge.regular_files import read_regular
 from eed_edge.report.judged_file import JUDGED_FILE, judged_summary
 from eed_edge.report.notes_file import read_notes
 
@@ -75,10 +76,10 @@ def _log(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for line in read_regular(path).decode().splitlines()]
         if not all(isinstance(row, dict) for row in rows):
             raise ValueError("a line that is no object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected a JSON object a line, got: {error}; delete it") from error
     return rows
 
@@ -88,9 +89,9 @@ def _arrays(path: Path, members: int) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            sets = [names for names in (IMAGES, STRIP) if set(names) <= set(archive.files)]
-            arrays = {name: archive[name] for names in sets for name in names}
+        stored = read_arrays(path, None)
+        sets = [names for names in (IMAGES, STRIP) if set(names) <= stored.keys()]
+        arrays = {name: stored[name] for names in sets for name in names}
         for names in sets:
             _check(names, arrays, members)
     except Exception as error:  # an archive can be wrong in many ways

@@ -64,6 +64,17 @@ PARTS = {
     "learning": Part("Learning curves", TRAIN, learning_curves.learning_section),
 }
 
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    StopIteration,
+    TypeError,
+    ValueError,
+)
+"""What values of other types or sizes than described raise."""
+
 
 OF_ATTACKS = ("examples", "adaptive", "slowdown", "attacks")
 """Parts that a run without attacks leaves out unless they were measured."""
@@ -113,7 +124,7 @@ def _built(key: str, build: Callable[[PageInputs], T], sources: PageInputs) -> T
     """Call ``build``; data of an unexpected shape becomes a one-line warning."""
     try:
         return build(sources)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except _DAMAGE as error:
         raise InputError(
             f"report.json: {key} is not as docs/REPORT.md describes it ({type(error).__name__}: {error});"
             " measure it again"

@@ -7,23 +7,24 @@ from numpy.typing import NDArray
 
 from eed_edge.arrays import Ints
 from eed_edge.errors import InputError
+from eed_edge.npz_archive import read_arrays
 
 
 def read_npz(path: Path) -> tuple[NDArray[np.uint8], Ints | None]:
     """Return images ``(n, h, w, c)`` uint8 and labels ``(n,)`` int64, or None without labels.
 
     Raises:
-        InputError: the file cannot be read, or its arrays have another shape or type.
+        InputError: the file cannot be read, unpacks to more than ``read_arrays`` allows, or its arrays
+            have another shape or type.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            images = arrays["images"]
-            labels = arrays.get("labels")
+        arrays = read_arrays(path, ["images"], optional=["labels"])
     except Exception as error:  # a damaged archive can raise anything
-        reason = " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"{path}: expected an NPZ file with images, got: {reason:.120}; write it again"
+            f"{path}: expected an NPZ file with images, got: {reason:.160}; write it again"
         ) from error
+    images, labels = arrays["images"], arrays.get("labels")
     if images.ndim != 4 or images.dtype != np.uint8:
         raise InputError(
             f"{path}: expected images (n, h, w, c) uint8, got {images.shape} {images.dtype}; convert them"
@@ -32,6 +33,7 @@ def read_npz(path: Path) -> tuple[NDArray[np.uint8], Ints | None]:
         return images, None
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
         raise InputError(
-            f"{path}: expected labels ({len(images)},) integers, got {labels.shape} {labels.dtype}"
+            f"{path}: expected labels ({len(images)},) integers, got {labels.shape} {labels.dtype};"
+            " write one per image"
         )
     return images, labels.astype(np.int64)

@@ -6,7 +6,7 @@ resizing (of both sides, or of the shorter one in proportion), centre crop, chan
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 from eed_edge.arrays import Uint8
 from eed_edge.errors import DeviceError, InputError
 from eed_edge.manifest import InputSpec
+from eed_edge.regular_files import open_regular
 
 if TYPE_CHECKING:
     from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM")
 MAX_PIXELS = 50_000_000
-"""Decoding more would need over 200 MB; a file of a few bytes can claim any size."""
+"""The largest picture; a file of a few bytes can claim any size."""
+MAX_DECODED_PIXELS = 16_777_216
+"""The most that are decoded: a larger JPEG is decoded at a reduced scale, other formats cannot be."""
 
 EXIF_ORIENTATION = 0x0112
 LONGEST = 8
@@ -39,11 +42,17 @@ def open_picture(path: Path, spec: InputSpec) -> NDArray[np.float32]:
         InputError: not a readable picture, or the manifest's steps do not lead to the size (h, w).
         DeviceError: Pillow is not installed.
     """
-    picture = read_picture(path, exif=spec.preprocess.exif)
+    picture = read_picture(path, exif=spec.preprocess.exif, resized_to=decoded_for(spec))
     try:
         return prepare(picture, spec)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def decoded_for(spec: InputSpec) -> tuple[int, int] | None:
+    """Height and width to which ``prepare`` scales a picture at least, or None."""
+    side = spec.preprocess.shorter_side
+    return (side, side) if side is not None else spec.preprocess.resize
 
 
 def prepare(picture: Uint8, spec: InputSpec) -> NDArray[np.float32]:
@@ -87,25 +96,33 @@ def prepare_uint8(picture: Uint8, spec: InputSpec) -> Uint8:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))  # (c, h, w)
 
 
-def read_picture(path: Path, *, exif: bool = True) -> Uint8:
+def read_picture(path: Path, *, exif: bool = True, resized_to: tuple[int, int] | None = None) -> Uint8:
     """Decode a PNG, JPEG, WebP, BMP or PPM file into an array for ``prepare``.
 
     16-bit grey keeps its high byte, palettes and CMYK become RGB, any transparency becomes RGBA.
 
     Args:
         exif: apply the EXIF orientation.
+        resized_to: height and width to which the caller scales the picture. A baseline JPEG of more than
+            ``MAX_DECODED_PIXELS`` is then decoded at 1/2, 1/4 or 1/8 of its size, and at least twice theirs.
 
     Raises:
-        InputError: no such file, another format, damaged, or more than ``MAX_PIXELS``.
+        InputError: no such file, another format, damaged, more than ``MAX_PIXELS``, or more than
+            ``MAX_DECODED_PIXELS`` after the reduction.
         DeviceError: Pillow is not installed.
     """
-    return decode_picture(path, str(path), exif=exif)
+    return decode_picture(path, str(path), exif=exif, resized_to=resized_to)
 
 
-def decode_picture(source: Path | BinaryIO, name: str, *, exif: bool = True) -> Uint8:
+def decode_picture(
+    source: Path | BinaryIO, name: str, *, exif: bool = True, resized_to: tuple[int, int] | None = None
+) -> Uint8:
     """Decode a picture from a file or a stream, which is called ``name``; otherwise as ``read_picture``."""
     with _opened(source, name) as image:
-        return _to_uint8(_import_pillow().ImageOps.exif_transpose(image) if exif else image)
+        _reduce(image, resized_to)
+        if exif:
+            _import_pillow().ImageOps.exif_transpose(image, in_place=True)
+        return _to_uint8(image)
 
 
 def picture_shape(path: Path) -> tuple[int, int, int]:
@@ -124,21 +141,36 @@ def picture_shape(path: Path) -> tuple[int, int, int]:
 def _opened(source: Path | BinaryIO, name: str) -> Iterator["Image.Image"]:
     """The picture of a file, not decoded yet; what fails here or inside the block is an ``InputError``."""
     pillow = _import_pillow()
+    open_source = open_regular(source) if isinstance(source, Path) else nullcontext(source)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", pillow.Image.DecompressionBombWarning
-            )  # checked by MAX_PIXELS below
-            image = pillow.Image.open(source, formats=FORMATS)
-        with image:
-            if (pixels := image.width * image.height) > MAX_PIXELS:
-                raise InputError(f"expected at most {MAX_PIXELS:,} pixels, got {pixels:,}")
-            yield image
+        with warnings.catch_warnings(), open_source as stream:
+            warnings.simplefilter("ignore")  # the size is checked below, metadata are not used
+            image = pillow.Image.open(stream, formats=FORMATS)
+            with image:
+                yield image
     except Exception as error:  # decoders of damaged files can raise anything
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"{name}: expected a readable picture ({', '.join(FORMATS)}), got: {reason}; give another file"
         ) from error
+
+
+def _reduce(image: "Image.Image", resized_to: tuple[int, int] | None) -> None:
+    """Choose the scale at which a large picture is decoded; refuse one that stays too large."""
+    if (pixels := image.width * image.height) > MAX_PIXELS:
+        raise InputError(f"expected at most {MAX_PIXELS:,} pixels, got {pixels:,}")
+    if pixels <= MAX_DECODED_PIXELS:
+        return
+    sequential = image.format == "JPEG" and not image.info.get("progressive")
+    if sequential and resized_to is not None:
+        smallest = 2 * max(resized_to)  # on both sides: the picture may be turned
+        image.draft(None, (smallest, smallest))
+        pixels = image.width * image.height
+    if pixels > MAX_DECODED_PIXELS:
+        raise InputError(
+            f"expected at most {MAX_DECODED_PIXELS:,} pixels unless it is a baseline JPEG that is scaled"
+            f" down, got {pixels:,}"
+        )
 
 
 def _to_uint8(image: "Image.Image") -> Uint8:
@@ -148,8 +180,13 @@ def _to_uint8(image: "Image.Image") -> Uint8:
             raise InputError(f"expected 8 or 16 bits per channel, got mode {image.mode}")
         return (values >> 8).astype(np.uint8)
     if image.has_transparency_data:
-        return np.asarray(image.convert("RGBA"))
-    return np.asarray(image.convert("L" if _is_grey(image) else "RGB"))
+        return np.asarray(_in_mode(image, "RGBA"))
+    return np.asarray(_in_mode(image, "L" if _is_grey(image) else "RGB"))
+
+
+def _in_mode(image: "Image.Image", mode: str) -> "Image.Image":
+    """Convert an image; one that has the mode is not copied."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _is_deep_grey(image: "Image.Image") -> bool:
@@ -172,17 +209,29 @@ def _check_picture(picture: Uint8) -> None:
 
 def _blend_alpha(pixels: Uint8, background: int) -> Uint8:
     """Blend RGBA over a grey background, rounding to nearest."""
-    alpha = pixels[:, :, 3:].astype(np.uint16)  # 255 * 255 + 127 still fits
-    mixed = pixels[:, :, :3] * alpha + background * (255 - alpha)
-    return ((mixed + 127) // 255).astype(np.uint8)
+    blended = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for rows in _bands(pixels):
+        alpha = pixels[rows, :, 3:].astype(np.uint16)  # 255 * 255 + 127 still fits
+        mixed = pixels[rows, :, :3] * alpha + background * (255 - alpha)
+        blended[rows] = (mixed + 127) // 255
+    return blended
 
 
 def _to_grey(pixels: Uint8) -> Uint8:
     """Compute ITU-R 601 luma in 16-bit fixed point, bit for bit as Pillow does."""
-    weighted = np.full(pixels.shape[:2], 0x8000, np.uint32)
-    for channel, weight in enumerate((19595, 38470, 7471)):
-        weighted += pixels[:, :, channel].astype(np.uint32) * weight
-    return (weighted >> 16).astype(np.uint8)[:, :, None]
+    grey = np.empty((*pixels.shape[:2], 1), np.uint8)
+    for rows in _bands(pixels):
+        weighted = np.full(pixels[rows].shape[:2], 0x8000, np.uint32)
+        for channel, weight in enumerate((19595, 38470, 7471)):
+            weighted += pixels[rows, :, channel].astype(np.uint32) * weight
+        grey[rows, :, 0] = weighted >> 16
+    return grey
+
+
+def _bands(pixels: Uint8) -> Iterator[slice]:
+    """Bands of rows, each of about a megapixel: intermediate numbers are several times as wide as pixels."""
+    rows = max(1, 2**20 // pixels.shape[1])
+    return (slice(at, at + rows) for at in range(0, len(pixels), rows))
 
 
 def _resize(pixels: Uint8, size: tuple[int, int], interpolation: str) -> Uint8:

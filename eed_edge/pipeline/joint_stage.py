@@ -21,7 +21,8 @@ def make_team(context: StageContext) -> None:
     """Train the members together, order them and save them; ``joint.json`` is written last."""
     run, cfg, state = context.run, context.run.recipe.joint, context.run.path / "joint.state"
     names = read_json(run.path / "selection.json")["members"]
-    loaded = [checkpoint.load_network(run.path / "pool" / f"{name}.safetensors") for name in names]
+    files, arch = [run.path / "pool" / f"{name}.safetensors" for name in names], run.recipe.net.arch
+    loaded = [checkpoint.load_network(file, named_arch=arch) for file in files]
     members = [net.to(context.device) for net, _ in loaded]
     ensemble = Ensemble(members)
     notes = joint.loss_notes(cfg, ensemble, classes=len(run.classes))

@@ -30,7 +30,8 @@ def select_members(context: StageContext) -> None:
         return
     run, cfg = context.run, context.run.recipe.select
     names = [candidate.name for candidate in candidates(run.recipe)]
-    loaded = [checkpoint.load_network(run.path / "pool" / f"{name}.safetensors") for name in names]
+    files, arch = [run.path / "pool" / f"{name}.safetensors" for name in names], run.recipe.net.arch
+    loaded = [checkpoint.load_network(file, named_arch=arch) for file in files]
     pool_members = Ensemble([net for net, _ in loaded]).to(context.device).eval()
     probs, labels = attacked_probs(pool_members, context.tune, recipe=run.recipe)
     failed = probs.argmax(2) != labels

@@ -87,7 +87,7 @@ def _make_candidate(
     subset = train[torch.from_numpy(indices).to(train.images.device)]
     pruned, state = path.with_suffix(".pruned"), path.with_suffix(".state")
     if pruned.exists():
-        net, record = checkpoint.load_network(pruned)
+        net, record = checkpoint.load_network(pruned, named_arch=recipe.net.arch)
         net.to(subset.images.device)
     else:
         search = dataclasses.replace(context, state=path.with_suffix(".search"))

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from eed_edge.errors import RecipeError
+from eed_edge.regular_files import read_regular
+
+_LARGEST_RECIPE = 2**20  # bytes
 
 
 def read_table(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -17,8 +20,10 @@ def read_table(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """
     path = _locate(source)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        table = tomllib.loads(
+            read_regular(path, most_bytes=_LARGEST_RECIPE).decode("utf-8-sig")
+        )  # some editors begin a file with a mark
+    except (OSError, ValueError, RecursionError) as error:  # the parser recurses
         raise RecipeError(f"recipe {path}: expected a TOML file, got: {error}; fix it") from error
     apply_overrides(table, overrides)
     table.setdefault("name", path.parent.name if path.name == "recipe.toml" else path.stem)
@@ -68,7 +73,7 @@ def _apply(table: dict[str, Any], override: str) -> None:
         raise RecipeError(f"--set {override!r}: expected KEY=VALUE, such as base.epochs=2")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()  # a bare word is a string
     *sections, last = key.strip().split(".")
     for section in sections:

@@ -7,6 +7,7 @@ from typing import Any
 
 from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import InputError
+from eed_edge.regular_files import read_regular
 
 JUDGED_FILE = "judged.jsonl"
 
@@ -20,10 +21,10 @@ def read_judged(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        records = [json.loads(line) for line in read_regular(path).decode().splitlines()]
         if not all(isinstance(each, dict) and isinstance(each.get("bundle"), str) for each in records):
             raise ValueError("a line without a bundle")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: expected a JSON object with a bundle a line, got: {error}; put the run's own file back"
         ) from error

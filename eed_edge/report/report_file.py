@@ -7,6 +7,7 @@ from typing import Any
 
 from eed_edge.atomic_files import write_json
 from eed_edge.errors import InputError
+from eed_edge.regular_files import read_regular
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -16,12 +17,12 @@ def read_report(path: Path) -> dict[str, Any]:
         InputError: it is missing or no JSON object.
     """
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = json.loads(read_regular(path).decode())
         if not isinstance(report, dict):
             raise ValueError(f"a {type(report).__name__}")
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing; run eed-edge attack or eed-edge bench --run first") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: expected a JSON object, got: {error}; move the file away and measure again"
         ) from error

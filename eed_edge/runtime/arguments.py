@@ -26,6 +26,12 @@ def to_path(value: Any) -> Path:
         )
     if "\0" in path:
         raise InputError(f"expected a path without NUL characters, got {short_repr(path)}; check the path")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"expected a path that the file system can name, got {short_repr(path)}; check it"
+        ) from error
     return Path(path)
 
 

@@ -25,6 +25,7 @@ def load(
     providers: Sequence[str] = CPU,
     verify: str = "files",
     limits: Limits = DEFAULT_LIMITS,
+    trusted_key: str | os.PathLike[str] | None = None,
 ) -> Cascade | SingleFileCascade:
     """Verify and load a bundle folder or a ``cascade.onnx``.
 
@@ -42,6 +43,7 @@ def load(
         verify: ``files``, or ``golden`` to compare the golden answers of every model of the bundle too,
             as ``eed-edge check`` does.
         limits: most that the file may ask of the device, ``eed_edge.Limits()`` with what is to be larger.
+        trusted_key: PEM file of the public key that must have signed the folder (``BUNDLE.sig`` beside it).
 
     Raises:
         BundleError: damaged, incomplete, of a newer schema, beyond ``limits``, not usable by onnxruntime,
@@ -61,12 +63,15 @@ def load(
             deadline_ms=deadline_ms,
             config=config,
             limits=limits,
+            trusted_key=trusted_key,
         )
         if verify == "golden":
             golden_answers.check_answers(folder.open_bundle(path, limits=limits), cascade, limits=limits)
         return cascade
     if verify != "files":
         raise InputError("expected a bundle folder for verify='golden', got a single file; load its folder")
+    if trusted_key is not None:
+        raise InputError("expected no trusted_key for a single file, which has no signature; load the folder")
     fixed_arguments = {"rule": rule, "threshold": threshold, "max_submodels": max_submodels}
     if fixed := [name for name, value in fixed_arguments.items() if value is not None]:
         raise InputError(f"{fixed[0]} is fixed inside a single file; load the bundle folder to change it")

@@ -33,8 +33,10 @@ from eed_edge import schema
 from eed_edge.atomic_files import write_atomic, write_json
 from eed_edge.errors import CheckpointError
 from eed_edge.manifest import InputSpec
+from eed_edge.npz_archive import read_arrays
 from eed_edge.provenance import BASELINES, evaluated_digest
 from eed_edge.recipe import Recipe
+from eed_edge.regular_files import read_regular
 from eed_edge.train.data.splits import Split, Splits
 from eed_edge.train.fingerprints import first_difference, images_digest
 from eed_edge.train.networks import checkpoint
@@ -73,7 +75,7 @@ class Run:
 
     def _load_checked(self, path: Path) -> Classifier:
         """Load a network and check that it fits the recipe and the run's images."""
-        net, _ = checkpoint.load_network(path)
+        net, _ = checkpoint.load_network(path, named_arch=self.recipe.net.arch)
         expected = {
             "arch": self.recipe.net.arch,
             "classes": len(self.classes),
@@ -92,7 +94,8 @@ class Run:
         Raises:
             CheckpointError: joint training has not finished.
         """
-        return [checkpoint.load_network(path) for path in self.member_paths()]
+        arch = self.recipe.net.arch
+        return [checkpoint.load_network(path, named_arch=arch) for path in self.member_paths()]
 
     def member_paths(self) -> list[Path]:
         """The weight files of the members in running order.
@@ -124,7 +127,14 @@ class Run:
             raise CheckpointError(
                 f"{self.path}: joint training has not finished; run eed-edge train to its end first"
             )
-        return read_json(path)
+        team = read_json(path)
+        try:
+            schema.read_typed(tuple[str, ...], team.get("members"), "members")
+        except ValueError as error:
+            raise CheckpointError(
+                f"{path} is damaged ({error}); delete it and run eed-edge train again"
+            ) from error
+        return team
 
     def member_path(self, index: int) -> Path:
         """Weight file of the member at ``index`` of the running order."""
@@ -160,8 +170,8 @@ class Run:
         """The calibration set, which only the gate may use."""
         path = self.path / "calib.npz"
         try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                return Split(arrays["images"].transpose(0, 3, 1, 2), arrays["labels"])
+            arrays = read_arrays(path, ["images", "labels"])
+            return Split(arrays["images"].transpose(0, 3, 1, 2), arrays["labels"])
         except FileNotFoundError as error:
             raise CheckpointError(
                 f"{self.path}: no calib.npz; run eed-edge train to its end first"
@@ -252,10 +262,10 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: the file is missing, cut short or no object.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_regular(path))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing; run eed-edge train first") from error
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: expected JSON, got: {error}; delete it and train again") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: expected a JSON object; delete it and train again")

@@ -16,8 +16,9 @@ COMMANDS = ["demo", "data", "train", "export", "check", "run", "bench", "narrow"
 SINCE = ["single", "inspect", "init"]
 """Commands that version 0.1 did not have."""
 OPTIONS_SINCE = {
-    "export": {"--abstain-share", "--int8", "--with-dense-int8", "--data"},
+    "export": {"--abstain-share", "--int8", "--with-dense-int8", "--data", "--sign"},
     "bench": {"--beside", "--cold"},
+    "check": {"--verify"},
 }
 """Options that version 0.1 did not have, by command."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.options import data_option, device_option, max_minutes_option, run_argument
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def train_and_print(
             epochs=epochs, mean_ms=mean_ms, context=context, command=shlex.join(words),
         )  # fmt: skip
         progress.print_line(stage_table(kind.name, run))
-    click.echo(
+    print_answer(
         f"{kind.name}: {made['params']:,} parameters, {made['macs']:,} MACs, {made['mean_ms']:.3f} ms"
         f" ({made['ratio']:.2f} of {made['target_ms']:.3f} ms), {made['epochs']} epochs of at most"
         f" {made['budget']['epochs']}{' by hand' if made['budget']['epochs_by_hand'] else ''}"

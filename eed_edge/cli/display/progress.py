@@ -3,6 +3,7 @@
 Under torchrun only the process of rank 0 prints.
 """
 
+import contextlib
 import logging
 import math
 import os
@@ -14,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import click
+from eed_edge.cli.display.output import print_notice
+from eed_edge.printable import printable_lines
 
 LINE_EVERY_S = 60.0
 
@@ -70,9 +72,10 @@ class Progress:
         if self.silent:
             return
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
+            with contextlib.suppress(OSError):
+                self._bar.console.print(printable_lines(text), highlight=False, markup=False)
         else:
-            click.echo(text)
+            print_notice(text, err=False)
 
     def _move(self, title: str, done: int, total: int, detail: str = "") -> None:
         with self._lock:

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import click
-
+from eed_edge.cli.display.output import print_notice
 from eed_edge.cli.display.progress import Progress, progress_display
 
 
@@ -31,5 +30,5 @@ def resumable(folder: Path) -> Iterator[Progress]:
             sys.exit(0)
         except Interrupted as stop:
             if not progress.silent:
-                click.echo(f"{stop}; run the same command again to resume from {folder}", err=True)
+                print_notice(f"{stop}; run the same command again to resume from {folder}")
             sys.exit(stop.exit_code)

@@ -7,9 +7,21 @@ from typing import Any
 
 from eed_edge.errors import InputError
 from eed_edge.manifest import Manifest
+from eed_edge.printable import printable
 from eed_edge.report.names import ATTACKS, NETWORKS, PERCENTILES, attack_title, attacks_in_order
 from eed_edge.report.one_clock import with_one_clock
 from eed_edge.report.paired_words import COMPARISON_WORDS, comparison
+
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    StopIteration,
+    TypeError,
+    ValueError,
+)
+"""What values of other types or sizes than described raise."""
 
 
 def command_line() -> str:
@@ -53,7 +65,7 @@ def report_table(report: Mapping[str, Any], manifest: Manifest) -> str:
     try:
         one_clock = with_one_clock(report, max_submodels=manifest.gate.max_submodels)
         return "\n\n".join(_parts(one_clock, manifest))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except _DAMAGE as error:
         raise InputError(
             f"report.json is not as docs/REPORT.md describes it ({type(error).__name__}: {error});"
             " measure it again"
@@ -61,7 +73,7 @@ def report_table(report: Mapping[str, Any], manifest: Manifest) -> str:
 
 
 def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
-    parts = [f"{manifest.name}: {len(manifest.submodels)} sub-models, gate {manifest.gate.rule}"]
+    parts = [f"{printable(manifest.name)}: {len(manifest.submodels)} sub-models, gate {manifest.gate.rule}"]
     if "accuracy" in report:
         parts.append(accuracy_table(report["accuracy"]))
     if "paired" in report:

@@ -148,7 +148,7 @@ def train_baseline(
             path = run.path / f"{kind.name}.safetensors"
             if net is not None:
                 _fit(kind, job, net.to(device), plan, path)
-        trained, record = checkpoint.load_network(path)
+        trained, record = checkpoint.load_network(path, named_arch=run.recipe.net.arch)
         image = job.image.cpu()
         write_atomic(run.path / f"{kind.name}.onnx", to_onnx(trained, image))
         params, macs = count_cost(trained, image)

@@ -67,7 +67,7 @@ class SingleNetwork(Baseline):
 
     def network(self, job: BaselineJob, widths: Widths) -> Classifier:
         """The pruned network as it was saved before its training."""
-        net, _ = checkpoint.load_network(job.run.path / "single.pruned")
+        net, _ = checkpoint.load_network(job.run.path / "single.pruned", named_arch=job.run.recipe.net.arch)
         return net
 
 

@@ -12,6 +12,7 @@ from eed_edge.errors import CheckpointError
 from eed_edge.prune.candidates import candidates
 from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.recipe import Recipe, Training
+from eed_edge.regular_files import read_regular
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.run_folder import Run
 
@@ -142,7 +143,7 @@ def _joint_rows(run: Run) -> list[dict[str, Any]]:
     run.joint()
     path = run.path / "log.jsonl"
     try:
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows = [json.loads(line) for line in read_regular(path).decode().splitlines()]
         return [row for row in rows if row["stage"] == "joint"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); give --epochs") from error

@@ -21,6 +21,7 @@ from eed_edge.manifest_bounds import LARGEST_MANIFEST
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle.admit import admit
 from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
+from eed_edge.runtime.bundle.signature import check_digests
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import DEFAULT, SessionConfig, check_signature, open_session
 from eed_edge.runtime.engine.single_image import Submodel
@@ -41,6 +42,7 @@ def load_bundle(
     deadline_ms: float | None = None,
     config: SessionConfig = DEFAULT,
     limits: Limits = DEFAULT_LIMITS,
+    trusted_key: str | os.PathLike[str] | None = None,
 ) -> Cascade:
     """Verify every file of a bundle and load it.
 
@@ -51,13 +53,14 @@ def load_bundle(
         deadline_ms: time for one call, ``math.inf`` for none; None: the manifest's.
         config: options of every session.
         limits: most that the bundle may ask of the device.
+        trusted_key: PEM file of the public key whose signature ``BUNDLE.sig`` must be; None asks for none.
 
     Raises:
         BundleError: damaged, incomplete, of a newer schema, beyond ``limits``, or not usable by onnxruntime.
         InputError: an argument of another type or out of range.
         DeviceError: onnxruntime is missing or too old, or a provider is not available.
     """
-    bundle = open_bundle(folder, limits=limits)
+    bundle = open_bundle(folder, limits=limits, trusted_key=trusted_key)
     manifest = bundle.manifest
     rule = manifest.gate.rule if rule is None else rule
     parameters = _parameters(manifest, rule, threshold)
@@ -120,7 +123,12 @@ class Bundle:
         return entry
 
 
-def open_bundle(folder: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Bundle:
+def open_bundle(
+    folder: str | os.PathLike[str],
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    trusted_key: str | os.PathLike[str] | None = None,
+) -> Bundle:
     """Read the manifest and compare its list of files with the folder.
 
     Links to files are followed, since every file's digest is compared. Files of a desktop, such as
@@ -166,6 +174,10 @@ def open_bundle(folder: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMI
     if extra := sorted(kinds.keys() - named):
         raise BundleError(f"the bundle has {extra[0]!r:.80}, which its manifest does not name; remove it")
     _check_sizes(manifest, limits)
+    if trusted_key is not None:
+        entries = {entry.file: entry.sha256 for entry in manifest.submodels}
+        entries |= {name: entry.sha256 for name, entry in manifest.files.items()}
+        check_digests(folder, trusted_key, {**entries, MANIFEST_FILE: hashlib.sha256(raw).hexdigest()})
     return Bundle(folder, manifest)
 
 

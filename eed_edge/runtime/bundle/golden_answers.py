@@ -46,16 +46,21 @@ class CheckResult:
     allowed_difference: float
 
 
-def check_bundle(folder: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> CheckResult:
+def check_bundle(
+    folder: str | os.PathLike[str],
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    trusted_key: str | os.PathLike[str] | None = None,
+) -> CheckResult:
     """Verify a bundle: schema, hashes, and the golden answers of every model on this machine.
 
     Raises:
         BundleError: anything that ``load`` rejects, an answer that differs, or a ``cascade.onnx`` of another
             gate, other classes or another input than the manifest says.
     """
-    bundle = open_bundle(folder, limits=limits)
+    bundle = open_bundle(folder, limits=limits, trusted_key=trusted_key)
     manifest = bundle.manifest
-    cascade = load_bundle(folder, deadline_ms=math.inf, limits=limits)
+    cascade = load_bundle(folder, deadline_ms=math.inf, limits=limits, trusted_key=trusted_key)
     expected, ties, largest_difference = check_answers(bundle, cascade, limits=limits)
     sizes = [entry.bytes for entry in manifest.submodels]
     sizes += [entry.bytes for entry in manifest.files.values()]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eed_edge.errors import DataError
+from eed_edge.regular_files import open_regular, read_regular
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def is_whole(path: Path, sha256: str) -> bool:
         DataError: it exists and cannot be read.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest() == sha256
     except (FileNotFoundError, NotADirectoryError):
         return False
@@ -92,7 +93,7 @@ def read_official_file(name: str, root: Path, file: str, *, allow_unofficial: bo
     path = official.place(root) / file
     advice = f"run: eed-edge data {name} --root {root}"
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}; {advice}") from error
     if (digest := hashlib.sha256(content).hexdigest()) != official.files[file]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eed_edge.errors import DataError, InputError
-from eed_edge.images.preprocess import picture_shape, prepare_uint8, read_picture
+from eed_edge.images.preprocess import decoded_for, picture_shape, prepare_uint8, read_picture
 from eed_edge.manifest import InputSpec
 from eed_edge.train.data.datasets import Split
 
@@ -31,7 +31,9 @@ class PictureFiles:
         images = np.empty((len(index), *self.input.size), np.uint8)
         for row, place in enumerate(index):
             try:
-                images[row] = prepare_uint8(read_picture(self.paths[place]), self.input)
+                images[row] = prepare_uint8(
+                    read_picture(self.paths[place], resized_to=decoded_for(self.input)), self.input
+                )
             except InputError as error:
                 text = str(error)
                 path = "" if text.startswith(str(self.paths[place])) else f"{self.paths[place]}: "

@@ -1,5 +1,6 @@
 """Readers of user images: arrays in memory or in NPZ files, or a folder of pictures."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from eed_edge.arrays import Uint8
 from eed_edge.errors import DataError
 from eed_edge.manifest import InputSpec
+from eed_edge.npz_archive import read_arrays
 from eed_edge.train.data.datasets import (
     Dataset,
     ImageSource,
@@ -21,6 +23,8 @@ from eed_edge.train.data.datasets import (
 from eed_edge.train.data.part_names import is_divided, roles
 from eed_edge.train.data.picture_files import PictureFiles, picture_shapes
 
+log = logging.getLogger(__name__)
+DESKTOP_FILES = (".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm")
 
 
@@ -172,15 +176,13 @@ def calibration_images(place: Path, classes: tuple[str, ...], spec: InputSpec) -
 def _arrays(path: Path) -> tuple[Uint8, NDArray[np.int64], tuple[str, ...] | None]:
     """Pictures ``(n, h, w, c)``, labels ``(n,)`` and the classes' names, if the file has them."""
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            images, labels = arrays["images"], arrays["labels"]
-            classes = arrays.get("classes")
+        arrays = read_arrays(path, ["images", "labels"], optional=["classes"])
     except Exception as error:  # a damaged archive raises many types
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise DataError(
-            f"{path}: expected an NPZ file with images and labels, got: {reason:.120}; write it again"
+            f"{path}: expected an NPZ file with images and labels, got: {reason:.160}; write it again"
         ) from error
-    return _check_arrays(path, images, labels, classes)
+    return _check_arrays(path, arrays["images"], arrays["labels"], arrays.get("classes"))
 
 
 def _check_arrays(
@@ -220,7 +222,8 @@ def _subfolders(place: Path) -> list[Path]:
         raise DataError(
             f"{place}: expected a folder with one subfolder per class, got a file; name the folder"
         )
-    return sorted(part for part in place.iterdir() if part.is_dir() and not part.name.startswith("."))
+    parts = sorted(part for part in place.iterdir() if part.is_dir() and not part.name.startswith("."))
+    return [part for part in parts if not _is_desktop_file(part)]
 
 
 def _shuffled(files: Sequence[tuple[Path, int]], spec: InputSpec) -> PictureFiles:
@@ -257,7 +260,18 @@ def _files(parts: Sequence[Path], classes: tuple[str, ...]) -> list[tuple[Path, 
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    """Whether to read it; pipes and devices with a picture's name are, and refused by name."""
+    if _is_desktop_file(path):
+        return False
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+
+
+def _is_desktop_file(path: Path) -> bool:
+    """Whether a desktop has left it there, which is logged."""
+    left = path.name in DESKTOP_FILES or path.name.startswith("._")
+    if left:
+        log.info("%s: passed over, a file that desktops leave", path)
+    return left
 
 
 def _refuse_size(path: Path, got: Sequence[int], expected: Sequence[int]) -> None:

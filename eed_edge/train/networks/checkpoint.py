@@ -11,10 +11,18 @@ from torch import Tensor
 
 from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import CheckpointError, NetworkError
-from eed_edge.train.networks.build import Classifier, arrange_memory, build_network
+from eed_edge.regular_files import open_regular
+from eed_edge.train.networks.build import (
+    ARCHITECTURES,
+    Classifier,
+    arrange_memory,
+    build_network,
+)
 from eed_edge.train.networks.resize import resize_to
 
 FORMAT = 1
+_MOST_PARAMETERS = 50_000_000
+_MOST_RATIO = 1000
 
 
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
@@ -41,14 +49,16 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         CheckpointError: the file is missing, cut short or of another format.
     """
     try:
+        open_regular(path).close()  # safe_open would wait for a pipe
         with safe_open(path, "pt") as stream:
             record = json.loads((stream.metadata() or {}).get("eed_edge", "null"))
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise CheckpointError(f"no checkpoint {path}; run eed-edge train first") from error
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:  # the JSON parser recurses
+        reason = getattr(error, "strerror", None) or error
         raise CheckpointError(
-            f"{path}: expected a whole safetensors file, got: {error}; delete it and train again"
+            f"{path}: expected a whole safetensors file, got: {reason}; delete it and train again"
         ) from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise CheckpointError(
@@ -60,6 +70,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def is_project_checkpoint(path: Path) -> bool:
     """Whether the file was written by ``save_checkpoint``."""
     try:
+        open_regular(path).close()
         with safe_open(path, "pt") as stream:
             return "eed_edge" in (stream.metadata() or {})
     except (SafetensorError, OSError):
@@ -88,21 +99,64 @@ def _halved(tensor: Tensor) -> Tensor:
     return half if torch.isfinite(half).all() else tensor
 
 
-def load_network(path: Path) -> tuple[Classifier, dict[str, Any]]:
+def load_network(path: Path, *, named_arch: str = "") -> tuple[Classifier, dict[str, Any]]:
     """Load the network of a file that ``save_network`` wrote, with its pruned widths, and its record.
 
+    Args:
+        named_arch: the ``net.arch`` that the user's recipe names. The file's own word imports no module.
+
     Raises:
-        CheckpointError: the file is missing, cut short, of another format or another network.
+        CheckpointError: the file is missing, cut short, of another format, of another network, or of an
+            architecture that is neither the recipe's nor built in.
     """
     tensors, record = load_checkpoint(path)
+    architecture = _architecture(path, record, named_arch)
     try:
-        net = build_network(**record["architecture"])
+        _check_size(architecture, tensors)
+        net = build_network(**architecture)
         resize_to(net, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         net.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError, NetworkError) as error:
-        raise CheckpointError(
-            f"{path}: the weights do not fit the network: {str(error).splitlines()[0]}"
-        ) from error
+    except Exception as error:  # damaged values make torch and networks of users raise many types
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path}: the weights do not fit the network: {reason}") from error
     net.channels_last = record.get("memory_format") != "contiguous"
     arrange_memory(net)
     return net.eval(), record
+
+
+def _check_size(architecture: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Refuse a built-in network that is far larger than its weights, before it takes memory.
+
+    Raises:
+        NetworkError: unpruned, it has over ``_MOST_PARAMETERS`` and over ``_MOST_RATIO`` times the file's.
+    """
+    arguments = dict(architecture)
+    if (make := ARCHITECTURES.get(arguments.pop("arch"))) is None:
+        return
+    with torch.device("meta"):
+        parameters = sum(parameter.numel() for parameter in make(**arguments).parameters())
+    stored = sum(tensor.numel() for tensor in tensors.values())
+    if parameters > max(_MOST_PARAMETERS, _MOST_RATIO * stored):
+        raise NetworkError(f"{parameters:,} parameters unpruned, far more than the {stored:,} of the file")
+
+
+def _architecture(path: Path, record: dict[str, Any], named_arch: str) -> dict[str, Any]:
+    """The arguments of ``build_network`` in a record, of the right types and without a module of its own."""
+    architecture = record.get("architecture")
+    kinds = {"arch": str, "classes": int, "channels": int, "width": int}
+    if (
+        not isinstance(architecture, dict)
+        or architecture.keys() != kinds.keys()
+        or any(type(architecture[key]) is not kind for key, kind in kinds.items())
+    ):
+        raise CheckpointError(
+            f"{path}: expected an architecture of {', '.join(kinds)}, got {architecture!r:.120};"
+            " put the run's own file back"
+        )
+    if architecture["arch"] not in (*ARCHITECTURES, named_arch):
+        expected = ", ".join(filter(None, (*ARCHITECTURES, named_arch)))
+        raise CheckpointError(
+            f"{path}: expected a network of {expected}, got {architecture['arch']!r:.80}, which was not"
+            " imported; set net.arch to it if you trust that module"
+        )
+    return architecture

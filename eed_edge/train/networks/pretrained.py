@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from eed_edge.errors import CheckpointError
 from eed_edge.recipe import Net
+from eed_edge.regular_files import open_regular
 from eed_edge.train.networks import checkpoint, state_dict
 from eed_edge.train.networks.build import Classifier, arrange_memory, build_network
 from eed_edge.train.networks.weight_matching import Match, MismatchError, match_weights
@@ -47,13 +48,13 @@ def load_pretrained(path: Path, cfg: Net, *, classes: int, channels: int) -> Pre
     if cfg.mean:
         net.normalise.set(cfg.mean, cfg.std)
     arrange_memory(net)
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return Pretrained(net.eval(), digest, tuple(f"base.init: {note}" for note in notes))
 
 
 def _project_checkpoint(path: Path, cfg: Net, *, classes: int, channels: int) -> tuple[Classifier, list[str]]:
-    net, _ = checkpoint.load_network(path)
+    net, _ = checkpoint.load_network(path, named_arch=cfg.arch)
     expected = {"arch": cfg.arch, "width": cfg.width, "classes": classes, "channels": channels}
     for key, value in expected.items():
         if net.architecture[key] != value:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from eed_edge.errors import CheckpointError
+from eed_edge.regular_files import open_regular
 
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params")
 """Keys under which training scripts store the state dict, in order of precedence."""
@@ -35,7 +36,7 @@ def read_state_dict(path: Path) -> StateDict:
         CheckpointError: the file is missing, damaged, or holds something other than a state dict.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             start = stream.read(9)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; set base.init to a file of weights") from error
@@ -64,7 +65,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
 def _unpickled(path: Path) -> object:
     try:
-        with warnings.catch_warnings(), path.open("rb") as stream:
+        with warnings.catch_warnings(), open_regular(path) as stream:
             warnings.simplefilter("ignore")
             value: object = torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # damage makes torch raise many types

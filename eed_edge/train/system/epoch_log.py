@@ -7,6 +7,7 @@ from typing import Any
 
 from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import CheckpointError
+from eed_edge.regular_files import read_regular
 
 TrainingCallback = Callable[[dict[str, Any]], None]
 """Called with a record after each batch (``batch``, ``batches``) and each epoch (``attacked``, …)."""
@@ -37,10 +38,10 @@ class EpochLog:
         return row["stage"], row.get("part"), row["epoch"]
 
     def _read(self, path: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = read_regular(path).decode().splitlines() if path.exists() else []
         try:
             return {self._key(row): row for row in map(json.loads, lines)}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, RecursionError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"{path}: expected a JSON object a line, got: {error}; delete it"
             ) from error

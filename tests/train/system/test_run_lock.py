@@ -80,7 +80,7 @@ def test_a_file_or_a_folder_that_cannot_be_written_is_told(tmp_path):
 
 
 def test_the_lock_is_not_taken_on_a_file_that_its_owner_has_just_removed(tmp_path, monkeypatch):
-    from eed_edge.train.system import run_lock
+    from eed_edge import file_lock
 
     real, opened = os.open, []
 
@@ -91,7 +91,7 @@ def test_the_lock_is_not_taken_on_a_file_that_its_owner_has_just_removed(tmp_pat
         opened.append(descriptor)
         return descriptor
 
-    monkeypatch.setattr(run_lock.os, "open", slow_open)
+    monkeypatch.setattr(file_lock.os, "open", slow_open)
     with locked(tmp_path / "run"):
         assert (tmp_path / "run" / LOCK_FILE).exists()
     assert len(opened) == 2

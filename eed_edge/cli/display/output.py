@@ -1,0 +1,75 @@
+"""Print for the command line: everything escaped, and an answer that cannot be written is an error."""
+
+import contextlib
+import json
+import logging
+import os
+import sys
+from typing import Any, TextIO
+
+import click
+
+from eed_edge.errors import StorageError
+from eed_edge.printable import printable, printable_lines
+
+
+def print_answer(text: str) -> None:
+    """Print lines on standard output.
+
+    Raises:
+        StorageError: it is closed, full or has no reader.
+    """
+    try:
+        if sys.stdout is None:
+            raise OSError("it is closed")
+        click.echo(_encodable(printable_lines(text), sys.stdout))
+    except OSError as error:
+        _discard_rest()
+        raise StorageError(
+            f"cannot write to standard output: {error.strerror or error}; answers are lost from here on,"
+            " run again with an output that takes them all"
+        ) from error
+
+
+def print_object(value: Any) -> None:
+    """Print an object as one line of JSON; errors as in ``print_answer``."""
+    print_answer(json.dumps(value).replace("\x7f", "\\u007f"))  # the one control that json leaves
+
+
+def print_notice(text: str, *, err: bool = True) -> None:
+    """Print lines of which no answer depends, such as progress and errors; what cannot be written is lost.
+
+    Args:
+        err: on standard error rather than standard output.
+    """
+    stream = sys.stderr if err else sys.stdout
+    with contextlib.suppress(OSError):
+        if stream is not None:
+            click.echo(_encodable(printable_lines(text), stream), err=err)
+
+
+def print_progress(text: str, *, last: bool) -> None:
+    """Print a line on standard error that the next one overwrites."""
+    with contextlib.suppress(OSError):
+        click.echo(f"\r{_encodable(printable(text), sys.stderr)}", nl=last, err=True)
+
+
+class EscapedFormatter(logging.Formatter):
+    """Messages of the log, escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
+
+
+def _encodable(text: str, stream: TextIO | None) -> str:
+    """The text with what the stream's encoding lacks as escapes."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _discard_rest() -> None:
+    """Send what is still buffered nowhere: Python would fail on it once more when it exits."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, sys.stdout.fileno())
+        os.close(descriptor)

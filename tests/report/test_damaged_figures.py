@@ -1,0 +1,44 @@
+"""Damaged files of a run end the report in one line that says what to do."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from tests.conftest import call
+from tests.formats.stored import STORED
+
+DEEP = "[" * 100_000
+
+
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("report.json", lambda path: path.write_text(DEEP)),
+        ("report.json", lambda path: path.write_text('{"accuracy": {"clean": ' + "1" * 400 + "}}")),
+        ("report.json", pipe),
+        ("log.jsonl", lambda path: path.write_text(DEEP)),
+        ("log.jsonl", pipe),
+        ("joint.json", lambda path: path.write_text(json.dumps({"members": 5}))),
+        ("joint.json", lambda path: path.write_text("{}")),
+        ("joint.json", pipe),
+        ("run.json", lambda path: path.write_text(DEEP)),
+        ("calib.npz", lambda path: path.write_bytes(b"")),
+    ],
+    ids=str,
+)
+def test_it_is_one_line_and_expected(tmp_path, name, damage):
+    shutil.copytree(STORED / "run", tmp_path / "run")
+    damage(tmp_path / "run" / name)
+    for words in ([], ["--html", tmp_path / "page.html"]):
+        told = call("report", tmp_path / "run", STORED / "bundle", *words)
+        assert told.exit_code in (0, 1)  # not every page needs every file
+        assert "unexpected" not in told.output
+        if told.exit_code:
+            assert len(told.stderr.splitlines()) == 1
