@@ -90,12 +90,14 @@ def test_the_earlier_handlers_come_back_and_an_ignored_signal_stays_ignored():
 
 
 SLOW = """
-import time
+import time, traceback
 from pathlib import Path
 from eed_edge.attacks import training_images
 from eed_edge.train import checkpointing
 real = training_images.make_adversarial
 def slow(*args, **rest):
+    if any("examine" in frame.filename for frame in traceback.extract_stack()):
+        return real(*args, **rest)  # the steps of the examination before training do not count
     time.sleep(0.1)
     Path(__file__).with_name(f"batch-{{len(list(Path(__file__).parent.glob('batch-*')))}}").touch()
     return real(*args, **rest)
