@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from eed_edge.cli.display.output import print_answer
+
 
 @click.command("init")
 @click.argument("place", metavar="FOLDER", type=click.Path(path_type=Path))
@@ -37,5 +39,5 @@ def command(place: Path, out: Path | None, attack: str) -> None:
         seen = survey(place)
     write_atomic(path, draft_recipe(seen, title=title, attack=attack).encode())
     load_recipe(str(path))
-    click.echo(f"{place}: {describe(seen)}")
-    click.echo(f"wrote {path}; look at it, then: eed-edge train {path} --data {place} --run RUN")
+    print_answer(f"{place}: {describe(seen)}")
+    print_answer(f"wrote {path}; look at it, then: eed-edge train {path} --data {place} --run RUN")

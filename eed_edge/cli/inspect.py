@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.options import data_option, set_option
 
 
@@ -34,14 +35,14 @@ def command(network: str, root: Path | None, overrides: tuple[str, ...]) -> None
     net = examined_network(loaded, subject)
     examination = examine(net, subject.few, loaded)
     for line in inspection_lines(loaded, net, subject, examination):
-        click.echo(line)
+        print_answer(line)
     examination.raise_if_faulty()
     assert examination.dry is not None
     seconds = training_seconds(
         net, examination.dry, subject.few, loaded, train=subject.train, tune=subject.tune
     )
     parts = ", ".join(f"{stage} {_duration(each)}" for stage, each in seconds.items())
-    click.echo(f"training on this machine, one process: about {_duration(sum(seconds.values()))} ({parts})")
+    print_answer(f"training on this machine, one process: about {_duration(sum(seconds.values()))} ({parts})")
 
 
 def _data_name(root: Path | None) -> str:

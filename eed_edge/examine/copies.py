@@ -38,7 +38,7 @@ def reload_faults(net: Classifier, images: Tensor) -> list[str]:
         path = Path(folder) / "network.safetensors"
         try:
             checkpoint.save_network(path, net, {})
-            again, _ = checkpoint.load_network(path)
+            again, _ = checkpoint.load_network(path, named_arch=str(net.architecture["arch"]))
         except EedError as error:
             text = str(error).replace(f"{path}: ", "")
             return [

@@ -141,8 +141,8 @@ def picture_shape(path: Path) -> tuple[int, int, int]:
 def _opened(source: Path | BinaryIO, name: str) -> Iterator["Image.Image"]:
     """The picture of a file, not decoded yet; what fails here or inside the block is an ``InputError``."""
     pillow = _import_pillow()
-    open_source = open_regular(source) if isinstance(source, Path) else nullcontext(source)
     try:
+        open_source = open_regular(source) if isinstance(source, Path) else nullcontext(source)
         with warnings.catch_warnings(), open_source as stream:
             warnings.simplefilter("ignore")  # the size is checked below, metadata are not used
             image = pillow.Image.open(stream, formats=FORMATS)

@@ -5,6 +5,7 @@ of version 0.1. A threshold per stop is put in by hand, since the run has too fe
 """
 
 import dataclasses
+import hashlib
 import shutil
 import sys
 import tempfile
@@ -20,8 +21,9 @@ def main(folder: Path) -> None:
     import torch
 
     import eed_edge
+    from eed_edge.export.cascade_graph import to_cascade
     from eed_edge.export.write_bundle import write_bundle
-    from eed_edge.manifest import dump_manifest
+    from eed_edge.manifest import FileEntry, dump_manifest
     from eed_edge.train.run_folder import open_run
 
     torch.cpu.get_capabilities = dict  # as for the run
@@ -29,12 +31,17 @@ def main(folder: Path) -> None:
     bundle = folder / "bundle"
     with tempfile.TemporaryDirectory() as temporary:
         run = shutil.copytree(STORED / "run", Path(temporary) / "run")
-        manifest = write_bundle(open_run(run), bundle, extra_files=("cascade.onnx",))
+        manifest = write_bundle(open_run(run), bundle)
     confidence = manifest.gate.parameters.confidence
     confidence = dataclasses.replace(confidence, thresholds=(confidence.threshold,))
     parameters = dataclasses.replace(manifest.gate.parameters, confidence=confidence)
     gate = dataclasses.replace(manifest.gate, parameters=parameters)
-    (bundle / "manifest.json").write_bytes(dump_manifest(dataclasses.replace(manifest, gate=gate)))
+    manifest = dataclasses.replace(manifest, gate=gate)
+    cascade = to_cascade([(bundle / entry.file).read_bytes() for entry in manifest.submodels], manifest)
+    (bundle / "cascade.onnx").write_bytes(cascade)
+    entry = FileEntry(sha256=hashlib.sha256(cascade).hexdigest(), bytes=len(cascade))
+    manifest = dataclasses.replace(manifest, files={"cascade.onnx": entry, **manifest.files})
+    (bundle / "manifest.json").write_bytes(dump_manifest(manifest))
     pixels = np.load(DATA / "test.npz")["images"]
     images = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
     answer = eed_edge.load(bundle)(images)
