@@ -141,10 +141,13 @@ def command(
         f" {lost.upper_bound:.2%}, max_drop {made.calibration.max_drop:.2%}"
     )
     if made.temperatures is not None and made.abstain is not None:
+        others = (
+            "" if made.calibration.attack == NO_ATTACK else f", {made.abstain.attacked:.1%} on attacked ones"
+        )
         print_answer(
             f"answers: temperatures {_numbers(made.temperatures)}; abstained below"
             f" {made.abstain.threshold:.4g}, which leaves {made.abstain.clean:.1%} of the right answers on"
-            f" clean calib images, {made.abstain.attacked:.1%} on attacked ones"
+            f" clean calib images{others}"
         )
     if int8:
         print_answer(int8_line(made.metrics or {}))

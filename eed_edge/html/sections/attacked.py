@@ -125,7 +125,8 @@ def shift_section(sources: PageInputs) -> Section:
     rows = [_shift_row("clean", part["clean"])]
     rows += [_shift_row(attack_title(item["name"]), item) for item in part.get("attacked", ())]
     rows += [_shift_row(f"{item['name']} {item['strength']}", item) for item in part["corruptions"]]
-    tables = [Table("Attacked and corrupted images; strength 1, 2, 3", columns, tuple(rows))]
+    shown = "Attacked and corrupted images" if part.get("attacked") else "Corrupted images"
+    tables = [Table(f"{shown}; strength 1, 2, 3", columns, tuple(rows))]
     if part.get("no_class"):
         none = [
             row(
