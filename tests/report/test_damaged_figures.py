@@ -31,7 +31,7 @@ def pipe(path):
         ("run.json", lambda path: path.write_text(DEEP)),
         ("calib.npz", lambda path: path.write_bytes(b"")),
     ],
-    ids=str,
+    ids=[f"{name}{i}" for i, name in enumerate("abcdefghij")],
 )
 def test_it_is_one_line_and_expected(tmp_path, name, damage):
     shutil.copytree(STORED / "run", tmp_path / "run")
