@@ -12,7 +12,7 @@ from eed_edge.runtime.bundle.limits import Limits
 from eed_edge.runtime.bundle.onnx_scan import Message, Model
 from eed_edge.runtime.bundle.walk.attributes import OPSETS, read_attributes, signed
 from eed_edge.runtime.bundle.walk.constants import read_tensor
-from eed_edge.runtime.bundle.walk.rule import Node
+from eed_edge.runtime.bundle.walk.rule import OperatorNode
 from eed_edge.runtime.bundle.walk.rules import RULES, operations
 from eed_edge.runtime.bundle.walk.sizes import (
     ITEM_BYTES,
@@ -81,7 +81,7 @@ class _Walk:
     def _node(self, message: Message, scope: Scope) -> None:
         attributes = read_attributes(message, self.opset)
         names = message.get("output", [])
-        node = Node(message["op_type"], attributes, len(names))
+        node = OperatorNode(message["op_type"], attributes, len(names))
         inputs = [_lookup(scope, name) for name in message.get("input", ())]
         if node.operator == "If":
             outputs = self._branches(node, scope)
@@ -98,7 +98,7 @@ class _Walk:
             self._computed(tensor)
             _define(scope, name, tensor)
 
-    def _branches(self, node: Node, scope: Scope) -> list[Tensor]:
+    def _branches(self, node: OperatorNode, scope: Scope) -> list[Tensor]:
         """Walk both branches of an ``If``; return bounds of what either gives."""
         if len(node.attributes) != 2:
             raise ValueError("expected two branches, got fewer")

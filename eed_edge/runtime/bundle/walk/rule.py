@@ -9,7 +9,7 @@ Inputs = Sequence[Tensor | None]
 """The inputs of a node in order; None: one that is left out."""
 
 
-class Node(NamedTuple):
+class OperatorNode(NamedTuple):
     """An operator with its checked attributes and the number of its outputs."""
 
     operator: str
@@ -17,7 +17,7 @@ class Node(NamedTuple):
     outputs: int = 1
 
 
-Rule = Callable[[Node, Inputs], list[Tensor]]
+Rule = Callable[[OperatorNode, Inputs], list[Tensor]]
 
 
 def needed(inputs: Inputs, index: int) -> Tensor:

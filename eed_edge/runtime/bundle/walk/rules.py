@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from eed_edge.runtime.bundle.walk import shape_rules, value_rules, window_rules
 from eed_edge.runtime.bundle.walk.attributes import REDUCTIONS
-from eed_edge.runtime.bundle.walk.rule import Inputs, Node, Rule
+from eed_edge.runtime.bundle.walk.rule import Inputs, OperatorNode, Rule
 from eed_edge.runtime.bundle.walk.sizes import Tensor, product
 
 _LIKE_FIRST = (
@@ -21,52 +21,52 @@ _ELEMENT_WISE = ("Add", "Div", "Max", "Min", "Mul", "Pow", "Sub", "Sum")
 _COMPARED = ("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Xor")
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(_LIKE_FIRST, value_rules.same),
-    **dict.fromkeys(_ELEMENT_WISE, value_rules.element_wise),
-    **dict.fromkeys(_COMPARED, value_rules.compared),
-    **dict.fromkeys(REDUCTIONS, value_rules.reduction),
-    **dict.fromkeys(("ArgMax", "ArgMin"), value_rules.index_of_extreme),
-    **dict.fromkeys(("MaxPool", "AveragePool"), window_rules.pooling),
-    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), window_rules.global_pooling),
-    "Cast": value_rules.cast,
-    "Concat": shape_rules.concatenation,
-    "Constant": shape_rules.constant,
-    "ConstantOfShape": shape_rules.constant_of_shape,
-    "Conv": window_rules.convolution,
-    "ConvTranspose": window_rules.transposed_convolution,
-    "DequantizeLinear": value_rules.dequantised,
-    "Expand": shape_rules.expand,
-    "Flatten": shape_rules.flatten,
-    "Gather": shape_rules.gather,
-    "GatherElements": shape_rules.gather_elements,
-    "Gemm": value_rules.gemm,
-    "Identity": value_rules.unchanged,
-    "MatMul": value_rules.matrix_product,
-    "NonZero": shape_rules.non_zero,
-    "Pad": shape_rules.pad,
-    "QuantizeLinear": value_rules.quantised,
-    "Range": shape_rules.sequence,
-    "Reshape": shape_rules.reshape,
-    "Resize": shape_rules.resize,
-    "Shape": shape_rules.shape_of,
-    "Size": shape_rules.size_of,
-    "Slice": shape_rules.cut,
-    "Split": shape_rules.split,
-    "Squeeze": shape_rules.squeeze,
-    "Tile": shape_rules.tile,
-    "Transpose": shape_rules.transpose,
-    "Unsqueeze": shape_rules.unsqueeze,
-    "Where": value_rules.where,
+    **dict.fromkeys(_LIKE_FIRST, value_rules.same_bound),
+    **dict.fromkeys(_ELEMENT_WISE, value_rules.element_wise_bound),
+    **dict.fromkeys(_COMPARED, value_rules.compared_bound),
+    **dict.fromkeys(REDUCTIONS, value_rules.reduction_bound),
+    **dict.fromkeys(("ArgMax", "ArgMin"), value_rules.index_of_extreme_bound),
+    **dict.fromkeys(("MaxPool", "AveragePool"), window_rules.pooling_bound),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), window_rules.global_pooling_bound),
+    "Cast": value_rules.cast_bound,
+    "Concat": shape_rules.concatenation_bound,
+    "Constant": shape_rules.constant_bound,
+    "ConstantOfShape": shape_rules.constant_of_shape_bound,
+    "Conv": window_rules.convolution_bound,
+    "ConvTranspose": window_rules.transposed_convolution_bound,
+    "DequantizeLinear": value_rules.dequantised_bound,
+    "Expand": shape_rules.expand_bound,
+    "Flatten": shape_rules.flatten_bound,
+    "Gather": shape_rules.gather_bound,
+    "GatherElements": shape_rules.gather_elements_bound,
+    "Gemm": value_rules.gemm_bound,
+    "Identity": value_rules.unchanged_bound,
+    "MatMul": value_rules.matrix_product_bound,
+    "NonZero": shape_rules.non_zero_bound,
+    "Pad": shape_rules.pad_bound,
+    "QuantizeLinear": value_rules.quantised_bound,
+    "Range": shape_rules.sequence_bound,
+    "Reshape": shape_rules.reshape_bound,
+    "Resize": shape_rules.resize_bound,
+    "Shape": shape_rules.shape_bound,
+    "Size": shape_rules.size_bound,
+    "Slice": shape_rules.slice_bound,
+    "Split": shape_rules.split_bound,
+    "Squeeze": shape_rules.squeeze_bound,
+    "Tile": shape_rules.tile_bound,
+    "Transpose": shape_rules.transpose_bound,
+    "Unsqueeze": shape_rules.unsqueeze_bound,
+    "Where": value_rules.where_bound,
 }
 
-_OPERATIONS: dict[str, Callable[[Node, Inputs, list[Tensor]], int]] = {
-    **dict.fromkeys(("Conv", "ConvTranspose"), window_rules.convolution_operations),
-    **dict.fromkeys(("MaxPool", "AveragePool"), window_rules.pooling_operations),
-    **dict.fromkeys(("Gemm", "MatMul"), value_rules.product_operations),
+_OPERATIONS: dict[str, Callable[[OperatorNode, Inputs, list[Tensor]], int]] = {
+    **dict.fromkeys(("Conv", "ConvTranspose"), window_rules.convolution_operations_bound),
+    **dict.fromkeys(("MaxPool", "AveragePool"), window_rules.pooling_operations_bound),
+    **dict.fromkeys(("Gemm", "MatMul"), value_rules.product_operations_bound),
 }
 
 
-def operations(node: Node, inputs: Inputs, outputs: list[Tensor]) -> int:
+def operations(node: OperatorNode, inputs: Inputs, outputs: list[Tensor]) -> int:
     """Return a bound of the work of a node for one image."""
     count = _OPERATIONS.get(node.operator)
     if count is not None:

@@ -3,7 +3,7 @@
 import math
 
 from eed_edge.runtime.bundle.walk.constants import read_tensor
-from eed_edge.runtime.bundle.walk.rule import Inputs, Node, made, need_axes, needed, optional
+from eed_edge.runtime.bundle.walk.rule import Inputs, OperatorNode, made, need_axes, needed, optional
 from eed_edge.runtime.bundle.walk.sizes import (
     FLOAT,
     INT64,
@@ -23,7 +23,7 @@ from eed_edge.runtime.bundle.walk.sizes import (
 )
 
 
-def shape_of(node: Node, inputs: Inputs) -> list[Tensor]:
+def shape_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Shape``: the sizes become values."""
     shape = needed(inputs, 0).shape
     start, end = node.attributes.get("start", 0), node.attributes.get("end", len(shape))
@@ -31,32 +31,32 @@ def shape_of(node: Node, inputs: Inputs) -> list[Tensor]:
     return [Tensor(INT64, (Size(len(part)),), values=part)]
 
 
-def size_of(_: Node, inputs: Inputs) -> list[Tensor]:
+def size_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Size``: the number of elements."""
     return [Tensor(INT64, (), values=(elements(needed(inputs, 0).shape),))]
 
 
-def constant(node: Node, _: Inputs) -> list[Tensor]:
+def constant_bound(node: OperatorNode, _: Inputs) -> list[Tensor]:
     """``Constant``: a stored tensor."""
     if "value" not in node.attributes:
         raise ValueError("expected the value of Constant, got none")
     return [read_tensor(node.attributes["value"])]
 
 
-def constant_of_shape(node: Node, inputs: Inputs) -> list[Tensor]:
+def constant_of_shape_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``ConstantOfShape``: one value everywhere."""
     value = node.attributes.get("value")
     kind = FLOAT if value is None else read_tensor(value).kind
     return made(kind, _target(needed(inputs, 0)))
 
 
-def expand(_: Node, inputs: Inputs) -> list[Tensor]:
+def expand_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Expand``: broadcast to a shape."""
     first = needed(inputs, 0)
     return made(first.kind, broadcast(first.shape, _target(needed(inputs, 1))))
 
 
-def tile(_: Node, inputs: Inputs) -> list[Tensor]:
+def tile_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Tile``: repeat along every axis."""
     first, repeats = needed(inputs, 0), _target(needed(inputs, 1))
     if len(repeats) != len(first.shape):
@@ -65,7 +65,7 @@ def tile(_: Node, inputs: Inputs) -> list[Tensor]:
     return made(first.kind, tuple(product(pair) for pair in sizes))
 
 
-def sequence(_: Node, inputs: Inputs) -> list[Tensor]:
+def sequence_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Range`` of integers."""
     bounds = [known(needed(inputs, i), "a range") for i in range(3)]
     if any(len(bound) != 1 for bound in bounds):
@@ -82,7 +82,7 @@ def sequence(_: Node, inputs: Inputs) -> list[Tensor]:
     return made(INT64, (Size(limit.factor + max(-start.factor, 0), limit.power, exact),))
 
 
-def reshape(node: Node, inputs: Inputs) -> list[Tensor]:
+def reshape_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Reshape``: -1 stands for what is left, 0 for the size of that axis unless ``allowzero``."""
     first = needed(inputs, 0)
     sizes = list(known(needed(inputs, 1), "a shape"))
@@ -102,7 +102,7 @@ def reshape(node: Node, inputs: Inputs) -> list[Tensor]:
     return [Tensor(first.kind, tuple(sizes), values=values, scales=first.scales if values else None)]
 
 
-def flatten(node: Node, inputs: Inputs) -> list[Tensor]:
+def flatten_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Flatten``: two axes."""
     first = needed(inputs, 0)
     axis, axes = node.attributes.get("axis", 1), len(first.shape)
@@ -110,7 +110,7 @@ def flatten(node: Node, inputs: Inputs) -> list[Tensor]:
     return made(first.kind, (product(first.shape[:axis]), product(first.shape[axis:])))
 
 
-def squeeze(_: Node, inputs: Inputs) -> list[Tensor]:
+def squeeze_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Squeeze``: drop axes of size 1."""
     first, second = needed(inputs, 0), optional(inputs, 1)
     if second is None:
@@ -123,7 +123,7 @@ def squeeze(_: Node, inputs: Inputs) -> list[Tensor]:
     return [Tensor(first.kind, shape, values=first.values)]
 
 
-def unsqueeze(_: Node, inputs: Inputs) -> list[Tensor]:
+def unsqueeze_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Unsqueeze``: add axes of size 1."""
     first, axes = needed(inputs, 0), constants(needed(inputs, 1), "axes")
     count = len(first.shape) + len(axes)
@@ -136,7 +136,7 @@ def unsqueeze(_: Node, inputs: Inputs) -> list[Tensor]:
     return [Tensor(first.kind, shape, values=first.values if count <= 1 else None)]
 
 
-def transpose(node: Node, inputs: Inputs) -> list[Tensor]:
+def transpose_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Transpose``: axes in another order."""
     first = needed(inputs, 0)
     order = node.attributes.get("perm", list(range(len(first.shape)))[::-1])
@@ -145,7 +145,7 @@ def transpose(node: Node, inputs: Inputs) -> list[Tensor]:
     return [Tensor(first.kind, tuple(first.shape[i] for i in order), values=first.values)]
 
 
-def concatenation(node: Node, inputs: Inputs) -> list[Tensor]:
+def concatenation_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Concat`` along one axis."""
     tensors = [needed(inputs, i) for i in range(max(len(inputs), 1))]
     shape = need_axes(tensors[0], 1, "tensors to join")
@@ -163,7 +163,7 @@ def concatenation(node: Node, inputs: Inputs) -> list[Tensor]:
     return [Tensor(tensors[0].kind, joined, values=values if values and len(values) <= MOST_VALUES else None)]
 
 
-def split(node: Node, inputs: Inputs) -> list[Tensor]:
+def split_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Split`` along one axis, in given or equal parts."""
     first, second = needed(inputs, 0), optional(inputs, 1)
     axis = axis_of(node.attributes.get("axis", 0), len(first.shape))
@@ -177,7 +177,7 @@ def split(node: Node, inputs: Inputs) -> list[Tensor]:
     return [Tensor(first.kind, (*first.shape[:axis], part, *first.shape[axis + 1 :])) for part in parts]
 
 
-def cut(_: Node, inputs: Inputs) -> list[Tensor]:
+def slice_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Slice``: exact along axes whose size is, else at most as large as before."""
     first = needed(inputs, 0)
     starts, ends = (constants(needed(inputs, i), "a slice") for i in (1, 2))
@@ -198,7 +198,7 @@ def cut(_: Node, inputs: Inputs) -> list[Tensor]:
     return [Tensor(first.kind, tuple(shape), values=values)]
 
 
-def gather(node: Node, inputs: Inputs) -> list[Tensor]:
+def gather_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Gather``: one axis replaced by those of the indices."""
     first, indices = needed(inputs, 0), needed(inputs, 1)
     axis = axis_of(node.attributes.get("axis", 0), len(first.shape))
@@ -211,18 +211,18 @@ def gather(node: Node, inputs: Inputs) -> list[Tensor]:
     return [Tensor(first.kind, shape, values=values)]
 
 
-def gather_elements(_: Node, inputs: Inputs) -> list[Tensor]:
+def gather_elements_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``GatherElements``: as large as its indices."""
     return made(needed(inputs, 0).kind, needed(inputs, 1).shape)
 
 
-def non_zero(_: Node, inputs: Inputs) -> list[Tensor]:
+def non_zero_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``NonZero``: at most one column for every element."""
     shape = needed(inputs, 0).shape
     return made(INT64, (Size(len(shape)), elements(shape)._replace(exact=False)))
 
 
-def pad(_: Node, inputs: Inputs) -> list[Tensor]:
+def pad_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Pad``: negative widths cut nothing from the bound."""
     first, widths, third = needed(inputs, 0), constants(needed(inputs, 1), "pads"), optional(inputs, 3)
     axes = constants(third, "axes") if third is not None else list(range(len(first.shape)))
@@ -237,7 +237,7 @@ def pad(_: Node, inputs: Inputs) -> list[Tensor]:
     return made(first.kind, tuple(shape))
 
 
-def resize(_: Node, inputs: Inputs) -> list[Tensor]:
+def resize_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Resize`` by constant scales or to constant sizes."""
     first, scales, sizes = needed(inputs, 0), optional(inputs, 2), optional(inputs, 3)
     if sizes is not None:

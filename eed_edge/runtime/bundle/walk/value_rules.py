@@ -2,7 +2,7 @@
 
 from eed_edge.runtime.bundle.walk.rule import (
     Inputs,
-    Node,
+    OperatorNode,
     exact_shape,
     made,
     need_axes,
@@ -28,36 +28,36 @@ from eed_edge.runtime.bundle.walk.sizes import (
 )
 
 
-def same(_: Node, inputs: Inputs) -> list[Tensor]:
+def same_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """Operators whose output is like their first input, such as ``Relu`` and ``Softmax``."""
     first = needed(inputs, 0)
     return made(first.kind, first.shape)
 
 
-def unchanged(_: Node, inputs: Inputs) -> list[Tensor]:
+def unchanged_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Identity``."""
     return [needed(inputs, 0)]
 
 
-def element_wise(node: Node, inputs: Inputs) -> list[Tensor]:
+def element_wise_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """Operators that broadcast all inputs, such as ``Add``; products and sums of sizes are followed."""
     tensors = [needed(inputs, i) for i in range(len(inputs))]
     first, shape = needed(inputs, 0), broadcast(*(tensor.shape for tensor in tensors))
     return [Tensor(first.kind, shape, values=_values(node.operator, tensors, shape))]
 
 
-def compared(_: Node, inputs: Inputs) -> list[Tensor]:
+def compared_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """Comparisons and logic."""
     return made(BOOL, broadcast(*(needed(inputs, i).shape for i in range(len(inputs)))))
 
 
-def where(_: Node, inputs: Inputs) -> list[Tensor]:
+def where_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Where``: the type of its second input."""
     tensors = [needed(inputs, i) for i in range(3)]
     return made(tensors[1].kind, broadcast(*(tensor.shape for tensor in tensors)))
 
 
-def cast(node: Node, inputs: Inputs) -> list[Tensor]:
+def cast_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Cast``; between integers, known values stay known."""
     first, kind = needed(inputs, 0), node.attributes.get("to")
     if kind is None:
@@ -66,7 +66,7 @@ def cast(node: Node, inputs: Inputs) -> list[Tensor]:
     return [Tensor(kind, first.shape, values=values)]
 
 
-def reduction(node: Node, inputs: Inputs) -> list[Tensor]:
+def reduction_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``ReduceSum`` and its kin, whose second input names the axes."""
     first, second = needed(inputs, 0), optional(inputs, 1)
     axes = constants(second, "axes") if second is not None else []
@@ -75,14 +75,14 @@ def reduction(node: Node, inputs: Inputs) -> list[Tensor]:
     return made(first.kind, _reduced(first.shape, axes, node.attributes.get("keepdims", 1)))
 
 
-def index_of_extreme(node: Node, inputs: Inputs) -> list[Tensor]:
+def index_of_extreme_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``ArgMax`` and ``ArgMin``."""
     first = needed(inputs, 0)
     shape = _reduced(first.shape, [node.attributes.get("axis", 0)], node.attributes.get("keepdims", 1))
     return made(INT64, shape)
 
 
-def gemm(node: Node, inputs: Inputs) -> list[Tensor]:
+def gemm_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Gemm``: ``(m, k)`` and ``(k, n)`` to ``(m, n)``, each input transposed if its attribute says so."""
     left, right = needed(inputs, 0), needed(inputs, 1)
     if len(left.shape) != 2 or len(right.shape) != 2:
@@ -92,7 +92,7 @@ def gemm(node: Node, inputs: Inputs) -> list[Tensor]:
     return made(left.kind, (rows, columns))
 
 
-def matrix_product(_: Node, inputs: Inputs) -> list[Tensor]:
+def matrix_product_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``MatMul`` with numpy's rules for more and for fewer than two axes."""
     left, right = needed(inputs, 0), needed(inputs, 1)
     first, second = need_axes(left, 1, "a matrix"), need_axes(right, 1, "a matrix")
@@ -101,14 +101,14 @@ def matrix_product(_: Node, inputs: Inputs) -> list[Tensor]:
     return made(left.kind, (*broadcast(first[:-2], second[:-2]), *rows, *columns))
 
 
-def product_operations(node: Node, inputs: Inputs, outputs: list[Tensor]) -> int:
+def product_operations_bound(node: OperatorNode, inputs: Inputs, outputs: list[Tensor]) -> int:
     """Multiply-accumulates of ``Gemm`` and ``MatMul``."""
     left = needed(inputs, 0)
     inner = left.shape[0 if node.attributes.get("transA", 0) else -1]
     return product((*outputs[0].shape, inner)).factor
 
 
-def quantised(node: Node, inputs: Inputs) -> list[Tensor]:
+def quantised_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``QuantizeLinear`` to uint8 or int8, for a whole tensor or along one axis."""
     first = needed(inputs, 0)
     point = _check_scale(node, inputs, (UINT8, INT8))
@@ -118,7 +118,7 @@ def quantised(node: Node, inputs: Inputs) -> list[Tensor]:
     return made(kind, first.shape)
 
 
-def dequantised(node: Node, inputs: Inputs) -> list[Tensor]:
+def dequantised_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``DequantizeLinear`` from uint8, int8 or, for biases, int32."""
     first = needed(inputs, 0)
     point = _check_scale(node, inputs, (UINT8, INT8, INT32))
@@ -127,7 +127,7 @@ def dequantised(node: Node, inputs: Inputs) -> list[Tensor]:
     return made(needed(inputs, 1).kind, first.shape)
 
 
-def _check_scale(node: Node, inputs: Inputs, kinds: tuple[int, ...]) -> Tensor | None:
+def _check_scale(node: OperatorNode, inputs: Inputs, kinds: tuple[int, ...]) -> Tensor | None:
     """Check scale and zero point against the tensor and the axis; return the zero point."""
     first, scale, point = needed(inputs, 0), needed(inputs, 1), optional(inputs, 2)
     sizes = exact_shape(scale, "a scale")

@@ -2,11 +2,11 @@
 
 import math
 
-from eed_edge.runtime.bundle.walk.rule import Inputs, Node, exact_shape, made, need_axes, needed
+from eed_edge.runtime.bundle.walk.rule import Inputs, OperatorNode, exact_shape, made, need_axes, needed
 from eed_edge.runtime.bundle.walk.sizes import ONE, Shape, Size, Tensor, larger, product
 
 
-def convolution(node: Node, inputs: Inputs) -> list[Tensor]:
+def convolution_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Conv``: ``(n, c, h, w)`` and weights ``(m, c / group, kh, kw)`` to ``(n, m, h', w')``."""
     images, weight = needed(inputs, 0), needed(inputs, 1)
     shape, kernel = need_axes(images, 3, "images"), exact_shape(weight, "a weight")
@@ -15,7 +15,7 @@ def convolution(node: Node, inputs: Inputs) -> list[Tensor]:
     return made(images.kind, (shape[0], Size(kernel[0]), *_windows(node, shape[2:], kernel[2:])))
 
 
-def transposed_convolution(node: Node, inputs: Inputs) -> list[Tensor]:
+def transposed_convolution_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``ConvTranspose``: the larger of what any padding gives."""
     images, weight = needed(inputs, 0), needed(inputs, 1)
     shape, kernel = need_axes(images, 3, "images"), exact_shape(weight, "a weight")
@@ -34,7 +34,7 @@ def transposed_convolution(node: Node, inputs: Inputs) -> list[Tensor]:
     return made(images.kind, (shape[0], Size(channels), *sizes))
 
 
-def pooling(node: Node, inputs: Inputs) -> list[Tensor]:
+def pooling_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``MaxPool`` and ``AveragePool``."""
     images = needed(inputs, 0)
     shape, kernel = need_axes(images, 3, "images"), tuple(node.attributes.get("kernel_shape", ()))
@@ -42,14 +42,14 @@ def pooling(node: Node, inputs: Inputs) -> list[Tensor]:
     return made(images.kind, (*shape[:2], *_windows(node, shape[2:], kernel)))
 
 
-def global_pooling(_: Node, inputs: Inputs) -> list[Tensor]:
+def global_pooling_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``GlobalAveragePool`` and ``GlobalMaxPool``."""
     images = needed(inputs, 0)
     shape = need_axes(images, 2, "images")
     return made(images.kind, (*shape[:2], *(ONE for _ in shape[2:])))
 
 
-def convolution_operations(node: Node, inputs: Inputs, outputs: list[Tensor]) -> int:
+def convolution_operations_bound(node: OperatorNode, inputs: Inputs, outputs: list[Tensor]) -> int:
     """Multiply-accumulates of a convolution, either way."""
     weight = exact_shape(needed(inputs, 1), "a weight")
     if node.operator == "Conv":
@@ -57,13 +57,13 @@ def convolution_operations(node: Node, inputs: Inputs, outputs: list[Tensor]) ->
     return product(needed(inputs, 0).shape).factor * math.prod(weight[1:])
 
 
-def pooling_operations(node: Node, _: Inputs, outputs: list[Tensor]) -> int:
+def pooling_operations_bound(node: OperatorNode, _: Inputs, outputs: list[Tensor]) -> int:
     """Elements that all windows read."""
     kernel: list[int] = node.attributes["kernel_shape"]
     return product(outputs[0].shape).factor * math.prod(kernel)
 
 
-def _windows(node: Node, sizes: Shape, kernel: tuple[int, ...]) -> Shape:
+def _windows(node: OperatorNode, sizes: Shape, kernel: tuple[int, ...]) -> Shape:
     """Return the number of windows along every axis."""
     axes = len(kernel)
     strides, dilations = _per_axis(node, "strides", axes), _per_axis(node, "dilations", axes)
@@ -84,7 +84,7 @@ def _windows(node: Node, sizes: Shape, kernel: tuple[int, ...]) -> Shape:
     return tuple(result)
 
 
-def _per_axis(node: Node, name: str, axes: int, *, default: int = 1) -> list[int]:
+def _per_axis(node: OperatorNode, name: str, axes: int, *, default: int = 1) -> list[int]:
     values: list[int] = node.attributes.get(name) or [default] * axes
     if len(values) != axes:
         raise ValueError(f"expected {axes} {name} of {node.operator}, got {len(values)}")
@@ -96,7 +96,7 @@ def _same_axes(shape: Shape, kernel: tuple[int, ...]) -> None:
         raise ValueError(f"expected a kernel of {len(shape) - 2} axes, got {len(kernel) - 2}")
 
 
-def _check_kernel(node: Node, kernel: tuple[int, ...]) -> None:
+def _check_kernel(node: OperatorNode, kernel: tuple[int, ...]) -> None:
     given = tuple(node.attributes.get("kernel_shape") or kernel)
     if given != kernel or not all(kernel):
         raise ValueError(f"expected the kernel_shape of the weight, {kernel}, got {given}")
