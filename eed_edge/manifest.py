@@ -52,7 +52,8 @@ __all__ = [
 ]
 
 SCHEMA = 2
-"""Since 2: ``precision`` int8, ``temperatures``, ``abstain``, and ``thresholds`` of the rule confidence."""
+"""Since 2: ``precision`` int8, ``temperatures``, ``abstain``, ``shorter_side``, ``thresholds`` of the rule
+confidence."""
 FILE_NAME = re.compile(r"[A-Za-z0-9._-]+")
 MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.npz"
@@ -96,9 +97,9 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         if (side := self.shorter_side) is not None:
-            require(
-                side >= 1 and self.resize is None, f"shorter_side must be >= 1 without resize, got {side}"
-            )
+            alone = side >= 1 and self.resize is None
+            require(alone, f"shorter_side must be >= 1 without resize, got {side!s:.60}")
+            check_pixels((side, side), "shorter_side")
         for name in ("resize", "crop"):
             size = getattr(self, name)
             require(
@@ -266,6 +267,7 @@ def _newer_than_schema_1(manifest: Manifest) -> list[str]:
         "temperatures": manifest.temperatures is not None,
         "abstain": manifest.abstain is not None,
         "thresholds": manifest.gate.parameters.confidence.thresholds is not None,
+        "shorter_side": manifest.input.preprocess.shorter_side is not None,
     }
     return [name for name, is_there in present.items() if is_there]
 
@@ -274,9 +276,10 @@ def _without_unset(content: dict[str, Any]) -> dict[str, Any]:
     """Return the manifest's content without the optional keys that are None."""
     optional = [each.name for each in dataclasses.fields(Manifest) if each.metadata.get("optional")]
     content = {key: value for key, value in content.items() if value is not None or key not in optional}
-    confidence = content["gate"]["parameters"]["confidence"]
-    if confidence["thresholds"] is None:
-        del confidence["thresholds"]
+    confidence, preprocess = content["gate"]["parameters"]["confidence"], content["input"]["preprocess"]
+    for owner, key in ((confidence, "thresholds"), (preprocess, "shorter_side")):
+        if owner[key] is None:
+            del owner[key]
     return content
 
 

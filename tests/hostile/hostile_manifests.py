@@ -29,6 +29,12 @@ MANIFESTS: dict[str, Generator] = {
     "manifest: 17 levels": with_manifest(lambda m: put(m, "metrics", {"a": json.loads("[" * 17 + "]" * 17)})),
     "manifest: resize to 60,000": with_manifest(lambda m: put(m, "input.preprocess.resize", [60_000] * 2)),
     "manifest: resize to 10**12": with_manifest(lambda m: put(m, "input.preprocess.resize", [10**12] * 2)),
+    "manifest: shorter side of 60,000": with_manifest(
+        lambda m: {
+            **put(put(m, "input.preprocess.resize", None), "input.preprocess.shorter_side", 60_000),
+            "schema": 2,
+        }
+    ),
     "manifest: crop to 400 digits": with_manifest(
         lambda m: put(m, "input.preprocess.crop", [int("7" * 400)] * 2)
     ),
