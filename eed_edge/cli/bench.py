@@ -80,8 +80,10 @@ def command(
     else:
         config = SessionConfig(threads or 1, bool(spinning), arena is not False)
         networks = benchmark.find_networks(bundle, run) | ({"other_bundle": beside} if beside else {})
-        measure = _measure_cold if cold else _measure
-        figures = measure(bundle, run, timed, networks, config, batch=batch, repeats=repeats)
+        if cold:
+            figures = _measure_cold(bundle, timed, networks, config, batch=batch, repeats=repeats)
+        else:
+            figures = _measure(bundle, run, timed, networks, config, batch=batch, repeats=repeats)
         if run is not None and not cold:
             report.merge_report(run / "report.json", figures, without=["latency"])
         if json_file is not None:
@@ -129,7 +131,6 @@ def _measure(
 
 def _measure_cold(
     bundle: Path,
-    run: Path | None,
     timed: "TimedImages",
     networks: dict[str, Path],
     config: "SessionConfig",

@@ -1,6 +1,6 @@
 """``eed-edge narrow``: train a narrower copy of the base of the bundle's mean latency."""
 
-from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,15 +9,7 @@ from eed_edge.cli.display.baseline_command import baseline_options, train_and_pr
 
 @click.command("narrow")
 @baseline_options
-def command(
-    run: Path,
-    bundle: Path | None,
-    root: Path | None,
-    epochs: int | None,
-    mean_ms: float | None,
-    max_minutes: float | None,
-    device: str,
-) -> None:
+def command(**options: Any) -> None:
     """Train the baseline ``narrow`` for BUNDLE of RUN: one static, narrower copy of the base.
 
     Its mean latency is matched to the bundle's, measured on this machine. It is trained from new weights with
@@ -28,7 +20,4 @@ def command(
     """
     from eed_edge.evaluate.baselines.narrow_network import NarrowNetwork
 
-    train_and_print(
-        NarrowNetwork(), run, bundle, root,
-        epochs=epochs, mean_ms=mean_ms, max_minutes=max_minutes, device=device,
-    )  # fmt: skip
+    train_and_print(NarrowNetwork(), **options)

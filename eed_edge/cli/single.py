@@ -1,6 +1,6 @@
 """``eed-edge single``: train one pruned network of the bundle's mean latency."""
 
-from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,15 +9,7 @@ from eed_edge.cli.display.baseline_command import baseline_options, train_and_pr
 
 @click.command("single")
 @baseline_options
-def command(
-    run: Path,
-    bundle: Path | None,
-    root: Path | None,
-    epochs: int | None,
-    mean_ms: float | None,
-    max_minutes: float | None,
-    device: str,
-) -> None:
+def command(**options: Any) -> None:
     """Train the baseline ``single`` for BUNDLE of RUN: one network pruned from the base.
 
     It is pruned as a candidate is, with a score search on all training images, to the bundle's mean latency,
@@ -28,7 +20,4 @@ def command(
     """
     from eed_edge.evaluate.baselines.single_network import SingleNetwork
 
-    train_and_print(
-        SingleNetwork(), run, bundle, root,
-        epochs=epochs, mean_ms=mean_ms, max_minutes=max_minutes, device=device,
-    )  # fmt: skip
+    train_and_print(SingleNetwork(), **options)
