@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from eed_edge.errors import StorageError
-from eed_edge.exchange import exchange
-from eed_edge.file_lock import FileLock, InUseError
+from eed_edge.files.exchange import exchange
+from eed_edge.files.file_lock import FileLock, InUseError
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from eed_edge.errors import CheckpointError
+from eed_edge.files.regular_files import read_regular
 from eed_edge.manifest import Manifest
-from eed_edge.regular_files import read_regular
 
 WEIGHTS_METRIC = "weights_sha256"
 """The manifest's metric that holds the digest."""

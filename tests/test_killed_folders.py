@@ -14,7 +14,7 @@ import pytest
 from eed_edge import atomic_files
 from eed_edge.atomic_files import atomic_folder
 from eed_edge.errors import StorageError
-from eed_edge.exchange import exchange
+from eed_edge.files.exchange import exchange
 
 ROOT = Path(__file__).parents[1]
 WRITER = """

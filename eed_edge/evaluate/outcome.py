@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eed_edge.arrays import Bools, Ints
-from eed_edge.npz_archive import read_arrays
+from eed_edge.files.npz_archive import read_arrays
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from eed_edge.arrays import Bools, Ints
 from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import InputError
-from eed_edge.npz_archive import read_arrays
+from eed_edge.files.npz_archive import read_arrays
 
 PER_IMAGE_FORMAT = 1
 PER_IMAGE_FILE = "per_image.npz"

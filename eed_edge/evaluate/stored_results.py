@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from eed_edge import report
 from eed_edge.atomic_files import write_atomic
 from eed_edge.evaluate.per_image import PerImage, read_per_image, write_per_image
+from eed_edge.files.regular_files import read_regular
 from eed_edge.manifest import MANIFEST_FILE
-from eed_edge.regular_files import read_regular
 from eed_edge.report.judged_file import append_judged
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.train.data.batches import as_float, images_at_once

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from eed_edge.arrays import Floats
 from eed_edge.errors import ExportError
-from eed_edge.export.calib_answers import AnsweringMembers
 from eed_edge.export.cascade_graph import PROBABILITIES, USED
+from eed_edge.export.gate.calib_answers import AnsweringMembers
 from eed_edge.export.network_graph import INPUT
 from eed_edge.manifest import CASCADE_FILE
 from eed_edge.runtime.bundle.folder import load_bundle

@@ -14,19 +14,18 @@ from eed_edge import manifest as contract
 from eed_edge.arrays import Floats
 from eed_edge.atomic_files import atomic_folder
 from eed_edge.errors import BundleError, ExportError
-from eed_edge.export.calib_answers import calib_images, member_probs
-from eed_edge.export.calibrated_gate import ABSTAIN_SHARE, GateOptions
-from eed_edge.export.calibrated_team import CalibratedTeam, calibrated_team
 from eed_edge.export.cascade_graph import to_cascade
+from eed_edge.export.gate.calib_answers import calib_images, member_probs
+from eed_edge.export.gate.calibrated_gate import DEFAULT_OPTIONS, GateOptions
+from eed_edge.export.gate.calibrated_team import CalibratedTeam, calibrated_team
 from eed_edge.export.int8.int8_team import int8_team
 from eed_edge.export.int8.quantise import quantise
 from eed_edge.export.int8.range_images import Int8Request, range_images
 from eed_edge.export.network_graph import to_onnx
 from eed_edge.export.parity import check_parity
+from eed_edge.files.regular_files import read_regular
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, DENSE_INT8_FILE, GOLDEN_FILE, MANIFEST_FILE
 from eed_edge.provenance import WEIGHTS_METRIC, weights_digest
-from eed_edge.regular_files import read_regular
-from eed_edge.runtime import arguments
 from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.networks.ensemble import Ensemble
@@ -42,9 +41,7 @@ def write_bundle(
     extra_files: Collection[str] = (),
     int8: Int8Request | None = None,
     golden: str = "real",
-    max_submodels: int | None = None,
-    deadline_ms: float | None = None,
-    abstain_share: float = ABSTAIN_SHARE,
+    options: GateOptions = DEFAULT_OPTIONS,
 ) -> contract.Manifest:
     """Export the team of ``run`` with a calibrated gate as the bundle ``folder``.
 
@@ -54,10 +51,9 @@ def write_bundle(
             sub-models and the gate in one graph.
         int8: write the sub-models in int8, or ``dense-int8.onnx``, or both.
         golden: the images for ``eed-edge check``: ``real`` calibration images or ``synthetic`` noise.
-        max_submodels, deadline_ms: the default caps of ``eed_edge.load``; the deadline does not apply to
-            the single file, which cannot read a clock. The calibration's results are those under the
-            cap; the gate's parameters do not depend on it.
-        abstain_share: of the right answers on calib that the abstain threshold leaves, in [0, 1].
+        options: caps and abstain share. The deadline does not apply to the single file, which cannot
+            read a clock. The calibration's results are those under the cap, on which the gate's parameters do
+            not depend.
 
     Raises:
         InputError: a cap of another type or out of range.
@@ -66,11 +62,7 @@ def write_bundle(
         CheckpointError: joint training has not finished.
         StorageError: the disk is full, or another process writes there; an earlier bundle is untouched.
     """
-    if max_submodels is not None:
-        arguments.positive_int("max_submodels", max_submodels, advice="the first sub-model always runs")
-    deadline_ms = arguments.deadline(deadline_ms)
     _check_target(folder)
-    options = GateOptions(max_submodels, deadline_ms, abstain_share)
     ensemble, images = run.ensemble(), calib_images(run.calib(), run.recipe.gate)
     team = _float_team(ensemble, images, run, options)
     if int8 is not None and int8.submodels:

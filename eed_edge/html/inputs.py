@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from eed_edge import report
 from eed_edge.errors import InputError
+from eed_edge.files.npz_archive import read_arrays
+from eed_edge.files.regular_files import read_regular
 from eed_edge.manifest import NO_ATTACK, Manifest
-from eed_edge.npz_archive import read_arrays
-from eed_edge.regular_files import read_regular
 from eed_edge.report.judged_file import JUDGED_FILE, judged_summary
 from eed_edge.report.notes_file import read_notes
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from eed_edge.arrays import Ints
 from eed_edge.errors import InputError
-from eed_edge.npz_archive import read_arrays
+from eed_edge.files.npz_archive import read_arrays
 
 
 def read_npz(path: Path) -> tuple[NDArray[np.uint8], Ints | None]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from eed_edge.arrays import Uint8
 from eed_edge.errors import DeviceError, InputError
+from eed_edge.files.regular_files import open_regular
 from eed_edge.manifest import InputSpec
-from eed_edge.regular_files import open_regular
 
 if TYPE_CHECKING:
     from PIL import Image

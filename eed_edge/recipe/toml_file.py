@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eed_edge.errors import RecipeError
-from eed_edge.regular_files import read_regular
+from eed_edge.files.regular_files import read_regular
 
 _LARGEST_RECIPE = 2**20  # bytes
 

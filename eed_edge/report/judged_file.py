@@ -7,7 +7,7 @@ from typing import Any
 
 from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import InputError
-from eed_edge.regular_files import read_regular
+from eed_edge.files.regular_files import read_regular
 
 JUDGED_FILE = "judged.jsonl"
 

@@ -32,11 +32,11 @@ from eed_edge import recipe as recipes
 from eed_edge import schema
 from eed_edge.atomic_files import write_atomic, write_json
 from eed_edge.errors import CheckpointError
+from eed_edge.files.npz_archive import read_arrays
+from eed_edge.files.regular_files import read_regular
 from eed_edge.manifest import InputSpec
-from eed_edge.npz_archive import read_arrays
 from eed_edge.provenance import BASELINES, evaluated_digest
 from eed_edge.recipe import Recipe
-from eed_edge.regular_files import read_regular
 from eed_edge.train.data.splits import Split, Splits
 from eed_edge.train.fingerprints import first_difference, images_digest
 from eed_edge.train.networks import checkpoint

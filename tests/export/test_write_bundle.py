@@ -6,7 +6,9 @@ import torch
 
 import eed_edge
 from eed_edge.errors import CheckpointError, ExportError, InputError
-from eed_edge.export import calib_answers, parity, write_bundle
+from eed_edge.export import parity, write_bundle
+from eed_edge.export.gate import calib_answers
+from eed_edge.export.gate.calibrated_gate import GateOptions
 from eed_edge.provenance import check_exported_from
 from eed_edge.recipe import Gate
 from eed_edge.train.data.batches import Images
@@ -38,7 +40,7 @@ def test_a_folder_that_is_no_bundle_is_not_replaced(flow: Flow, tmp_path):
 )
 def test_a_cap_that_is_none_is_refused_before_any_work(tmp_path, cap):
     with pytest.raises(InputError, match=f"^expected {next(iter(cap))}, a .*number"):
-        write_bundle.write_bundle(None, tmp_path / "bundle", **cap)
+        write_bundle.write_bundle(None, tmp_path / "bundle", options=GateOptions(**cap))
 
 
 def test_a_run_without_joint_training_is_told(flow: Flow, tmp_path):

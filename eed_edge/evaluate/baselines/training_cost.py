@@ -9,10 +9,10 @@ import torch
 
 from eed_edge.attacks.registry import TRAINING_ATTACKS
 from eed_edge.errors import CheckpointError
+from eed_edge.files.regular_files import read_regular
 from eed_edge.prune.candidates import candidates
 from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.recipe import Recipe, Training
-from eed_edge.regular_files import read_regular
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.run_folder import Run
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from eed_edge.arrays import Floats
-from eed_edge.export.calib_answers import AnsweringMembers, member_probs
-from eed_edge.export.calibrated_gate import GateOptions
-from eed_edge.export.calibrated_team import CalibratedTeam, calibrated_team
+from eed_edge.export.gate.calib_answers import AnsweringMembers, member_probs
+from eed_edge.export.gate.calibrated_gate import GateOptions
+from eed_edge.export.gate.calibrated_team import CalibratedTeam, calibrated_team
 from eed_edge.export.int8.float_comparison import DeployedRule, TeamAnswers, compare_with_float
 from eed_edge.export.int8.quantised_team import quantise_team
 from eed_edge.export.int8.range_images import range_images

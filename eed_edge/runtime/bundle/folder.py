@@ -3,12 +3,12 @@
 import hashlib
 import logging
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from eed_edge.errors import BundleError, InputError
+from eed_edge.files.regular_files import open_regular
 from eed_edge.manifest import (
     CASCADE_FILE,
     MANIFEST_FILE,
@@ -224,20 +224,13 @@ def read_file(path: Path, most: int) -> bytes:
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open a file or a link to one; do not block on pipes."""
+    """Open a regular file or a link to one; do not block on pipes."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        return open_regular(path)
     except OSError as error:
         raise BundleError(
             f"{path.name}: cannot be opened: {error.strerror}; copy the bundle again"
         ) from error
-    stream = os.fdopen(descriptor, "rb")
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        stream.close()
-        raise BundleError(
-            f"{path.name}: expected a file, got a pipe, device or folder; copy the bundle again"
-        )
-    return stream
 
 
 def _compare(name: str, entry: FileEntry | SubmodelEntry, size: int, sha256: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eed_edge.errors import BundleError, DeviceError, InputError
-from eed_edge.regular_files import read_regular
+from eed_edge.files.regular_files import read_regular
 from eed_edge.runtime import arguments
 
 _LARGEST_SIGNATURE = 2**20  # bytes

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eed_edge.errors import DataError
-from eed_edge.regular_files import open_regular, read_regular
+from eed_edge.files.regular_files import open_regular, read_regular
 
 log = logging.getLogger(__name__)
 

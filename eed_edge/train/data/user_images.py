@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from eed_edge.arrays import Uint8
 from eed_edge.errors import DataError
+from eed_edge.files.npz_archive import read_arrays
 from eed_edge.manifest import InputSpec
-from eed_edge.npz_archive import read_arrays
 from eed_edge.train.data.datasets import (
     Dataset,
     ImageSource,

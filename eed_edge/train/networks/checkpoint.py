@@ -11,7 +11,7 @@ from torch import Tensor
 
 from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import CheckpointError, NetworkError
-from eed_edge.regular_files import open_regular
+from eed_edge.files.regular_files import open_regular
 from eed_edge.train.networks.build import (
     ARCHITECTURES,
     Classifier,

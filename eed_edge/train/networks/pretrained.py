@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from eed_edge.errors import CheckpointError
+from eed_edge.files.regular_files import open_regular
 from eed_edge.recipe import Net
-from eed_edge.regular_files import open_regular
 from eed_edge.train.networks import checkpoint, state_dict
 from eed_edge.train.networks.build import Classifier, arrange_memory, build_network
 from eed_edge.train.networks.weight_matching import Match, MismatchError, match_weights

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from eed_edge.errors import CheckpointError
-from eed_edge.regular_files import open_regular
+from eed_edge.files.regular_files import open_regular
 
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params")
 """Keys under which training scripts store the state dict, in order of precedence."""

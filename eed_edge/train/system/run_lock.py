@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eed_edge.atomic_files import storage_error
 from eed_edge.errors import CheckpointError
-from eed_edge.file_lock import FileLock, InUseError
+from eed_edge.files.file_lock import FileLock, InUseError
 
 LOCK_FILE = "run.lock"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eed_edge.errors import ExportError
-from eed_edge.export.calibration import MemberProbs
+from eed_edge.export.gate.calibration import MemberProbs
 from eed_edge.export.int8.float_comparison import DeployedRule, TeamAnswers, compare_with_float
 
 LABELS = np.zeros(10, np.int64)

@@ -10,8 +10,8 @@ import torch
 
 import eed_edge
 from eed_edge import manifest as contract
-from eed_edge.export.calib_answers import attack_prefixes, calib_images, member_probs
-from eed_edge.export.calibration import MemberProbs, calibrate
+from eed_edge.export.gate.calib_answers import attack_prefixes, calib_images, member_probs
+from eed_edge.export.gate.calibration import MemberProbs, calibrate
 from eed_edge.export.int8.quantised_team import OnnxMembers, simulated_team
 from eed_edge.export.int8.range_images import RANGE_IMAGES, range_images
 from eed_edge.runtime.gates.margins import TIE_TOLERANCES, near_ties

@@ -80,7 +80,7 @@ def test_a_file_or_a_folder_that_cannot_be_written_is_told(tmp_path):
 
 
 def test_the_lock_is_not_taken_on_a_file_that_its_owner_has_just_removed(tmp_path, monkeypatch):
-    from eed_edge import file_lock
+    from eed_edge.files import file_lock
 
     real, opened = os.open, []
 

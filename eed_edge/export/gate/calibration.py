@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 
 from eed_edge.arrays import Bools, Floats
-from eed_edge.export.stop_thresholds import falling_thresholds, search_thresholds, stop_table
+from eed_edge.export.gate.stop_thresholds import falling_thresholds, search_thresholds, stop_table
 from eed_edge.recipe import Gate
 from eed_edge.runtime.gates.early_exit import EarlyExitResult
 from eed_edge.runtime.gates.gate_rule import Parameters

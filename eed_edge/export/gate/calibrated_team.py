@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from eed_edge.export.calib_answers import AnsweringMembers, attack_prefixes, member_probs
-from eed_edge.export.calibrated_gate import CalibratedGate, GateOptions, calibrate_gate
-from eed_edge.export.calibration import MemberProbs
+from eed_edge.export.gate.calib_answers import AnsweringMembers, attack_prefixes, member_probs
+from eed_edge.export.gate.calibrated_gate import CalibratedGate, GateOptions, calibrate_gate
+from eed_edge.export.gate.calibration import MemberProbs
 from eed_edge.manifest import NO_ATTACK, Precision
 from eed_edge.train.data.batches import Images, as_float, images_at_once
 from eed_edge.train.networks.ensemble import Ensemble

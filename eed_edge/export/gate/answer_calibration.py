@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from eed_edge.arrays import Doubles, Floats
-from eed_edge.export.calibration import MemberProbs
+from eed_edge.export.gate.calibration import MemberProbs
 from eed_edge.manifest import Abstain, GateSpec
 from eed_edge.runtime.gates.early_exit import EarlyExitResult
 from eed_edge.runtime.gates.gate_rule import MIN_PROB

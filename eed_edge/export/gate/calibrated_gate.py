@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from eed_edge import manifest as contract
-from eed_edge.export.answer_calibration import fit_abstain, fit_temperatures
-from eed_edge.export.calibration import GateSetting, MemberProbs, calibrate
+from eed_edge.export.gate.answer_calibration import fit_abstain, fit_temperatures
+from eed_edge.export.gate.calibration import GateSetting, MemberProbs, calibrate
 from eed_edge.recipe import Gate
+from eed_edge.runtime import arguments
 
 ABSTAIN_SHARE = 0.95
 
@@ -17,11 +18,24 @@ class GateOptions:
 
     max_submodels, deadline_ms: the default caps; temperatures and results are those under the former.
     abstain_share: of the right answers on calib, clean and attacked, that the abstain threshold leaves.
+
+    Raises:
+        InputError: a cap of another type or out of range.
     """
 
     max_submodels: int | None = None
     deadline_ms: float | None = None
     abstain_share: float = ABSTAIN_SHARE
+
+    def __post_init__(self) -> None:
+        if self.max_submodels is not None:
+            arguments.positive_int(
+                "max_submodels", self.max_submodels, advice="the first sub-model always runs"
+            )
+        object.__setattr__(self, "deadline_ms", arguments.deadline(self.deadline_ms))
+
+
+DEFAULT_OPTIONS = GateOptions()
 
 
 @dataclass(frozen=True)
@@ -39,18 +53,16 @@ def calibrate_gate(
     cfg: Gate,
     *,
     attack: str,
-    options: "GateOptions | None" = None,
+    options: GateOptions = DEFAULT_OPTIONS,
 ) -> CalibratedGate:
     """Calibrate gate, temperatures and abstain threshold on recorded answers.
 
     Args:
         attack: how the attacked images were made, for the manifest.
-        options: caps and abstain share, or the defaults.
+        options: caps and abstain share.
     """
-    options = options or GateOptions()
-    max_submodels = options.max_submodels
-    settings = calibrate(answers, cfg, max_submodels=max_submodels)
-    spec = contract.GateSpec(cfg.rule, _parameters(settings), max_submodels, options.deadline_ms)  # type: ignore[arg-type]
+    settings = calibrate(answers, cfg, max_submodels=options.max_submodels)
+    spec = contract.GateSpec(cfg.rule, _parameters(settings), options.max_submodels, options.deadline_ms)  # type: ignore[arg-type]
     temperatures = fit_temperatures(answers, spec)
     losses = {
         rule: contract.RuleLoss(**{key: value for key, value in asdict(one).items() if key != "parameters"})

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from eed_edge.evaluate.metrics.shift import expected_calibration_error
-from eed_edge.export.answer_calibration import HIGHEST, LOWEST, fit_abstain, fit_temperatures
-from eed_edge.export.calibration import MemberProbs
+from eed_edge.export.gate.answer_calibration import HIGHEST, LOWEST, fit_abstain, fit_temperatures
+from eed_edge.export.gate.calibration import MemberProbs
 from eed_edge.manifest import Agreement, Confidence, GateParameters, GateSpec, Geometric
 from eed_edge.runtime.gates.replay import replay_rule
 

@@ -8,7 +8,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eed_edge.regular_files import open_regular
+from eed_edge.files.regular_files import open_regular
 
 MOST_BYTES = 256 * 2**20
 MOST_RATIO = 8

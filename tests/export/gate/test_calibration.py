@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from eed_edge.export import calibration
-from eed_edge.export.calibration import MemberProbs, calibrate
+from eed_edge.export.gate import calibration
+from eed_edge.export.gate.calibration import MemberProbs, calibrate
 from eed_edge.recipe import Gate
 from eed_edge.runtime.gates.confidence_rule import NEVER_STOP
 from eed_edge.runtime.gates.replay import replay_rule

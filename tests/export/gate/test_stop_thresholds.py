@@ -5,8 +5,8 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from eed_edge.export.calibration import calibrate
-from eed_edge.export.stop_thresholds import (
+from eed_edge.export.gate.calibration import calibrate
+from eed_edge.export.gate.stop_thresholds import (
     CANDIDATES,
     falling_thresholds,
     search_thresholds,
@@ -14,7 +14,7 @@ from eed_edge.export.stop_thresholds import (
 )
 from eed_edge.recipe import Gate
 from eed_edge.runtime.gates.confidence_rule import NEVER_STOP
-from tests.export.test_calibration import answers
+from tests.export.gate.test_calibration import answers
 
 NEVER = (NEVER_STOP, NEVER_STOP)
 

@@ -1,0 +1,1 @@
+"""Calibrate the gate: settings, temperatures and abstain threshold from answers on the calibration images."""

@@ -1,0 +1,1 @@
+"""Reading and replacing files that may be hostile, huge or in use by another process."""
