@@ -76,7 +76,7 @@ except EedError:
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a child inherits no peak memory on Linux alone")
+@pytest.mark.skipif(sys.platform != "linux", reason="VmHWM is there on Linux alone")
 @pytest.mark.parametrize("hostile", MEMORY, indirect=True)
 def test_refusing_it_takes_no_more_memory_than_its_files_and_50_mib(hostile):
     answer = subprocess.check_output([sys.executable, "-c", MEASURE, str(hostile)], cwd=ROOT, text=True)
