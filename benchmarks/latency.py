@@ -17,7 +17,7 @@ import click
 
 from eed_edge import report
 from eed_edge.atomic_files import write_json
-from eed_edge.cli.bench import table
+from eed_edge.cli.measure.bench import table
 from eed_edge.provenance import check_exported_from, member_files
 from eed_edge.runtime.bundle.folder import open_bundle
 from eed_edge.runtime.engine.session import SessionConfig

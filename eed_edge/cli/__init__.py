@@ -14,22 +14,14 @@ import eed_edge
 from eed_edge.cli.display.output import EscapedFormatter, print_notice
 from eed_edge.errors import EedError
 
-# In the order of the work; each is a module of this package with a click command named ``command``.
-COMMANDS = (
-    "demo",
-    "data",
-    "init",
-    "inspect",
-    "train",
-    "export",
-    "check",
-    "run",
-    "bench",
-    "narrow",
-    "single",
-    "attack",
-    "report",
-)
+# In the order of the work: a room of this package and its modules, each with a click command ``command``.
+ROOMS = {
+    "prepare": ("demo", "data", "init", "inspect"),
+    "make": ("train", "export"),
+    "use": ("check", "run"),
+    "measure": ("bench", "narrow", "single", "attack", "report"),
+}
+COMMANDS = {name: f"{__name__}.{room}.{name}" for room, names in ROOMS.items() for name in names}
 
 
 class EedGroup(click.Group):
@@ -37,13 +29,13 @@ class EedGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands whose module is installed."""
-        return [name for name in COMMANDS if importlib.util.find_spec(f"{__name__}.{name}")]
+        return [name for name, module in COMMANDS.items() if importlib.util.find_spec(module)]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command of that name; only its own module is imported."""
         if name not in self.list_commands(ctx):
             return None
-        command: click.Command = importlib.import_module(f"{__name__}.{name}").command
+        command: click.Command = importlib.import_module(COMMANDS[name]).command
         return command
 
     def main(

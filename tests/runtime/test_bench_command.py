@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import eed_edge
-from eed_edge.cli.bench import PERCENTILES
+from eed_edge.cli.measure.bench import PERCENTILES
 from eed_edge.provenance import evaluated_digest
 from tests.conftest import call
 from tests.runtime.conftest import npz

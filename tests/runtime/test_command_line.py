@@ -230,7 +230,7 @@ def broken_check(monkeypatch):
         def body(**_):
             raise error
 
-        monkeypatch.setattr(cli.importlib.import_module("eed_edge.cli.check").command, "callback", body)
+        monkeypatch.setattr(cli.importlib.import_module("eed_edge.cli.use.check").command, "callback", body)
 
     return raise_in_check
 

@@ -10,7 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from click.testing import CliRunner
 
-from eed_edge.cli.data import command
+from eed_edge.cli.prepare.data import command
 from eed_edge.errors import DataError, DeviceError, RecipeError, StorageError
 from eed_edge.train.data import official_files
 from eed_edge.train.data.download import download_dataset

@@ -1,0 +1,1 @@
+"""Commands that make a bundle: training and export."""

@@ -1,0 +1,1 @@
+"""Commands that measure a run and its bundle: time, baselines, accuracy, report."""

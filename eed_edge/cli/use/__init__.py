@@ -1,0 +1,1 @@
+"""Commands for whoever has a bundle: verify it, classify with it."""
