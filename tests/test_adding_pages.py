@@ -11,6 +11,7 @@ import torch
 from eed_edge.attacks.interface import Threat
 from eed_edge.prune.groups import analyse
 from eed_edge.prune.importance import SCORES
+from eed_edge.recipe import Data
 from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.runtime.gates.single_image_exit import run_single_image
@@ -60,7 +61,7 @@ def test_the_added_score_ranks_channels_by_their_weights():
 
 def test_the_added_data_set_is_divided_as_any_other():
     added("data-set")
-    splits = load_splits("stripes", None, seed=0, size=8, tune=0.2, calib=0.2, test=0.25)
+    splits = load_splits(Data(name="stripes", size=8, tune=0.2, calib=0.2, test=0.25), None, seed=0)
     assert splits.classes == ("horizontal", "vertical")
     assert len(splits.test) == 100
     assert len(splits.train) + len(splits.tune) + len(splits.calib) == 300

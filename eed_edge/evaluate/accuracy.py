@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eed_edge.arrays import Bools
+from eed_edge.evaluate.attack_jobs import Job, in_ball
 from eed_edge.evaluate.outcome import Outcome
-from eed_edge.evaluate.suites import Job, Suite, in_ball
+from eed_edge.evaluate.suites import Suite
 from eed_edge.report import wilson_interval
 from eed_edge.report.names import IN_ADAPTIVE_LIST
 

@@ -10,8 +10,6 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +20,17 @@ from torch import nn
 
 from eed_edge import report
 from eed_edge.arrays import Ints
-from eed_edge.attacks.interface import Threat
 from eed_edge.errors import InputError
 from eed_edge.evaluate import accuracy, extra_analyses, stored_results
+from eed_edge.evaluate.attack_jobs import build_jobs, run_batch
+from eed_edge.evaluate.evaluation_job import EvaluationJob
 from eed_edge.evaluate.metrics.model_cost import costs
 from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback, folded
 from eed_edge.evaluate.outcome import Outcome
 from eed_edge.evaluate.paired import paired_figures
 from eed_edge.evaluate.per_image import PER_IMAGE_FILE, AttackVerdicts, PerImage
 from eed_edge.evaluate.stored_results import kept_images
-from eed_edge.evaluate.suites import Suite, build_jobs, find_suite, run_batch
+from eed_edge.evaluate.suites import Suite, find_suite
 from eed_edge.export.int8.quantised_team import simulated_team
 from eed_edge.export.int8.simulated_network import SimulatedNetwork
 from eed_edge.manifest import DENSE_INT8_FILE
@@ -40,7 +39,7 @@ from eed_edge.report.judged_file import JUDGED_FILE
 from eed_edge.report.notes_file import read_notes
 from eed_edge.runtime.bundle.folder import load_bundle, open_bundle
 from eed_edge.train.data import splits as data
-from eed_edge.train.data.batches import Images, as_float, images_at_once, on_device
+from eed_edge.train.data.batches import as_float
 from eed_edge.train.data.duplicates import (
     NEAR_CORRELATION,
     NEAR_DIFFERENCE,
@@ -52,9 +51,6 @@ from eed_edge.train.run_folder import Run
 from eed_edge.train.system.devices import choose_device
 from eed_edge.train.system.distributed import Processes, process_group
 from eed_edge.train.system.run_lock import locked
-
-FORMAT = 5
-BATCH = 100
 
 
 def evaluate(
@@ -98,7 +94,7 @@ def evaluate(
             run.check_data(splits)
             rows = _draw(len(splits.test), images, run.recipe.seed)
             drawn = splits.test[rows]
-            job = _Evaluation(run, bundle, suite, models, drawn, rows, command=command, by_name=bool(only))
+            job = EvaluationJob(run, bundle, suite, models, drawn, rows, command=command, by_name=bool(only))
             outcomes = _attack(job, attack_device, processes, on_progress)
         if not processes.is_main:
             return {}
@@ -111,53 +107,8 @@ def evaluate(
         return merged
 
 
-@dataclass(frozen=True)
-class _Evaluation:
-    """One call of ``evaluate``: what is judged, on which images and with which attacks.
-
-    drawn: the test images that are attacked.
-    rows: their places in the test part, ``(n,)``.
-    command: the command line, for the report.
-    by_name: the attacks were selected with ``--only``.
-    """
-
-    run: Run
-    bundle: Path
-    suite: Suite
-    models: ModelsCompared
-    drawn: Split
-    rows: Ints
-    command: str
-    by_name: bool
-
-    @property
-    def threat(self) -> Threat:
-        """The recipe's radius and seed."""
-        return Threat(self.run.recipe.base.eps_255 / 255, self.run.recipe.seed)
-
-    @property
-    def images(self) -> Images:
-        """The drawn images on the CPU."""
-        return on_device(self.drawn, torch.device("cpu"))
-
-    @property
-    def batch(self) -> int:
-        """Images that are attacked together."""
-        return images_at_once(self.images.images, BATCH)
-
-    @cached_property
-    def folder(self) -> Path:
-        """Where finished batches are stored; the name is a digest of all that they depend on."""
-        state = self.run.evaluated_digest(self.bundle)
-        kinds, seed = list(self.suite.kinds), self.run.recipe.seed
-        state.update(repr((FORMAT, self.batch, self.suite.name, kinds, seed)).encode())
-        state.update(np.ascontiguousarray(self.drawn.images).data)
-        state.update(np.ascontiguousarray(self.drawn.labels).data)
-        return self.run.path / f"attack-{state.hexdigest()[:12]}"
-
-
 def _measure(
-    job: _Evaluation, outcomes: dict[str, Outcome], on_progress: ProgressCallback
+    job: EvaluationJob, outcomes: dict[str, Outcome], on_progress: ProgressCallback
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The report's figures and the arrays of example images; both shorter for a part of a suite."""
     figures = _figures(job.run, job.models, job.suite, outcomes, job.drawn.labels)
@@ -173,14 +124,14 @@ def _measure(
     return figures, examples
 
 
-def _verdicts(job: _Evaluation, outcomes: dict[str, Outcome]) -> dict[str, AttackVerdicts]:
+def _verdicts(job: EvaluationJob, outcomes: dict[str, Outcome]) -> dict[str, AttackVerdicts]:
     singles, members = list(job.models.singles), len(job.models.ensemble.members)
     rows = accuracy.verdicts(outcomes, job.suite, singles=singles, members=members)
     return {kind: AttackVerdicts(job.rows, right) for kind, right in rows.items()}
 
 
 def _store(
-    job: _Evaluation,
+    job: EvaluationJob,
     figures: dict[str, Any],
     examples: Mapping[str, NDArray[Any]],
     verdicts: Mapping[str, AttackVerdicts],
@@ -244,7 +195,7 @@ def _draw(available: int, count: int | None, seed: int) -> Ints:
 
 
 def _attack(
-    job: _Evaluation, device: torch.device, processes: Processes, on_progress: ProgressCallback
+    job: EvaluationJob, device: torch.device, processes: Processes, on_progress: ProgressCallback
 ) -> dict[str, Outcome]:
     """Run every job on every batch; the processes share the batches."""
     todo, images = build_jobs(job.models, job.suite), job.images

@@ -13,7 +13,7 @@ import torch
 import eed_edge
 from eed_edge.attacks.interface import Threat
 from eed_edge.attacks.pgd import PGD
-from eed_edge.evaluate import accuracy, suites
+from eed_edge.evaluate import accuracy, attack_jobs, suites
 from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.evaluate.outcome import Outcome
 from eed_edge.evaluate.per_image import read_per_image
@@ -40,8 +40,8 @@ def images_and_labels(flow: Flow):
 
 
 def attacked(models, images, labels, folder, *, eps: float) -> tuple[list, dict[str, Outcome]]:
-    todo = suites.build_jobs(models, suites.find_suite("quick"))
-    outcomes = suites.run_batch(
+    todo = attack_jobs.build_jobs(models, suites.find_suite("quick"))
+    outcomes = attack_jobs.run_batch(
         todo, models, images, labels, threat=Threat(eps, 0), folder=folder, step=lambda name: None
     )
     return todo, outcomes
@@ -116,7 +116,7 @@ def test_a_positive_difference_is_warned_of_and_a_deepfool_image_does_not_count_
         return Outcome(right, np.ones(4, np.int64), np.zeros(4, np.int64), nothing, nothing, 1.0)
 
     def job(kind, target):
-        return suites.Job(kind, target, lambda *_: None)
+        return attack_jobs.Job(kind, target, lambda *_: None)
 
     todo = [job("clean", "all"), job("pgd20", "mean-1"), job("deepfool", "mean-1")]
     yes, half = [True] * 4, [True, True, False, False]
@@ -139,7 +139,7 @@ def test_a_stopped_attack_goes_on_and_gives_the_same_figures(flow: Flow, monkeyp
         return {part: report[part] for part in ("accuracy", "submodels_used")}
 
     whole = figures()
-    run, done = suites._run, []
+    run, done = attack_jobs._run, []
 
     def killed(job, *arguments, **named):
         if len(done) == 3:
@@ -268,10 +268,10 @@ def test_an_image_that_only_a_prefix_has_right_is_attacked_there(models):
         0.0,
     )
     done = {"clean on all": clean}
-    by_name = {job.name: job for job in suites.build_jobs(models, suites.find_suite("quick"))}
+    by_name = {job.name: job for job in attack_jobs.build_jobs(models, suites.find_suite("quick"))}
 
     def wanted(name: str) -> list[bool]:
-        return suites._images_to_attack(by_name[name], done, models, labels).tolist()
+        return attack_jobs._images_to_attack(by_name[name], done, models, labels).tolist()
 
     assert wanted("pgd20 on mean-1") == [True, True, False, False]
     first = np.array([True, False, False, False])
@@ -288,12 +288,12 @@ def test_what_is_attacked_on_the_team_does_not_depend_on_other_networks(models, 
     verdicts = {"dense": right, "static": right, "dynamic": right}
     clean = Outcome(verdicts, labels, labels, said, np.zeros(0, np.float32), 0.0)
     fooled = dataclasses.replace(clean, right=dict.fromkeys(("dense", "static", "dynamic"), ~right))
-    by_name = {job.name: job for job in suites.build_jobs(models, suites.find_suite("quick"))}
+    by_name = {job.name: job for job in attack_jobs.build_jobs(models, suites.find_suite("quick"))}
     done = {"clean on all": clean, other: fooled}
     for name in ("apgd on mean-1", "apgd on mean-2"):
-        assert suites._images_to_attack(by_name[name], done, models, labels).all()
+        assert attack_jobs._images_to_attack(by_name[name], done, models, labels).all()
     if other == "pgd20 on dense":
-        assert not suites._images_to_attack(by_name["apgd on dense"], done, models, labels).any()
+        assert not attack_jobs._images_to_attack(by_name["apgd on dense"], done, models, labels).any()
 
 
 @pytest.mark.parametrize("team", ["static", "dynamic"])
@@ -309,8 +309,8 @@ def test_the_strongest_attack_on_another_network_has_all_that_the_team_still_has
     }
 
     def wanted(chosen) -> list[bool]:
-        by_name = {job.name: job for job in suites.build_jobs(models, chosen)}
-        return suites._images_to_attack(by_name["apgd on dense"], done, models, labels).tolist()
+        by_name = {job.name: job for job in attack_jobs.build_jobs(models, chosen)}
+        return attack_jobs._images_to_attack(by_name["apgd on dense"], done, models, labels).tolist()
 
     assert wanted(suites.find_suite("quick")) == later.tolist()
     assert wanted(suites.find_suite("quick", ["apgd"])) == [False] * 4  # no list, no transfer
@@ -330,9 +330,9 @@ def test_an_image_that_fools_the_rule_on_an_attacks_way_counts_whatever_the_atta
         return images
 
     def outcome(networks):
-        job = suites.Job("adaptive", "members", passes_by, networks)
+        job = attack_jobs.Job("adaptive", "members", passes_by, networks)
         wanted = np.arange(30) % 3 > 0
-        return suites._run(job, models, images, labels, threat=Threat(0.3, 0), mask=wanted)
+        return attack_jobs._run(job, models, images, labels, threat=Threat(0.3, 0), mask=wanted)
 
     watched, unwatched = outcome(members), outcome(())
     assert unwatched.right["dynamic"].all()

@@ -65,34 +65,19 @@ class Splits:
         return test
 
 
-def load_splits(
-    name: str,
-    root: Path | None,
-    *,
-    seed: int,
-    limit: int | None = None,
-    size: int | None = None,
-    tune: float = 0.1,
-    calib: float = 0.1,
-    test: float = 0.26,
-) -> Splits:
+def load_splits(cfg: Data, root: Path | None, *, seed: int) -> Splits:
     """Read a data set and divide it at random; the same arguments give the same parts.
 
     Args:
-        name: a key of ``DATASETS``.
-        root: the file or folder that holds it; digits need none.
+        cfg: the recipe's section ``data``.
+        root: the file or folder that holds the images; digits need none.
         seed: seed of the division.
-        limit, size, tune, calib, test: as in the recipe's section ``data``.
 
     Raises:
         DataError: files that are missing, damaged or unfit, fewer than two classes, or too few images.
         DeviceError: a package that reads the set is not installed.
-        RecipeError: an unknown name, or a number out of range.
+        RecipeError: an unknown name.
     """
-    try:
-        cfg = Data(name=name, limit=limit or 0, size=size or 0, tune=tune, calib=calib, test=test)
-    except ValueError as error:
-        raise RecipeError(f"data.{error}; change it") from error
     return divide_dataset(_read(cfg, root), cfg, seed=seed)
 
 
@@ -104,7 +89,7 @@ def splits_for_recipe(recipe: Recipe, root: "Path | Splits | None") -> Splits:
     """
     if isinstance(root, Splits):
         return root
-    return divide_dataset(_read(recipe.data, root), recipe.data, seed=recipe.seed)
+    return load_splits(recipe.data, root, seed=recipe.seed)
 
 
 def splits_from_arrays(

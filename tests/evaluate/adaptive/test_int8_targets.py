@@ -15,7 +15,7 @@ from eed_edge import manifest as contract
 from eed_edge.attacks.interface import Threat
 from eed_edge.attacks.pgd import PGD
 from eed_edge.attacks.square import Square
-from eed_edge.evaluate import accuracy, suites
+from eed_edge.evaluate import accuracy, attack_jobs, suites
 from eed_edge.evaluate.adaptive.int8_targets import DeployedLogits, int8_targets
 from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.export.int8.operators import OPERATORS
@@ -104,8 +104,8 @@ def before():
 
 def right_under(models, folder):
     """Dynamic accuracy under PGD-20 and the adaptive list, and after each item of the list by its name."""
-    todo = suites.build_jobs(models, SUITE)
-    outcomes = suites.run_batch(
+    todo = attack_jobs.build_jobs(models, SUITE)
+    outcomes = attack_jobs.run_batch(
         todo, models, IMAGES, LABELS, threat=Threat(EPS, 0), folder=folder, step=lambda _: None
     )
     rows = accuracy.accuracies(outcomes, SUITE, singles=["dense"], members=2)

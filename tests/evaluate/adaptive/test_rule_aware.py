@@ -13,8 +13,9 @@ from eed_edge.evaluate import accuracy
 from eed_edge.evaluate.adaptive.rule_aware import RuleAware, _Aim, _objective
 from eed_edge.evaluate.adaptive.soft_gates import SmoothGate
 from eed_edge.evaluate.adaptive.stop_rule import replay_stop_rule
+from eed_edge.evaluate.attack_jobs import build_jobs, run_batch
 from eed_edge.evaluate.models_compared import ModelsCompared
-from eed_edge.evaluate.suites import build_jobs, find_suite, run_batch
+from eed_edge.evaluate.suites import find_suite
 from eed_edge.runtime.gates.margins import near_ties
 from eed_edge.train.networks.ensemble import Ensemble
 

@@ -15,8 +15,9 @@ from eed_edge.evaluate.adaptive import soft_gates
 from eed_edge.evaluate.adaptive.mora import Mora
 from eed_edge.evaluate.adaptive.soft_rule import Sharpness
 from eed_edge.evaluate.adaptive.stop_rule import replay_stop_rule
+from eed_edge.evaluate.attack_jobs import build_jobs, run_batch
 from eed_edge.evaluate.models_compared import ModelsCompared
-from eed_edge.evaluate.suites import build_jobs, find_suite, run_batch
+from eed_edge.evaluate.suites import find_suite
 from eed_edge.manifest import Agreement, Confidence, GateParameters, GateSpec, Geometric
 from eed_edge.train.networks.ensemble import Ensemble
 from tests.attacks.linear import classifier, exact_linf

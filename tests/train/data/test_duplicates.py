@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from eed_edge.recipe import Data
 from eed_edge.train.data.duplicates import block_means, count_duplicates, duplicates_line, near_duplicates
 from eed_edge.train.data.splits import load_splits
 
@@ -74,7 +75,7 @@ def test_the_search_by_block_means_misses_no_copy_that_a_look_at_every_pair_find
 
 
 def test_of_1797_different_digits_hardly_any_pass_for_duplicates():
-    splits = load_splits("digits", None, seed=0)
+    splits = load_splits(Data(name="digits"), None, seed=0)
     parts = {name: getattr(splits, name).images for name in ("train", "tune", "calib", "test")}
     counts = count_duplicates(parts)
     assert len(counts) == 6

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eed_edge.recipe import load_recipe
+from eed_edge.recipe import Data, load_recipe
 from eed_edge.train.data.picture_survey import mirroring_harms, survey
 from eed_edge.train.data.splits import load_splits, splits_for_recipe
 from tests.conftest import call
@@ -83,7 +83,7 @@ def test_the_survey_counts_what_is_there(tmp_path):
 
 
 def test_mirrored_digits_are_other_pictures_and_mirrored_blobs_are_not():
-    test = load_splits("digits", None, seed=0).test
+    test = load_splits(Data(name="digits"), None, seed=0).test
     harms, (as_is, mirrored) = mirroring_harms(test.images[:300, 0], test.labels[:300])
     assert harms
     assert as_is > 0.8 > 0.6 > mirrored

@@ -9,7 +9,7 @@ from scipy.io import savemat
 
 from eed_edge.errors import DataError, DeviceError, RecipeError
 from eed_edge.images.preprocess import prepare_uint8
-from eed_edge.recipe import from_dict
+from eed_edge.recipe import Data, from_dict
 from eed_edge.train.data import official_files as official
 from eed_edge.train.data.official_files import OFFICIAL
 from eed_edge.train.data.splits import load_splits, splits_for_recipe
@@ -60,7 +60,7 @@ def cifar(official_files):
 
 
 def test_digits_are_divided_without_loss_or_overlap():
-    splits = load_splits("digits", None, seed=3)
+    splits = load_splits(Data(name="digits"), None, seed=3)
     assert len(splits.test) >= 450
     assert len(whole(splits)) == 1797
     truth = np.sort(np.concatenate([getattr(splits, part).labels for part in PARTS]))
@@ -71,21 +71,24 @@ def test_digits_are_divided_without_loss_or_overlap():
 
 
 def test_digits_are_scaled_as_a_device_would_scale_them():
-    small, large = load_splits("digits", None, seed=0, size=8), load_splits("digits", None, seed=0, size=20)
+    small, large = (
+        load_splits(Data(name="digits", size=8), None, seed=0),
+        load_splits(Data(name="digits", size=20), None, seed=0),
+    )
     again = np.stack([prepare_uint8(image[0], large.input) for image in small.tune.images])
     np.testing.assert_array_equal(again, large.tune.images)
 
 
 def test_a_seed_gives_the_same_parts_and_another_seed_others():
-    first, again, other = (load_splits("digits", None, seed=seed, size=8) for seed in (1, 1, 2))
+    first, again, other = (load_splits(Data(name="digits", size=8), None, seed=seed) for seed in (1, 1, 2))
     assert whole(first) == whole(again)
     assert rows(first.tune) != rows(other.tune)
 
 
 def test_a_limit_binds_the_training_images_and_leaves_the_test_part_alone():
     everything, some = (
-        load_splits("digits", None, seed=1, size=8),
-        load_splits("digits", None, seed=1, size=8, limit=100),
+        load_splits(Data(name="digits", size=8), None, seed=1),
+        load_splits(Data(name="digits", size=8, limit=100), None, seed=1),
     )
     assert [len(getattr(some, part)) for part in PARTS] == [80, 10, 10, len(everything.test)]
     assert rows(some.test) == rows(everything.test)
@@ -96,13 +99,13 @@ def test_a_recipe_names_the_images_and_their_division():
     splits = splits_for_recipe(recipe, None)
     assert [len(getattr(splits, part)) for part in PARTS] == [150, 60, 90, 898]
     assert whole(splits) == whole(
-        load_splits("digits", None, seed=4, size=8, limit=300, tune=0.2, calib=0.3, test=0.5)
+        load_splits(Data(name="digits", size=8, limit=300, tune=0.2, calib=0.3, test=0.5), None, seed=4)
     )
 
 
 @pytest.mark.parametrize("below", ["", "cifar-10-batches-bin"])
 def test_cifar10_is_read_from_its_folder_or_from_the_one_above(cifar, below):
-    splits = load_splits("cifar10", cifar / below, seed=0)
+    splits = load_splits(Data(name="cifar10"), cifar / below, seed=0)
     expected = [
         image.tobytes() + bytes([label])
         for seed in range(5)
@@ -115,7 +118,7 @@ def test_cifar10_is_read_from_its_folder_or_from_the_one_above(cifar, below):
 
 def test_the_official_test_part_is_not_opened_before_it_is_asked_for(cifar):
     (cifar / "cifar-10-batches-bin" / "test_batch.bin").unlink()
-    splits = load_splits("cifar10", cifar, seed=0)
+    splits = load_splits(Data(name="cifar10"), cifar, seed=0)
     with pytest.raises(
         DataError, match=r"cannot read .*test_batch\.bin: No such file.* run: eed-edge data cifar10"
     ):
@@ -127,9 +130,9 @@ def test_svhn_labels_of_ten_mean_zero(official_files):
     stream = io.BytesIO()
     savemat(stream, {"X": pixels.transpose(1, 2, 3, 0), "y": labels[:, None]})
     root = official_files("svhn", {"train_32x32.mat": stream.getvalue(), "test_32x32.mat": stream.getvalue()})
-    test = load_splits("svhn", root, seed=0, size=32).test
+    test = load_splits(Data(name="svhn", size=32), root, seed=0).test
     np.testing.assert_array_equal(test.images, pixels.transpose(0, 3, 1, 2))
-    scaled = load_splits("svhn", root, seed=0, size=20)
+    scaled = load_splits(Data(name="svhn", size=20), root, seed=0)
     expected = [prepare_uint8(picture, scaled.input) for picture in pixels]
     np.testing.assert_array_equal(scaled.test.images, expected)
     assert test.labels.tolist() == [*range(1, 10), 0] * 3
@@ -141,13 +144,13 @@ def test_svhn_files_of_ones_own_are_taken_with_a_warning_unless_they_are_damaged
     savemat(stream, {"X": pixels.transpose(1, 2, 3, 0), "y": labels[:, None]})
     for name in ("train_32x32.mat", "test_32x32.mat"):
         (tmp_path / name).write_bytes(stream.getvalue())
-    splits = load_splits("svhn", tmp_path, seed=0)
+    splits = load_splits(Data(name="svhn"), tmp_path, seed=0)
     assert len(splits.train) == 10
     assert "train_32x32.mat is not the official file" in caplog.text
     for content in (stream.getvalue()[: len(stream.getvalue()) // 2], b"not MATLAB", b""):
         (tmp_path / "train_32x32.mat").write_bytes(content)
         with pytest.raises(DataError, match=r"expected a \.mat file of X \(32, 32, 3, n\) uint8") as caught:
-            load_splits("svhn", tmp_path, seed=0)
+            load_splits(Data(name="svhn"), tmp_path, seed=0)
         assert "\n" not in str(caught.value)
 
 
@@ -155,7 +158,7 @@ def test_a_file_of_the_official_size_must_be_the_official_one(tmp_path, monkeypa
     monkeypatch.setitem(OFFICIAL["svhn"].sizes, "train_32x32.mat", 100)
     (tmp_path / "train_32x32.mat").write_bytes(bytes(100))
     with pytest.raises(DataError, match="expected the official file"):
-        load_splits("svhn", tmp_path, seed=0)
+        load_splits(Data(name="svhn"), tmp_path, seed=0)
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"\x01" + content[1:]])
@@ -165,19 +168,19 @@ def test_a_truncated_or_changed_official_file_is_refused(cifar, damage):
     with pytest.raises(
         DataError, match=r"data_batch_2\.bin: expected the official file .* truncated or changed"
     ):
-        load_splits("cifar10", cifar, seed=0)
+        load_splits(Data(name="cifar10"), cifar, seed=0)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "svhn", "npz", "folder"])
 def test_a_root_that_is_missing_is_named(tmp_path, name):
     for root in (None, tmp_path / "nowhere"):
         with pytest.raises(DataError, match=rf"expected .*, got ({root or 'nothing'}); name where they are"):
-            load_splits(name, root, seed=0)
+            load_splits(Data(name=name), root, seed=0)
 
 
 def test_an_unknown_set_is_refused():
     with pytest.raises(RecipeError, match=r"data\.name: expected one of digits, cifar10, .* got 'mnist'"):
-        load_splits("mnist", None, seed=0)
+        load_splits(Data(name="mnist"), None, seed=0)
 
 
 @pytest.mark.parametrize(("name", "package"), [("digits", "sklearn.datasets"), ("svhn", "scipy.io")])
@@ -186,4 +189,4 @@ def test_a_package_that_is_missing_is_named_with_what_to_install(monkeypatch, tm
     with pytest.raises(
         DeviceError, match=r"expected (scikit-learn|SciPy), .* pip install 'eed-edge\[train\]'"
     ):
-        load_splits(name, tmp_path, seed=0)
+        load_splits(Data(name=name), tmp_path, seed=0)

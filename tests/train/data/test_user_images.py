@@ -4,7 +4,7 @@ from PIL import Image
 
 from eed_edge.errors import DataError
 from eed_edge.images.preprocess import open_picture, picture_shape, prepare_uint8, read_picture
-from eed_edge.recipe import from_dict
+from eed_edge.recipe import Data, from_dict
 from eed_edge.train.data.splits import load_splits, splits_for_recipe, splits_from_arrays
 from eed_edge.train.data.user_images import SUFFIXES
 
@@ -43,7 +43,7 @@ def write_folder(root, pictures):
 def test_arrays_of_an_npz_file_come_back_through_the_preprocessing(tmp_path, shape):
     pixels, labels = noise(30, *shape), np.arange(30) % 3
     path = write_npz(tmp_path / "own.npz", pixels, labels)
-    splits = load_splits("npz", path, seed=0)
+    splits = load_splits(Data(name="npz"), path, seed=0)
     expected = {
         prepare_uint8(p, splits.input).tobytes() + bytes([y]) for p, y in zip(pixels, labels, strict=True)
     }
@@ -55,7 +55,7 @@ def test_arrays_of_an_npz_file_come_back_through_the_preprocessing(tmp_path, sha
 def test_an_npz_folder_may_have_a_test_part_and_names(tmp_path):
     write_npz(tmp_path / "train.npz", noise(20, 8, 8, 3), [0, 1] * 10, classes=np.array(["cat", "dog"]))
     write_npz(tmp_path / "test.npz", noise(4, 8, 8, 3, seed=1), [0, 1, 1, 0])
-    splits = load_splits("npz", tmp_path, seed=0)
+    splits = load_splits(Data(name="npz"), tmp_path, seed=0)
     assert splits.classes == ("cat", "dog")
     assert (len(splits.train), splits.test.labels.tolist()) == (16, [0, 1, 1, 0])
     np.testing.assert_array_equal(splits.test.images, noise(4, 8, 8, 3, seed=1).transpose(0, 3, 1, 2))
@@ -72,7 +72,7 @@ def test_a_folder_gives_each_picture_its_folders_name(tmp_path):
         for i in range(6)
     }
     write_folder(tmp_path, {**pictures, "a/.hidden.png": b"", "a/notes.txt": b"", ".git/x.png": b""})
-    splits = load_splits("folder", tmp_path, seed=0)
+    splits = load_splits(Data(name="folder"), tmp_path, seed=0)
     shown = np.concatenate([getattr(splits, part).images[:, 0, 0, 0] for part in PARTS])
     truth = np.concatenate([getattr(splits, part).labels for part in PARTS])
     assert sorted(shown) == [*range(6), *range(10, 16)]
@@ -83,14 +83,14 @@ def test_a_folder_gives_each_picture_its_folders_name(tmp_path):
 def test_a_folder_of_train_and_test_keeps_its_own_test_part(tmp_path):
     write_folder(tmp_path / "train", colours("ab", 6, 8, 8, 3))
     write_folder(tmp_path / "test", colours("b", 3, 8, 8, 3))
-    splits = load_splits("folder", tmp_path, seed=0)
+    splits = load_splits(Data(name="folder"), tmp_path, seed=0)
     assert (len(splits.train), splits.test.labels.tolist()) == (8, [1, 1, 1])
 
 
 def test_training_and_device_see_the_same_pixels(tmp_path):
     mixed = {**colours("a", 5, 9, 7, 3), **colours("b", 5, 5, 6), **colours("c", 5, 8, 8, 4)}
     write_folder(tmp_path, mixed)
-    splits = load_splits("folder", tmp_path, seed=0, size=12)
+    splits = load_splits(Data(name="folder", size=12), tmp_path, seed=0)
     device = {
         (open_picture(tmp_path / name, splits.input) * 255).round().astype(np.uint8).tobytes()
         for name in mixed
@@ -163,7 +163,7 @@ TWELVE = np.arange(12) % 2
 def test_arrays_that_are_unfit_are_refused(tmp_path, images, labels, more, message):
     path = write_npz(tmp_path / "own.npz", images, labels, **more)
     with pytest.raises(DataError, match=message):
-        load_splits("npz", path, seed=0)
+        load_splits(Data(name="npz"), path, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -176,17 +176,17 @@ def test_a_missing_or_damaged_npz_file_is_refused(tmp_path, content, reason):
     with pytest.raises(
         DataError, match=rf"train\.npz: expected an NPZ file with images and labels.*{reason}"
     ):
-        load_splits("npz", tmp_path, seed=0)
+        load_splits(Data(name="npz"), tmp_path, seed=0)
 
 
 def test_an_npz_test_part_of_another_size_or_label_is_refused(tmp_path):
     write_npz(tmp_path / "train.npz", noise(12, 8, 8), TWELVE)
     write_npz(tmp_path / "test.npz", noise(4, 9, 8), [0, 1, 1, 0])
     with pytest.raises(DataError, match=r"test\.npz: expected 8x8 pixels .* got 9x8; set data\.size"):
-        _ = load_splits("npz", tmp_path, seed=0).test
+        _ = load_splits(Data(name="npz"), tmp_path, seed=0).test
     write_npz(tmp_path / "test.npz", noise(4, 8, 8), [0, 1, 2, 0])
     with pytest.raises(DataError, match="test: expected labels from 0 to 1, got 0 to 2"):
-        _ = load_splits("npz", tmp_path, seed=0).test
+        _ = load_splits(Data(name="npz"), tmp_path, seed=0).test
 
 
 @pytest.mark.parametrize(
@@ -208,14 +208,14 @@ def test_an_npz_test_part_of_another_size_or_label_is_refused(tmp_path):
 )
 def test_a_folder_that_is_unfit_is_refused(tmp_path, pictures, message):
     with pytest.raises(DataError, match=message):
-        load_splits("folder", write_folder(tmp_path, pictures), seed=0)
+        load_splits(Data(name="folder"), write_folder(tmp_path, pictures), seed=0)
 
 
 def test_a_test_folder_with_a_class_that_train_lacks_is_refused(tmp_path):
     write_folder(tmp_path / "train", colours("ab", 6, 8, 8))
     write_folder(tmp_path / "test", colours("c", 3, 8, 8))
     with pytest.raises(DataError, match=r"c: expected a class of train/, got 'c'"):
-        _ = load_splits("folder", tmp_path, seed=0).test
+        _ = load_splits(Data(name="folder"), tmp_path, seed=0).test
 
 
 def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path):
@@ -223,7 +223,7 @@ def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path):
     with pytest.raises(
         DataError, match=r"own\.zip: expected a folder with one subfolder per class, got a file"
     ):
-        load_splits("folder", tmp_path / "own.zip", seed=0)
+        load_splits(Data(name="folder"), tmp_path / "own.zip", seed=0)
 
 
 def test_every_suffix_that_is_read_is_one_that_pillow_opens_here():
@@ -240,7 +240,7 @@ def by_name(root, *parts, seed=0):
 
 def test_train_and_val_alone_have_val_as_the_test_part(tmp_path, caplog):
     caplog.set_level("INFO", "eed_edge")
-    splits = load_splits("folder", by_name(tmp_path, ("train", 12), ("Val", 5)), seed=0)
+    splits = load_splits(Data(name="folder"), by_name(tmp_path, ("train", 12), ("Val", 5)), seed=0)
     assert (len(splits.train) + len(splits.tune) + len(splits.calib), len(splits.test)) == (24, 10)
     assert "train for train, tune and calib; Val for test" in caplog.text
 
@@ -249,27 +249,29 @@ def test_train_and_val_alone_have_val_as_the_test_part(tmp_path, caplog):
 def test_of_three_folders_val_is_shared_by_tune_and_calib(tmp_path, val, caplog):
     caplog.set_level("INFO", "eed_edge")
     root = by_name(tmp_path, ("train", 12), (val, 10), ("test", 3), ("spare", 2))
-    splits = load_splits("folder", root, seed=0, tune=0.1, calib=0.3)
+    splits = load_splits(Data(name="folder", tune=0.1, calib=0.3), root, seed=0)
     assert [len(getattr(splits, part)) for part in PARTS] == [24, 5, 15, 6]
-    held = load_splits("folder", root / val, seed=0)  # flat: the same pictures, divided otherwise
+    held = load_splits(Data(name="folder"), root / val, seed=0)  # flat: the same pictures, divided otherwise
     assert {i.tobytes() for p in (splits.tune, splits.calib) for i in p.images} == {
         i.tobytes() for part in PARTS for i in getattr(held, part).images
     }
     assert f"train for train; {val} for tune and calib; test for test" in caplog.text
     assert "spare not used" in caplog.text
-    some = load_splits("folder", root, seed=0, limit=22)
+    some = load_splits(Data(name="folder", limit=22), root, seed=0)
     assert [len(getattr(some, part)) for part in PARTS] == [12, 5, 5, 6]
 
 
 def test_npz_files_have_the_same_parts(tmp_path):
     for i, (name, count) in enumerate((("train", 12), ("val", 8), ("test", 4))):
         write_npz(tmp_path / f"{name}.npz", noise(count, 8, 8, seed=i), np.arange(count) % 2)
-    splits = load_splits("npz", tmp_path, seed=0)
+    splits = load_splits(Data(name="npz"), tmp_path, seed=0)
     assert [len(getattr(splits, part)) for part in PARTS] == [12, 4, 4, 4]
 
 
 def test_a_class_may_be_called_test_in_a_flat_folder(tmp_path):
-    splits = load_splits("folder", write_folder(tmp_path, {**colours(("test", "take"), 8, 8, 8)}), seed=0)
+    splits = load_splits(
+        Data(name="folder"), write_folder(tmp_path, {**colours(("test", "take"), 8, 8, 8)}), seed=0
+    )
     assert splits.classes == ("take", "test")
 
 
@@ -286,7 +288,7 @@ def test_a_class_may_be_called_test_in_a_flat_folder(tmp_path):
 )
 def test_folders_that_cannot_be_parts_are_refused(tmp_path, parts, message):
     with pytest.raises(DataError, match=message):
-        load_splits("folder", by_name(tmp_path, *parts), seed=0)
+        load_splits(Data(name="folder"), by_name(tmp_path, *parts), seed=0)
 
 
 def test_arrays_in_memory_are_divided_as_the_same_arrays_in_a_file(tmp_path):
