@@ -1,5 +1,5 @@
 """Examination of a network before it is trained: what would go wrong later, and what can be pruned."""
 
-from eed_edge.examine.examination import Examination, examine
+from eed_edge.examine.examination import Examination, examine, examine_before_training
 
-__all__ = ["Examination", "examine"]
+__all__ = ["Examination", "examine", "examine_before_training"]

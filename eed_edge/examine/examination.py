@@ -15,7 +15,7 @@ from eed_edge.prune.channels.layer_kinds import LAYERS
 from eed_edge.prune.dry_run import DryRun, check_prunable
 from eed_edge.recipe import Recipe
 from eed_edge.train.data.batches import Images, as_float
-from eed_edge.train.networks.build import Classifier, check_logits
+from eed_edge.train.networks.build import ARCHITECTURES, Classifier, check_logits
 
 IMAGES = 3
 
@@ -68,6 +68,20 @@ def examine(net: Classifier, few: Images, recipe: Recipe) -> Examination:
         or onnx_faults(dry.member, images)
     )
     return Examination(tuple(faults), tuple(notes), dry)
+
+
+def examine_before_training(net: Classifier, few: Images, recipe: Recipe) -> Examination:
+    """Examine a network that is about to be trained.
+
+    The architectures of this package are known to reload, train and export at every width; of them only the
+    pruning is tried.
+    """
+    if net.architecture["arch"] not in ARCHITECTURES:
+        return examine(net, few, recipe)
+    try:
+        return Examination((), (), check_prunable(net, few, recipe))
+    except NetworkError as error:
+        return Examination((str(error),), (), None)
 
 
 def _faults_before_pruning(net: Classifier, few: Images, classes: int) -> list[str]:

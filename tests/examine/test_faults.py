@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eed_edge import recipe
-from eed_edge.examine import answers, examination, examine
+from eed_edge.examine import answers, examination, examine, examine_before_training
 from eed_edge.train.networks import build
 from tests.examine.coverage import between, conv_norm
 from tests.examine.subjects import CLASSES, RECIPE, examined, few
@@ -80,6 +80,13 @@ class Whole(nn.Module):
             "nan": lambda: logits / 0.0 - logits / 0.0,
         }
         return ends[self.fault]() if self.fault in ends else logits
+
+
+class Softmax(Whole):
+    """A network that ends in softmax, as an architecture of the registry."""
+
+    def __init__(self, *, classes: int, channels: int, width: int) -> None:
+        super().__init__("softmax", width)
 
 
 BLOCKS = [
@@ -176,3 +183,12 @@ def test_an_examination_changes_neither_the_network_nor_the_random_numbers(monke
     examine(net, few(), RECIPE)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(tensor, weights[name]) for name, tensor in net.state_dict().items())
+
+
+def test_before_training_a_network_from_elsewhere_is_examined_whole_and_a_known_one_only_pruned(monkeypatch):
+    monkeypatch.setitem(build.ARCHITECTURES, "softmax", Softmax)
+    known = build.build_network("softmax", classes=CLASSES, channels=1, width=32)
+    assert examine_before_training(known, few(), RECIPE).faults == ()
+    assert examine(known, few(), RECIPE).faults != ()
+    monkeypatch.delitem(build.ARCHITECTURES, "softmax")
+    assert examine_before_training(known, few(), RECIPE) == examine(known, few(), RECIPE)

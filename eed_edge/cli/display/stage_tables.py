@@ -1,9 +1,12 @@
-"""A short table of the results of a training stage."""
+"""What ``train`` prints at the end of a stage and at its own end."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eed_edge.train.run_folder import Run
 
 Row = dict[str, Any]
 
@@ -11,6 +14,22 @@ Row = dict[str, Any]
 def stage_table(stage: str, folder: Path) -> str:
     """Summarise a finished stage from the files of its run folder."""
     return TABLES[stage](stage, folder)
+
+
+def closing_lines(run: "Run", until: str) -> Iterator[str]:
+    """The team and the next command, then the run's notes as warnings, the worst one last."""
+    from eed_edge.report.notes_file import BASE_AT_CHANCE, read_notes
+
+    if until == "joint":
+        joint = run.joint()
+        diversity = "robust diversity" if run.recipe.attacked else "diversity"
+        yield f"team: {', '.join(joint['members'])}; {diversity} {joint['rd']:.3f}"
+        yield f"next: eed-edge export {run.path} BUNDLE"
+    else:
+        yield f"finished {until}; continue with --until joint"
+    notes = read_notes(run.path)
+    for name in sorted(notes, key=lambda name: name == BASE_AT_CHANCE):
+        yield f"warning: {notes[name]}"
 
 
 def _training(stage: str, folder: Path) -> str:

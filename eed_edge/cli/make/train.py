@@ -55,9 +55,8 @@ def command(
     from eed_edge import pipeline
     from eed_edge import recipe as recipes
     from eed_edge.cli.display.resumable import resumable
-    from eed_edge.cli.display.stage_tables import stage_table
-    from eed_edge.examine import examine
-    from eed_edge.report.notes_file import BASE_AT_CHANCE, read_notes
+    from eed_edge.cli.display.stage_tables import closing_lines, stage_table
+    from eed_edge.examine import examine_before_training
     from eed_edge.train.context import TrainingContext
     from eed_edge.train.data import splits as data
     from eed_edge.train.system.tensorboard import curves
@@ -76,7 +75,7 @@ def command(
         )
 
         def examined(*network: Any) -> None:
-            examination = examine(*network)
+            examination = examine_before_training(*network)
             examination.raise_if_faulty()
             for note in examination.notes:
                 progress.print_line(f"network: {note}")
@@ -95,13 +94,5 @@ def command(
             examine=examined,
             on_stage_end=lambda stage, run: progress.print_line(stage_table(stage, run.path)),
         )
-        if until == "joint":
-            joint = run.joint()
-            diversity = "robust diversity" if loaded.attacked else "diversity"
-            progress.print_line(f"team: {', '.join(joint['members'])}; {diversity} {joint['rd']:.3f}")
-            progress.print_line(f"next: eed-edge export {path} BUNDLE")
-        else:
-            progress.print_line(f"finished {until}; continue with --until joint")
-        notes = read_notes(path)
-        for name in sorted(notes, key=lambda name: name == BASE_AT_CHANCE):  # the worst at the end
-            progress.print_line(f"warning: {notes[name]}")
+        for line in closing_lines(run, until):
+            progress.print_line(line)
