@@ -10,6 +10,8 @@ import math
 import types
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from eed_edge.suggestions import did_you_mean
+
 T = TypeVar("T")
 
 
@@ -50,7 +52,8 @@ def _read_dataclass(kind: Any, value: object, where: str) -> Any:
     hints = get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if unknown := sorted(entries.keys() - fields.keys()):
-        raise ValueError(f"{where}: unknown key {unknown[0]!r}, expected {', '.join(fields)}")
+        expected = did_you_mean(unknown[0], fields) or f", expected {', '.join(fields)}"
+        raise ValueError(f"{where}: unknown key {unknown[0]!r}{expected}")
     values = {}
     for name, field in fields.items():
         if name in entries:

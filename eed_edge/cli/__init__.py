@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 import click
 
 import eed_edge
-from eed_edge.cli.display.output import EscapedFormatter, print_notice
-from eed_edge.errors import EedError
+from eed_edge.cli.display.output import EscapedFormatter
+from eed_edge.cli.error_lines import print_failure, print_usage_error
+from eed_edge.suggestions import did_you_mean
 
 # In the order of the work: a room of this package and its modules, each with a click command ``command``.
 ROOMS = {
@@ -20,6 +21,12 @@ ROOMS = {
     "make": ("train", "export"),
     "use": ("check", "run"),
     "measure": ("bench", "narrow", "single", "attack", "report"),
+}
+TITLES = {
+    "prepare": "Prepare",
+    "make": "Train and export",
+    "use": "Use a bundle",
+    "measure": "Measure and compare",
 }
 COMMANDS = {name: f"{__name__}.{room}.{name}" for room, names in ROOMS.items() for name in names}
 
@@ -38,6 +45,31 @@ class EedGroup(click.Group):
         command: click.Command = importlib.import_module(COMMANDS[name]).command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names; another word is an error that suggests one."""
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            meant = did_you_mean(name, self.list_commands(ctx))
+            raise click.UsageError(f"No such command {name!r}{meant}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by room, with the options of the group behind them."""
+        listed = self.list_commands(ctx)
+        width = max(map(len, listed))
+        for room, names in ROOMS.items():
+            rows = [
+                (name.ljust(width), command.get_short_help_str(limit=100))
+                for name in names
+                if name in listed and (command := self.get_command(ctx, name))
+            ]
+            if rows:
+                with formatter.section(TITLES[room]):
+                    formatter.write_dl(rows)
+        click.Command.format_options(self, ctx, formatter)
+
     def main(
         self,
         args: Sequence[str] | None = None,
@@ -55,17 +87,12 @@ class EedGroup(click.Group):
         words, debug = _without_debug(sys.argv[1:] if args is None else list(args))
         try:
             code = super().main(words, prog_name or "eed-edge", complete_var, standalone_mode=False, **extra)
-        except click.ClickException as error:  # usage error
-            where = (
-                error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "eed-edge"
-            )
-            text = " ".join(error.format_message().split())
-            print_notice(f"error: {text.removesuffix('.')}; {where} --help tells what is expected")
-            code = error.exit_code
+        except click.ClickException as error:
+            code = print_usage_error(error)
         except BaseException as error:
             if debug or isinstance(error, SystemExit):
                 raise
-            code = _tell(error)
+            code = print_failure(error)
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -77,30 +104,26 @@ def _without_debug(words: list[str]) -> tuple[list[str], bool]:
     return kept + words[end:], debug
 
 
-def _tell(error: BaseException) -> int:
-    """Print the error in one line and return the exit code."""
-    if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        print_notice("interrupted")
-        return 130
-    text = " ".join(str(error).split())
-    if isinstance(error, MemoryError):
-        text = "out of memory; use fewer images or threads at once, or a machine with more"
-    elif isinstance(error, ModuleNotFoundError):
-        text = f"this command needs {error.name}, which is not installed; pip install 'eed-edge[train]'"
-    elif isinstance(error, OSError) and not isinstance(error, EedError):
-        where = f" {error.filename}" if error.filename else ""
-        text = f"the system refused{where}: {error.strerror or text}; check the path, rights and free space"
-    elif not isinstance(error, EedError):
-        text = f"unexpected {type(error).__name__}: {text}; run again with --debug and report what it prints"
-    print_notice(f"error: {text}")
-    return 1
+@click.group(
+    cls=EedGroup,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  eed-edge demo                                    every step, on images that need no download
+  eed-edge init my-pictures                        a recipe for one folder of pictures per class
+  eed-edge train my-pictures.toml --data my-pictures --run run
+  eed-edge export run bundle
+  eed-edge run bundle cat.png
 
-
-@click.group(cls=EedGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(eed_edge.__version__, prog_name="eed-edge")
+Exit codes: 0 done, 1 failed (one line says why), 2 usage error.""",
+)
+@click.version_option(eed_edge.__version__, "--version", "-V", prog_name="eed-edge")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error (or set EED_EDGE_DEBUG=1).")
-def main(debug: bool) -> None:
-    """Turn an image classifier into a small, hard-to-fool, early-stopping ensemble for edge CPUs.
-
-    Exit codes: 0 done, 1 failed (one line says why), 2 usage error.
-    """
+@click.pass_context
+def main(ctx: click.Context, debug: bool) -> None:
+    """Train a team of small image classifiers that stops early and is hard to fool, for edge CPUs."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+        ctx.exit(2)

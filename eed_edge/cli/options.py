@@ -22,6 +22,11 @@ max_minutes_option: Decorator = click.option(
 )
 
 
+def help_examples(*lines: str) -> str:
+    """The end of a command's help: command lines to copy."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 def device_option(text: str = "Where the networks run.") -> Decorator:
     """``--device``, with a help text of its own."""
     return click.option(

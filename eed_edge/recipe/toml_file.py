@@ -8,6 +8,7 @@ from typing import Any
 
 from eed_edge.errors import RecipeError
 from eed_edge.files.regular_files import read_regular
+from eed_edge.suggestions import did_you_mean
 
 _LARGEST_RECIPE = 2**20  # bytes
 
@@ -62,8 +63,9 @@ def _locate(source: str) -> Path:
     if path.is_dir():
         path = path / "recipe.toml"
     if not path.is_file():
-        known = ", ".join(recipe_names()) or "none installed"
-        raise RecipeError(f"no recipe {source!r}: expected a TOML file or one of: {known}")
+        meant = did_you_mean(source, recipe_names())
+        known = "" if meant else f": {', '.join(recipe_names()) or 'none installed'}"
+        raise RecipeError(f"no recipe {source!r}{meant}: expected a TOML file or a recipe's name{known}")
     return path
 
 

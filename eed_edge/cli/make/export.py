@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from eed_edge.cli.display.output import print_answer
-from eed_edge.cli.options import PATH, bundle_argument, run_argument
+from eed_edge.cli.options import PATH, bundle_argument, help_examples, run_argument
 
 
 def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
@@ -16,7 +16,14 @@ def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | Non
     return deadline(value)
 
 
-@click.command("export")
+@click.command(
+    "export",
+    short_help="Write the bundle of a trained team.",
+    epilog=help_examples(
+        "eed-edge export run bundle",
+        "eed-edge export run bundle-int8 --int8 --data my-pictures",
+    ),
+)
 @run_argument
 @bundle_argument
 @click.option(

@@ -5,12 +5,19 @@ from typing import Any
 
 import click
 
-from eed_edge.cli.options import data_option, device_option, max_minutes_option, set_option
+from eed_edge.cli.options import data_option, device_option, help_examples, max_minutes_option, set_option
 
 STAGES = ("base", "pool", "select", "joint")
 
 
-@click.command("train")
+@click.command(
+    "train",
+    short_help="Train a team from a recipe and images, or resume.",
+    epilog=help_examples(
+        "eed-edge train digits-resnet18 --run run",
+        "eed-edge train my-pictures.toml --data my-pictures --run run --set base.epochs=20",
+    ),
+)
 @click.argument("recipe")
 @data_option
 @click.option(

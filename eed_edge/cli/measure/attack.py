@@ -6,10 +6,14 @@ import click
 
 from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.display.tables import command_line
-from eed_edge.cli.options import bundle_argument, data_option, device_option, run_argument
+from eed_edge.cli.options import bundle_argument, data_option, device_option, help_examples, run_argument
 
 
-@click.command("attack")
+@click.command(
+    "attack",
+    short_help="Measure accuracy, clean and under attack.",
+    epilog=help_examples("eed-edge attack run bundle --data my-pictures --images 1000"),
+)
 @run_argument
 @bundle_argument
 @data_option

@@ -7,6 +7,7 @@ import click
 
 from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.display.tables import speedup_lines
+from eed_edge.cli.options import help_examples
 from eed_edge.report.names import PERCENTILES, TIMED_NETWORKS
 
 if TYPE_CHECKING:
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
     from eed_edge.runtime.measure.session_tuning import TuningResult
 
 
-@click.command("bench")
+@click.command(
+    "bench",
+    short_help="Time a bundle beside the dense network.",
+    epilog=help_examples("eed-edge bench bundle --run run", "eed-edge bench bundle --tune"),
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--run", type=click.Path(path_type=Path), help="Run folder: its networks, test images and report."

@@ -5,9 +5,14 @@ from typing import Any
 import click
 
 from eed_edge.cli.display.baseline_command import baseline_options, train_and_print
+from eed_edge.cli.options import help_examples
 
 
-@click.command("narrow")
+@click.command(
+    "narrow",
+    short_help="Train a baseline: a narrower network as fast as the bundle.",
+    epilog=help_examples("eed-edge narrow run bundle --data my-pictures"),
+)
 @baseline_options
 def command(**options: Any) -> None:
     """Train the baseline ``narrow`` for BUNDLE of RUN: one static, narrower copy of the base.

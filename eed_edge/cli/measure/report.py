@@ -5,10 +5,14 @@ from pathlib import Path
 import click
 
 from eed_edge.cli.display.output import print_answer
-from eed_edge.cli.options import bundle_argument, run_argument
+from eed_edge.cli.options import bundle_argument, help_examples, run_argument
 
 
-@click.command("report")
+@click.command(
+    "report",
+    short_help="Print the results, or write them as a web page.",
+    epilog=help_examples("eed-edge report run bundle --html report.html"),
+)
 @run_argument
 @bundle_argument
 @click.option(

@@ -5,9 +5,14 @@ from typing import Any
 import click
 
 from eed_edge.cli.display.baseline_command import baseline_options, train_and_print
+from eed_edge.cli.options import help_examples
 
 
-@click.command("single")
+@click.command(
+    "single",
+    short_help="Train a baseline: one pruned network as fast as the bundle.",
+    epilog=help_examples("eed-edge single run bundle --data my-pictures"),
+)
 @baseline_options
 def command(**options: Any) -> None:
     """Train the baseline ``single`` for BUNDLE of RUN: one network pruned from the base.

@@ -7,9 +7,14 @@ from pathlib import Path
 import click
 
 from eed_edge.cli.display.output import print_answer, print_notice, print_progress
+from eed_edge.cli.options import help_examples
 
 
-@click.command("data")
+@click.command(
+    "data",
+    short_help="Download or verify a public data set.",
+    epilog=help_examples("eed-edge data cifar10 --root data"),
+)
 @click.argument("name", type=click.Choice(["cifar10", "svhn", "digits"]))
 @click.option(
     "--root", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for the files."

@@ -5,14 +5,18 @@ from pathlib import Path
 import click
 
 from eed_edge.cli.display.output import print_answer
-from eed_edge.cli.options import set_option
+from eed_edge.cli.options import help_examples, set_option
 
 RECIPE = "digits-resnet18"
 NARROW_EPOCHS = 40
 """At most; the team's cost would pay for about 300. ``eed-edge narrow`` trains until tune stops rising."""
 
 
-@click.command("demo")
+@click.command(
+    "demo",
+    short_help="Try every step on images of digits, in some minutes.",
+    epilog=help_examples("eed-edge demo", "eed-edge demo --out /tmp/demo"),
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -5,9 +5,16 @@ from pathlib import Path
 import click
 
 from eed_edge.cli.display.output import print_answer
+from eed_edge.cli.options import help_examples
 
 
-@click.command("init")
+@click.command(
+    "init",
+    short_help="Write a recipe for your own pictures.",
+    epilog=help_examples(
+        "eed-edge init my-pictures", "eed-edge init my-pictures --attack none --out plain.toml"
+    ),
+)
 @click.argument("place", metavar="FOLDER", type=click.Path(path_type=Path))
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The recipe's file (default: the folder's name, .toml)."

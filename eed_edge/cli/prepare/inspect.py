@@ -5,10 +5,17 @@ from pathlib import Path
 import click
 
 from eed_edge.cli.display.output import print_answer
-from eed_edge.cli.options import data_option, set_option
+from eed_edge.cli.options import data_option, help_examples, set_option
 
 
-@click.command("inspect")
+@click.command(
+    "inspect",
+    short_help="Examine a network before training it.",
+    epilog=help_examples(
+        "eed-edge inspect digits-resnet18",
+        "eed-edge inspect my_package.nets:build --data my-pictures",
+    ),
+)
 @click.argument("network", metavar="ARCH|RECIPE")
 @data_option
 @set_option("net.width=32")

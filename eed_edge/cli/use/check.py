@@ -5,10 +5,15 @@ from pathlib import Path
 import click
 
 from eed_edge.cli.display.output import print_answer
+from eed_edge.cli.options import help_examples
 from eed_edge.printable import printable
 
 
-@click.command("check")
+@click.command(
+    "check",
+    short_help="Verify a bundle: files, hashes, known answers.",
+    epilog=help_examples("eed-edge check bundle"),
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--verify",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eed_edge.cli.display.output import print_answer, print_notice, print_object
+from eed_edge.cli.options import help_examples
 from eed_edge.errors import EedError, InputError
 from eed_edge.printable import printable
 
@@ -29,7 +30,11 @@ class Picture:
     truth: int | None = None
 
 
-@click.command("run")
+@click.command(
+    "run",
+    short_help="Classify pictures.",
+    epilog=help_examples("eed-edge run bundle cat.png", "eed-edge run bundle test-pictures.npz --json"),
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image instead of a table.")

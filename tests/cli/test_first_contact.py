@@ -1,0 +1,76 @@
+"""What a newcomer meets first: the help, the version, and what a mistyped word was meant to be."""
+
+import re
+
+import click
+import pytest
+
+import eed_edge
+from eed_edge import cli
+from eed_edge.errors import RecipeError
+from eed_edge.recipe import load_recipe
+from eed_edge.suggestions import did_you_mean
+from tests.conftest import call
+
+
+def test_no_command_prints_the_help_on_stdout_as_help_does():
+    alone, asked = call(), call("--help")
+    assert (alone.exit_code, asked.exit_code) == (2, 0)
+    assert alone.stdout.strip() == asked.stdout.strip()
+    assert alone.stderr == ""
+
+
+def test_help_has_usage_the_groups_in_order_a_line_per_command_and_examples():
+    lines = call("--help").stdout.splitlines()
+    assert lines[0].endswith(" [OPTIONS] COMMAND [ARGS]...")
+    headings = [line.rstrip(":") for line in lines if re.fullmatch(r"\w[\w ]*:", line)]
+    assert headings == [*cli.TITLES.values(), "Options"]
+    names = [line.split()[0] for line in lines if re.match(r"  \w+ +\w.*\.$", line)]
+    assert [name for name in names if name in cli.COMMANDS] == list(cli.COMMANDS)
+    assert any(line.strip().startswith("eed-edge demo") for line in lines)
+    assert max(map(len, lines)) < 100
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_a_short_line_and_an_example_that_its_parser_takes(name):
+    command = cli.main.get_command(click.Context(cli.main), name)
+    assert command.short_help.endswith(".")
+    assert len(command.short_help) < 66
+    examples = [line.split() for line in command.epilog.splitlines() if "eed-edge" in line]
+    assert examples
+    for program, called, *words in examples:
+        assert (program, called) == ("eed-edge", name)
+        command.make_context(name, words)
+
+
+def test_the_version_has_a_short_option():
+    assert call("-V").stdout == call("--version").stdout == f"eed-edge, version {eed_edge.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "meant"),
+    [
+        (["trian"], 2, "No such command 'trian' (did you mean 'train'?); "),
+        (["inspekt", "x"], 2, "(did you mean 'inspect'?)"),
+        (["run", "--threshhold", "1", "b", "x"], 2, "--threshold"),
+        (["train", "digit-resnet18", "--run", "x"], 1, "'digit-resnet18' (did you mean 'digits-resnet18'?)"),
+        (
+            ["train", "digits-resnet18", "--run", "x", "--set", "bse.epochs=2"],
+            1,
+            "unknown key 'bse' (did you mean 'base'?); fix the recipe",
+        ),
+    ],
+)
+def test_a_mistyped_word_is_answered_with_what_was_meant(words, code, meant):
+    found = call(*words)
+    assert found.exit_code == code
+    assert meant in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
+def test_a_word_that_is_near_to_none_gets_the_list_instead():
+    assert did_you_mean("quux", ["train", "export"]) == ""
+    with pytest.raises(RecipeError, match=r"unknown key 'quux', expected name, seed, data"):
+        load_recipe("digits-resnet18", ["quux=1"])
+    with pytest.raises(RecipeError, match=r"no recipe 'quux': expected .* cifar10-resnet18"):
+        load_recipe("quux")
