@@ -1,0 +1,194 @@
+"""Write the tables of a model's card from its report.json, curve.json and judged.json.
+
+    .venv/bin/python benchmarks/card_tables.py cifar10-resnet18-w16
+
+They stand in card.md between the lines ``<!-- tables: begin -->`` and ``<!-- tables: end -->``. A test
+compares every card with what this script would write.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eed_edge.atomic_files import write_atomic
+
+MODELS = Path(__file__).parents[1] / "models"
+BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+KINDS = {
+    "clean": "clean",
+    "pgd20": "PGD-20",
+    "apgd": "APGD, 10 iterations",
+    "autoattack": "AutoAttack",
+    "cw": "C&W",
+    "deepfool": "DeepFool",
+    "adaptive": "adaptive",
+}
+DEFENCES = {
+    "dense": "dense base",
+    "dense_int8": "dense, int8",
+    "narrow": "narrow network",
+    "single": "single pruned network",
+    "static": "static mean",
+    "dynamic": "the bundle",
+}
+
+
+@click.command(help=__doc__)
+@click.argument("models", nargs=-1, required=True)
+def main(models: tuple[str, ...]) -> None:
+    """Rewrite the tables of the cards."""
+    for name in models:
+        card = MODELS / name / "card.md"
+        write_atomic(card, with_tables(card.read_text(), MODELS / name).encode())
+        click.echo(f"written: {card}")
+
+
+def with_tables(card: str, folder: Path) -> str:
+    """The card with the tables of its folder's files.
+
+    Raises:
+        click.ClickException: the card has no place for them.
+    """
+    before, begin, rest = card.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise click.ClickException(f"expected {BEGIN} and {END} in card.md; add both lines")
+    figures = read(folder, "report.json")
+    parts = [accuracy_table(figures), paired_table(figures), cost_table(figures), latency_table(figures)]
+    if curve := read(folder, "curve.json"):
+        parts.append(budget_table(curve))
+    if judged := read(folder, "judged.json"):
+        parts.append(judged_table(judged))
+    return f"{before}{BEGIN}\n" + "".join(part for part in parts if part) + f"\n{END}{after}"
+
+
+def read(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON file of the folder; empty where there is none."""
+    path = folder / name
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def accuracy_table(figures: Mapping[str, Any]) -> str:
+    """Accuracy in percent with the 95 % Wilson interval, for every attack and network."""
+    rows = figures["accuracy"]
+    shown = [name for name in DEFENCES if any(name in row for row in rows.values())]
+    lines = [[*(DEFENCES[name] for name in shown), "images"]]
+    lines += [
+        [
+            *(share(row[name], row["interval"][name]) if name in row else "" for name in shown),
+            str(row["images"]),
+        ]
+        for kind in KINDS
+        if (row := rows.get(kind))
+    ]
+    names = ["accuracy, %", *(KINDS[kind] for kind in KINDS if kind in rows)]
+    return table([name, *cells] for name, cells in zip(names, lines, strict=True))
+
+
+def paired_table(figures: Mapping[str, Any]) -> str:
+    """Difference of the bundle to every other network on the same images, in points."""
+    paired = figures.get("paired", {})
+    shown = [name for name in DEFENCES if any(name in row for row in paired.values())]
+    if not shown:
+        return ""
+    lines = [["the bundle minus …, points", *(DEFENCES[name] for name in shown), "images"]]
+    for kind in KINDS:
+        if row := paired.get(kind):
+            cells = [difference(row[name]) if name in row else "" for name in shown]
+            lines.append([KINDS[kind], *cells, str(row["images"])])
+    return table(lines)
+
+
+def cost_table(figures: Mapping[str, Any]) -> str:
+    """Parameters, MACs and file sizes of the dense base and of all sub-models together."""
+    cost = figures["cost"]
+    units = {
+        "params": ("parameters", 1e6, "M"),
+        "macs": ("MACs an image", 1e6, "M"),
+        "bytes": ("ONNX files", 1e6, "MB"),
+    }
+    lines = [["", "dense base", "all sub-models", "each"]]
+    for key, (title, unit, letter) in units.items():
+        each = ", ".join(f"{value / unit:.2f}" for value in cost[key]["each"])
+        total = [f"{cost[key][name] / unit:.2f} {letter}" for name in ("dense", "ensemble")]
+        lines.append([title, *total, each])
+    return table(lines)
+
+
+def latency_table(figures: Mapping[str, Any]) -> str:
+    """Mean time of each program, the speed-ups over dense, and the mean number of sub-models run."""
+    latency = figures.get("latency")
+    if not latency:
+        return ""
+    shown = {**DEFENCES, "single_file": "cascade.onnx"}
+    lines = [["one image a call, one thread", "mean, ms", "dense takes … times as long"]]
+    for name, title in shown.items():
+        if name in latency and name != "single":
+            mean = latency[name]["mean_ms"]
+            lines.append([title, f"{mean:.3f}", f"{latency['dense']['mean_ms'] / mean:.2f}"])
+    used = figures.get("submodels_used", {})
+    lines += [
+        [f"sub-models run, {title}", f"{used[kind]:.2f}", ""]
+        for kind, title in (("clean", "clean"), ("pgd20", "PGD-20"), ("slowdown", "slow-down attack"))
+        if kind in used
+    ]
+    machine = figures.get("latency", {}).get("machine", figures["machine"])
+    return table(lines) + f"\nTimed on {machine['cpu']}, {latency['images']} test images.\n"
+
+
+def budget_table(curve: Mapping[str, Any]) -> str:
+    """Accuracy against speed over budgets."""
+    kinds = [kind for kind in KINDS if any(kind in row for row in curve["budgets"])]
+    lines = [["times faster", "budget", *(f"{KINDS[kind]}, %, images" for kind in kinds)]]
+    runs = {row["budget"].partition(": ")[0] for row in curve["budgets"]}
+    for row in curve["budgets"]:
+        cells = [
+            f"{share(each['share'], each['interval'])}, {each['images']}" if (each := row.get(kind)) else ""
+            for kind in kinds
+        ]
+        budget = row["budget"].partition(": ")[2] if len(runs) == 1 else row["budget"]
+        lines.append([f"{row['speedup']:.2f}", budget, *cells])
+    return table(lines)
+
+
+def judged_table(judged: Mapping[str, Any]) -> str:
+    """Every bundle of this name that was judged on test, in order of time."""
+    lines = [
+        ["commit", "what was new, and why", "bundle, clean %", "base", "bundle, PGD-20 %", "base", "images"]
+    ]
+    lines += [
+        [
+            row["commit"],
+            row["change"],
+            *(f"{100 * row[kind][name]:.1f}" for kind in ("clean", "pgd20") for name in ("dynamic", "dense")),
+            str(row["images"]),
+        ]
+        for row in judged["bundles"]
+    ]
+    return table(lines)
+
+
+def share(value: float, interval: tuple[float, float]) -> str:
+    """Such as ``64.4 (63.5 to 65.4)``."""
+    low, high = interval
+    return f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def difference(row: Mapping[str, Any]) -> str:
+    """Such as ``-1.3 (-2.4 to -0.3)``."""
+    low, high = row["interval"]
+    return f"{100 * row['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def table(lines: Iterator[list[str]] | list[list[str]]) -> str:
+    """A Markdown table whose first line is its head."""
+    head, *rows = lines
+    text = [head, ["---"] * len(head), *rows]
+    return "\n" + "".join("| " + " | ".join(line) + " |\n" for line in text)
+
+
+if __name__ == "__main__":
+    main()
