@@ -9,6 +9,7 @@
     prediction.labels, prediction.submodels_used
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "Prediction", "__version__", "load"]
 __version__ = "0.1.0"
+
+# Libraries read these when they are loaded, so they are set here, for Python and the command line alike.
+# Idle OpenMP threads of torch sleep soon: with the default, two busy processes slow each other tenfold.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+# Without this, official builds of onnxruntime write an id and a database under the home folder.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def __getattr__(name: str) -> Any:

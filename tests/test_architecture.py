@@ -3,6 +3,7 @@
 import configparser
 import inspect
 import json
+import os
 import pkgutil
 import re
 import subprocess
@@ -32,6 +33,17 @@ def imported_by(code):
 
 def test_importing_the_package_imports_neither_torch_nor_onnxruntime_nor_numpy():
     assert not imported_by("import eed_edge") & (HEAVY | {"onnxruntime", "numpy", "PIL", "click"})
+
+
+@pytest.mark.parametrize("given", [None, "7"])
+def test_importing_the_package_sets_what_libraries_read_when_they_are_loaded_unless_it_is_set(given):
+    names = ("GOMP_SPINCOUNT", "ORT_DISABLE_TELEMETRY")
+    environment = {key: value for key, value in os.environ.items() if key not in names}
+    environment |= dict.fromkeys(names, given) if given else {}
+    ask = f"import os, eed_edge; print(*map(os.environ.get, {names}))"
+    command = [sys.executable, "-c", ask]
+    found = subprocess.check_output(command, cwd=ROOT, env=environment, text=True).split()
+    assert found == ([given] * 2 if given else ["10000", "1"])
 
 
 def test_the_whole_runtime_needs_no_torch_and_opens_no_picture_library():

@@ -79,9 +79,6 @@ class EedGroup(click.Group):
         **extra: Any,
     ) -> NoReturn:
         """Run a command line and exit: 0 done, 1 failed, 2 usage error, 130 interrupted."""
-        # Idle OpenMP threads of torch should sleep soon: else two busy processes slow each other tenfold.
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
         if logging.lastResort is not None:  # prints the warnings of the library
             logging.lastResort.setFormatter(EscapedFormatter())
         words, debug = _without_debug(sys.argv[1:] if args is None else list(args))

@@ -1,6 +1,5 @@
 """Create onnxruntime sessions with edge-CPU defaults: one thread, no spinning, no global state."""
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -196,8 +195,6 @@ def _tuples(tensors: Sequence[TensorInfo]) -> str:
 
 def _onnxruntime() -> Any:
     oldest = ".".join(map(str, OLDEST_ONNXRUNTIME))
-    # Read when onnxruntime is loaded; without it, official builds write an id and a database under the home.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
 

@@ -1,4 +1,7 @@
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -187,3 +190,12 @@ def test_a_name_that_is_not_utf_8_is_one_line():
     raw = SOUND.replace(b"logits", b"logit\xff")
     with pytest.raises(BundleError, match=r"a: expected names in UTF-8, got b'logit\\xff'; export"):
         check_signature(open_session(raw, "a"), "a", MANIFEST)
+
+
+def test_loading_a_bundle_leaves_nothing_in_the_home_folder(tiny, tmp_path):
+    (home := tmp_path / "home").mkdir()
+    kept = {name: text for name, text in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-B", "-c", f"import eed_edge; eed_edge.load({str(tiny.folder)!r})"]
+    root = Path(__file__).parents[3]
+    subprocess.run(command, check=True, cwd=root, env=kept | {"HOME": str(home), "XDG_CACHE_HOME": str(home)})
+    assert list(home.iterdir()) == []
