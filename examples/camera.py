@@ -15,7 +15,7 @@ from typing import Any
 
 import eed_edge
 from eed_edge.images.frames import paced, read_mjpeg, read_y4m, read_y4m_header
-from eed_edge.images.preprocess import prepare, read_picture
+from eed_edge.images.preprocess import read_picture
 
 
 def folder_frames(folder: Path, rate: float) -> Iterator[Any]:
@@ -72,7 +72,7 @@ def main() -> None:
     net = eed_edge.load(words.bundle)
     frames = source(words.source, words.rate, mjpeg=words.mjpeg)
     total = 0
-    for answer in net.predict_latest(prepare(frame, net.manifest.input) for frame in frames):
+    for answer in net.predict_latest(frames):
         label = int(answer.prediction.labels[0])
         total += answer.dropped
         print(

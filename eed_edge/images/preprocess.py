@@ -125,6 +125,18 @@ def decode_picture(
         return _to_uint8(image)
 
 
+def from_pillow(image: "Image.Image", *, exif: bool = True) -> Uint8:
+    """Convert a PIL picture into an array for ``prepare``, as ``read_picture`` does with a file.
+
+    Raises:
+        InputError: it cannot be decoded, or has more than 16 bits per channel.
+    """
+    try:
+        return _to_uint8(_import_pillow().ImageOps.exif_transpose(image) if exif else image)
+    except OSError as error:  # pictures are decoded when they are needed
+        raise InputError(f"expected a readable picture, got: {error}; give another one") from error
+
+
 def picture_shape(path: Path) -> tuple[int, int, int]:
     """Height, width and channels (1 or 3) of what ``read_picture`` gives, from the file's header alone.
 

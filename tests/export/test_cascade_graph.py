@@ -182,7 +182,7 @@ def test_settings_of_another_type_are_one_line_for_the_file_too(models, tmp_path
 
 @pytest.mark.parametrize(
     ("images", "message"),
-    [(IMAGES[0], "add a batch axis"), (IMAGES * 2, r"pixels in \[0, 1\]"), (IMAGES[:, :1], "resize")],
+    [(IMAGES * 2, r"pixels in \[0, 1\]"), (IMAGES[:, :1], "make them RGB")],
 )
 def test_the_file_refuses_images_as_a_bundle_does(models, tmp_path, images, message):
     (tmp_path / "cascade.onnx").write_bytes(to_cascade(models, manifest_of("agreement", {"votes": 2})))

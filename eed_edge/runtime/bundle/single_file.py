@@ -16,6 +16,8 @@ from eed_edge.runtime.bundle.admit import admit
 from eed_edge.runtime.bundle.folder import read_file
 from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
 from eed_edge.runtime.engine import latest, stream
+from eed_edge.runtime.engine.accepted_images import ImagesLike, to_images
+from eed_edge.runtime.engine.bundle_summary import bundle_summary
 from eed_edge.runtime.engine.cascade import CHUNK
 from eed_edge.runtime.engine.latest import LatestAnswer
 from eed_edge.runtime.engine.prediction import Prediction
@@ -28,7 +30,6 @@ from eed_edge.runtime.engine.session import (
     open_session,
     signature,
 )
-from eed_edge.runtime.engine.validate_images import check_images
 from eed_edge.runtime.failures import WarnOnce, all_failed_error
 from eed_edge.runtime.gates.early_exit import EarlyExitResult
 
@@ -61,21 +62,31 @@ class SingleFileCascade:
         self._names = tuple(outputs_of(manifest))
         self._warn_once = WarnOnce()
 
-    def __call__(self, images: Floats) -> Prediction:
+    def __repr__(self) -> str:
+        gate = self.manifest.gate
+        return bundle_summary(
+            type(self).__name__,
+            self.manifest,
+            rule=gate.rule,
+            parameters=gate.parameters_of(gate.rule),
+            max_submodels=self.max_submodels,
+        )
+
+    def __call__(self, images: ImagesLike) -> Prediction:
         """Classify images.
 
         Args:
-            images: ``(n, c, h, w)`` float32 in [0, 1], as ``manifest.input`` says; n may be 0.
+            images: as for a bundle, see ``Cascade.__call__``.
 
         Returns:
             As for a bundle, but ``answer_prefix`` equals ``submodels_used``: the graph does not output it.
 
         Raises:
-            InputError: an array of another shape, type or range, or with NaN.
+            InputError: something else, pixels outside of [0, 1], or NaN.
             InferenceError: all sub-models failed for an image, or onnxruntime raised, after which a
                 single file, unlike a bundle, cannot continue.
         """
-        check_images(images, self.manifest.input.size)
+        images = to_images(images, self.manifest.input)
         if not len(images):
             return self._empty()
         if len(images) <= CHUNK:
@@ -87,11 +98,11 @@ class SingleFileCascade:
         abstained = rest[0] if rest else np.zeros(len(probs), bool)
         return Prediction(probs, probs.argmax(axis=1), used, used, True, failed, abstained)
 
-    def predict_stream(self, items: Iterable[Floats]) -> Iterator[Prediction]:
+    def predict_stream(self, items: Iterable[ImagesLike]) -> Iterator[Prediction]:
         """Classify images lazily; see ``Cascade.predict_stream``."""
         return stream.predict_stream(self, items)
 
-    def predict_latest(self, source: Iterable[Floats]) -> Iterator[LatestAnswer]:
+    def predict_latest(self, source: Iterable[ImagesLike]) -> Iterator[LatestAnswer]:
         """Answer the newest frame of a camera, always; see ``Cascade.predict_latest``."""
         return latest.predict_latest(self, source)
 

@@ -10,11 +10,12 @@ import numpy as np
 from eed_edge.arrays import Bools, Floats, Ints
 from eed_edge.manifest import Manifest
 from eed_edge.runtime.engine import latest, stream
+from eed_edge.runtime.engine.accepted_images import FLOAT32, ImagesLike, to_images
+from eed_edge.runtime.engine.bundle_summary import bundle_summary
 from eed_edge.runtime.engine.latency_estimator import LatencyEstimator
 from eed_edge.runtime.engine.latest import LatestAnswer
 from eed_edge.runtime.engine.prediction import Prediction, abstain_below, one_prediction
 from eed_edge.runtime.engine.single_image import SingleImageRunner, Submodel
-from eed_edge.runtime.engine.validate_images import FLOAT32, check_images
 from eed_edge.runtime.failures import WarnOnce, log_failure
 from eed_edge.runtime.gates.early_exit import EarlyExitResult, run_early_exit
 from eed_edge.runtime.gates.gate_rule import Parameters
@@ -62,15 +63,27 @@ class Cascade:
         self._thread_local = threading.local()
         self._warn_once = WarnOnce()
 
-    def __call__(self, images: Floats) -> Prediction:
+    def __repr__(self) -> str:
+        return bundle_summary(
+            type(self).__name__,
+            self.manifest,
+            rule=self.rule,
+            parameters=self.parameters,
+            max_submodels=self.max_submodels,
+        )
+
+    def __call__(self, images: ImagesLike) -> Prediction:
         """Classify images.
 
         Args:
-            images: ``(n, c, h, w)`` float32 in [0, 1], as ``manifest.input`` says; n may be 0.
+            images: ``(n, c, h, w)`` float32 in [0, 1] is the fastest, n may be 0. Other floats, uint8 arrays,
+                one image, channels last, a picture's path, a PIL picture and lists of these are converted;
+                see ``eed_edge.runtime.engine.accepted_images.to_images``.
 
         Raises:
-            InputError: an array of another shape, type or range, or with NaN.
+            InputError: something else, pixels outside of [0, 1], or NaN.
             InferenceError: all sub-models failed for an image.
+            DeviceError: a picture has to be opened or resized, and Pillow is not installed.
         """
         if (
             isinstance(images, np.ndarray)
@@ -81,14 +94,13 @@ class Cascade:
             answer = self._predict_single(images)
             if answer is not None:
                 return answer
-        check_images(images, self._size)
-        return self._predict_batch(images)
+        return self._predict_batch(to_images(images, self.manifest.input))
 
-    def predict_stream(self, items: Iterable[Floats]) -> Iterator[Prediction]:
+    def predict_stream(self, items: Iterable[ImagesLike]) -> Iterator[Prediction]:
         """Classify images from a camera or a folder one by one, in constant memory.
 
         Args:
-            items: each one image ``(c, h, w)`` or a batch ``(n, c, h, w)``, otherwise as for a call.
+            items: each one image or a batch, as for a call.
 
         Returns:
             An iterator with one prediction per item, in order; the deadline applies to each item.
@@ -100,7 +112,7 @@ class Cascade:
         """
         return stream.predict_stream(self, items)
 
-    def predict_latest(self, source: Iterable[Floats]) -> Iterator[LatestAnswer]:
+    def predict_latest(self, source: Iterable[ImagesLike]) -> Iterator[LatestAnswer]:
         """Answer the newest frame of a camera, always; frames that arrive meanwhile are dropped and counted.
 
         A thread takes frames from ``source`` as fast as it gives them, so it must give them in time: a camera
@@ -108,7 +120,7 @@ class Cascade:
         next frame.
 
         Args:
-            source: frames ``(c, h, w)``, otherwise as for a call.
+            source: frames, each one image as for a call.
 
         Returns:
             An iterator of answers; it ends with the source, whose last frame is answered.
@@ -120,13 +132,13 @@ class Cascade:
         """
         return latest.predict_latest(self, source)
 
-    def member_probs(self, images: Floats) -> Floats:
+    def member_probs(self, images: ImagesLike) -> Floats:
         """Return the probabilities of every sub-model, ``(members, n, k)``; NaN where it failed.
 
         Raises:
             InputError: as for a call.
         """
-        check_images(images, self._size)
+        images = to_images(images, self.manifest.input)
         probs = np.empty((len(self.submodels), len(images), self._classes), np.float32)
         for index in range(len(self.submodels)):
             for at in range(0, len(images), CHUNK):

@@ -10,8 +10,8 @@ from threading import Condition, Thread
 from time import monotonic
 from typing import Any
 
-from eed_edge.arrays import Floats
 from eed_edge.errors import InputError
+from eed_edge.runtime.engine.accepted_images import ImagesLike
 from eed_edge.runtime.engine.prediction import Prediction
 from eed_edge.runtime.engine.stream import as_batch, iterator_of
 
@@ -33,12 +33,14 @@ class LatestAnswer:
     answered_s: float
 
 
-def predict_latest(net: Callable[[Floats], Prediction], source: Iterable[Floats]) -> Iterator[LatestAnswer]:
+def predict_latest(
+    net: Callable[[ImagesLike], Prediction], source: Iterable[ImagesLike]
+) -> Iterator[LatestAnswer]:
     """Answer the newest frame again and again; see ``Cascade.predict_latest``."""
     return _answers(net, iterator_of(source))
 
 
-def _answers(net: Callable[[Floats], Prediction], source: Iterator[Floats]) -> Iterator[LatestAnswer]:
+def _answers(net: Callable[[ImagesLike], Prediction], source: Iterator[ImagesLike]) -> Iterator[LatestAnswer]:
     newest = _Newest()
     Thread(target=newest.read, args=(source,), name="eed-edge frames", daemon=True).start()
     previous = -1
@@ -65,7 +67,7 @@ class _Newest:
         self._ended = self._closed = False
         self._error: BaseException | None = None
 
-    def read(self, source: Iterator[Floats]) -> None:
+    def read(self, source: Iterator[ImagesLike]) -> None:
         """Take frames from ``source`` until it ends, raises or nobody wants more."""
         number, error = 0, None
         try:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eed_edge.arrays import Floats
+from eed_edge.runtime.engine.accepted_images import ONE
 from eed_edge.runtime.engine.session import Session
-from eed_edge.runtime.engine.validate_images import ONE
 from eed_edge.runtime.failures import log_failure
 
 
@@ -38,7 +38,7 @@ class SingleImageRunner:
             self._bound.append((session.run_with_iobinding, binding, logits.reshape(-1)))
 
     def set_image(self, image: Floats) -> bool:
-        """Copy an image ``(1, c, h, w)`` in; False if a pixel may be outside [0, 1] (``check_images``)."""
+        """Copy an image ``(1, c, h, w)`` in; False if a pixel may be outside [0, 1] (``in_unit_range``)."""
         self._image[...] = image
         bits = self._bits
         return bits.item(bits.argmax()) <= ONE  # faster than a reduction

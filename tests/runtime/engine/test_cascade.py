@@ -141,24 +141,18 @@ def test_images_in_any_memory_order_are_answered_alike(tiny, count):
 
 
 BAD_IMAGES = {
-    "a list": ([[0.5]], "expected a numpy array of float32, got list"),
-    "doubles": (np.zeros((1, 3, 4, 4)), "expected a numpy array of float32, got float64"),
-    "bytes": (np.zeros((1, 3, 4, 4), np.uint8), "got uint8; convert it and scale it"),
-    "one image": (np.zeros((3, 4, 4), np.float32), r"got one image \(3, 4, 4\); add a batch axis"),
-    "channels last": (
-        np.zeros((1, 4, 4, 3), np.float32),
-        r"expected images \(n, 3, 4, 4\), got \(1, 4, 4, 3\)",
+    "too many axes": (
+        np.zeros((1, 1, 3, 4, 4), np.float32),
+        r"expected images \(n, 3, 4, 4\), got \(1, 1, 3",
     ),
-    "too many axes": (np.zeros((1, 1, 3, 4, 4), np.float32), r"got \(1, 1, 3, 4, 4\); resize them"),
-    "no axes": (
-        np.float32(1) * np.zeros((), np.float32).reshape(()),
-        "expected a numpy array|expected images",
+    "0 to 255": (
+        np.full((1, 3, 4, 4), 255, np.float32),
+        r"pixels in \[0, 1\], got 255 to 255; divide them by 255",
     ),
-    "0 to 255": (np.full((1, 3, 4, 4), 255, np.float32), r"expected pixels in \[0, 1\], got 255 to 255"),
-    "negative": (np.full((2, 3, 4, 4), -0.1, np.float32), r"got -0.1 to -0.1; scale them"),
-    "NaN": (np.full((1, 3, 4, 4), np.nan, np.float32), "got nan to nan; scale them, remove NaN"),
-    "just above 1": (np.full((1, 3, 4, 4), 1.0000001, np.float32), r"got 1\.0000001 to 1\.0000001; scale"),
-    "infinite": (np.full((1, 3, 4, 4), np.inf, np.float32), "got inf to inf"),
+    "normalised": (np.full((2, 3, 4, 4), -0.1, np.float32), "got -0.1 to -0.1; leave mean and standard dev"),
+    "NaN": (np.full((2, 3, 4, 4), np.nan, np.float32), "got NaN in 2 of 2 images, the first at 0; leave"),
+    "just too far above 1": (np.full((1, 3, 4, 4), 1.0001, np.float32), r"got 1\.0001 to 1\.0001; divide"),
+    "infinite": (np.full((1, 3, 4, 4), np.inf, np.float32), "got inf to inf; look where the infinite"),
 }
 
 
@@ -178,7 +172,7 @@ def test_one_bad_pixel_among_many_images_is_found_and_the_borders_are_fine(tiny)
     whole = net(images)
     assert np.array_equal(np.concatenate([net(image[None]).probs for image in images]), whole.probs)
     images[2] = 0.5
-    for bad in (np.nextafter(np.float32(1), np.float32(2)), np.float32(-1e-30), np.nan):
+    for bad in (np.float32(1.00002), np.float32(-0.00002), np.nan):
         images[11, 1, 2, 3] = bad
         for some in (images, images[11:12]):
             with pytest.raises(InputError, match="expected pixels"):

@@ -64,7 +64,7 @@ def test_a_slow_network_keeps_up_with_a_fast_camera_and_no_frame_is_old():
     def camera():
         for number in range(60):
             time.sleep(0.004)
-            yield np.full((1, 2, 2), number)
+            yield np.full((1, 2, 2), number, np.float32)
 
     answers = list(predict_latest(slow, camera()))
     numbers = [answer.frame for answer in answers]

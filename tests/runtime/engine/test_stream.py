@@ -76,9 +76,9 @@ def test_an_unfit_item_is_named_by_its_place_and_those_before_were_answered(tiny
     with pytest.raises(InputError, match=r"^item 1 of the stream: expected pixels in \[0, 1\]"):
         next(answers)
     with pytest.raises(
-        InputError, match=r"^item 0 of the stream: expected a numpy array of float32, got str"
+        InputError, match=r"^item 0 of the stream: expected images, a numpy array .*, got int"
     ):
-        next(eed_edge.load(tiny.folder).predict_stream(["a.png"]))
+        next(eed_edge.load(tiny.folder).predict_stream([5]))
 
 
 @pytest.mark.parametrize("items", [5, None, np.float32(1)])
