@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 PACKAGING := setup.cfg setup.py pyproject.toml constraints.txt
 
-.PHONY: venv demo test networks device-test own-pictures audit portability arm64 emulated-x86 clean
+.PHONY: venv demo test networks device-test own-pictures shapes picture docs audit portability arm64 emulated-x86 clean
 
 venv: .venv/installed
 
@@ -45,6 +45,31 @@ own-pictures: venv
 	.venv/bin/eed-edge attack $(OWN)/run $(OWN)/bundle --data $(OWN)/signs
 	.venv/bin/eed-edge bench $(OWN)/bundle --run $(OWN)/run
 	.venv/bin/eed-edge report $(OWN)/run $(OWN)/bundle --html $(OWN)/report.html
+
+# The start of docs/TUTORIAL.md with drawn circles, squares and triangles, 150 each; fails unless well above chance.
+SHAPES := build/shapes
+shapes: venv
+	[ -d $(SHAPES)/shapes ] || .venv/bin/python -m tests.shapes $(SHAPES)/shapes
+	[ -f $(SHAPES)/shapes.toml ] || .venv/bin/eed-edge init $(SHAPES)/shapes --out $(SHAPES)/shapes.toml
+	.venv/bin/eed-edge train $(SHAPES)/shapes.toml --data $(SHAPES)/shapes --run $(SHAPES)/run
+	.venv/bin/eed-edge export $(SHAPES)/run $(SHAPES)/bundle
+	.venv/bin/eed-edge check $(SHAPES)/bundle
+	.venv/bin/eed-edge run $(SHAPES)/bundle $(SHAPES)/shapes/*/000.png
+	.venv/bin/eed-edge attack $(SHAPES)/run $(SHAPES)/bundle --data $(SHAPES)/shapes
+	.venv/bin/eed-edge report $(SHAPES)/run $(SHAPES)/bundle --html $(SHAPES)/report.html
+	.venv/bin/python -m tests.docs.above_chance $(SHAPES)/run/report.json --classes 3
+
+# The README's picture, from the reference model's report.
+picture: venv
+	.venv/bin/python benchmarks/picture.py models/cifar10-resnet18-w16/report.json docs/accuracy-against-time.svg
+
+# The documentation as a site, build/docs/index.html; a warning is an error.
+.venv/docs: .venv/installed
+	.venv/bin/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[docs]'
+	touch $@
+
+docs: .venv/docs
+	.venv/bin/python -m sphinx --fail-on-warning --fresh-env --quiet -c docs -b html . build/docs
 
 # Known vulnerabilities of the device set. Needs the internet; fails where any package could not be judged.
 build/audit/installed:

@@ -20,6 +20,12 @@ READERS = {
     "picture.ppm",
     "report.html",
     "my-pictures.toml",
+    "pictures.npz",
+    "~/eed",
+    "~/eed/bin/activate",
+    "run/single.onnx",
+    "/data/bundle",
+    "/data/cat.png",
     "test/",
     "val/",
     "train.npz",
@@ -39,14 +45,16 @@ READERS = {
 NAME_LIST = re.compile(r"([\w/]+\.py): ([\w, ]+)")
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 SPAN = re.compile(r"`([^`]+)`")
-BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 DOTTED = re.compile(r"\beed_edge(?:\.\w+)+")
 METADATA = {"eed_edge.manifest", "eed_edge.classes"}  # keys inside cascade.onnx
 
 
 def code_of(text: str) -> list[str]:
     """The contents of code blocks and of backticks, broken lines joined."""
-    blocks = [block.replace("\\\n", " ") for block in BLOCK.findall(text)]
+    # {...} is a directive of Sphinx
+    shown = [code for kind, code in BLOCK.findall(text) if kind != "text" and "{" not in kind]
+    blocks = [block.replace("\\\n", " ") for block in shown]
     return blocks + [span.replace("\n", " ") for span in SPAN.findall(BLOCK.sub("", text))]
 
 
@@ -55,7 +63,7 @@ def paths_of(text: str) -> set[str]:
     found = {link for link in LINK.findall(text) if "://" not in link}
     for code in code_of(text):
         for word in NAME_LIST.sub(r"\1", code).split():
-            word = word.rpartition("=")[2].strip("\"'()…,;").rstrip(":.")
+            word = re.split(r"[=(\"']", word.strip("\"'()…,;"))[-1].rstrip(":.")
             slash = re.fullmatch(r"[.~]{0,2}/?[A-Za-z_.<][\w.<>*-]+(/[\w.<>*-]+)*/?", word) and "/" in word
             if slash or re.search(rf"[\w>*]{ENDINGS}(\[\w\])?$", word):
                 found.add(word)

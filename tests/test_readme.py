@@ -45,17 +45,6 @@ def test_the_commands_that_make_runs_are_those_of_the_readme():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_the_figures_of_the_readme_are_those_of_the_results_file():
-    results = json.loads((ROOT / "benchmarks" / "results" / "demo-robustness.json").read_text())
-    found = results["mean_and_spread"]
-    for attack in ("clean", "pgd20"):
-        for who in ("dense", "static", "dynamic"):
-            row = found[f"{attack}_{who}"]
-            assert f"{100 * row['mean']:.1f} ± {100 * row['std']:.1f}" in README
-    for key in ("speedup_mean", "speedup_worst"):
-        assert f"{found[key]['mean']:.1f} ± {found[key]['std']:.1f}" in README
-
-
 @pytest.mark.slow
 def test_the_demo_that_the_readme_names_leaves_what_it_promises(tmp_path, monkeypatch):
     monkeypatch.setattr("eed_edge.cli.prepare.demo.NARROW_EPOCHS", 2)

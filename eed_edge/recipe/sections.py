@@ -195,7 +195,7 @@ class Joint(Training):
     lambda2: float = _number(0.25, 0)
     """Weight of the smoothed count of active units inside the compression loss."""
     tau: float = _number(0.1, 1e-6)
-    """Width of the smoothing: an activation a counts as |a| / (|a| + tau)."""
+    """Width of the smoothing: an activation a counts as ``|a| / (|a| + tau)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
