@@ -1,32 +1,33 @@
+# Targets: device, the runtime without torch; train, everything but the tools of developers.
+# `make image` builds one and tries it; docs/CONTAINER.md says more.
+# BASE may be any image with python3, its venv and ensurepip; torch's CPU build wants 3.11.
 ARG BASE=python:3.11-slim
-# docker build --target device -t eed-edge .           the runtime, no torch
-# docker build --target train -t eed-edge-train .      everything; PIP_FLAGS may name the index of CPU builds
-# docker run --rm -v "$PWD:/data:ro" eed-edge run /data/bundle /data/cat.png
-# BASE may be any image that has Python 3.11 with venv and pip.
 
 FROM ${BASE} AS build
 ARG PIP_FLAGS=
 WORKDIR /src
 COPY . .
 RUN python3 -m venv /opt/build \
-    && /opt/build/bin/pip wheel --quiet ${PIP_FLAGS} --no-deps --wheel-dir /wheels .
+    && /opt/build/bin/pip wheel --quiet ${PIP_FLAGS} --no-deps --wheel-dir /wheels . \
+    && python3 -m venv --without-pip /opt/eed-edge \
+    && /opt/build/bin/pip --python /opt/eed-edge/bin/python install --quiet --no-cache-dir ${PIP_FLAGS} \
+        -c constraints.txt "$(ls /wheels/*.whl)[images]"
 
 FROM ${BASE} AS device
-ARG PIP_FLAGS=
 # Without the last, onnxruntime since 1.29 reports to its maker and warns that it has no folder for its device id.
 ENV PATH=/opt/eed-edge/bin:$PATH PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
-COPY --from=build /wheels /wheels
-COPY constraints.txt /wheels/
-RUN python3 -m venv /opt/eed-edge \
-    && pip install --quiet --no-cache-dir ${PIP_FLAGS} -c /wheels/constraints.txt "$(ls /wheels/*.whl)[images]"
+LABEL org.opencontainers.image.title=eed-edge org.opencontainers.image.licenses=Apache-2.0
+COPY --from=build /opt/eed-edge /opt/eed-edge
 WORKDIR /data
-USER 65534
+USER 65534:65534
 ENTRYPOINT ["eed-edge"]
 
-FROM device AS train
+FROM build AS build-train
 ARG PIP_FLAGS=
-USER 0
+RUN /opt/build/bin/pip --python /opt/eed-edge/bin/python install --quiet --no-cache-dir ${PIP_FLAGS} \
+    -c constraints.txt "$(ls /wheels/*.whl)[train,attack,report]"
+
+FROM device AS train
 # foolbox imports GitPython, which without git fails otherwise.
 ENV GIT_PYTHON_REFRESH=quiet
-RUN pip install --quiet --no-cache-dir ${PIP_FLAGS} -c /wheels/constraints.txt \
-    "$(ls /wheels/*.whl)[train,attack,report]"
+COPY --from=build-train /opt/eed-edge /opt/eed-edge
