@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from eed_edge.attacks.interface import Attack, Threat
-from eed_edge.errors import DeviceError
+from eed_edge.errors import DeviceError, how_to_install
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class AutoAttack(Attack):
             from pyautoattack import AutoAttack as Reference
         except ImportError as error:
             raise DeviceError(
-                "AutoAttack needs pyautoattack, which is not installed; pip install 'eed-edge[attack]'"
+                f"AutoAttack needs pyautoattack, which is not installed; {how_to_install('attack')}"
             ) from error
         images = images.contiguous()  # AutoAttack takes views that channels-last images do not have
         with torch.random.fork_rng(devices=[]), _trace_kept():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from eed_edge.attacks.interface import Attack, Threat
-from eed_edge.errors import DeviceError
+from eed_edge.errors import DeviceError, how_to_install
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class DeepFool(Attack):
             from foolbox.models.pytorch import PyTorchModel
         except ImportError as error:
             raise DeviceError(
-                "DeepFool needs foolbox, which is not installed; pip install 'eed-edge[attack]'"
+                f"DeepFool needs foolbox, which is not installed; {how_to_install('attack')}"
             ) from error
         images = images.contiguous()
         with torch.no_grad():

@@ -3,7 +3,7 @@
 import click
 
 from eed_edge.cli.display.output import print_notice
-from eed_edge.errors import EedError
+from eed_edge.errors import EedError, how_to_install
 
 
 def print_usage_error(error: click.ClickException) -> int:
@@ -23,7 +23,7 @@ def print_failure(error: BaseException) -> int:
     if isinstance(error, MemoryError):
         text = "out of memory; use fewer images or threads at once, or a machine with more"
     elif isinstance(error, ModuleNotFoundError):
-        text = f"this command needs {error.name}, which is not installed; pip install 'eed-edge[train]'"
+        text = f"this command needs {error.name}, which is not installed; {how_to_install('train')}"
     elif isinstance(error, OSError) and not isinstance(error, EedError):
         where = f" {error.filename}" if error.filename else ""
         text = f"the system refused{where}: {error.strerror or text}; check the path, rights and free space"

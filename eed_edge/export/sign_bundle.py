@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eed_edge.atomic_files import write_atomic
-from eed_edge.errors import DeviceError, InputError
+from eed_edge.errors import DeviceError, InputError, how_to_install
 from eed_edge.files.regular_files import open_regular
 from eed_edge.runtime.bundle.signature import signature_path
 
@@ -24,9 +24,7 @@ def bundle_signer(private_key: Path) -> Callable[[Path], Path]:
     try:
         from model_signing import hashing, signing
     except ImportError as error:
-        raise DeviceError(
-            "expected model-signing, which signs bundles; pip install 'eed-edge[sign]'"
-        ) from error
+        raise DeviceError(f"expected model-signing, which signs bundles; {how_to_install('sign')}") from error
     digests = hashing.Config().use_file_serialization(hashing_algorithm="sha256")
     digests.set_ignored_paths(paths=[], ignore_git_paths=False)
     try:

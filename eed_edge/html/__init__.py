@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from eed_edge.atomic_files import write_atomic
-from eed_edge.errors import DeviceError
+from eed_edge.errors import DeviceError, how_to_install
 from eed_edge.manifest import Manifest
 
 _PACKAGES = ("jinja2", "matplotlib", "PIL")
@@ -25,6 +25,6 @@ def write_page(run: Path, manifest: Manifest, path: Path) -> None:
         if name not in _PACKAGES:
             raise
         raise DeviceError(
-            f"expected {name}, which makes the HTML page; pip install 'eed-edge[report]'"
+            f"expected {name}, which makes the HTML page; {how_to_install('report')}"
         ) from error
     write_atomic(path, render(read_inputs(run, manifest)).encode())

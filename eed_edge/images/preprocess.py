@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eed_edge.arrays import Uint8
-from eed_edge.errors import DeviceError, InputError
+from eed_edge.errors import DeviceError, InputError, how_to_install
 from eed_edge.files.regular_files import open_regular
 from eed_edge.manifest import InputSpec
 
@@ -286,6 +286,6 @@ def _import_pillow() -> Any:
         import PIL.ImageOps
     except ImportError as error:
         raise DeviceError(
-            "expected Pillow, which opens and resizes pictures; pip install 'eed-edge[images]'"
+            f"expected Pillow, which opens and resizes pictures; {how_to_install('images')}"
         ) from error
     return PIL

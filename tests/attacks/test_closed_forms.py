@@ -122,5 +122,5 @@ def test_autoattacks_own_warnings_are_heard():
 )
 def test_a_missing_package_is_named(package, attack, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, package, None)
-    with pytest.raises(RuntimeError, match=r"pip install 'eed-edge\[attack\]'"):
+    with pytest.raises(RuntimeError, match=r"pip install '\.\[attack\]'"):
         attack(*linear(10, n=2), Threat(0.01, 0))

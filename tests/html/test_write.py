@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from eed_edge import html
-from eed_edge.errors import InputError, StorageError
+from eed_edge.errors import InputError, StorageError, how_to_install
 from eed_edge.train.run_folder import open_run
 from tests.conftest import Flow, call
 from tests.html import sample
@@ -34,7 +34,8 @@ def test_without_the_report_extra_one_line_names_it_and_nothing_is_written(run, 
     )
     words = [sys.executable, "-c", code, run, tmp_path / "page.html"]
     said = subprocess.check_output(words, cwd=ROOT, text=True)
-    assert said == f"expected {package}, which makes the HTML page; pip install 'eed-edge[report]'\n"
+    advice = how_to_install("report")
+    assert said == f"expected {package}, which makes the HTML page; {advice}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 

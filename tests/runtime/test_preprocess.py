@@ -213,5 +213,5 @@ def test_a_picture_of_another_size_is_named(tmp_path):
 
 def test_without_pillow_the_message_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(DeviceError, match=r"expected Pillow.*pip install 'eed-edge\[images\]'"):
+    with pytest.raises(DeviceError, match=r"expected Pillow.*pip install '\.\[images\]'"):
         open_picture(tmp_path / "picture.png", spec())

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eed_edge.errors import BundleError, DeviceError, InputError
+from eed_edge.errors import BundleError, DeviceError, InputError, how_to_install
 from eed_edge.files.regular_files import read_regular
 from eed_edge.runtime import arguments
 
@@ -68,7 +68,7 @@ def _verifier(key: Path) -> tuple[Any, Any]:
         from model_signing._signing import sign_ec_key, sign_sigstore_pb
     except ImportError as error:
         raise DeviceError(
-            "expected model-signing, which verifies signatures; pip install 'eed-edge[sign]'"
+            f"expected model-signing, which verifies signatures; {how_to_install('sign')}"
         ) from error
     try:
         read_regular(key, most_bytes=_LARGEST_KEY)

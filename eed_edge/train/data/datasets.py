@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eed_edge.arrays import Uint8
-from eed_edge.errors import DataError, DeviceError
+from eed_edge.errors import DataError, DeviceError, how_to_install
 from eed_edge.images.preprocess import prepare_uint8
 from eed_edge.manifest import InputSpec, Preprocess
 from eed_edge.train.data import official_files
@@ -84,7 +84,7 @@ def digits(root: Path | None, size: PictureSize | None) -> Dataset:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise DeviceError("expected scikit-learn, which has digits; pip install 'eed-edge[train]'") from error
+        raise DeviceError(f"expected scikit-learn, which has digits; {how_to_install('train')}") from error
     spec = input_spec(1, size or PictureSize(DIGITS_SIZE))
     grey, labels = load_digits(return_X_y=True)  # (n, 64) in 0..16
     pixels = np.rint(grey.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
@@ -110,7 +110,7 @@ def svhn(root: Path | None, size: PictureSize | None) -> Dataset:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise DeviceError("expected SciPy, which reads .mat; pip install 'eed-edge[train]'") from error
+        raise DeviceError(f"expected SciPy, which reads .mat; {how_to_install('train')}") from error
     place = require_path(root, "the .mat files of SVHN")
     spec = input_spec(3, size or PictureSize(32))
 

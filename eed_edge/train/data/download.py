@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from eed_edge.atomic_files import write_atomic
-from eed_edge.errors import DataError, DeviceError, RecipeError, StorageError
+from eed_edge.errors import DataError, DeviceError, RecipeError, StorageError, how_to_install
 from eed_edge.train.data.official_files import OFFICIAL, OfficialDataset, is_whole
 
 Progress = Callable[[str, int, int], None]
@@ -55,7 +55,7 @@ def _download(folder_url: str, path: Path, sha256: str, progress: Progress | Non
         import pooch
         import requests
     except ImportError as error:
-        raise DeviceError("expected pooch, which downloads; pip install 'eed-edge[train]'") from error
+        raise DeviceError(f"expected pooch, which downloads; {how_to_install('train')}") from error
     pooch.get_logger().setLevel(logging.WARNING)  # otherwise it writes to stderr
     bar = _Bar(path.name, progress) if progress else False
     downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=CHUNK, timeout=TIMEOUT)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from eed_edge.arrays import Bools, Floats, Ints, Uint8
-from eed_edge.errors import DeviceError
+from eed_edge.errors import DeviceError, how_to_install
 
 NEAR_CORRELATION = 0.95
 NEAR_DIFFERENCE = 8.0
@@ -98,9 +98,7 @@ def _candidates(first: Floats, second: Floats, at_once: int) -> Iterator[tuple[I
     try:
         from scipy.spatial import KDTree
     except ImportError as error:
-        raise DeviceError(
-            "expected SciPy, which finds near pictures; pip install 'eed-edge[train]'"
-        ) from error
+        raise DeviceError(f"expected SciPy, which finds near pictures; {how_to_install('train')}") from error
     here, there = (np.flatnonzero(np.abs(means).sum(1) > 0) for means in (first, second))
     if not len(here) or not len(there):
         return

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eed_edge.errors import NetworkError
+from eed_edge.errors import NetworkError, how_to_install
 from eed_edge.train.networks.resnet import ResNet18, ResNet18ImageNet
 from eed_edge.train.networks.vgg import VGG16
 
@@ -150,8 +150,8 @@ def _from_timm(arch: str) -> Callable[..., nn.Module]:
     except Exception as error:  # without torchvision's operators, timm's import fails in many ways
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise NetworkError(
-            f"net.arch {arch!r}: timm cannot be imported: {reason}; pip install 'eed-edge[timm]', with a"
-            " torchvision that fits torch"
+            f"net.arch {arch!r}: timm cannot be imported: {reason};"
+            f" with a torchvision that fits torch, {how_to_install('timm')}"
         ) from error
     name = arch.removeprefix(TIMM)
     if not timm.is_model(name):

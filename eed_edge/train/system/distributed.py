@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from eed_edge.errors import DeviceError, EedError, TrainingError
+from eed_edge.errors import DeviceError, EedError, TrainingError, how_to_install
 
 T = TypeVar("T")
 TIMEOUT = datetime.timedelta(days=7)
@@ -130,7 +130,7 @@ def process_group(device: torch.device) -> Iterator[tuple[Processes, torch.devic
     try:
         from accelerate import PartialState
     except ImportError as error:
-        raise DeviceError("torchrun needs accelerate; pip install 'eed-edge[train]'") from error
+        raise DeviceError(f"torchrun needs accelerate; {how_to_install('train')}") from error
     local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if device.type == "cuda" and local_size > torch.cuda.device_count():
         raise DeviceError(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eed_edge.errors import DeviceError
+from eed_edge.errors import DeviceError, how_to_install
 from eed_edge.train.system.epoch_log import TrainingCallback
 
 CURVES = ("loss", "clean", "attacked", "lr", "images_s", "seconds")
@@ -28,7 +28,7 @@ def curves(folder: Path | None) -> Iterator[tuple[TrainingCallback, ...]]:
             from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise DeviceError(
-            "--tensorboard needs the package tensorboard; pip install 'eed-edge[tensorboard]'"
+            f"--tensorboard needs the package tensorboard; {how_to_install('tensorboard')}"
         ) from error
     with SummaryWriter(str(folder)) as writer:
 

@@ -21,7 +21,7 @@ from tests.runtime.test_command_line import call
 
 def test_without_model_signing_the_message_names_the_extra(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "model_signing._signing", None)
-    with pytest.raises(DeviceError, match=r"pip install 'eed-edge\[sign\]'"):
+    with pytest.raises(DeviceError, match=r"pip install '\.\[sign\]'"):
         eed_edge.load(tiny.folder, trusted_key=tmp_path / "key.pub")
 
 

@@ -181,7 +181,7 @@ def test_a_set_without_official_files_is_refused(tmp_path):
 def test_a_missing_pooch_is_named(offer, monkeypatch, tmp_path):
     offer("svhn")
     monkeypatch.setitem(sys.modules, "pooch", None)
-    with pytest.raises(DeviceError, match=r"expected pooch.*pip install 'eed-edge\[train\]'"):
+    with pytest.raises(DeviceError, match=r"expected pooch.*pip install '\.\[train\]'"):
         download_dataset("svhn", tmp_path)
 
 

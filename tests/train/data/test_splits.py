@@ -186,7 +186,5 @@ def test_an_unknown_set_is_refused():
 @pytest.mark.parametrize(("name", "package"), [("digits", "sklearn.datasets"), ("svhn", "scipy.io")])
 def test_a_package_that_is_missing_is_named_with_what_to_install(monkeypatch, tmp_path, name, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(
-        DeviceError, match=r"expected (scikit-learn|SciPy), .* pip install 'eed-edge\[train\]'"
-    ):
+    with pytest.raises(DeviceError, match=r"expected (scikit-learn|SciPy), .* pip install '\.\[train\]'"):
         load_splits(Data(name=name), tmp_path, seed=0)

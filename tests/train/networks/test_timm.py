@@ -27,7 +27,7 @@ def operators():
 
 @pytest.mark.skipif(INSTALLED, reason="timm is installed")
 def test_without_timm_the_message_says_what_to_install():
-    with pytest.raises(NetworkError, match=r"timm cannot be imported: .* pip install 'eed-edge\[timm\]'"):
+    with pytest.raises(NetworkError, match=r"timm cannot be imported: .* pip install '\.\[timm\]'"):
         build.build_network("timm:resnet10t", classes=4, channels=1, width=8)
 
 

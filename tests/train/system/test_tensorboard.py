@@ -29,5 +29,5 @@ def test_without_a_folder_there_is_no_callback():
 
 def test_without_the_package_one_line_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(DeviceError, match=r"pip install 'eed-edge\[tensorboard\]'"), curves(tmp_path):
+    with pytest.raises(DeviceError, match=r"pip install '\.\[tensorboard\]'"), curves(tmp_path):
         pass
