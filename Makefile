@@ -4,7 +4,8 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 PACKAGING := setup.cfg setup.py pyproject.toml constraints.txt
 
-.PHONY: venv demo test networks device-test own-pictures shapes picture docs audit portability arm64 emulated-x86 clean
+.PHONY: venv demo test networks device-test own-pictures shapes picture docs audit portability arm64 emulated-x86 image \
+	release clean
 
 venv: .venv/installed
 
@@ -107,6 +108,14 @@ arm64: venv $(BUNDLE)/manifest.json $(INT8_BUNDLE)/manifest.json
 # The int8 team on an emulated x86 processor without VNNI. Needs qemu-x86_64-static, or Debian's apt-get.
 emulated-x86: venv $(INT8_BUNDLE)/manifest.json
 	.venv/bin/python benchmarks/portability/emulated_x86.py $(INT8_BUNDLE) $(IMAGES)
+
+# The container of the runtime, built and tried; TARGET=train the other one. docs/CONTAINER.md has the words it takes.
+image:
+	scripts/image
+
+# Wheel and sdist into dist/, checked and tried outside this folder, with their hashes. Needs the internet.
+release:
+	PIP_FLAGS="$(PIP_FLAGS)" $(PYTHON) scripts/release
 
 clean:
 	rm -rf .venv build dist *.egg-info .coverage .*_cache

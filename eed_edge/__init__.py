@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from eed_edge.runtime import Limits, Prediction, load
 
 __all__ = ["Limits", "Prediction", "__version__", "load"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Libraries read these when they are loaded, so they are set here, for Python and the command line alike.
 # Idle OpenMP threads of torch sleep soon: with the default, two busy processes slow each other tenfold.
