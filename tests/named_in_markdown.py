@@ -10,7 +10,7 @@ ENDINGS = r"\.(py|md|toml|jsonl?|npz|onnx|cfg|txt|mjs|js|wasm|html|cpp|png|ppm|s
 # What commands make lies in these folders, and is there if the stored run or bundle has it.
 MADE_IN = {"build/demo/run": "run", "build/demo/bundle": "bundle", "RUN": "run", "BUNDLE": "bundle"}
 MADE_IN |= {"run": "run", "bundle": "bundle"}
-MADE_BY_DEMO = {"build/demo/report.json", "build/demo/report.html"}
+MADE_BY_MAKE = {"build/demo/report.json", "build/demo/report.html", "build/docs/index.html"}
 # What commands leave since the stored run and bundle were made; tests/evaluate and tests/export read them.
 MADE_SINCE = {"RUN/per_image.npz", "RUN/judged.jsonl", "RUN/notes.json", "dense-int8.onnx"}
 # What is the reader's own, on a device or elsewhere; each is in a text, or the test says so.
@@ -24,8 +24,6 @@ READERS = {
     "~/eed",
     "~/eed/bin/activate",
     "run/single.onnx",
-    "/data/bundle",
-    "/data/cat.png",
     "test/",
     "val/",
     "train.npz",
@@ -76,7 +74,7 @@ def is_there(path: str, folder: Path) -> bool:
     Args:
         folder: where the Markdown file lies. Words in capitals or angle brackets stand for any name.
     """
-    if path in READERS | MADE_BY_DEMO | MADE_SINCE:
+    if path in READERS | MADE_BY_MAKE | MADE_SINCE:
         return True
     for prefix, stored in MADE_IN.items():
         if path == prefix or path.startswith(f"{prefix}/"):
