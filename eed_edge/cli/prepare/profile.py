@@ -8,13 +8,21 @@ import click
 
 from eed_edge.cli.display.output import print_answer, print_notice
 from eed_edge.cli.display.progress import progress_display
-from eed_edge.cli.options import PATH, data_option, set_option
+from eed_edge.cli.options import PATH, data_option, help_examples, set_option
 
 if TYPE_CHECKING:
     from eed_edge.latency.latency_table import LatencyTable
 
 
-@click.command("profile")
+@click.command(
+    "profile",
+    short_help="Measure how long each layer takes here.",
+    epilog=help_examples(
+        "eed-edge profile cifar10-resnet18 --out here.json",
+        "eed-edge profile cifar10-resnet18 --networks networks",
+        "eed-edge profile networks --out device.json",
+    ),
+)
 @click.argument("source", metavar="RECIPE|RUN|ARCH|NETWORKS")
 @click.option("--out", type=PATH, help="Measure, and write the latency table to this file.")
 @click.option("--networks", type=PATH, help="Write the networks to this folder, to be measured on a device.")
