@@ -21,7 +21,7 @@ from eed_edge.html.components import (
     Section,
     Table,
 )
-from eed_edge.html.inputs import IMAGES, STRIP, PageInputs
+from eed_edge.html.inputs import PageInputs
 from eed_edge.html.sections import (
     attacked,
     curves,
@@ -30,6 +30,7 @@ from eed_edge.html.sections import (
     learning_curves,
     verdict,
 )
+from eed_edge.images.evaluation_images import IMAGES, STRIP
 from eed_edge.provenance import BASELINES
 from eed_edge.report.one_clock import with_one_clock
 from eed_edge.train.data.duplicates import duplicates_line
