@@ -19,7 +19,7 @@ from eed_edge.suggestions import did_you_mean
 ROOMS = {
     "prepare": ("demo", "data", "init", "inspect", "profile"),
     "make": ("train", "export"),
-    "use": ("check", "run"),
+    "use": ("check", "run", "web"),
     "measure": ("bench", "narrow", "single", "attack", "report"),
 }
 TITLES = {
