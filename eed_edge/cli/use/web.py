@@ -6,10 +6,14 @@ from pathlib import Path
 import click
 
 from eed_edge.cli.display.output import print_answer
-from eed_edge.cli.options import PATH, bundle_argument
+from eed_edge.cli.options import PATH, bundle_argument, help_examples
 
 
-@click.command("web")
+@click.command(
+    "web",
+    short_help="Show a bundle at work, as a page in the browser.",
+    epilog=help_examples("eed-edge web bundle --run run", "eed-edge web bundle --run run --out page"),
+)
 @bundle_argument
 @click.option("--run", type=PATH, help="The run it was exported from: test images, stored attacks, dense.")
 @click.option("--out", type=PATH, help="Write the page as a folder for any static host; serve nothing.")
