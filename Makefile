@@ -122,7 +122,7 @@ image:
 	scripts/image
 
 # Wheel and sdist into dist/, checked and tried outside this folder, with their hashes. Needs the internet.
-release:
+release: web-files
 	PIP_FLAGS="$(PIP_FLAGS)" $(PYTHON) scripts/release
 
 clean:
