@@ -17,6 +17,8 @@
     └── StorageError       (OSError)            a file that could not be written
 """
 
+from eed_edge import __version__
+
 __all__ = [
     "AttackError",
     "BundleError",
@@ -88,4 +90,5 @@ class StorageError(EedError, OSError):
 
 def how_to_install(extra: str) -> str:
     """What to type where packages of an extra of setup.cfg are missing; no index has eed-edge itself."""
-    return f"pip install '.[{extra}]' in a clone, or 'FILE.whl[{extra}]' with the wheel's file name"
+    wheel = f"eed_edge-{__version__}-py3-none-any.whl"
+    return f"pip install '.[{extra}]' in a clone, or pip install '{wheel}[{extra}]' beside the wheel"

@@ -4,11 +4,14 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-ATTACK = "eed-edge attack RUN BUNDLE --data DIR --suite standard"
-BENCH = "eed-edge bench BUNDLE --run RUN"
-NARROW = "eed-edge narrow RUN BUNDLE --data DIR"
-TRAIN = "eed-edge train RECIPE --data DIR --run RUN"
-"""Commands that produce the data of a section."""
+COMMANDS = {
+    "train": "eed-edge train RECIPE --data DIR --run RUN",
+    "narrow": "eed-edge narrow RUN BUNDLE --data DIR",
+    "single": "eed-edge single RUN BUNDLE --data DIR",
+    "attack": "eed-edge attack RUN BUNDLE --data DIR --suite standard",
+    "bench": "eed-edge bench BUNDLE --run RUN",
+}
+"""The commands that make the figures, in the order of work."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; ``stacked`` ones become a list of cards on a phone."""
+    """A table; ``stacked`` ones become a list of cards on a phone, ``folded`` ones are opened by a click.
+
+    note: what is said above it.
+    """
 
     caption: str
     columns: tuple[str, ...]  # the first one is that of the rows' titles
     rows: tuple[Row, ...]
     stacked: bool = False
+    folded: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,14 +54,15 @@ class Chart:
     title: str
     caption: str
     svg: Markup
-    table: Table | None = None
+    table: Table
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A small image as a data URI, with title and caption."""
+    """A small image as a data URI, with what it shows, title and caption."""
 
     uri: str
+    alt: str
     title: str
     caption: str = ""
 
@@ -76,12 +85,24 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Section:
-    """A section of the page; ``missing`` is the command that produces its data, ``tiles`` are key figures."""
+class Command:
+    """A command by name, with the lines that were recorded, or its general form."""
 
-    key: str
-    title: str
+    name: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the page.
+
+    sources: the commands that its figures come from, keys of ``COMMANDS``.
+    tiles: key figures.
+    shown: how many charts and examples are seen without a click.
+    """
+
     caption: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     tiles: tuple[Row, ...] = ()
     tables: tuple[Table, ...] = ()
@@ -89,7 +110,23 @@ class Section:
     examples: tuple[Example, ...] = ()
     pictures: tuple[Picture, ...] = ()
     folds: tuple[Fold, ...] = ()
-    missing: str = ""
+    commands: tuple[Command, ...] = ()
+    shown: int = 4
+
+
+@dataclass(frozen=True)
+class Front:
+    """The top of the page: the answer to whether to deploy, what carries it, and key figures.
+
+    facts: when and on what it was measured.
+    """
+
+    answer: str
+    why: str
+    facts: str
+    warnings: tuple[str, ...]
+    tiles: tuple[Row, ...]
+    table: Table | None
 
 
 def row(title: str, *texts: str, detail: str = "") -> Row:

@@ -1,4 +1,4 @@
-"""Assemble the page: each section from its data, or the command that produces the data."""
+"""Assemble the page: the answer, each section from its data, and what has not been measured, by command."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -9,29 +9,21 @@ import jinja2
 
 import eed_edge
 from eed_edge.errors import InputError
-from eed_edge.html import formats
-from eed_edge.html.components import (
-    ATTACK,
-    BENCH,
-    NARROW,
-    TRAIN,
-    Cell,
-    Fold,
-    Row,
-    Section,
-    Table,
-)
-from eed_edge.html.inputs import PageInputs
+from eed_edge.html.components import COMMANDS, Cell, Command, Fold, Row, Section, Table
+from eed_edge.html.inputs import IMAGES, STRIP, PageInputs
 from eed_edge.html.sections import (
     attacked,
+    baselines,
     curves,
     example_strip,
+    front,
     headline,
     learning_curves,
-    verdict,
+    probability_meaning,
+    speed_and_size,
 )
-from eed_edge.images.evaluation_images import IMAGES, STRIP
 from eed_edge.provenance import BASELINES
+from eed_edge.report import formats
 from eed_edge.report.one_clock import with_one_clock
 from eed_edge.train.data.duplicates import duplicates_line
 
@@ -40,29 +32,43 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Part:
-    """A section's title, the command that produces its data, and its builder."""
+    """A section: its title, the command that produces its data, its builder, and whether a click opens it."""
 
     title: str
     command: str
     build: Callable[[PageInputs], Section]
+    folded: bool = True
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A section at its place on the page."""
+
+    key: str
+    title: str
+    section: Section
+    folded: bool
 
 
 # In reading order, by the field of report.json that each is made of.
 PARTS = {
-    "accuracy": Part("Accuracy", ATTACK, headline.accuracy_section),
-    "latency": Part("Speed", BENCH, headline.speed_section),
-    "prefixes": Part("Fewer sub-models", ATTACK, headline.prefixes_section),
-    "cost": Part("Size", ATTACK, headline.size_section),
-    "examples": Part("Examples", ATTACK, example_strip.examples_section),
-    "adaptive": Part("Adaptive evaluation", ATTACK, attacked.adaptive_section),
-    "slowdown": Part("Slowdown attack", ATTACK, attacked.slowdown_section),
-    "curves": Part("Curves", ATTACK, curves.curves_section),
-    "undecided": Part("Images that need more than one", ATTACK, example_strip.undecided_section),
-    "attacks": Part("Attacks", ATTACK, attacked.attacks_section),
-    "replay": Part("Replay on the exported files", ATTACK, attacked.parity_section),
-    "shift": Part("Away from the calibration data", ATTACK, attacked.shift_section),
-    "narrow": Part("Networks of the same latency", NARROW, attacked.baselines_section),
-    "learning": Part("Learning curves", TRAIN, learning_curves.learning_section),
+    "accuracy": Part("Accuracy", "attack", headline.accuracy_section, folded=False),
+    "latency": Part("Speed", "bench", speed_and_size.speed_section, folded=False),
+    "cost": Part("Size", "attack", speed_and_size.size_section, folded=False),
+    "calibration": Part(
+        "What a probability means", "attack", probability_meaning.meaning_section, folded=False
+    ),
+    "curves": Part("Curves", "attack", curves.curves_section, folded=False),
+    "examples": Part("Examples", "attack", example_strip.examples_section, folded=False),
+    "prefixes": Part("Accuracy by number of sub-models", "attack", headline.prefixes_section),
+    "adaptive": Part("Adaptive attacks", "attack", attacked.adaptive_section),
+    "slowdown": Part("Slowdown attack", "attack", attacked.slowdown_section),
+    "shift": Part("Distribution shift", "attack", probability_meaning.shift_section),
+    "undecided": Part("Hard images", "attack", example_strip.undecided_section),
+    "narrow": Part("Baselines of equal latency", "narrow", baselines.baselines_section),
+    "attacks": Part("Settings of the attacks", "attack", attacked.attacks_section),
+    "replay": Part("Exported files against PyTorch", "attack", attacked.parity_section),
+    "learning": Part("Learning curves", "train", learning_curves.learning_section),
 }
 
 _DAMAGE = (
@@ -77,6 +83,14 @@ _DAMAGE = (
 """What values of other types or sizes than described raise."""
 
 
+MACHINE = {
+    "date": "Date of the last measurement",
+    "cpu": "CPU",
+    "cores": "Cores",
+    "os": "Operating system",
+    "python": "Python",
+}
+SOURCE = {"commit": "Git commit of eed-edge", "seed": "Random seed"}
 OF_ATTACKS = ("examples", "adaptive", "slowdown", "attacks")
 """Parts that a run without attacks leaves out unless they were measured."""
 
@@ -96,29 +110,43 @@ def render(sources: PageInputs) -> str:
     )
     one_clock = with_one_clock(sources.report, max_submodels=sources.manifest.gate.max_submodels)
     sources = replace(sources, report=one_clock)
-    sections = [
-        section
+    placed = [
+        Placed(key, part.title, _built(key, part.build, sources), part.folded)
         for key, part in PARTS.items()
-        if not (section := _section(key, part, sources)).missing or sources.attacked or key not in OF_ATTACKS
+        if _is_there(key, sources)
     ]
+    made = _built("machine, commands or recipe", provenance_section, sources)
+    placed.append(Placed("making", "How these figures were made", made, folded=False))
     return environment.get_template("report.html.j2").render(
         name=sources.manifest.name,
-        headline=_built("accuracy, latency or cost", verdict.headline, sources),
-        sections=[*sections, _built("machine, commands or recipe", provenance_section, sources)],
+        front=_built("accuracy, latency or cost", front.front, sources),
+        placed=placed,
+        missing=_missing(sources),
         version=eed_edge.__version__,
     )
 
 
-def _section(key: str, part: Part, sources: PageInputs) -> Section:
+def _is_there(key: str, sources: PageInputs) -> bool:
     there = {
+        "calibration": bool(sources.report.get("shift")),
         "examples": set(STRIP) <= sources.arrays.keys(),
         "undecided": set(IMAGES) <= sources.arrays.keys(),
         "learning": bool(sources.log),
         "narrow": any(name in sources.report for name in BASELINES),
     }
-    if there.get(key, bool(sources.report.get(key))):
-        return _built(key, part.build, sources)
-    return Section(key, part.title, missing=part.command)
+    return there.get(key, bool(sources.report.get(key)))
+
+
+def _missing(sources: PageInputs) -> list[Row]:
+    """What was asked for and has not been measured, a row for each command."""
+    titles: dict[str, list[str]] = {}
+    for key, part in PARTS.items():
+        if not _is_there(key, sources) and (sources.attacked or key not in OF_ATTACKS):
+            titles.setdefault(part.command, []).append(part.title[0].lower() + part.title[1:])
+    if sources.report.get("curves"):
+        for title, command in curves.missing_curves(sources).items():
+            titles.setdefault(command, []).append(title)
+    return [Row(", ".join(titles[name]), (Cell(COMMANDS[name]),)) for name in COMMANDS if name in titles]
 
 
 def _built(key: str, build: Callable[[PageInputs], T], sources: PageInputs) -> T:
@@ -136,22 +164,27 @@ def provenance_section(sources: PageInputs) -> Section:
     """Provenance of the figures: machine, versions, commit, seed, commands and recipe."""
     report = sources.report
     machine = report.get("machine", {})
-    rows = [_told(key, machine[key]) for key in ("cpu", "cores", "os", "python") if key in machine]
-    rows += [_told(key, report[key]) for key in ("commit", "seed") if key in report]
-    rows += [_told("judged on test", sources.judged)] if sources.judged else []
+    rows = [_told(title, machine[key]) for key, title in MACHINE.items() if key in machine]
+    rows += [_told(title, report[key]) for key, title in SOURCE.items() if key in report]
+    rows += [_told("Evaluations on test", sources.judged)] if sources.judged else []
     if "duplicates" in report:
         _, _, found = duplicates_line(report["duplicates"]["pairs"]).partition(": ")
-        rows.append(_told("duplicate pictures", found))
+        rows.append(_told("Duplicate pictures", found))
     tables = (Table("Machine and source", ("", ""), tuple(rows)),) if rows else ()
     folds = []
     if machine.get("versions"):
         folds.append(Fold("Versions", "\n".join(f"{k} {v}" for k, v in machine["versions"].items())))
-    if report.get("commands"):
-        commands = (f"# {made}\n{formats.settings(text)}" for made, text in report["commands"].items())
-        folds.append(Fold("Commands", "\n".join(commands)))
     if report.get("recipe"):
         folds.append(Fold("Recipe", _toml(report["recipe"])))
-    return Section("making", "How these figures were made", tables=tables, folds=tuple(folds))
+    recorded = report.get("commands", {})
+    commands = tuple(Command(name, _lines(name, recorded)) for name in COMMANDS)
+    return Section(tables=tables, folds=tuple(folds), commands=commands)
+
+
+def _lines(name: str, recorded: Mapping[str, Any]) -> tuple[str, ...]:
+    """The recorded command lines of a command, or its general form."""
+    found = [formats.settings(text) for made, text in recorded.items() if made.split()[0] == name]
+    return tuple(found) or (COMMANDS[name],)
 
 
 def _told(name: str, value: Any) -> Row:

@@ -10,7 +10,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-WIDTH = 4.5  # inches; small enough for text of 10 points to be readable on a phone
+WIDTH = 4.2  # inches; small enough for text of 11 points to be readable on a phone
 HEIGHT = 3.1
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; marks and lines differ as well.
@@ -26,6 +26,7 @@ _PAGE_COLOURS = {INK: "currentColor", FAINT: "var(--line)", GREY: "var(--soft)"}
 
 _LOOK = {
     "axes.axisbelow": True,
+    "axes.titlesize": 11,
     "axes.edgecolor": INK,
     "axes.facecolor": "none",
     "axes.grid": True,
@@ -35,11 +36,11 @@ _LOOK = {
     "axes.unicode_minus": True,
     "figure.facecolor": "none",
     "font.family": "DejaVu Sans",  # comes with matplotlib; measured with it, shown in the page's font
-    "font.size": 10,
+    "font.size": 11,
     "grid.color": FAINT,
     "hatch.linewidth": 0.6,
     "legend.columnspacing": 1.2,
-    "legend.fontsize": 9,
+    "legend.fontsize": 10,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "lines.markersize": 5,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eed_edge.html import formats
+from eed_edge.report import formats
 
 WIDTH = 64
 SPARSITY = 0.8

@@ -1,8 +1,9 @@
-"""The machine, package versions and git commit that figures were measured with."""
+"""The date, machine, package versions and git commit that figures were measured with."""
 
 import os
 import platform
 import subprocess
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def machine() -> dict[str, Any]:
-    """``{cpu, cores, os, python, versions}``; versions of the packages that are installed."""
+    """``{date, cpu, cores, os, python, versions}``: today's in UTC, versions of installed packages."""
     versions = {}
     for name in _PACKAGES:
         try:
@@ -31,6 +32,7 @@ def machine() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             continue
     return {
+        "date": datetime.now(UTC).date().isoformat(),
         "cpu": _cpu(),
         "cores": os.cpu_count() or 1,
         "os": platform.platform(),

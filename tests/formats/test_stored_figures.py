@@ -41,8 +41,14 @@ LATENCY_ADDED |= {f"images_per_second.{name}" for name in (*NETWORKS, "pgd20", "
 ADDED = {f"latency.{key}" for key in LATENCY_ADDED}
 ADDED |= {f"{part}.conditions.{key}" for part in ("slowdown", "curves.threshold") for key in CONDITIONS}
 ADDED |= {"narrow.conditions", "narrow.budget.epochs", "narrow.budget.used_up", "slowdown.settings.restarts"}
-ADDED |= {"precision", "curves.threshold.rows[].deployed", "shift.no_class[].abstained", "shift.attacked[]"}
-SHARES = ("abstained", "abstained_right", "abstained_wrong")
+ADDED |= {
+    "machine.date",
+    "precision",
+    "curves.threshold.rows[].deployed",
+    "shift.no_class[].abstained",
+    "shift.attacked[]",
+}
+SHARES = ("abstained", "abstained_right", "abstained_wrong", "ece_uncalibrated")
 ADDED |= {f"shift.{part}.{key}" for part in ("clean", "attacked[]", "corruptions[]") for key in SHARES}
 ADDED |= {f"shift.attacked[].{key}" for key in ("name", "accuracy", "interval[]", "submodels_used", "ece")}
 """What the clock in blocks and the later baselines have added to reports; those of version 0.1 lack it."""

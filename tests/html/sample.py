@@ -87,6 +87,7 @@ def whole_report() -> dict[str, Any]:
         {"threshold": t, "submodels_used": 1.5, **shares(clean=0.7, attacked=0.3 + t / 20)}
         for t in (0.2, 0.6, 2)
     ]
+    uneven[1]["deployed"] = True
     return {
         "machine": {
             "cpu": "Some <CPU>",

@@ -1,6 +1,7 @@
 import json
 import os
 import subprocess
+from datetime import UTC, date, datetime
 from math import comb
 
 import pytest
@@ -12,8 +13,9 @@ from eed_edge.report.names import attack_title, attacks_in_order
 
 def test_the_machine_is_described_and_only_installed_packages_have_a_version():
     found = machine()
-    assert set(found) == {"cpu", "cores", "os", "python", "versions"}
+    assert set(found) == {"date", "cpu", "cores", "os", "python", "versions"}
     assert found["cpu"]
+    assert abs(datetime.now(UTC).date() - date.fromisoformat(found["date"])).days <= 1
     assert found["cores"] >= 1
     assert found["versions"]["numpy"]
     assert "foolish-package" not in found["versions"]

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from eed_edge.errors import InputError
@@ -11,6 +12,7 @@ from eed_edge.printable import printable
 from eed_edge.report.names import ATTACKS, NETWORKS, PERCENTILES, attack_title, attacks_in_order
 from eed_edge.report.one_clock import with_one_clock
 from eed_edge.report.paired_words import COMPARISON_WORDS, comparison
+from eed_edge.report.verdict import verdict
 
 _DAMAGE = (
     ArithmeticError,
@@ -22,6 +24,7 @@ _DAMAGE = (
     ValueError,
 )
 """What values of other types or sizes than described raise."""
+NO_NOTES: Mapping[str, str] = MappingProxyType({})
 
 
 def command_line() -> str:
@@ -56,15 +59,21 @@ def paired_table(paired: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def report_table(report: Mapping[str, Any], manifest: Manifest) -> str:
-    """Accuracy, latency, cost and diversity of one run, each part only if it was measured.
+def report_table(
+    report: Mapping[str, Any], manifest: Manifest, *, notes: Mapping[str, str] = NO_NOTES
+) -> str:
+    """The verdict, then accuracy, latency, cost and diversity of one run, each part only if it was measured.
+
+    Args:
+        notes: what is to be known of the run, by name.
 
     Raises:
         InputError: a part is damaged.
     """
     try:
         one_clock = with_one_clock(report, max_submodels=manifest.gate.max_submodels)
-        return "\n\n".join(_parts(one_clock, manifest))
+        answer = str(verdict(report, precision=manifest.precision, notes=notes))
+        return "\n\n".join((answer, *_parts(one_clock, manifest)))
     except _DAMAGE as error:
         raise InputError(
             f"report.json is not as docs/REPORT.md describes it ({type(error).__name__}: {error});"
@@ -101,17 +110,6 @@ def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
             f" of its MACs{diversity}"
         )
     return parts
-
-
-def predicted_lines(latency: dict[str, Any]) -> list[str]:
-    """The times of the sub-models by the latency table, beside what was measured; none without a table."""
-    if "predicted_ms" not in latency:
-        return []
-    parts = [
-        f"{ms:.3f} ({row['p50_ms'] / ms - 1:+.1%} measured)"
-        for ms, row in zip(latency["predicted_ms"], latency["submodels"], strict=True)
-    ]
-    return [f"predicted ms of the sub-models on {printable(latency['predicted_on'])}: {', '.join(parts)}"]
 
 
 def speedup_lines(latency: Mapping[str, Any]) -> list[str]:

@@ -41,9 +41,10 @@ def command(run: Path, bundle: Path, html_file: Path | None) -> None:
     opened.check_report(figures, bundle)
     if html_file is None:
         notes = read_notes(run)
+        table = report_table(figures, manifest, notes=notes)
         if BASE_AT_CHANCE in notes:
             print_answer(f"warning: {notes.pop(BASE_AT_CHANCE)}\n")
-        print_answer(report_table(figures, manifest))
+        print_answer(table)
         for text in notes.values():
             print_answer(f"\nwarning: {text}")
         if judged := judged_summary(run / JUDGED_FILE):

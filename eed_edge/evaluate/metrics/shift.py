@@ -1,6 +1,6 @@
 """Distribution shift: accuracy, work, calibration error and abstained answers of the deployed rule."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -21,6 +21,8 @@ from eed_edge.evaluate.metrics.corruptions import (
 from eed_edge.evaluate.models_compared import ProgressCallback
 from eed_edge.report import wilson
 from eed_edge.runtime.engine.cascade import Cascade
+from eed_edge.runtime.engine.prediction import Prediction
+from eed_edge.runtime.gates.temperature import with_temperature
 from eed_edge.train.data.batches import Images, images_at_once, in_order
 
 BATCH = 250
@@ -104,12 +106,22 @@ def expected_calibration_error(confidence: Floats, right: Bools, *, bins: int = 
     return float(np.abs(gap).sum() / len(right))
 
 
+def uncalibrated_confidence(answer: Prediction, temperatures: Sequence[float] | None) -> Floats:
+    """Return the ``(n,)`` largest probabilities as they were before the temperatures of the stops."""
+    probs = answer.probs.astype(np.float64)
+    if temperatures is not None:
+        probs = with_temperature(probs, answer.answer_prefix, [1 / each for each in temperatures])
+    confidence: Floats = np.minimum(probs.max(1), 1).astype(np.float32)
+    return confidence
+
+
 @dataclass(frozen=True)
 class _Judged:
-    """``(n,)`` each, of the deployed rule."""
+    """``(n,)`` each, of the deployed rule; ``uncalibrated`` is the confidence before the temperatures."""
 
     right: Bools
     confidence: Floats
+    uncalibrated: Floats
     submodels_used: NDArray[np.int64]
     abstained: Bools
 
@@ -119,6 +131,7 @@ class _Judged:
             "interval": list(wilson(int(self.right.sum()), len(self.right))),
             "submodels_used": float(self.submodels_used.mean()),
             "ece": expected_calibration_error(self.confidence, self.right),
+            "ece_uncalibrated": expected_calibration_error(self.uncalibrated, self.right),
             "abstained": float(self.abstained.mean()),
             "abstained_right": _share(self.abstained[self.right]),
             "abstained_wrong": _share(self.abstained[~self.right]),
@@ -135,7 +148,8 @@ def _judge(deployed: Cascade, images: Images, change: Change) -> _Judged:
         answer = deployed(np.ascontiguousarray(change(batch.cpu().contiguous().numpy(), first)))
         confidence = np.minimum(answer.probs.max(1), 1)  # float32 may round a sum of shares above 1
         right = answer.labels == labels.cpu().numpy()
-        answers.append((right, confidence, answer.submodels_used, answer.abstained))
+        before = uncalibrated_confidence(answer, deployed.manifest.temperatures)
+        answers.append((right, confidence, before, answer.submodels_used, answer.abstained))
         first += len(labels)
     return _Judged(*(np.concatenate(column) for column in zip(*answers, strict=True)))
 

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from eed_edge.html import formats
 from eed_edge.html.components import (
     Cell,
     Example,
@@ -18,8 +17,10 @@ from eed_edge.html.components import (
     Table,
 )
 from eed_edge.html.inputs import PageInputs
+from eed_edge.report import formats
 
 SHOWN = 12
+SHOWN_EXAMPLES = 3
 LARGEST = 256  # pixels; larger pictures are scaled down for the page
 Floats = NDArray[np.floating[Any]]
 
@@ -31,20 +32,21 @@ def examples_section(sources: PageInputs) -> Section:
     scale = max(1, int(0.5 / max(float(np.abs(added).max(initial=0)), 1e-6)))
     cards = tuple(_card(sources, i, added[i], scale) for i in range(len(added)))
     say = (
-        f"Test images as they are, what the attack adds, magnified {scale} times around grey, and the two"
-        " together; what is answered wrong already is not attacked. ✓ marks a right answer, ✗ a wrong one;"
-        " the deployed rule stopped after as many sub-models as it says."
+        f"Test images, the perturbation of the attack magnified {scale} times around grey, and the attacked"
+        " image. ✓ marks a correct prediction, ✗ a wrong one; images that are misclassified already are not"
+        " attacked."
     )
-    return Section("examples", "Examples", caption=(say,), examples=cards)
+    return Section(sources=("attack",), caption=(say,), examples=cards, shown=SHOWN_EXAMPLES)
 
 
 def _card(sources: PageInputs, i: int, added: Floats, scale: int) -> Example:
     arrays = sources.arrays
     label = int(arrays["strip_labels"][i])
+    name = sources.class_name(label)
     pictures = (
-        Picture(_uri(arrays["strip_clean"][i]), "clean"),
-        Picture(_uri(0.5 + scale * added), f"added ×{scale}"),
-        Picture(_uri(arrays["strip_attacked"][i]), "attacked"),
+        Picture(_uri(arrays["strip_clean"][i]), f"test image of class {name}, clean", "clean"),
+        Picture(_uri(0.5 + scale * added), f"perturbation of that image, times {scale}", f"added ×{scale}"),
+        Picture(_uri(arrays["strip_attacked"][i]), f"the same image of class {name}, attacked", "attacked"),
     )
     rows = [
         Row(f"sub-model {t + 1}", tuple(_answer(sources, said[i][t], label) for said in _said(sources)))
@@ -54,8 +56,8 @@ def _card(sources: PageInputs, i: int, added: Floats, scale: int) -> Example:
         _answer(sources, arrays[f"strip_answer_{kind}"][i], label, used=int(arrays[f"strip_used_{kind}"][i]))
         for kind in ("clean", "attacked")
     )
-    table = Table("What was said", ("", "Clean", "Attacked"), (*rows, Row("deployed rule", deployed)))
-    return Example(sources.class_name(label), pictures, table)
+    table = Table(f"Predictions, class {name}", ("", "Clean", "Attacked"), (*rows, Row("team", deployed)))
+    return Example(f"Class {name}", pictures, table)
 
 
 def _said(sources: PageInputs) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -64,7 +66,7 @@ def _said(sources: PageInputs) -> tuple[NDArray[Any], NDArray[Any]]:
 
 def _answer(sources: PageInputs, said: int, label: int, *, used: int | None = None) -> Cell:
     right = int(said) == label
-    detail = "" if used is None else f"ran {used} of {len(sources.manifest.submodels)}"
+    detail = "" if used is None else f"{used} of {len(sources.manifest.submodels)} sub-models"
     return Cell(
         f"{'✓' if right else '✗'}\N{NO-BREAK SPACE}{sources.class_name(int(said))}",
         detail,
@@ -78,16 +80,21 @@ def undecided_section(sources: PageInputs) -> Section:
     more = np.flatnonzero(used > 1)
     share = float(len(more) / max(1, len(used)))
     say = (
-        f"{formats.count(len(more))} of {formats.images(len(used))} ({formats.percent(share)}) need more than"
-        f" one sub-model{', such as these' if len(more) else ''}."
+        f"{formats.count(len(more))} of {formats.images(len(used))} of test ({formats.percent(share)}) are"
+        f" not answered by the first sub-model alone{', such as these' if len(more) else ''}."
     )
     # Those that ran longest come first, in the order of the file among equals.
     order = more[np.argsort(-used[more], kind="stable")][:SHOWN]
     pictures = tuple(
-        Picture(_uri(images[i] / 255), sources.class_name(int(labels[i])), f"ran {int(used[i])}")
+        Picture(
+            _uri(images[i] / 255),
+            f"test image of class {sources.class_name(int(labels[i]))}",
+            sources.class_name(int(labels[i])),
+            f"{int(used[i])} sub-models",
+        )
         for i in order
     )
-    return Section("undecided", "Images that need more than one", caption=(say,), pictures=pictures)
+    return Section(sources=("attack",), caption=(say,), pictures=pictures)
 
 
 def _uri(image: Floats) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-from eed_edge.html import formats
 from eed_edge.html.components import (
     Chart,
     Section,
@@ -14,11 +13,13 @@ from eed_edge.html.components import (
 )
 from eed_edge.html.inputs import PageInputs
 from eed_edge.html.plot import BLUE, RED, drawing
+from eed_edge.provenance import BASELINES
+from eed_edge.report import formats
 
 STAGES = {
-    "base": "Base",
-    "pool": "Pool",
-    "joint": "Joint",
+    "base": "Base network",
+    "pool": "Candidates (pool)",
+    "joint": "Team, joint training",
     "narrow": "Narrow baseline",
     "single": "Single baseline",
 }
@@ -31,8 +32,19 @@ def learning_section(sources: PageInputs) -> Section:
     logs = {title: [item for item in judged if item["stage"] == key] for key, title in STAGES.items()}
     charts = tuple(_chart(title, rows) for title, rows in logs.items() if rows)
     best = "attacked " if any("attacked" in item for item in judged) else ""
-    say = f"Accuracy on the tune split after each epoch; the best {best}epoch is kept."
-    return Section("learning", "Learning curves", caption=(say,), charts=charts)
+    say = (
+        f"Accuracy on the images held out for choosing (tune) after each epoch; the best {best}epoch is kept."
+    )
+    return Section(
+        sources=tuple(
+            dict.fromkeys(
+                key if key in BASELINES else "train" for key, title in STAGES.items() if logs[title]
+            )
+        ),
+        caption=(say,),
+        charts=charts,
+        shown=len(charts),
+    )
 
 
 def _chart(title: str, rows: Rows) -> Chart:
@@ -62,7 +74,9 @@ def _chart(title: str, rows: Rows) -> Chart:
                     lw=1 if many else 1.8,
                     label=key if i == 0 else None,
                 )
-        axes.set(xlabel="epoch", ylabel="right on tune, %")
+        axes.set(xlabel="epoch", ylabel="accuracy on tune, %")
+        if max(map(len, parts.values())) == 1:
+            axes.set_xlim(0, 2)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         drawn.legend(2)
     cells = tuple(

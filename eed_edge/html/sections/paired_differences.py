@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from eed_edge.html import formats
 from eed_edge.html.components import Cell, Row, Table
+from eed_edge.report import formats
 from eed_edge.report.names import NETWORKS, attack_title, attacks_in_order
 from eed_edge.report.paired_words import COMPARISON_WORDS, comparison
 
 PAIRED_CAPTION = (
-    "Dynamic minus: the share of images that Dynamic has right minus that of the other network, on the same"
-    " images, with the 95 % interval of a paired bootstrap and McNemar's exact p. Where the interval contains"
-    " 0, or p is 0.05 or more, there is no measurable difference."
+    "Differences are taken image by image, Dynamic minus the other network, with the 95 % interval of a"
+    " paired bootstrap and the p of McNemar's exact test. If the interval contains 0, or p is 0.05 or more,"
+    " there is no measurable difference."
 )
 
 
@@ -27,7 +27,7 @@ def paired_differences_table(paired: Mapping[str, Any]) -> Table:
         for attack in attacks_in_order(paired)
     ]
     columns = ("", *(NETWORKS[name] for name in shown))
-    return Table("Dynamic minus", columns, tuple(rows), stacked=True)
+    return Table("Paired differences: Dynamic minus", columns, tuple(rows), stacked=True, folded=True)
 
 
 def _difference(row: Mapping[str, Any] | None) -> Cell:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from eed_edge.html import formats
 from eed_edge.html.components import (
     Chart,
     Row,
@@ -13,6 +12,7 @@ from eed_edge.html.components import (
 )
 from eed_edge.html.inputs import PageInputs
 from eed_edge.html.plot import BLUE, COLOURS, FAINT, INK, MARKS, ORANGE, RED, drawing
+from eed_edge.report import formats
 from eed_edge.report.names import attack_title
 
 
@@ -61,12 +61,13 @@ def diversity_section(sources: PageInputs) -> Chart:
     sizes = [item["size"] for item in rows]
     title = "Robust diversity against team size"
     caption = (
-        "Lowest, mean and highest RD of all teams of each size; the star is the selected team,"
+        "How rarely two members of a team err on the same attacked image (robust diversity, RD), before joint"
+        " training: lowest, mean and highest of all teams of each size. The star is the selected team,"
         f" {selected['size']} members with RD {selected['rd']:.3f}; the paper asks for"
         f" {curve['threshold']:g}."
     )
     if "rd" in sources.report:
-        caption += f" Joint training came after: it left the team an RD of {sources.report['rd']:.3f}."
+        caption += f" After joint training the team's RD is {sources.report['rd']:.3f}."
     with drawing(title, caption) as drawn:
         axes = drawn.only
         low, mean, high = ([item[key] for item in rows] for key in ("min", "mean", "max"))
@@ -94,11 +95,9 @@ def widths_section(sources: PageInputs) -> Chart:
     """Channels left by pruning in each layer of each sub-model, relative to dense."""
     curve = sources.report["curves"]["widths"]
     layers, each = curve["layers"], curve["each"]
-    title = "Width of every layer"
-    caption = (
-        "Channels of the sub-models' layers, a mark for each, from the input above; grey bars are dense."
-    )
-    with drawing(title, caption, height=1.3 + 0.22 * len(layers)) as drawn:
+    title = "Channels of every layer"
+    caption = "Output channels left by pruning, a mark for each sub-model; input at the top, dense in grey."
+    with drawing(title, caption, height=1.3 + 0.24 * len(layers)) as drawn:
         axes, places = drawn.only, range(len(layers))
         axes.barh(places, curve["dense"], 0.7, color=FAINT, label="dense")
         for i, channels in enumerate(each):
@@ -111,7 +110,7 @@ def widths_section(sources: PageInputs) -> Chart:
                 mew=0.5,
                 label=str(i + 1),
             )
-        axes.set_yticks(places, layers, fontsize=8)
+        axes.set_yticks(places, layers)
         axes.set(xlabel="channels", xlim=(0, None), ylim=(len(layers) - 0.4, -0.6))
         axes.grid(axis="y", visible=False)
         drawn.legend(5)

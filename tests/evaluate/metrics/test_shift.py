@@ -1,6 +1,7 @@
 """Corruptions by their properties, calibration error by hand and by a plain loop."""
 
 import colorsys
+import dataclasses
 import io
 
 import numpy as np
@@ -17,6 +18,7 @@ from eed_edge.evaluate.metrics.corruptions import (
     corrupt,
     no_class_images,
 )
+from eed_edge.runtime.engine.cascade import Cascade
 
 
 def pictures(size, count=6, seed=0):
@@ -191,6 +193,14 @@ def test_the_part_has_all_kinds_and_its_clean_row_is_the_deployed_answer(models,
     assert own["abstained_wrong"] == (answer.abstained & ~right).sum() / (~right).sum()
     assert 0 < own["abstained"] < 1
     assert found["clean"]["ece"] == shift.expected_calibration_error(answer.probs.max(1), right)
+    without = dataclasses.replace(models.deployed.manifest, temperatures=None)
+    bare = Cascade(
+        without, models.deployed.submodels, rule="confidence", parameters=models.deployed.parameters
+    )
+    before = bare(images_of_test.images.numpy() / np.float32(255)).probs.max(1)
+    assert not np.allclose(before, answer.probs.max(1))
+    wanted = shift.expected_calibration_error(before, right)
+    assert found["clean"]["ece_uncalibrated"] == pytest.approx(wanted, abs=1e-5)
     kinds = [(row["name"], row["strength"]) for row in found["corruptions"]]
     assert kinds == [(name, strength) for name in PARAMETERS for strength in STRENGTHS]
     assert [row["name"] for row in found["no_class"]] == list(NO_CLASS)

@@ -1,4 +1,4 @@
-"""Number formats of the page."""
+"""Number formats of the report, for people."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,6 +25,13 @@ def points(difference: float) -> str:
     return f"{_signed(difference)} points"
 
 
+def points_apart(difference: float) -> str:
+    """The size of a difference of two fractions, in percentage points, without its sign."""
+    size = abs(100 * difference)
+    number = f"{size:.1f}" if size >= 0.05 else f"{size:.2f}"
+    return f"{number} point{'' if number == '1.0' else 's'}"
+
+
 def points_interval(bounds: Sequence[float]) -> str:
     """Lower and upper bound of a difference of two fractions, in percentage points."""
     low, high = bounds
@@ -32,9 +39,10 @@ def points_interval(bounds: Sequence[float]) -> str:
 
 
 def _signed(difference: float) -> str:
-    value = round(100 * difference, 1)
+    """One decimal; two where one would hide on which side of 0 the difference lies."""
+    value = round(100 * difference, 1) or round(100 * difference, 2)
     sign = "+" if value > 0 else "\N{MINUS SIGN}" if value < 0 else ""
-    return f"{sign}{abs(value):.1f}"
+    return f"{sign}{abs(value):.{1 if abs(value) >= 0.1 or not value else 2}f}"
 
 
 def times(ratio: float | None) -> str:
@@ -84,6 +92,11 @@ def amount(number: float | None) -> str:
 def mib(size: float | None) -> str:
     """Bytes as MiB."""
     return NOTHING if size is None else f"{size / 2**20:.2f}{_SPACE}MiB"
+
+
+def mebibytes(size: float | None) -> str:
+    """Memory that is given in MiB."""
+    return NOTHING if size is None else f"{plain(size)}{_SPACE}MiB"
 
 
 def images(number: int) -> str:

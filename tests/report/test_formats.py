@@ -1,6 +1,6 @@
 import pytest
 
-from eed_edge.html import formats
+from eed_edge.report import formats
 
 CASES = [
     (formats.percent, 0.4813, "48.1 %"),
@@ -8,7 +8,11 @@ CASES = [
     (formats.interval, [0.46, 0.503], "46.0–50.3 %"),
     (formats.interval, None, ""),
     (formats.points, 0.016, "+1.6 points"),
-    (formats.points, -0.0004, "0.0 points"),
+    (formats.points, -0.0004, "−0.04 points"),
+    (formats.points, 0.0, "0.0 points"),
+    (formats.points_interval, [-0.0267, -0.00008], "−2.7 to −0.01"),
+    (formats.points_apart, -0.0134, "1.3 points"),
+    (formats.points_apart, 0.01, "1.0 point"),
     (formats.points, -0.2, "−20.0 points"),
     (formats.times, 1.856, "1.86×"),
     (formats.ms, 0.16472, "0.165 ms"),

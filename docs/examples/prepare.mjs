@@ -1,1 +1,0 @@
-../../eed_edge/web/page/prepare.js

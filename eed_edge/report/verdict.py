@@ -1,0 +1,125 @@
+"""Should this team be deployed, and instead of what? The answer in one sentence."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eed_edge.report.differences import AXES, RIVALS, Axis, Difference, differences
+from eed_edge.report.notes_file import BASE_AT_CHANCE
+
+EQUAL_TIME = ("narrow", "single")
+"""Rivals that are one network of the team's time: without one, nobody knows whether a team is needed."""
+MEASURED_BY: dict[Axis, str] = {"clean": "eed-edge attack", "speed": "eed-edge bench --run RUN"}
+"""What an answer needs, and the command that measures it."""
+
+Rivals = Mapping[str, Sequence[Difference]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer and what carries it; together one sentence."""
+
+    answer: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.answer}{self.why}."
+
+
+def verdict(report: Mapping[str, Any], *, precision: str, notes: Mapping[str, str]) -> Verdict:
+    """Answer from the differences to every rival that was measured.
+
+    A rival wins if it is measurably better in accuracy, robustness or speed and worse in none of them.
+
+    Args:
+        precision: of the bundle, ``float32`` or ``int8``.
+        notes: what is to be known of the run, by name.
+    """
+    team = "this int8 team" if precision == "int8" else "this team"
+    if BASE_AT_CHANCE in notes:
+        return Verdict(
+            f"Do not deploy {team}",
+            ": the base network that it was made from is hardly better than guessing",
+        )
+    rivals = {name: found for name in RIVALS if (found := differences(report, name))}
+    axes = {each.axis for found in rivals.values() for each in found}
+    if missing := [axis for axis in MEASURED_BY if axis not in axes]:
+        what = _listed([AXES[axis] for axis in missing])
+        how = _listed([MEASURED_BY[axis] for axis in missing])
+        known = f"; {_against(team, rivals)}" if rivals else ""
+        return Verdict(
+            "Not enough has been measured to say", f": no {what} beside another network ({how}){known}"
+        )
+    by_result = {
+        result: {name: each for name, each in rivals.items() if _result(each) == result}
+        for result in ("lost", "mixed", "won", "equal")
+    }
+    answer = _answer(team, *by_result.values())
+    if any(name in rivals for name in EQUAL_TIME):
+        return answer
+    return Verdict(
+        answer.answer, f"{answer.why}; whether one small network would do as well was not measured"
+    )
+
+
+def _answer(team: str, lost: Rivals, mixed: Rivals, won: Rivals, equal: Rivals) -> Verdict:
+    tied = _listed([RIVALS[name] for name in equal], "or")
+    if lost:
+        best = max(lost, key=lambda name: _lead(lost[name]))
+        others = _listed([RIVALS[name] for name in lost if name != best])
+        also = f"; {others} would be better than {team}, too" if others else ""
+        reason = _described([each.turned() for each in lost[best]])
+        return Verdict(f"Deploy {RIVALS[best]} instead of {team}", f": it is {reason}{also}")
+    if mixed:
+        beaten = f"; it beats {_with_reasons(won)}" if won else ""
+        same = f"; {tied} would do as well" if equal else ""
+        return Verdict("It depends on what counts", f": {_against(team, mixed)}{beaten}{same}")
+    if won and equal:
+        return Verdict(f"Deploy {team} or {tied}, which does as well", f", instead of {_with_reasons(won)}")
+    if len(won) == 1:
+        [(name, found)] = won.items()
+        return Verdict(f"Deploy {team} instead of {RIVALS[name]}", f": it is {_described(found)}")
+    if won:
+        return Verdict(f"Deploy {team}", f" instead of {_with_reasons(won)}")
+    return Verdict(f"Deploy {team} or {tied}", f": there is {_described(next(iter(equal.values())))}")
+
+
+def _lead(found: Sequence[Difference]) -> tuple[float, ...]:
+    """How far a rival is ahead: in robustness first, then in clean accuracy."""
+    ahead = {each.axis: -each.amount for each in found}
+    return ahead.get("robust", 0.0), ahead.get("clean", 0.0)
+
+
+def _result(found: Sequence[Difference]) -> str:
+    outcomes = {each.outcome for each in found} - {"same"}
+    return {0: "equal", 2: "mixed"}.get(len(outcomes)) or ("won" if "better" in outcomes else "lost")
+
+
+def _described(found: Sequence[Difference]) -> str:
+    """Such as ``2.65 times as fast but 1.3 points less accurate, with no measurable difference in speed``."""
+    by_outcome = {
+        outcome: _listed([each.words for each in found if each.outcome == outcome])
+        for outcome in ("better", "worse")
+    }
+    measurable = " but ".join(words for words in by_outcome.values() if words)
+    same = _listed([AXES[each.axis] for each in found if each.outcome == "same"], "or")
+    nothing = f"no measurable difference in {same}" if same else ""
+    return ", with ".join(words for words in (measurable, nothing) if words)
+
+
+def _against(team: str, rivals: Rivals) -> str:
+    """Such as ``against the dense network, this team is 2.65 times as fast; against the narrow one, …``."""
+    parts: list[str] = []
+    for name, found in rivals.items():
+        who = "it" if parts else team
+        has = "is" if any(each.outcome != "same" for each in found) else "has"
+        parts.append(f"against {RIVALS[name]}, {who} {has} {_described(found)}")
+    return "; ".join(parts)
+
+
+def _with_reasons(rivals: Rivals) -> str:
+    return _listed([f"{RIVALS[name]} ({_described(found)})" for name, found in rivals.items()])
+
+
+def _listed(parts: Sequence[str], word: str = "and") -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {word} {parts[-1]}" if parts else ""
