@@ -7,17 +7,40 @@
     net = eed_edge.load("bundle")
     prediction = net(images)  # float32 (n, c, h, w) in [0, 1]
     prediction.labels, prediction.submodels_used
+
+Where torch is, a bundle is made in three calls::
+
+    run = eed_edge.train_team("digits-resnet18", run="run")
+    eed_edge.export_bundle(run, "bundle")
+    eed_edge.evaluate_bundle(run, "bundle")["accuracy"]
+
+They are not called ``train``, ``export`` and ``evaluate``: these are packages of this one, which Python would
+put in their place as soon as one of their modules is imported.
 """
 
+import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eed_edge.runtime import Limits, Prediction, load
+    from eed_edge.workflow.evaluate_bundle import evaluate_bundle
+    from eed_edge.workflow.export_bundle import export_bundle
+    from eed_edge.workflow.train_team import train_team
 
-__all__ = ["Limits", "Prediction", "__version__", "load"]
+__all__ = [
+    "Limits",
+    "Prediction",
+    "__version__",
+    "evaluate_bundle",
+    "export_bundle",
+    "load",
+    "train_team",
+]
 __version__ = "0.2.0"
 
+TORCH_CAME_FIRST = "torch" in sys.modules and "GOMP_SPINCOUNT" not in os.environ
 # Libraries read these when they are loaded, so they are set here, for Python and the command line alike.
 # Idle OpenMP threads of torch sleep soon: with the default, two busy processes slow each other tenfold.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -25,11 +48,15 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("Limits", "Prediction", "load"):  # on first use: numpy and onnxruntime cost time and memory
-        from eed_edge import runtime
+_HOMES = {
+    **dict.fromkeys(("Limits", "Prediction", "load"), "eed_edge.runtime"),
+    **{name: f"eed_edge.workflow.{name}" for name in ("evaluate_bundle", "export_bundle", "train_team")},
+}
 
-        return getattr(runtime, name)
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:  # on first use: numpy, onnxruntime and torch cost time and memory
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
 
-from tests.conftest import Flow
+from tests.conftest import Flow, call
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -27,6 +28,31 @@ def test_classify_prints_a_line_an_image_and_the_accuracy(flow: Flow, monkeypatc
     assert [line.partition(":")[0] for line in lines[:-1]] == ["0", "1", "2"]
     assert all(line.endswith("sub-models") for line in lines[:-1])
     assert lines[-1].startswith("accuracy ")
+
+
+RECIPE = """
+data = { tune = 0.2, calib = 0.2, flip = false, crop = 0 }
+base = { epochs = 2, attack = "none", batch = 32, averaging = 0.8 }
+scores = { names = ["erm", "ase"], images = 8, search = false }
+prune = { sparsity = 0.1, member_share = 0.45, round_to = 1 }
+pool = { epochs = 1, attack = "none", batch = 32, subsets = 1, averaging = 0.5 }
+select = { member_gap = 1.0 }
+joint = { epochs = 1, attack = "none", batch = 32, averaging = 0.8 }
+"""
+
+
+def test_train_own_network_makes_and_measures_a_bundle(monkeypatch, capsys, tmp_path):
+    images, labels = load_digits(return_X_y=True)
+    pixels = np.rint(images[:260] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
+    np.savez(tmp_path / "digits.npz", images=pixels, labels=labels[:260])
+    (tmp_path / "own.toml").write_text(RECIPE)
+    words = (tmp_path / "digits.npz", tmp_path / "out", tmp_path / "own.toml")
+    run(monkeypatch, "train_own_network.py", *words)
+    clean, answer = capsys.readouterr().out.splitlines()[-2:]
+    assert clean.startswith("clean: 0.")
+    assert answer.startswith("<Cascade 'own': 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9); images (n, 1, 8, 8)")
+    again = call("attack", tmp_path / "out" / "run", tmp_path / "out" / "bundle")
+    assert "the images that this run was trained on, which were given in Python" in again.stderr
 
 
 def camera_lines(monkeypatch, capsys, *words):

@@ -6,11 +6,12 @@ import importlib
 import pytest
 
 EXPORTS = {
-    "eed_edge": "Limits Prediction __version__ load",
+    "eed_edge": "Limits Prediction __version__ evaluate_bundle export_bundle load train_team",
     "eed_edge.runtime": "Limits Prediction load",
     "eed_edge.recipe": (
         "Base Data Gate Joint Net Pool Prune Recipe RecipeSection Scores "
-        "Select Training from_dict load_recipe recipe_names recipe_of_network"
+        "Select Training apply_overrides from_dict load_recipe read_table recipe_names "
+        "recipe_of_network set_field"
     ),
     "eed_edge.select": (
         "Criteria Selection TeamBudget all_teams robust_diversity select_team "

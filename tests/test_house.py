@@ -7,7 +7,16 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "eed_edge"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
-PUBLIC_SIGNATURES = {"evaluate", "load", "load_bundle", "train_baseline", "train_and_print"}
+PUBLIC_SIGNATURES = {
+    "evaluate",
+    "evaluate_bundle",
+    "export_bundle",
+    "load",
+    "load_bundle",
+    "train_and_print",
+    "train_baseline",
+    "train_team",
+}
 """Functions whose options stand one by one: the Python interface, and what two commands share."""
 LONGEST_FILE, LONGEST_BODY, MOST_ARGUMENTS, LARGEST_ROOM = 300, 50, 7, 14
 

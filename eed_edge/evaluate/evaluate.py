@@ -56,14 +56,14 @@ from eed_edge.train.system.run_lock import locked
 def evaluate(
     run: Run,
     bundle: Path,
-    root: Path | data.Splits | None,
+    root: data.ImagesSource = None,
     *,
-    images: int | None,
+    images: int | None = None,
     suite_name: str | None = None,
     only: Sequence[str] = (),
     device: str = "cpu",
     command: str = "",
-    on_progress: ProgressCallback,
+    on_progress: ProgressCallback = lambda what, done, total: None,
 ) -> dict[str, Any]:
     """Evaluate the run's networks and its bundle on test images and merge the results into ``report.json``.
 
@@ -71,7 +71,7 @@ def evaluate(
     torchrun the processes share the batches, and the one of rank 0 reports.
 
     Args:
-        root: folder or file of the images, as in training, or the ``Splits`` themselves.
+        root: folder or file of the images, as in training, the images themselves, or their ``Splits``.
         images: number of test images, drawn by the recipe's seed; None takes all.
         suite_name: a key of ``SUITES``; None takes ``quick``, or ``clean`` for a run without attacks.
         only: attacks of the suite; empty for all of them and the further analyses.

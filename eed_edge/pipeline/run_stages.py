@@ -79,7 +79,7 @@ def train(
     splits: Splits,
     path: Path,
     *,
-    context: TrainingContext,
+    context: TrainingContext | None = None,
     until: str = "joint",
     examine: ExamineNetwork = check_prunable,
     on_stage_end: StageCallback = lambda stage, run: None,
@@ -102,6 +102,7 @@ def train(
         RecipeError: a name is in no registry, or the processes do not agree on what to do.
     """
     check_registered_names(recipe)
+    context = context or TrainingContext()
     with (
         process_group(choose_device(context.device)) as (processes, device),
         locked(path) if processes.is_main else nullcontext(),

@@ -19,7 +19,7 @@ from eed_edge.recipe.sections import (
     Select,
     Training,
 )
-from eed_edge.recipe.toml_file import apply_overrides, read_table, recipe_names
+from eed_edge.recipe.toml_file import apply_overrides, read_table, recipe_names, set_field
 
 __all__ = [
     "Base",
@@ -34,10 +34,13 @@ __all__ = [
     "Scores",
     "Select",
     "Training",
+    "apply_overrides",
     "from_dict",
     "load_recipe",
+    "read_table",
     "recipe_names",
     "recipe_of_network",
+    "set_field",
 ]
 
 

@@ -77,9 +77,18 @@ def _apply(table: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         value = text.strip()  # a bare word is a string
-    *sections, last = key.strip().split(".")
+    set_field(table, key.strip(), value)
+
+
+def set_field(table: dict[str, Any], key: str, value: Any) -> None:
+    """Set one field of a recipe's table in place, such as ``base.epochs``.
+
+    Raises:
+        RecipeError: a section of the key is a value in the table.
+    """
+    *sections, last = key.split(".")
     for section in sections:
         table = table.setdefault(section, {})
         if not isinstance(table, dict):
-            raise RecipeError(f"--set {override!r}: {section!r} is a value, not a section")
+            raise RecipeError(f"{key}: {section!r} is a value, not a section; give KEY as in base.epochs")
     table[last] = value

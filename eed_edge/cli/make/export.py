@@ -1,10 +1,10 @@
 """``eed-edge export``: write the deployable bundle of a finished run."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
+import eed_edge
 from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.options import PATH, bundle_argument, help_examples, run_argument
 
@@ -97,41 +97,29 @@ def command(
     """
     from eed_edge.cli.display.export_summary import export_summary
     from eed_edge.cli.display.progress import progress_display
-    from eed_edge.export.dense_network import keep_dense
-    from eed_edge.export.gate.calibrated_gate import GateOptions
-    from eed_edge.export.int8.range_images import Int8Request
-    from eed_edge.export.sign_bundle import bundle_signer
-    from eed_edge.export.write_bundle import write_bundle
-    from eed_edge.manifest import CASCADE_FILE, DENSE_FILE
     from eed_edge.report.notes_file import read_notes
     from eed_edge.runtime.bundle.signature import signature_path
-    from eed_edge.train.data.splits import splits_for_recipe
-    from eed_edge.train.run_folder import open_run
 
-    sign = None if key is None else bundle_signer(key)  # a bad key is refused before the work
-    options = GateOptions(max_submodels, deadline_ms, abstain_share)
-    opened = open_run(run)
-    own = opened.recipe.gate
-    gate = replace(own, rule=rule or own.rule, max_drop=own.max_drop if max_drop is None else max_drop)
-    request = None
-    if int8 or with_dense_int8:
-        splits = splits_for_recipe(opened.recipe, data)
-        opened.check_data(splits)
-        request = Int8Request(splits.train, submodels=int8, dense=with_dense_int8)
-    extra = [name for name, asked in ((DENSE_FILE, with_dense), (CASCADE_FILE, single_file)) if asked]
     with progress_display() as progress:
         progress.print_line("calibrating the gate and exporting")
-        made = write_bundle(
-            replace(opened, recipe=replace(opened.recipe, gate=gate)),
+        made = eed_edge.export_bundle(
+            run,
             bundle,
-            extra_files=extra,
-            int8=request,
+            data,
+            int8=int8,
+            with_dense=with_dense,
+            with_dense_int8=with_dense_int8,
+            single_file=single_file,
             golden=golden,
-            options=options,
+            rule=rule,
+            max_drop=max_drop,
+            max_submodels=max_submodels,
+            deadline_ms=deadline_ms,
+            abstain_share=abstain_share,
+            private_key=key,
         )
-        keep_dense(opened, bundle)
-    if sign is not None:
-        print_answer(f"signature: {sign(bundle)}")
+    if key is not None:
+        print_answer(f"signature: {signature_path(bundle)}")
     elif signature_path(bundle).exists():
         print_answer(f"{signature_path(bundle)} is of an earlier bundle; export with --sign, or remove it")
     for line in export_summary(bundle, made):

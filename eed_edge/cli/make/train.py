@@ -1,10 +1,10 @@
 """``eed-edge train``: train a team of small networks from images."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
+import eed_edge
 from eed_edge.cli.options import data_option, device_option, help_examples, max_minutes_option, set_option
 
 STAGES = ("base", "pool", "select", "joint")
@@ -59,46 +59,25 @@ def command(
     a run that was stopped; the result is the same. SIGTERM and Ctrl-C write a checkpoint first. Under
     torchrun, several processes train base and team together and share the candidates.
     """
-    from eed_edge import pipeline
     from eed_edge import recipe as recipes
     from eed_edge.cli.display.resumable import resumable
     from eed_edge.cli.display.stage_tables import closing_lines, stage_table
-    from eed_edge.examine import examine_before_training
-    from eed_edge.train.context import TrainingContext
-    from eed_edge.train.data import splits as data
     from eed_edge.train.system.tensorboard import curves
-    from eed_edge.train.system.time_limit import TimeLimit
 
-    time_limit = TimeLimit(max_minutes)
     loaded = recipes.load_recipe(recipe, overrides)
     with (
         resumable(path) as progress,
         curves(None if progress.silent else tensorboard) as curve_callbacks,
     ):
-        splits = data.splits_for_recipe(loaded, root)
-        progress.print_line(
-            f"{loaded.name}: {len(splits.train)} training images {splits.input.size},"
-            f" {len(splits.classes)} classes, tune {len(splits.tune)}, calib {len(splits.calib)}"
-        )
-
-        def examined(*network: Any) -> None:
-            examination = examine_before_training(*network)
-            examination.raise_if_faulty()
-            for note in examination.notes:
-                progress.print_line(f"network: {note}")
-
-        run = pipeline.train(
+        run = eed_edge.train_team(
             loaded,
-            splits,
-            path,
-            context=TrainingContext(
-                callbacks=(*curve_callbacks, progress.training),
-                time_limit=time_limit,
-                device=device,
-                compact=compact,
-            ),
+            root,
+            run=path,
             until=until,
-            examine=examined,
+            device=device,
+            max_minutes=max_minutes,
+            compact=compact,
+            callbacks=(*curve_callbacks, progress.training),
             on_stage_end=lambda stage, run: progress.print_line(stage_table(stage, run.path)),
         )
         for line in closing_lines(run, until):

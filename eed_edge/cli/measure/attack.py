@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+import eed_edge
 from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.display.tables import command_line
 from eed_edge.cli.options import bundle_argument, data_option, device_option, help_examples, run_argument
@@ -59,16 +60,14 @@ def command(
     from eed_edge.atomic_files import write_json
     from eed_edge.cli.display.progress import progress_display
     from eed_edge.cli.display.tables import accuracy_table, beside_lines, paired_table
-    from eed_edge.evaluate.evaluate import evaluate
-    from eed_edge.train.run_folder import open_run
 
     with progress_display() as progress:
-        figures = evaluate(
-            open_run(run),
+        figures = eed_edge.evaluate_bundle(
+            run,
             bundle,
             root,
             images=images,
-            suite_name=suite_name,
+            suite=suite_name,
             only=only,
             device=device,
             command=command_line(),

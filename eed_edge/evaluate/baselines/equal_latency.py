@@ -110,11 +110,11 @@ def train_baseline(
     kind: Baseline,
     run: Run,
     bundle: Path | None,
-    root: Path | data.Splits | None,
+    root: data.ImagesSource = None,
     *,
     epochs: int | None = None,
     mean_ms: float | None = None,
-    context: TrainingContext,
+    context: TrainingContext | None = None,
     command: str = "",
 ) -> dict[str, Any]:
     """Train the baseline; write its weights, its ONNX file and its part of the report into the run.
@@ -123,7 +123,7 @@ def train_baseline(
 
     Args:
         bundle: exported from the run; its mean latency on tune images is the target.
-        root: where the images lie, as in training, or the ``Splits`` themselves.
+        root: where the images lie, as in training, the images themselves, or their ``Splits``.
         epochs: the most epochs; None takes as many as the team's cost pays for. Training ends earlier when
             accuracy on tune has stopped rising.
         mean_ms: target latency in place of the bundle's.
@@ -139,6 +139,7 @@ def train_baseline(
             another process works on the run.
     """
     with locked(run.path):
+        context = context or TrainingContext()
         device = choose_device(context.device)
         splits = data.splits_for_recipe(run.recipe, root)
         run.check_data(splits)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from eed_edge.arrays import Uint8
 from eed_edge.images.preprocess import prepare_uint8
-from eed_edge.train.data.datasets import ImageSource, PictureSize, Split, input_spec
+from eed_edge.train.data.datasets import Dataset, ImageSource, PictureSize, Split, input_spec
 from eed_edge.train.data.picture_files import PictureFiles, picture_shapes
 from eed_edge.train.data.user_images import listed_pictures, npz_images
 
@@ -63,7 +63,15 @@ def survey(place: Path) -> PictureSurvey:
 
 
 def _survey_arrays(place: Path) -> PictureSurvey:
-    source = npz_images(place, None)
+    return survey_dataset(npz_images(place, None), kind="npz")
+
+
+def survey_dataset(source: Dataset, *, kind: str) -> PictureSurvey:
+    """Look at a set of arrays in memory.
+
+    Args:
+        kind: the recipe's ``data.name``.
+    """
     assert isinstance(source.train, Split)
     counts = {"train": len(source.train)}
     if source.held_out is not None:
@@ -72,7 +80,7 @@ def _survey_arrays(place: Path) -> PictureSurvey:
         counts["test"] = len(source.read_test())
     channels, height, width = source.input.size
     shapes = np.tile((height, width, channels), (len(source.train), 1))
-    return _surveyed("npz", source.classes, counts, shapes, source.train)
+    return _surveyed(kind, source.classes, counts, shapes, source.train)
 
 
 def _surveyed(

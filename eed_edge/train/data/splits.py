@@ -5,10 +5,12 @@ the gate, ``test`` is for evaluation only.
 """
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from eed_edge.recipe import Data, Recipe
 from eed_edge.train.data import datasets, user_images
 from eed_edge.train.data.datasets import Dataset, ImageSource, PictureSize, Split
 from eed_edge.train.data.division import divide
+from eed_edge.train.data.given_images import ARRAYS, GivenImages, given_dataset
 
 __all__ = ["DATASETS", "Split", "Splits", "load_splits", "splits_for_recipe", "splits_from_arrays"]
 
@@ -65,6 +68,10 @@ class Splits:
         return test
 
 
+ImagesSource: TypeAlias = str | os.PathLike[str] | Splits | GivenImages | None
+"""Where images come from: a path, what ``given_dataset`` takes, or ``Splits``; None where none are needed."""
+
+
 def load_splits(cfg: Data, root: Path | None, *, seed: int) -> Splits:
     """Read a data set and divide it at random; the same arguments give the same parts.
 
@@ -81,15 +88,21 @@ def load_splits(cfg: Data, root: Path | None, *, seed: int) -> Splits:
     return divide_dataset(_read(cfg, root), cfg, seed=seed)
 
 
-def splits_for_recipe(recipe: Recipe, root: "Path | Splits | None") -> Splits:
-    """Load and divide the images of a recipe; ``Splits`` that are made already come back as they are.
+def splits_for_recipe(recipe: Recipe, root: ImagesSource) -> Splits:
+    """Load and divide the images of a recipe.
+
+    Args:
+        root: file or folder of the images, images in memory as ``given_dataset`` takes them, or ``Splits``
+            that are made already, which come back as they are.
 
     Raises:
         DataError, DeviceError, RecipeError: as ``load_splits``.
     """
     if isinstance(root, Splits):
         return root
-    return load_splits(recipe.data, root, seed=recipe.seed)
+    if root is None or isinstance(root, (str, os.PathLike)):
+        return load_splits(recipe.data, None if root is None else Path(root), seed=recipe.seed)
+    return divide_dataset(given_dataset(root, _size(recipe.data)), recipe.data, seed=recipe.seed)
 
 
 def splits_from_arrays(
@@ -167,6 +180,11 @@ class _Learning:
 
 
 def _read(cfg: Data, root: Path | None) -> Dataset:
+    if cfg.name == ARRAYS:
+        raise DataError(
+            "expected the images that this run was trained on, which were given in Python; give them again"
+            " there, as in eed_edge.evaluate_bundle(run, bundle, data)"
+        )
     if cfg.name not in DATASETS:
         raise RecipeError(f"data.name: expected one of {', '.join(DATASETS)}, got {cfg.name!r}")
     return DATASETS[cfg.name](root, _size(cfg))

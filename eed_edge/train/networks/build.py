@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from eed_edge.errors import NetworkError, how_to_install
+from eed_edge.train.networks.given_network import GIVEN, kept_network
 from eed_edge.train.networks.resnet import ResNet18, ResNet18ImageNet
 from eed_edge.train.networks.vgg import VGG16
 
@@ -74,14 +75,14 @@ def build_network(arch: str, *, classes: int, channels: int, width: int, seed: i
     Args:
         arch: a name of ``ARCHITECTURES``, or ``package.module:function`` with the signature
             ``function(*, classes, channels, width) -> nn.Module`` that maps ``(n, c, h, w)`` to
-            logits ``(n, classes)``, or ``timm:name``.
+            logits ``(n, classes)``, or ``timm:name``, or the name of a network that ``keep_network`` keeps.
         width: channels of the first stage; networks of timm have their own.
         seed: seed of the initial weights; torch's global generator is not changed.
 
     Raises:
         NetworkError: no such architecture, or the function fails.
     """
-    make = ARCHITECTURES.get(arch) or (_from_timm if arch.startswith(TIMM) else _imported)(arch)
+    make = ARCHITECTURES.get(arch) or _maker(arch)(arch)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -142,6 +143,10 @@ def check_logits(net: nn.Module, images: Tensor, classes: int) -> None:
         )
     if not torch.isfinite(logits).all():
         raise NetworkError("the network's logits are not finite numbers; check its weights and divisions")
+
+
+def _maker(arch: str) -> Callable[[str], Callable[..., nn.Module]]:
+    return _from_timm if arch.startswith(TIMM) else kept_network if arch.startswith(GIVEN) else _imported
 
 
 def _from_timm(arch: str) -> Callable[..., nn.Module]:
