@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from eed_edge.errors import InputError
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle import folder, golden_answers
+from eed_edge.runtime.bundle.hub import local_path
 from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
 from eed_edge.runtime.bundle.single_file import SingleFileCascade, load_single_file
 from eed_edge.runtime.engine.cascade import Cascade
@@ -30,7 +31,7 @@ def load(
     """Verify and load a bundle folder or a ``cascade.onnx``.
 
     Args:
-        path: the folder or the file.
+        path: the folder or the file, or ``hf:OWNER/NAME@REVISION`` for a bundle on a model hub.
         rule: ``confidence``, ``agreement`` or ``geometric``; None: the manifest's.
         threshold: a confidence threshold, or a number of votes; None: the calibrated one.
         max_submodels: at most this many run for an image; None: the manifest's cap.
@@ -54,6 +55,7 @@ def load(
     """
     config = SessionConfig(threads, spinning, arena, providers)
     _check_checks(verify, limits)
+    path = local_path(path, limits=limits)
     if not arguments.to_path(path).is_file():
         cascade = folder.load_bundle(
             path,

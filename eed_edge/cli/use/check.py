@@ -23,10 +23,14 @@ from eed_edge.printable import printable
     help="Refuse the bundle unless BUNDLE.sig is a signature of this public key.",
 )
 def command(bundle: Path, key: Path | None) -> None:
-    """Verify a BUNDLE: manifest, hashes, models, and its golden answers on this machine."""
-    from eed_edge.runtime.bundle.golden_answers import check_bundle
+    """Verify a BUNDLE: manifest, hashes, models, and its golden answers on this machine.
 
-    found = check_bundle(bundle, trusted_key=key)
+    hf:OWNER/NAME@REVISION names one on a model hub.
+    """
+    from eed_edge.runtime.bundle.golden_answers import check_bundle
+    from eed_edge.runtime.bundle.hub import local_path
+
+    found = check_bundle(local_path(bundle), trusted_key=key)
     if key is not None:
         print_answer(f"ok  signed with the key {key}")
     print_answer(

@@ -65,12 +65,15 @@ def command(
 ) -> None:
     """Classify FILES, pictures or NPZ sets of pictures, with a BUNDLE folder or a cascade.onnx.
 
+    BUNDLE may be hf:OWNER/NAME@REVISION, which is fetched from a model hub and verified like any other.
     An unreadable file is named on stderr, the others are answered all the same; the exit code is then 1.
     """
     from eed_edge.runtime.arguments import to_path
     from eed_edge.runtime.bundle.folder import open_bundle
+    from eed_edge.runtime.bundle.hub import local_path
     from eed_edge.runtime.loading import load
 
+    bundle = Path(local_path(bundle))
     if not to_path(bundle).is_file():  # which has its settings inside and takes no others
         _check_threshold(threshold, rule, open_bundle(bundle).manifest)
     net = load(

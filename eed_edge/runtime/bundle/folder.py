@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 _PIECE = 2**20  # bytes hashed at a time
 _DESKTOP_NAMES = (".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX")
+CARD_FILE = "README.md"
+UNREAD_NAMES = (CARD_FILE, "LICENSE", ".gitattributes", ".git", ".cache")
+"""What a model hub and its tools keep beside a bundle's files; nothing of it is ever opened."""
 
 
 def load_bundle(
@@ -131,9 +134,9 @@ def open_bundle(
 ) -> Bundle:
     """Read the manifest and compare its list of files with the folder.
 
-    Links to files are followed, since every file's digest is compared. Files of a desktop, such as
-    ``.DS_Store``, and folders whose name begins with two dots, as Kubernetes lays them beside its links, are
-    passed over.
+    Links to files are followed, since every file's digest is compared. ``UNREAD_NAMES``, files of a desktop,
+    such as ``.DS_Store``, and folders whose name begins with two dots, as Kubernetes lays them beside its
+    links, are passed over.
 
     Raises:
         BundleError: no such folder, a manifest that ``parse_manifest`` rejects, a missing or extra
@@ -183,7 +186,7 @@ def open_bundle(
 
 def _passed_over(entry: os.DirEntry[str]) -> bool:
     """Whether an entry of the folder is no part of the bundle, and harmless."""
-    if entry.name.startswith("..") and entry.is_dir():
+    if entry.name in UNREAD_NAMES or (entry.name.startswith("..") and entry.is_dir()):
         return True
     if entry.name in _DESKTOP_NAMES or entry.name.startswith("._"):
         logger.warning("%r, which a desktop leaves in folders, is passed over", entry.name[:80])

@@ -256,7 +256,14 @@ def as_a_desktop(folder):
     (folder / "__MACOSX").mkdir()
 
 
-@pytest.mark.parametrize("lay", [as_a_model_hub, as_kubernetes, as_a_desktop])
+def as_a_clone_from_a_hub(folder):
+    for name in ("README.md", "LICENSE", ".gitattributes"):
+        (folder / name).write_text("of the hub")
+    for name in (".git", ".cache"):
+        (folder / name).mkdir()
+
+
+@pytest.mark.parametrize("lay", [as_a_model_hub, as_kubernetes, as_a_desktop, as_a_clone_from_a_hub])
 def test_folders_as_others_lay_them_are_loaded(tiny, lay, caplog):
     lay(tiny.folder)
     assert eed_edge.load(tiny.folder)(tiny.images).complete
