@@ -29,6 +29,8 @@ from eed_edge.train.networks.resize import Removable
 
 RESHAPED = "pruned and masked answers differ, they are reshaped, split, shuffled, normed or shifted behind it"
 
+UNTRACEABLE = "torch-pruning cannot follow them through the layers behind it"
+
 
 def analyse(net: nn.Module, image: Tensor) -> Structure:
     """Find the coupled groups of ``net`` that can be pruned, and why the others cannot.
@@ -44,7 +46,10 @@ def analyse(net: nn.Module, image: Tensor) -> Structure:
     names |= graph._param_to_name
     proposed: list[Group] = []
     unpruned: list[Unpruned] = []
-    for coupled in _coupled(graph):
+    for module, coupled in _coupled(graph):
+        if coupled is None:
+            unpruned.append(Unpruned((names[module],), graph.get_out_channels(module), UNTRACEABLE))
+            continue
         try:
             group = _group(graph, coupled, names)
         except UnprunableError as reason:
@@ -92,17 +97,24 @@ def trace(net: nn.Module, image: Tensor) -> Any:
             parameter.requires_grad_(flag)
 
 
-def _coupled(graph: Any) -> Iterator[Any]:
-    """torch-pruning's group of each layer's outputs; layers whose outputs came before are left out."""
+def _coupled(graph: Any) -> Iterator[tuple[nn.Module, Any]]:
+    """Each layer with torch-pruning's group of its outputs; layers whose outputs came before are left out.
+
+    The group is None where torch-pruning cannot follow the channels, as through hundreds of steps of a GRU.
+    """
     visited: set[Any] = set()
     for module in [module for module in graph.module2node if isinstance(module, LAYERS)]:
         if module in visited:
             continue
         prune = graph.get_pruner_of_module(module).prune_out_channels
         channels = range(graph.get_out_channels(module))
-        coupled = graph.get_pruning_group(module, prune, list(channels))
+        try:
+            coupled = graph.get_pruning_group(module, prune, list(channels))
+        except Exception:  # index arithmetic inside torch-pruning
+            yield module, None
+            continue
         visited |= {dep.target.module for dep, _ in coupled if graph.is_out_channel_pruning_fn(dep.handler)}
-        yield coupled
+        yield module, coupled
 
 
 def _group(graph: Any, coupled: Any, names: Mapping[Any, str]) -> Group | None:

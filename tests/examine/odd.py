@@ -142,6 +142,21 @@ class LstmBlock(nn.Module):
         return self.after(rows.transpose(1, 2).reshape(n, -1, h, w))
 
 
+class LongGruBlock(nn.Module):
+    """So many steps that torch-pruning stops following the channels."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.before, self.after = conv_norm(width, width), conv_norm(width, width)
+        self.gru = nn.GRU(width, width, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        steps = self.before(x).permute(0, 2, 3, 1).reshape(n, h * w, c).repeat_interleave(6, 1)
+        rows = self.gru(steps)[0][:, ::6]
+        return self.after(rows.transpose(1, 2).reshape(n, -1, h, w))
+
+
 class InPlaceBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -281,9 +296,9 @@ BLOCKS = {
     block.__name__: block
     for block in (
         SharedLayer, SharedWeight, ChannelShuffleModule, PixelShuffleBlock, GluBlock, SplitBlock, EinsumBlock,
-        TorchAttention, TwoConcatenations, WeightNormBlock, LstmBlock, InPlaceBlock, CustomLayerNorm,
-        DepthMultiplier, ListOfParameters, SigmoidBetween, ChannelStatistics, FunctionalConvolution, Unused,
-        ReshapedHead, RepeatedBlock,
+        TorchAttention, TwoConcatenations, WeightNormBlock, LstmBlock, InPlaceBlock,
+        CustomLayerNorm, DepthMultiplier, ListOfParameters, SigmoidBetween, ChannelStatistics,
+        FunctionalConvolution, Unused, ReshapedHead, RepeatedBlock,
     )
 }  # fmt: skip
 

@@ -68,3 +68,13 @@ def test_a_network_of_which_too_much_stays_is_refused_with_the_layer_at_fault(na
     (fault,) = examined(lambda **sizes: odd.build(name, **sizes), monkeypatch).faults
     assert "too little can be pruned" in fault
     assert layer in fault
+
+
+def test_a_network_that_torch_pruning_cannot_follow_is_refused_in_a_line(monkeypatch):
+    def make(*, classes, channels, width):
+        return odd.between(odd.LongGruBlock(width), classes=classes, channels=channels, width=width)
+
+    (fault,) = examined(make, monkeypatch).faults
+    assert fault.startswith(
+        "no channels to prune (torch-pruning cannot follow them through the layers behind"
+    )
