@@ -4,8 +4,8 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 PACKAGING := setup.cfg setup.py pyproject.toml constraints.txt
 
-.PHONY: venv demo test networks device-test own-pictures shapes picture docs audit portability arm64 emulated-x86 image \
-	release clean
+.PHONY: venv demo test networks device-test own-pictures shapes picture docs audit web-files web-test portability arm64 \
+	emulated-x86 image release clean
 
 venv: .venv/installed
 
@@ -81,6 +81,14 @@ build/audit/installed:
 audit: build/audit/installed
 	build/audit/bin/python scripts/audit
 
+# The three files of onnxruntime-web that `eed-edge web` needs, by npm, into eed_edge/web/vendor.
+web-files: venv
+	.venv/bin/python scripts/web-files
+
+# The page in a headless Chromium, compared with Python; screenshots in build/web-test. Needs node, npm and Chromium.
+web-test: web-files
+	.venv/bin/python -m pytest tests/web/in_chromium.py
+
 # The demo's bundle elsewhere, or BUNDLE=folder IMAGES=file.npz. Needs node, npm and Chromium.
 # ONNXRUNTIME=prefix, with its C++ headers and library, has the C++ example compiled and compared too.
 BUNDLE ?= build/demo/bundle
@@ -114,7 +122,7 @@ image:
 	scripts/image
 
 # Wheel and sdist into dist/, checked and tried outside this folder, with their hashes. Needs the internet.
-release:
+release: web-files
 	PIP_FLAGS="$(PIP_FLAGS)" $(PYTHON) scripts/release
 
 clean:

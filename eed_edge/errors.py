@@ -17,8 +17,6 @@
     └── StorageError       (OSError)            a file that could not be written
 """
 
-from eed_edge import __version__
-
 __all__ = [
     "AttackError",
     "BundleError",
@@ -90,5 +88,4 @@ class StorageError(EedError, OSError):
 
 def how_to_install(extra: str) -> str:
     """What to type where packages of an extra of setup.cfg are missing; no index has eed-edge itself."""
-    wheel = f"eed_edge-{__version__}-py3-none-any.whl"
-    return f"pip install '.[{extra}]' in a clone, or pip install '{wheel}[{extra}]' beside the wheel"
+    return f"pip install '.[{extra}]' in a clone, or 'FILE.whl[{extra}]' with the wheel's file name"

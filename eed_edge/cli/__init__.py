@@ -17,9 +17,9 @@ from eed_edge.suggestions import did_you_mean
 
 # In the order of the work: a room of this package and its modules, each with a click command ``command``.
 ROOMS = {
-    "prepare": ("demo", "data", "init", "inspect"),
+    "prepare": ("demo", "data", "init", "inspect", "profile"),
     "make": ("train", "export"),
-    "use": ("check", "run"),
+    "use": ("check", "run", "web"),
     "measure": ("bench", "narrow", "single", "attack", "report"),
 }
 TITLES = {

@@ -1,16 +1,17 @@
 """Subject of an examination: the network of a recipe, and a few images to examine it with."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from eed_edge.pipeline.base_stage import new_base
-from eed_edge.recipe import Recipe
+from eed_edge.recipe import Recipe, load_recipe, recipe_of_network
 from eed_edge.train.data.batches import Images
 from eed_edge.train.data.splits import splits_for_recipe
-from eed_edge.train.networks.build import Classifier
+from eed_edge.train.networks.build import ARCHITECTURES, Classifier
 
 FEW = 64
 SHAPES = {"cifar10": (40_000, 5_000), "svhn": (58_605, 7_326)}
@@ -30,6 +31,28 @@ class Subject:
     classes: int
     train: int
     tune: int
+
+
+def recipe_of_subject(network: str, overrides: Sequence[str], root: Path | None) -> Recipe:
+    """The recipe of a name or path, or the default recipe with the architecture of that name.
+
+    Args:
+        network: what ``net.arch`` may be, or a recipe's name or path.
+        root: where the images lie; None takes the digits for an architecture.
+
+    Raises:
+        RecipeError: there is no such recipe, or an override that does not fit.
+    """
+    if network in ARCHITECTURES or (":" in network and not Path(network).exists()):
+        return recipe_of_network(network, overrides, data=_data_name(root))
+    return load_recipe(network, overrides)
+
+
+def _data_name(root: Path | None) -> str:
+    """The kind of data set that lies at the path."""
+    if root is None:
+        return "digits"
+    return "npz" if root.is_file() or (root / "train.npz").exists() else "folder"
 
 
 def subject_of(recipe: Recipe, root: Path | None) -> Subject:

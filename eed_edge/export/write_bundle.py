@@ -24,6 +24,7 @@ from eed_edge.export.int8.range_images import Int8Request, range_images
 from eed_edge.export.network_graph import to_onnx
 from eed_edge.export.parity import check_parity
 from eed_edge.files.regular_files import read_regular
+from eed_edge.latency.predicted_times import as_metrics
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, DENSE_INT8_FILE, GOLDEN_FILE, MANIFEST_FILE
 from eed_edge.provenance import WEIGHTS_METRIC, weights_digest
 from eed_edge.runtime.gates.replay import replay_rule
@@ -183,7 +184,11 @@ def _manifest(
         calibration=team.gate.calibration,
         temperatures=team.gate.temperatures,
         abstain=team.gate.abstain,
-        metrics={WEIGHTS_METRIC: weights_digest(run.member_paths()), **team.metrics},
+        metrics={
+            WEIGHTS_METRIC: weights_digest(run.member_paths()),
+            **as_metrics([record["pruning"] for _, record in run.members()], precision=team.precision),
+            **team.metrics,
+        },
         files={
             path.name: contract.FileEntry(
                 sha256=hashlib.sha256(path.read_bytes()).hexdigest(), bytes=path.stat().st_size

@@ -10,7 +10,7 @@ import jinja2
 import eed_edge
 from eed_edge.errors import InputError
 from eed_edge.html.components import COMMANDS, Cell, Command, Fold, Row, Section, Table
-from eed_edge.html.inputs import IMAGES, STRIP, PageInputs
+from eed_edge.html.inputs import PageInputs
 from eed_edge.html.sections import (
     attacked,
     baselines,
@@ -22,6 +22,7 @@ from eed_edge.html.sections import (
     probability_meaning,
     speed_and_size,
 )
+from eed_edge.images.evaluation_images import IMAGES, STRIP
 from eed_edge.provenance import BASELINES
 from eed_edge.report import formats
 from eed_edge.report.one_clock import with_one_clock

@@ -12,6 +12,7 @@ from eed_edge.pipeline.base_stage import make_base, new_base
 from eed_edge.pipeline.joint_stage import make_team
 from eed_edge.pipeline.pool_stage import make_pool
 from eed_edge.pipeline.registered_names import check_registered_names
+from eed_edge.pipeline.run_latency_table import keep_latency_table
 from eed_edge.pipeline.run_notes import data_notes
 from eed_edge.pipeline.select_stage import select_members
 from eed_edge.pipeline.stage_context import StageContext
@@ -158,7 +159,7 @@ def _check_agreement(processes: Processes, recipe: Recipe, splits: Splits, until
 def _create_or_resume(processes: Processes, recipe: Recipe, splits: Splits, path: Path) -> Run:
     """The run of the folder; the main process checks the recipe and creates or resumes it."""
     if processes.is_main:
-        create_or_resume(path, recipe, splits)
+        keep_latency_table(create_or_resume(path, recipe, splits))
         notes = data_notes(recipe, splits)
         for text in filter(None, notes.values()):
             log.warning("%s", text)

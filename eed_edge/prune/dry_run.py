@@ -12,6 +12,7 @@ from eed_edge.prune.channels.masking import masked
 from eed_edge.prune.channels.structure import Structure
 from eed_edge.prune.groups import analyse
 from eed_edge.prune.importance import SCORES
+from eed_edge.prune.member_time import time_budget
 from eed_edge.prune.removal import remove_channels
 from eed_edge.prune.score_search import ChannelScores
 from eed_edge.prune.widths import choose_widths, member_budget
@@ -65,6 +66,7 @@ def _dry_run(base: Classifier, images: Tensor, labels: Tensor, recipe: Recipe) -
         member_budget(base, image, recipe),
         round_to=prune.round_to,
         branches=prune.branches,
+        time=time_budget(structure, tuple(image.shape[1:]), prune),
     )
     masks = {root: torch.ones_like(score) for root, score in scores.scores.items()}
     with torch.no_grad(), masked(base, structure.groups, masks):

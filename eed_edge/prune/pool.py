@@ -13,6 +13,7 @@ from eed_edge.prune.distilled_loss import distilled_loss
 from eed_edge.prune.groups import analyse
 from eed_edge.prune.importance import without_norm
 from eed_edge.prune.learned_scores import learned_scores
+from eed_edge.prune.member_time import time_budget
 from eed_edge.prune.removal import recalibrate, remove_channels
 from eed_edge.prune.widths import choose_widths, member_budget
 from eed_edge.recipe import Recipe
@@ -121,12 +122,14 @@ def _prune(
     """The pruned, not yet fine-tuned network of a candidate, and its record."""
     image = as_float(subset.images[:1])
     structure, scores = learned_scores(base, subset, candidate.score, recipe=recipe, context=context)
+    time = time_budget(structure, tuple(image.shape[1:]), recipe.prune)
     widths = choose_widths(
         structure,
         scores.keep_ratio,
         member_budget(base, image, recipe),
         round_to=recipe.prune.round_to,
         branches=recipe.prune.branches,
+        time=time,
     )
     net = remove_channels(base, structure, scores, widths)
     recalibrate(net, subset, batch=recipe.pool.batch)
@@ -140,4 +143,9 @@ def _prune(
         "kept": {root: round(ratio, 4) for root, ratio in scores.keep_ratio.items()},
         "images": len(subset),
     }
+    if time is not None:
+        pruning |= time.record(widths)
+        log.info(
+            "%s: predicted %.3f ms of at most %.3f", candidate.name, time.of_widths(widths), time.most_ms
+        )
     return net, {"pruning": pruning}

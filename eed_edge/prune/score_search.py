@@ -17,6 +17,7 @@ from eed_edge.attacks import training_images
 from eed_edge.errors import NetworkError
 from eed_edge.prune.channels.masking import masked
 from eed_edge.prune.channels.structure import Group, Structure
+from eed_edge.prune.member_time import TimeBudget, time_budget
 from eed_edge.prune.search_state import SearchState
 from eed_edge.recipe import Recipe
 from eed_edge.seeds import epoch_seed
@@ -74,8 +75,8 @@ def search_scores(
 
     Args:
         net: a copy of the base; only its batch-norm statistics change, adapting to the masks.
-        recipe: ``scores`` configures the search, ``pool`` the attack and the batch size, and
-            ``prune.member_share`` is the target share of parameters and MACs.
+        recipe: ``scores`` configures the search, ``pool`` the attack and the batch size, and ``prune`` has
+            the targets: a share of parameters and MACs, and a time.
         context: an existing checkpoint at ``context.state`` is resumed.
 
     Raises:
@@ -89,7 +90,8 @@ def search_scores(
     search = SearchState.begin(net, start.scores, start.keep_ratio, lr=cfg.lr)
     if context.state is not None and context.state.exists():
         search.resume(context.state)
-    objective = _Objective(net, structure, recipe)
+    time = time_budget(structure, tuple(train.images.shape[1:]), recipe.prune)
+    objective = _Objective(net, structure, recipe, time)
     device = train.images.device
     steps = max(1, len(train) // attack.batch)
     checkpoints = Checkpointing(
@@ -129,9 +131,9 @@ class _Objective:
     masks: the current masks, which the hooks of ``masked`` read at every call.
     """
 
-    def __init__(self, net: nn.Module, structure: Structure, recipe: Recipe) -> None:
+    def __init__(self, net: nn.Module, structure: Structure, recipe: Recipe, time: TimeBudget | None) -> None:
         self.masks: dict[str, Tensor] = {}
-        self._net, self._structure, self._recipe = net, structure, recipe
+        self._net, self._structure, self._recipe, self._time = net, structure, recipe, time
         self._full_cost = structure.cost({group.root: 1.0 for group in structure.groups})
 
     def loss(self, search: SearchState, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
@@ -148,7 +150,7 @@ class _Objective:
             loss = F.cross_entropy(net(attacked).float(), labels)
         penalty = _cost_penalty(
             self._structure, search.scores, search.thresholds, self._full_cost,
-            member_share=self._recipe.prune.member_share,
+            member_share=self._recipe.prune.member_share, time=self._time,
         )  # fmt: skip
         return loss + self._recipe.scores.phi * penalty
 
@@ -160,15 +162,19 @@ def _cost_penalty(
     full_cost: tuple[float, float],
     *,
     member_share: float,
+    time: TimeBudget | None = None,
 ) -> Tensor:
-    """Relative distance of the larger share of parameters or MACs from the target; moves thresholds only.
+    """Relative distance of parameters, MACs or time from its target, the one furthest above it; moves
+    thresholds only.
 
     It is two-sided: from far below the target, the cross-entropy alone gives no gradient back up.
     """
     fixed = {root: score.detach() for root, score in scores.items()}
-    cost = structure.cost({root: mask.mean() for root, mask in _masks(fixed, thresholds).items()})
-    used = torch.stack([now / all_ for now, all_ in zip(cost, full_cost, strict=True)]).max()
-    return (used / member_share - 1).abs()
+    kept = {root: mask.mean() for root, mask in _masks(fixed, thresholds).items()}
+    used = [now / all_ / member_share for now, all_ in zip(structure.cost(kept), full_cost, strict=True)]
+    if time is not None:
+        used.append(time.ms(kept) / time.most_ms)
+    return (torch.stack(used).max() - 1).abs()
 
 
 def _masks(scores: Mapping[str, Tensor], thresholds: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from eed_edge.errors import NetworkError
 from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.prune.channels.structure import Structure
+from eed_edge.prune.member_time import TimeBudget
 from eed_edge.recipe import Recipe
 from eed_edge.train.networks.build import Classifier
 
@@ -61,6 +62,7 @@ def choose_widths(
     *,
     round_to: int,
     branches: bool = False,
+    time: TimeBudget | None = None,
 ) -> dict[str, int]:
     """Choose multiples of ``round_to`` near the keep ratios, as wide as the budget allows.
 
@@ -70,6 +72,7 @@ def choose_widths(
     Args:
         keep_ratio: group root to a share in (0, 1].
         branches: whether a removable branch may be removed, by rounding down to no channels.
+        time: the time that the network may take besides; None does not limit it.
 
     Returns:
         Group root to width. A group of fewer than ``round_to`` channels keeps all.
@@ -84,8 +87,10 @@ def choose_widths(
             log.info("%s: %d channels are no multiple of %d", group.root, group.channels, round_to)
 
     def fits(widths: Mapping[str, int]) -> bool:
-        params, macs = structure.cost({root: width / full[root] for root, width in widths.items()})
-        return bool(params <= budget.params + 0.5 and macs <= budget.macs + 0.5)
+        kept = {root: width / full[root] for root, width in widths.items()}
+        params, macs = structure.cost(kept)
+        small = bool(params <= budget.params + 0.5 and macs <= budget.macs + 0.5)
+        return small and (time is None or time.ms(kept) <= time.most_ms)
 
     def scaled(factor: float) -> dict[str, int]:
         return {
@@ -94,7 +99,14 @@ def choose_widths(
         }
 
     if not fits(scaled(0)):
-        params, macs = structure.cost({root: width / full[root] for root, width in scaled(0).items()})
+        least_kept = {root: width / full[root] for root, width in scaled(0).items()}
+        params, macs = structure.cost(least_kept)
+        if time is not None and time.ms(least_kept) > time.most_ms:
+            raise NetworkError(
+                f"a member may take {time.most_ms:.3g} ms, but with the smallest widths it takes"
+                f" {time.ms(least_kept):.3g} by the latency table; raise prune.latency_ms or latency_share,"
+                " lower prune.round_to, or set prune.branches"
+            )
         share = smallest_share(structure, round_to=round_to, branches=branches)
         raise NetworkError(
             f"a member may have {budget.params:.0f} parameters and {budget.macs:.0f} MACs, but with the"

@@ -102,8 +102,7 @@ class Training(RecipeSection):
     """Peak learning rate."""
     schedule: str = _choice("onecycle", "onecycle", "cosine", "step", "constant", "wsd")
     """onecycle: up for a fifth, down to 0; cosine: down to 0; step: by ``factors`` at ``drops``; wsd
-    (warm-up, stable, decay): full rate until ``patience`` runs out, at most for four fifths of ``epochs``,
-    then down to 0 over a quarter of the epochs so far."""
+    (warm-up, stable, decay): full until ``patience`` ends or for 4/5, then to 0 over 1/4 of those so far."""
     drops: tuple[float, ...] = (0.5, 0.75)
     """Shares of the training after which ``step`` goes on to its next factor."""
     factors: tuple[float, ...] = (0.1, 0.01)
@@ -120,8 +119,7 @@ class Training(RecipeSection):
     judge_images: int = _number(1000, 1)
     """At most this many tune images are judged after an epoch."""
     patience: int = _number(0, 0)
-    """Stop after this many epochs without a better accuracy on tune, or with ``wsd`` begin to decay the
-    rate; 0 never stops early."""
+    """Stop after this many epochs without a gain on tune, or with ``wsd`` begin the decay; 0 never does."""
     guard: float = _number(0.5, 0, 1)
     """Attacked accuracy alone below this share of the best: go back, train on with PGD; 0 is off."""
 
@@ -231,6 +229,18 @@ class Prune(RecipeSection):
     """Pruned widths are multiples of this: onnxruntime's blocks are 8 channels on AVX2, 16 on AVX-512."""
     branches: bool = False
     """Residual branches whose share rounds to no channels go as a whole, and their time with them."""
+    latency_table: str = ""
+    """File that ``eed-edge profile`` wrote on the device: how long each layer takes at each width."""
+    latency_ms: float = _number(0.0, 0)
+    """Most milliseconds of a member by the table; with ``member_share = 1`` time alone decides."""
+    latency_share: float = _number(0.0, 0, 1)
+    """The same as a share of the base's time by the table."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        got = (self.latency_table, self.latency_ms, self.latency_share)
+        if sum(map(bool, got[1:])) != bool(got[0]):
+            raise ValueError(f"latency_table, latency_ms, latency_share: the first with one other, got {got}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,5 +297,4 @@ class Recipe(RecipeSection):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dicts, lists, strings and numbers, as ``from_dict`` takes them."""
-        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        return plain
+        return dict(json.loads(json.dumps(dataclasses.asdict(self))))

@@ -13,12 +13,13 @@ from tests.formats.surface import surface
 
 BUNDLE = STORED / "bundle"
 COMMANDS = ["demo", "data", "train", "export", "check", "run", "bench", "narrow", "attack", "report"]
-SINCE = ["single", "inspect", "init"]
+SINCE = ["single", "inspect", "init", "web"]
 """Commands that version 0.1 did not have."""
 OPTIONS_SINCE = {
     "export": {"--abstain-share", "--int8", "--with-dense-int8", "--data", "--sign"},
     "bench": {"--beside", "--cold"},
     "check": {"--verify"},
+    "demo": {"--web"},
 }
 """Options that version 0.1 did not have, by command."""
 SPELLED_SINCE = {"--version -V": "--version"}

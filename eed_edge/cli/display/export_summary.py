@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from eed_edge.latency.predicted_times import from_metrics
 from eed_edge.manifest import NO_ATTACK, Manifest
 
 
@@ -18,6 +19,9 @@ def export_summary(bundle: Path, made: Manifest) -> list[str]:
             f" {abstain.threshold:.4g}, which leaves {abstain.clean:.1%} of the right answers on clean calib"
             f" images{others}"
         )
+    if predicted := from_metrics(made.metrics, members=len(made.submodels)):
+        times = _numbers(tuple(predicted["predicted_ms"]))
+        lines.append(f"predicted {times} ms, one sub-model each, on {predicted['predicted_on']}")
     if made.precision == "int8":
         lines.append(int8_line(made.metrics or {}))
     return lines

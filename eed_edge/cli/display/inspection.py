@@ -15,6 +15,7 @@ def inspection_lines(
 ) -> Iterator[str]:
     """Cost, notes, prunable groups and the smallest team, a line each; faults come last."""
     from eed_edge.prune.channels.layer_cost import count_cost
+    from eed_edge.prune.member_time import time_budget
     from eed_edge.prune.widths import smallest_share
     from eed_edge.train.data.batches import as_float
 
@@ -38,5 +39,12 @@ def inspection_lines(
     )
     member = count_cost(examination.dry.member, as_float(subject.few.images[:1]))
     yield f"a member of the recipe's size: {member[0]:,} parameters, {member[1]:,} MACs"
+    time = time_budget(structure, tuple(subject.few.images.shape[1:]), recipe.prune)
+    if time is not None:
+        ms = time.of_widths(examination.dry.widths)
+        yield (
+            f"by the latency table it takes {ms:.3g} ms of at most {time.most_ms:.3g} on {time.table.cpu},"
+            f" in {time.table.precision}"
+        )
     if not examination.faults:
         yield "no fault found"

@@ -112,6 +112,17 @@ def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
     return parts
 
 
+def predicted_lines(latency: dict[str, Any]) -> list[str]:
+    """The times of the sub-models by the latency table, beside what was measured; none without a table."""
+    if "predicted_ms" not in latency:
+        return []
+    parts = [
+        f"{ms:.3f} ({row['p50_ms'] / ms - 1:+.1%} measured)"
+        for ms, row in zip(latency["predicted_ms"], latency["submodels"], strict=True)
+    ]
+    return [f"predicted ms of the sub-models on {printable(latency['predicted_on'])}: {', '.join(parts)}"]
+
+
 def speedup_lines(latency: Mapping[str, Any]) -> list[str]:
     """Speed-ups over dense, and over dense in int8, with their quartiles over rounds, a line each.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eed_edge.cli.display.output import print_answer
-from eed_edge.cli.display.tables import speedup_lines
+from eed_edge.cli.display.tables import predicted_lines, speedup_lines
 from eed_edge.cli.options import help_examples
 from eed_edge.report.names import PERCENTILES, TIMED_NETWORKS
 
@@ -170,6 +170,7 @@ def table(latency: dict[str, Any], submodels_used: float) -> str:
         other = latency["other_bundle_over_dynamic"]
         spread = f"({other['low']:.2f}-{other['high']:.2f})"
         lines.append(f"speed-up over the bundle beside it: {other['median']:.2f}x {spread}")
+    lines += predicted_lines(latency)
     overhead, each = latency["overhead_ratio"], latency["overhead_us_per_submodel"]
     lines.append(f"overhead over the bare sessions {overhead:.3f}x, {each:.1f} us per sub-model")
     lines += _device_table(latency)

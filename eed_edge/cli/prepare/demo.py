@@ -6,6 +6,7 @@ import click
 
 from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.options import help_examples, set_option
+from eed_edge.cli.use.web import serve_page
 
 RECIPE = "digits-resnet18"
 NARROW_EPOCHS = 40
@@ -25,7 +26,8 @@ NARROW_EPOCHS = 40
     help="Folder for the run, the bundle and the report.",
 )
 @set_option("seed=1")
-def command(out: Path, overrides: tuple[str, ...]) -> None:
+@click.option("--web", is_flag=True, help="Show the bundle as a page in the browser at the end; see web.")
+def command(out: Path, overrides: tuple[str, ...], web: bool) -> None:
     """Train, prune, select, export, attack and time the digits recipe; some minutes on two cores.
 
     Writes OUT/run, OUT/bundle, OUT/report.json and OUT/report.html. Run the same command again to resume.
@@ -45,7 +47,10 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
     from eed_edge.runtime.measure.prefixes import recorded_stops
     from eed_edge.train.context import TrainingContext
     from eed_edge.train.data import splits as data
+    from eed_edge.web.browser_engine import read_engine
+    from eed_edge.web.page_site import build_site
 
+    engine = read_engine() if web else {}  # before all work: it may not be there
     run_path, bundle = out / "run", out / "bundle"
     recipe = recipes.load_recipe(RECIPE, overrides)
     splits = data.splits_for_recipe(recipe, None)
@@ -81,3 +86,5 @@ def command(out: Path, overrides: tuple[str, ...]) -> None:
     print_answer(f"try: eed-edge check {bundle}; eed-edge run {bundle} {run_path / 'evaluation.npz'}")
     html.write_page(run_path, manifest, out / "report.html")
     print_answer(f"to look at: {out / 'report.html'}")
+    if web:
+        serve_page(build_site(bundle, run_path, engine))

@@ -27,17 +27,12 @@ def command(network: str, root: Path | None, overrides: tuple[str, ...]) -> None
     parameters and MACs, the smallest team, and about how long a training takes on this machine. Without
     --data, an ARCH sees the digits, and a RECIPE for CIFAR-10 or SVHN noise of that shape.
     """
-    from eed_edge import recipe as recipes
     from eed_edge.cli.display.inspection import inspection_lines
     from eed_edge.examine import examine
-    from eed_edge.examine.subject import examined_network, subject_of
+    from eed_edge.examine.subject import examined_network, recipe_of_subject, subject_of
     from eed_edge.examine.training_time import training_seconds
-    from eed_edge.train.networks.build import ARCHITECTURES
 
-    if network in ARCHITECTURES or (":" in network and not Path(network).exists()):
-        loaded = recipes.recipe_of_network(network, overrides, data=_data_name(root))
-    else:
-        loaded = recipes.load_recipe(network, overrides)
+    loaded = recipe_of_subject(network, overrides, root)
     subject = subject_of(loaded, root)
     net = examined_network(loaded, subject)
     examination = examine(net, subject.few, loaded)
@@ -50,13 +45,6 @@ def command(network: str, root: Path | None, overrides: tuple[str, ...]) -> None
     )
     parts = ", ".join(f"{stage} {_duration(each)}" for stage, each in seconds.items())
     print_answer(f"training on this machine, one process: about {_duration(sum(seconds.values()))} ({parts})")
-
-
-def _data_name(root: Path | None) -> str:
-    """The kind of data set that lies at the path."""
-    if root is None:
-        return "digits"
-    return "npz" if root.is_file() or (root / "train.npz").exists() else "folder"
 
 
 def _duration(seconds: float) -> str:

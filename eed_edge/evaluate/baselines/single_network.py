@@ -12,10 +12,13 @@ from eed_edge.evaluate.baselines.latency_match import (
     width_ladder,
 )
 from eed_edge.evaluate.baselines.narrow_network import match_uniform
+from eed_edge.pipeline.run_latency_table import recipe_with_own_table
 from eed_edge.prune.channels.layer_cost import count_cost
+from eed_edge.prune.groups import analyse
 from eed_edge.prune.learned_scores import learned_scores
+from eed_edge.prune.member_time import time_budget
 from eed_edge.prune.removal import recalibrate, remove_channels
-from eed_edge.recipe import Recipe
+from eed_edge.recipe import Prune, Recipe
 from eed_edge.seeds import single_seed
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.networks.build import Classifier
@@ -38,18 +41,16 @@ class SingleNetwork(Baseline):
 
     def match(self, job: BaselineJob, target: LatencyTarget) -> tuple[LatencyMatch, Classifier]:
         """Learn scores at about the right size, then match the latency of what they keep."""
-        recipe, full = job.run.recipe, count_cost(job.base, job.image)
+        recipe = recipe_with_own_table(job.run)
         round_to = recipe.prune.round_to
         share_file = job.run.path / "single.share"  # a search that is resumed keeps its size
         if share_file.exists():
-            share = float(read_json(share_file)["share"])
+            size = read_json(share_file)
         else:
             uniform = match_uniform(job.base, target, round_to=round_to, name=self.name)
-            share = job.cost(uniform.widths) / full[1]
-            write_json(share_file, {"share": share})
-        sized = dataclasses.replace(
-            recipe, prune=dataclasses.replace(recipe.prune, member_share=min(1.0, max(0.001, share)))
-        )
+            size = _size(job, recipe, uniform.widths)
+            write_json(share_file, size)
+        sized = dataclasses.replace(recipe, prune=_sized(recipe.prune, **size))
         state = job.run.path / "single.search"
         structure, scores = learned_scores(
             job.base, job.train, best_score(job), recipe=sized, context=job.context(self, state=state)
@@ -69,6 +70,21 @@ class SingleNetwork(Baseline):
         """The pruned network as it was saved before its training."""
         net, _ = checkpoint.load_network(job.run.path / "single.pruned", named_arch=job.run.recipe.net.arch)
         return net
+
+
+def _size(job: BaselineJob, recipe: Recipe, widths: Widths) -> dict[str, float]:
+    """The share of MACs, and the milliseconds by the recipe's latency table, of the base at these widths."""
+    structure = analyse(job.base, job.image)
+    size = {"share": job.cost(widths) / count_cost(job.base, job.image)[1]}
+    time = time_budget(structure, tuple(job.image.shape[1:]), recipe.prune)
+    return size if time is None else {**size, "ms": time.of_widths(widths)}
+
+
+def _sized(cfg: Prune, *, share: float, ms: float = 0.0) -> Prune:
+    """The targets of a member with those of the single network in their place."""
+    if cfg.member_share < 1 or not ms:  # else time alone decides
+        cfg = dataclasses.replace(cfg, member_share=min(1.0, max(0.001, share)))
+    return dataclasses.replace(cfg, latency_ms=ms, latency_share=0.0) if ms else cfg
 
 
 def best_score(job: BaselineJob) -> str:

@@ -27,7 +27,7 @@ def layer_costs(net: nn.Module, groups: Sequence[Group], image: Tensor) -> list[
     for name, module in net.named_modules():
         inputs, outputs = (shares[side].get(name, {}) for side in ("inputs", "outputs"))
         if not inputs and not outputs:
-            layers.append(Layer(0, 0, macs.get(name, 0), {}, {}))
+            layers.append(Layer(name, 0, 0, macs.get(name, 0), {}, {}))
             continue
         dims = channel_dims(module, "outputs")
         sizes = {
@@ -36,15 +36,15 @@ def layer_costs(net: nn.Module, groups: Sequence[Group], image: Tensor) -> list[
         counted |= {id(parameter) for parameter in sizes.values()}
         numbers = {attribute: tensor.numel() for attribute, tensor in sizes.items() if tensor is not None}
         weights = numbers.pop("weight", 0) if isinstance(module, LAYERS) else 0
-        layers.append(Layer(weights, sum(numbers.values()), macs.get(name, 0), inputs, outputs))
+        layers.append(Layer(name, weights, sum(numbers.values()), macs.get(name, 0), inputs, outputs))
     rest = 0
     for name, parameter in net.named_parameters():
         if name in shares["outputs"]:
-            layers.append(Layer(0, parameter.numel(), 0, {}, shares["outputs"][name]))
+            layers.append(Layer(name, 0, parameter.numel(), 0, {}, shares["outputs"][name]))
         elif id(parameter) not in counted:
             rest += parameter.numel()
     return [layer for layer in layers if layer.weights or layer.biases or layer.macs] + [
-        Layer(0, rest, 0, {}, {})
+        Layer("", 0, rest, 0, {}, {})
     ]
 
 

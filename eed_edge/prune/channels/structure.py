@@ -65,16 +65,24 @@ class Unpruned:
 class Layer:
     """Cost of one unpruned layer, and the groups of its inputs and outputs.
 
+    name: of the layer or parameter; empty for all that does not shrink.
     weights, biases: numbers of parameters that shrink with inputs × outputs, and with outputs only.
     macs: multiply-accumulates for one image.
     inputs, outputs: group root to the share of this layer's inputs or outputs that it makes up.
     """
 
+    name: str
     weights: int
     biases: int
     macs: int
     inputs: Mapping[str, float]
     outputs: Mapping[str, float]
+
+    def kept(self, keep_ratio: Mapping[str, Any]) -> tuple[Any, Any]:
+        """The shares of its inputs and outputs that stay when each group keeps a share of its channels."""
+        inputs: Any = 1 - sum(share * (1 - keep_ratio[root]) for root, share in self.inputs.items())
+        outputs: Any = 1 - sum(share * (1 - keep_ratio[root]) for root, share in self.outputs.items())
+        return inputs, outputs
 
 
 @dataclass(frozen=True)
@@ -98,8 +106,7 @@ class Structure:
         params: Any = 0.0
         macs: Any = 0.0
         for layer in self.layers:
-            inputs: Any = 1 - sum(share * (1 - keep_ratio[root]) for root, share in layer.inputs.items())
-            outputs: Any = 1 - sum(share * (1 - keep_ratio[root]) for root, share in layer.outputs.items())
+            inputs, outputs = layer.kept(keep_ratio)
             params = params + (layer.weights * inputs + layer.biases) * outputs
             macs = macs + layer.macs * inputs * outputs
         return params, macs

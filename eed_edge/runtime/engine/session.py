@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
 from numpy.typing import NDArray
@@ -84,11 +85,14 @@ class Session(Protocol):
     def get_providers(self) -> list[str]: ...
 
 
-def open_session(model: bytes, name: str, *, config: SessionConfig = DEFAULT) -> Session:
+def open_session(
+    model: bytes, name: str, *, config: SessionConfig = DEFAULT, profile: Path | None = None
+) -> Session:
     """Create a session from the bytes of a model, which it does not keep.
 
     Args:
         name: the model's name in error messages, such as its file name.
+        profile: where onnxruntime writes a profile, whose name begins like this; None does not.
 
     Raises:
         DeviceError: onnxruntime is missing or too old, or a provider is not available.
@@ -98,6 +102,8 @@ def open_session(model: bytes, name: str, *, config: SessionConfig = DEFAULT) ->
     providers = list(config.providers)
     _check_providers(providers, ort.get_available_providers())
     options = _session_options(ort, config)
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile)
     try:
         session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
     except Exception as error:  # onnxruntime's own exceptions share no other base class

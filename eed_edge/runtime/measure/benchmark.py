@@ -12,6 +12,7 @@ from eed_edge.arrays import Floats, Ints
 from eed_edge.errors import BundleError, InputError
 from eed_edge.images.npz import read_npz
 from eed_edge.images.preprocess import prepare
+from eed_edge.latency.predicted_times import from_metrics
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, DENSE_INT8_FILE, Manifest
 from eed_edge.provenance import BASELINES
 from eed_edge.runtime.bundle.admit import admit
@@ -128,6 +129,7 @@ def measure_latency(
         "batch": batch,
         "images": sum(map(len, parts)),
         **_percentiles(times, members=len(dynamic.submodels)),
+        **(from_metrics(manifest.metrics, members=len(manifest.submodels)) if batch == 1 else {}),
         **_speedups(times),
         **_overhead(*pair, runs),
         **device_costs(folder, manifest, networks, config, times, batch=max(map(len, parts))),

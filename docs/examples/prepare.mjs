@@ -1,0 +1,1 @@
+../../eed_edge/web/page/prepare.js
