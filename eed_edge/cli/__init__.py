@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 import eed_edge
-from eed_edge.cli.display.output import EscapedFormatter
+from eed_edge.cli.display.output import EscapedFormatter, print_answer
 from eed_edge.cli.error_lines import print_failure, print_usage_error
 from eed_edge.suggestions import did_you_mean
 
@@ -122,5 +122,5 @@ Exit codes: 0 done, 1 failed (one line says why), 2 usage error.""",
 def main(ctx: click.Context, debug: bool) -> None:
     """Train a team of small image classifiers that stops early and is hard to fool, for edge CPUs."""
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+        print_answer(ctx.get_help())
         ctx.exit(2)

@@ -8,9 +8,20 @@ import click
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 PATH = click.Path(path_type=Path)
+THREADS = click.IntRange(1, 1024)  # as eed_edge.load
+
+
+def _in_order(ctx: click.Context, parameter: click.Parameter, bundle: Path | None) -> Path | None:
+    """Refuse a bundle and a run that stand in each other's place."""
+    run = ctx.params.get("run")
+    if run and bundle and (run / "manifest.json").is_file() and (bundle / "run.json").is_file():
+        raise click.UsageError(f"RUN comes before BUNDLE, got the bundle {run} before the run {bundle}", ctx)
+    return bundle
+
 
 run_argument: Decorator = click.argument("run", type=PATH)
-bundle_argument: Decorator = click.argument("bundle", type=PATH)
+bundle_argument: Decorator = click.argument("bundle", type=PATH, callback=_in_order)
+optional_bundle_argument: Decorator = click.argument("bundle", type=PATH, required=False, callback=_in_order)
 
 data_option: Decorator = click.option(
     "--data", "root", type=PATH, help="Folder or file of the images; digits need none."

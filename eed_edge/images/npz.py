@@ -1,6 +1,7 @@
 """Read image sets from NPZ files with the arrays ``images`` and, optionally, ``labels``."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,20 @@ def read_npz(path: Path) -> tuple[NDArray[np.uint8], Ints | None]:
         InputError: the file cannot be read, unpacks to more than ``read_arrays`` allows, or its arrays
             have another shape or type.
     """
+    images, labels = read_images(path)
+    if images.ndim != 4 or images.dtype != np.uint8:
+        raise InputError(
+            f"{path}: expected images (n, h, w, c) uint8, got {images.shape} {images.dtype}; convert them"
+        )
+    return images, labels
+
+
+def read_images(path: Path) -> tuple[NDArray[Any], Ints | None]:
+    """Return images of any shape and type, n of them, and labels ``(n,)`` int64, or None without labels.
+
+    Raises:
+        InputError: as ``read_npz``, but for shape and type of the images.
+    """
     try:
         arrays = read_arrays(path, ["images"], optional=["labels"])
     except Exception as error:  # a damaged archive can raise anything
@@ -25,10 +40,6 @@ def read_npz(path: Path) -> tuple[NDArray[np.uint8], Ints | None]:
             f"{path}: expected an NPZ file with images, got: {reason:.160}; write it again"
         ) from error
     images, labels = arrays["images"], arrays.get("labels")
-    if images.ndim != 4 or images.dtype != np.uint8:
-        raise InputError(
-            f"{path}: expected images (n, h, w, c) uint8, got {images.shape} {images.dtype}; convert them"
-        )
     if labels is None:
         return images, None
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":

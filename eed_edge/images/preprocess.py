@@ -162,6 +162,8 @@ def _opened(source: Path | BinaryIO, name: str) -> Iterator["Image.Image"]:
                 yield image
     except Exception as error:  # decoders of damaged files can raise anything
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, pillow.UnidentifiedImageError):  # its text has the stream's address
+            reason = "cannot identify it"
         raise InputError(
             f"{name}: expected a readable picture ({', '.join(FORMATS)}), got: {reason}; give another file"
         ) from error

@@ -24,7 +24,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,14 +34,15 @@ from eed_edge.atomic_files import write_atomic, write_json
 from eed_edge.errors import CheckpointError
 from eed_edge.files.npz_archive import read_arrays
 from eed_edge.files.regular_files import read_regular
-from eed_edge.manifest import InputSpec
+from eed_edge.manifest import MANIFEST_FILE, InputSpec
 from eed_edge.provenance import BASELINES, evaluated_digest
 from eed_edge.recipe import Recipe
 from eed_edge.train.data.splits import Split, Splits
 from eed_edge.train.fingerprints import first_difference, images_digest
-from eed_edge.train.networks import checkpoint
-from eed_edge.train.networks.build import Classifier
-from eed_edge.train.networks.ensemble import Ensemble
+
+if TYPE_CHECKING:  # torch takes seconds, and who reads a report needs no network
+    from eed_edge.train.networks.build import Classifier
+    from eed_edge.train.networks.ensemble import Ensemble
 
 FORMAT = 1
 
@@ -56,7 +57,7 @@ class Run:
     input: InputSpec
     data_digest: str
 
-    def base(self) -> Classifier:
+    def base(self) -> "Classifier":
         """The dense network, best weights, in evaluation mode.
 
         Raises:
@@ -64,7 +65,7 @@ class Run:
         """
         return self._load_checked(self.path / "base.safetensors")
 
-    def baselines(self) -> dict[str, Classifier]:
+    def baselines(self) -> "dict[str, Classifier]":
         """The static baselines that were trained, ``narrow`` and ``single``, in evaluation mode.
 
         Raises:
@@ -73,9 +74,11 @@ class Run:
         paths = {name: self.path / f"{name}.safetensors" for name in BASELINES}
         return {name: self._load_checked(path) for name, path in paths.items() if path.exists()}
 
-    def _load_checked(self, path: Path) -> Classifier:
+    def _load_checked(self, path: Path) -> "Classifier":
         """Load a network and check that it fits the recipe and the run's images."""
-        net, _ = checkpoint.load_network(path, named_arch=self.recipe.net.arch)
+        from eed_edge.train.networks.checkpoint import load_network
+
+        net, _ = load_network(path, named_arch=self.recipe.net.arch)
         expected = {
             "arch": self.recipe.net.arch,
             "classes": len(self.classes),
@@ -88,14 +91,16 @@ class Run:
             )
         return net
 
-    def members(self) -> list[tuple[Classifier, dict[str, Any]]]:
+    def members(self) -> "list[tuple[Classifier, dict[str, Any]]]":
         """The jointly trained members in running order, each with its record.
 
         Raises:
             CheckpointError: joint training has not finished.
         """
+        from eed_edge.train.networks.checkpoint import load_network
+
         arch = self.recipe.net.arch
-        return [checkpoint.load_network(path, named_arch=arch) for path in self.member_paths()]
+        return [load_network(path, named_arch=arch) for path in self.member_paths()]
 
     def member_paths(self) -> list[Path]:
         """The weight files of the members in running order.
@@ -112,8 +117,10 @@ class Run:
                 )
         return paths
 
-    def ensemble(self) -> Ensemble:
+    def ensemble(self) -> "Ensemble":
         """The members as one network, in evaluation mode."""
+        from eed_edge.train.networks.ensemble import Ensemble
+
         return Ensemble([net for net, _ in self.members()]).eval()
 
     def joint(self) -> dict[str, Any]:
@@ -235,7 +242,10 @@ def open_run(path: Path) -> Run:
         CheckpointError: there is none, or it is damaged or of another version.
     """
     if not (path / "run.json").is_file():
-        raise CheckpointError(f"{path}: no run here (run.json is missing); make one with eed-edge train")
+        found = ": it is a bundle" if (path / MANIFEST_FILE).is_file() else ""
+        raise CheckpointError(
+            f"{path}: no run here (run.json is missing){found}; make one with eed-edge train"
+        )
     record = read_json(path / "run.json")
     if record.get("format") != FORMAT:
         raise CheckpointError(

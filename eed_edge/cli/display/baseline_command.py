@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eed_edge.cli.display.output import print_answer
-from eed_edge.cli.options import data_option, device_option, max_minutes_option, run_argument
+from eed_edge.cli.options import (
+    data_option,
+    device_option,
+    max_minutes_option,
+    optional_bundle_argument,
+    run_argument,
+)
 
 if TYPE_CHECKING:
     from eed_edge.evaluate.baselines.equal_latency import Baseline
@@ -28,7 +34,7 @@ def baseline_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--epochs", type=click.IntRange(min=1), help="At most so many (default: the team's cost)."
         ),
         data_option,
-        click.argument("bundle", type=click.Path(path_type=Path), required=False),
+        optional_bundle_argument,
         run_argument,
     ):
         function = decorator(function)
@@ -45,8 +51,8 @@ def train_and_print(
     mean_ms: float | None,
     max_minutes: float | None,
     device: str,
-) -> None:
-    """Train the baseline and print its size, latency and epochs."""
+) -> dict[str, Any]:
+    """Train the baseline, print its size, latency and epochs, and return them."""
     from eed_edge.cli.display.resumable import resumable
     from eed_edge.cli.display.stage_tables import stage_table
     from eed_edge.evaluate.baselines.equal_latency import train_baseline
@@ -73,3 +79,4 @@ def train_and_print(
         f" ({made['ratio']:.2f} of {made['target_ms']:.3f} ms), {made['epochs']} epochs of at most"
         f" {made['budget']['epochs']}{' by hand' if made['budget']['epochs_by_hand'] else ''}"
     )
+    return made

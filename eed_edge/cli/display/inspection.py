@@ -1,7 +1,7 @@
 """The lines that ``eed-edge inspect`` prints about a network."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eed_edge.examine import Examination
@@ -48,3 +48,25 @@ def inspection_lines(
         )
     if not examination.faults:
         yield "no fault found"
+
+
+def inspection_figures(
+    recipe: "Recipe", net: "Classifier", subject: "Subject", examination: "Examination"
+) -> dict[str, Any]:
+    """The same as an object: parameters and MACs of the network and of a member, notes, prunable groups."""
+    from eed_edge.prune.channels.layer_cost import count_cost
+    from eed_edge.train.data.batches import as_float
+
+    image, dry = as_float(subject.few.images[:1]), examination.dry
+    params, macs = count_cost(net, image)
+    figures: dict[str, Any] = {"arch": recipe.net.arch, "classes": subject.classes}
+    figures |= {"input": list(image.shape[1:]), "params": params, "macs": macs}
+    figures["notes"] = list(examination.notes)
+    if dry is not None:
+        params, macs = count_cost(dry.member, image)
+        figures["member"] = {"params": params, "macs": macs}
+        figures["groups"] = [
+            {"name": group.root, "channels": group.channels, "kept": dry.widths[group.root]}
+            for group in dry.structure.groups
+        ]
+    return figures

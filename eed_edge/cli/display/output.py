@@ -36,6 +36,11 @@ def print_object(value: Any) -> None:
     print_answer(json.dumps(value).replace("\x7f", "\\u007f"))  # the one control that json leaves
 
 
+def print_figures(value: Any) -> None:
+    """Print an object as indented JSON, NaN and infinity refused; errors as in ``print_answer``."""
+    print_answer(json.dumps(value, indent=2, allow_nan=False).replace("\x7f", "\\u007f"))
+
+
 def print_notice(text: str, *, err: bool = True) -> None:
     """Print lines of which no answer depends, such as progress and errors; what cannot be written is lost.
 

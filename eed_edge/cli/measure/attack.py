@@ -1,17 +1,20 @@
 """``eed-edge attack``: measure clean and adversarial accuracy on test images."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 import eed_edge
 from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.display.tables import command_line
+from eed_edge.cli.measuring_command import MeasuringCommand
 from eed_edge.cli.options import bundle_argument, data_option, device_option, help_examples, run_argument
 
 
 @click.command(
     "attack",
+    cls=MeasuringCommand,
     short_help="Measure accuracy, clean and under attack.",
     epilog=help_examples("eed-edge attack run bundle --data my-pictures --images 1000"),
 )
@@ -37,9 +40,6 @@ from eed_edge.cli.options import bundle_argument, data_option, device_option, he
     help="Run only this attack of the suite and no further analyses; repeatable.",
 )
 @device_option("Where the attacks run; the deployed rule runs on the CPU.")
-@click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), help="Also write the report to this file."
-)
 def command(
     run: Path,
     bundle: Path,
@@ -48,8 +48,7 @@ def command(
     suite_name: str | None,
     only: tuple[str, ...],
     device: str,
-    json_file: Path | None,
-) -> None:
+) -> dict[str, Any]:
     """Measure clean and adversarial accuracy of the dense base, the static mean and the rule of BUNDLE.
 
     An image counts for the dynamic rule only if the rule classifies it correctly unmodified and under
@@ -57,7 +56,6 @@ def command(
     gate. Results are merged into RUN/report.json. Run the same command again to resume; under torchrun,
     the processes share the images.
     """
-    from eed_edge.atomic_files import write_json
     from eed_edge.cli.display.progress import progress_display
     from eed_edge.cli.display.tables import accuracy_table, beside_lines, paired_table
 
@@ -74,9 +72,7 @@ def command(
             on_progress=progress.counting,
         )
     if not figures:
-        return  # one of torchrun's other processes
-    if json_file is not None:
-        write_json(json_file, figures)
+        return figures  # one of torchrun's other processes
     print_answer(accuracy_table(figures["accuracy"]))
     print_answer(paired_table(figures["paired"]))
     for kind, row in figures.get("attacks", {}).items():
@@ -84,3 +80,4 @@ def command(
             print_answer(f"{kind}: AutoAttack warns: {warning}")
     for line in beside_lines(figures):
         print_answer(line)
+    return figures

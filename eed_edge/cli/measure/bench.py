@@ -7,7 +7,8 @@ import click
 
 from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.display.tables import predicted_lines, speedup_lines
-from eed_edge.cli.options import help_examples
+from eed_edge.cli.measuring_command import MeasuringCommand
+from eed_edge.cli.options import THREADS, help_examples
 from eed_edge.report.names import PERCENTILES, TIMED_NETWORKS
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "bench",
+    cls=MeasuringCommand,
     short_help="Time a bundle beside the dense network.",
     epilog=help_examples("eed-edge bench bundle --run run", "eed-edge bench bundle --tune"),
 )
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Another bundle to time in the same rounds, such as the team in float32.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads per call (default: 1).")
+@click.option("--threads", type=THREADS, help="Threads per call (default: 1).")
 @click.option("--spinning/--no-spinning", default=None, help="Let idle threads spin (default: off).")
 @click.option("--arena/--no-arena", default=None, help="Keep memory for the next call (default: on).")
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images per call.")
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     "--cold", is_flag=True, help="Only time networks call by call: with the caches that another one leaves."
 )
 @click.option("--tune", is_flag=True, help="Only find the best threads, spinning and arena for this machine.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to this file.")
 def command(
     bundle: Path,
     run: Path | None,
@@ -55,8 +56,7 @@ def command(
     repeats: int,
     cold: bool,
     tune: bool,
-    json_file: Path | None,
-) -> None:
+) -> dict[str, Any]:
     """Time a BUNDLE on real images, one at a time, in one process.
 
     Networks take turns in blocks of all images, in a balanced order; --repeats is the number of rounds, best
@@ -65,7 +65,6 @@ def command(
     With --cold or --tune nothing goes there.
     """
     from eed_edge import report
-    from eed_edge.atomic_files import write_json
     from eed_edge.provenance import check_exported_from, member_files
     from eed_edge.runtime.bundle.folder import open_bundle
     from eed_edge.runtime.engine.session import SessionConfig
@@ -81,18 +80,15 @@ def command(
         check_exported_from(open_bundle(bundle).manifest, run, member_files(run))
     timed = benchmark.real_images(bundle, npz=npz, run=run)
     if tune:
-        _tune(bundle, timed, batch, repeats, json_file)
-    else:
-        config = SessionConfig(threads or 1, bool(spinning), arena is not False)
-        networks = benchmark.find_networks(bundle, run) | ({"other_bundle": beside} if beside else {})
-        if cold:
-            figures = _measure_cold(bundle, timed, networks, config, batch=batch, repeats=repeats)
-        else:
-            figures = _measure(bundle, run, timed, networks, config, batch=batch, repeats=repeats)
-        if run is not None and not cold:
-            report.merge_report(run / "report.json", figures, without=["latency"])
-        if json_file is not None:
-            write_json(json_file, figures)
+        return _tune(bundle, timed, batch, repeats)
+    config = SessionConfig(threads or 1, bool(spinning), arena is not False)
+    networks = benchmark.find_networks(bundle, run) | ({"other_bundle": beside} if beside else {})
+    if cold:
+        return _measure_cold(bundle, timed, networks, config, batch=batch, repeats=repeats)
+    figures = _measure(bundle, run, timed, networks, config, batch=batch, repeats=repeats)
+    if run is not None:
+        report.merge_report(run / "report.json", figures, without=["latency"])
+    return figures
 
 
 def _measure(
@@ -143,7 +139,7 @@ def _measure_cold(
     batch: int,
     repeats: int,
 ) -> dict[str, Any]:
-    """Time call by call, print a table and return what ``--json`` writes."""
+    """Time call by call, print a table and return what ``--json`` gives."""
     from eed_edge import report
     from eed_edge.runtime.measure import benchmark
 
@@ -212,11 +208,11 @@ def _conditions(conditions: dict[str, Any]) -> list[str]:
     return [conditions_line(conditions), *([f"warning: {warning}"] if warning else [])]
 
 
-def _tune(bundle: Path, timed: "TimedImages", batch: int, rounds: int, json_file: Path | None) -> None:
+def _tune(bundle: Path, timed: "TimedImages", batch: int, rounds: int) -> dict[str, Any]:
+    """Time every setting of a session, print a table and return what ``--json`` gives."""
     import os
 
     from eed_edge import report
-    from eed_edge.atomic_files import write_json
     from eed_edge.runtime.measure.conditions import conditions_between, snapshot
     from eed_edge.runtime.measure.session_tuning import tune_session
 
@@ -225,30 +221,31 @@ def _tune(bundle: Path, timed: "TimedImages", batch: int, rounds: int, json_file
     tried = tune_session(bundle, timed.images, cores=os.cpu_count() or 1, batch=batch, rounds=rounds)
     conditions = conditions_between(before, snapshot())
     print_answer("\n".join([*_conditions(conditions), _tuned(bundle, tried)]))
-    if json_file is not None:
-        rows = [{**one.config.as_record(), "typical_ms": one.typical_ms, **one.summary} for one in tried]
-        figures = {
-            "machine": report.machine(),
-            "commit": report.commit(),
-            "batch": batch,
-            "tuned": rows,
-            "conditions": conditions,
-        }
-        write_json(json_file, figures)
+    return {
+        "machine": report.machine(),
+        "commit": report.commit(),
+        "batch": batch,
+        "tuned": [{**one.config.as_record(), "typical_ms": one.typical_ms, **one.summary} for one in tried],
+        "conditions": conditions,
+    }
 
 
 def _tuned(bundle: Path, tried: "list[TuningResult]") -> str:
     """A row per config, the best one first, and how to ask for that one."""
-    lines = [f"{'threads':>7}{'spinning':>10}{'arena':>7}{'p50':>9}{'p90':>9}{'p99':>9}{'mean':>9}  ms"]
+    titles = ("typical", *PERCENTILES.values())
+    lines = [
+        f"{'threads':>7}{'spinning':>10}{'arena':>7}" + "".join(f"{each:>9}" for each in titles) + "  ms"
+    ]
     for one in tried:
         spinning, arena = ("yes" if value else "no" for value in (one.config.spinning, one.config.arena))
-        cells = "".join(f"{one.summary[key]:>9.3f}" for key in PERCENTILES)
+        cells = "".join(f"{ms:>9.3f}" for ms in (one.typical_ms, *(one.summary[key] for key in PERCENTILES)))
         lines.append(f"{one.config.threads:>7}{spinning:>10}{arena:>7}{cells}")
     best = tried[0].config
     options = f"--threads {best.threads} --{'' if best.spinning else 'no-'}spinning"
     options += f" --{'' if best.arena else 'no-'}arena"
     lines += [
-        "best here, the plainest of those within 2 %:",
+        "sorted by typical: the mean over images of the median over rounds; first the plainest within 2 % of"
+        " the least, the best here:",
         f"  eed_edge.load({str(bundle)!r}, threads={best.threads}, spinning={best.spinning},"
         f" arena={best.arena})",
         f"  eed-edge run {bundle} FILE... {options}",

@@ -5,16 +5,18 @@ from typing import Any
 import click
 
 from eed_edge.cli.display.baseline_command import baseline_options, train_and_print
+from eed_edge.cli.measuring_command import MeasuringCommand
 from eed_edge.cli.options import help_examples
 
 
 @click.command(
     "narrow",
+    cls=MeasuringCommand,
     short_help="Train a baseline: a narrower network as fast as the bundle.",
     epilog=help_examples("eed-edge narrow run bundle --data my-pictures"),
 )
 @baseline_options
-def command(**options: Any) -> None:
+def command(**options: Any) -> dict[str, Any]:
     """Train the baseline ``narrow`` for BUNDLE of RUN: one static, narrower copy of the base.
 
     Its mean latency is matched to the bundle's, measured on this machine. It is trained from new weights with
@@ -25,4 +27,4 @@ def command(**options: Any) -> None:
     """
     from eed_edge.evaluate.baselines.narrow_network import NarrowNetwork
 
-    train_and_print(NarrowNetwork(), **options)
+    return train_and_print(NarrowNetwork(), **options)

@@ -1,15 +1,18 @@
 """``eed-edge report``: the results of a run as tables or as one HTML page."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from eed_edge.cli.display.output import print_answer
+from eed_edge.cli.measuring_command import MeasuringCommand
 from eed_edge.cli.options import bundle_argument, help_examples, run_argument
 
 
 @click.command(
     "report",
+    cls=MeasuringCommand,
     short_help="Print the results, or write them as a web page.",
     epilog=help_examples("eed-edge report run bundle --html report.html"),
 )
@@ -21,7 +24,7 @@ from eed_edge.cli.options import bundle_argument, help_examples, run_argument
     type=click.Path(path_type=Path),
     help="Write an HTML page with curves and examples to this file.",
 )
-def command(run: Path, bundle: Path, html_file: Path | None) -> None:
+def command(run: Path, bundle: Path, html_file: Path | None) -> dict[str, Any]:
     """Print the results of attack, bench and train for RUN and BUNDLE.
 
     With --html, write them as one self-contained page.
@@ -52,3 +55,4 @@ def command(run: Path, bundle: Path, html_file: Path | None) -> None:
     else:
         html.write_page(run, manifest, html_file)
         print_answer(f"report: {html_file}")
+    return figures

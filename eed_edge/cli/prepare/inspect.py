@@ -1,15 +1,18 @@
 """``eed-edge inspect``: examine a network before it is trained."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from eed_edge.cli.display.output import print_answer
+from eed_edge.cli.measuring_command import MeasuringCommand
 from eed_edge.cli.options import data_option, help_examples, set_option
 
 
 @click.command(
     "inspect",
+    cls=MeasuringCommand,
     short_help="Examine a network before training it.",
     epilog=help_examples(
         "eed-edge inspect digits-resnet18",
@@ -19,7 +22,7 @@ from eed_edge.cli.options import data_option, help_examples, set_option
 @click.argument("network", metavar="ARCH|RECIPE")
 @data_option
 @set_option("net.width=32")
-def command(network: str, root: Path | None, overrides: tuple[str, ...]) -> None:
+def command(network: str, root: Path | None, overrides: tuple[str, ...]) -> dict[str, Any]:
     """Examine a network before any training, in seconds; exit code 1 if it cannot be used.
 
     ARCH is what net.arch may be, such as resnet18, my_package.nets:build or timm:mobilenetv3_small_100;
@@ -27,7 +30,7 @@ def command(network: str, root: Path | None, overrides: tuple[str, ...]) -> None
     parameters and MACs, the smallest team, and about how long a training takes on this machine. Without
     --data, an ARCH sees the digits, and a RECIPE for CIFAR-10 or SVHN noise of that shape.
     """
-    from eed_edge.cli.display.inspection import inspection_lines
+    from eed_edge.cli.display.inspection import inspection_figures, inspection_lines
     from eed_edge.examine import examine
     from eed_edge.examine.subject import examined_network, recipe_of_subject, subject_of
     from eed_edge.examine.training_time import training_seconds
@@ -45,6 +48,7 @@ def command(network: str, root: Path | None, overrides: tuple[str, ...]) -> None
     )
     parts = ", ".join(f"{stage} {_duration(each)}" for stage, each in seconds.items())
     print_answer(f"training on this machine, one process: about {_duration(sum(seconds.values()))} ({parts})")
+    return inspection_figures(loaded, net, subject, examination) | {"training_seconds": seconds}
 
 
 def _duration(seconds: float) -> str:

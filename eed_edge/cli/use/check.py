@@ -1,16 +1,20 @@
 """``eed-edge check``: verify a bundle's files and its golden answers on this machine."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from eed_edge.cli.display.output import print_answer
+from eed_edge.cli.measuring_command import MeasuringCommand
 from eed_edge.cli.options import help_examples
 from eed_edge.printable import printable
 
 
 @click.command(
     "check",
+    cls=MeasuringCommand,
     short_help="Verify a bundle: files, hashes, known answers.",
     epilog=help_examples("eed-edge check bundle"),
 )
@@ -22,7 +26,7 @@ from eed_edge.printable import printable
     metavar="KEY",
     help="Refuse the bundle unless BUNDLE.sig is a signature of this public key.",
 )
-def command(bundle: Path, key: Path | None) -> None:
+def command(bundle: Path, key: Path | None) -> dict[str, Any]:
     """Verify a BUNDLE: manifest, hashes, models, and its golden answers on this machine.
 
     hf:OWNER/NAME@REVISION names one on a model hub.
@@ -43,3 +47,4 @@ def command(bundle: Path, key: Path | None) -> None:
         f"probabilities at most {found.largest_difference:.1e} apart"
         f" (allowed {found.allowed_difference:g}){ties}"
     )
+    return {**asdict(found), "signed": key is not None}

@@ -1,7 +1,6 @@
 """``eed-edge run``: classify pictures with a bundle or a cascade.onnx."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,31 +8,26 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eed_edge.cli.display.output import print_answer, print_notice, print_object
-from eed_edge.cli.options import help_examples
-from eed_edge.errors import EedError, InputError
+from eed_edge.cli.options import THREADS, help_examples
+from eed_edge.cli.use.run_images import Picture, read_all
 from eed_edge.printable import printable
 
 if TYPE_CHECKING:
     from eed_edge.arrays import Floats
-    from eed_edge.manifest import InputSpec, Manifest
+    from eed_edge.manifest import Manifest
     from eed_edge.runtime.engine.prediction import Prediction
 
 BATCH = 32  # pictures in memory at once
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One image ready for the network, ``(c, h, w)``, what to call it, and its label if known."""
-
-    name: str
-    image: "Floats"
-    truth: int | None = None
-
-
 @click.command(
     "run",
     short_help="Classify pictures.",
-    epilog=help_examples("eed-edge run bundle cat.png", "eed-edge run bundle test-pictures.npz --json"),
+    epilog=help_examples(
+        "eed-edge run bundle cat.png",
+        "eed-edge run bundle my-pictures/val",
+        "eed-edge run bundle - --json < cat.png",
+    ),
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -41,12 +35,16 @@ class Picture:
 @click.option(
     "--rule", type=click.Choice(["confidence", "agreement", "geometric"]), help="Another stop rule."
 )
-@click.option("--threshold", type=float, help="Confidence in [0, 1], or votes with --rule agreement.")
+@click.option(
+    "--threshold",
+    type=float,
+    help="Confidence from 0 to 1 that stops (2: never), or votes with --rule agreement.",
+)
 @click.option("--max-submodels", type=click.IntRange(min=1), help="At most this many sub-models per image.")
 @click.option(
     "--deadline-ms", type=click.FloatRange(min=0), help="Time per image; the best answer so far counts."
 )
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads per call.")
+@click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads per call.")
 @click.option("--spinning/--no-spinning", default=False, help="Let idle threads spin; see bench --tune.")
 @click.option("--arena/--no-arena", default=True, help="Keep memory for the next call.")
 @click.pass_context
@@ -63,16 +61,20 @@ def command(
     spinning: bool,
     arena: bool,
 ) -> None:
-    """Classify FILES, pictures or NPZ sets of pictures, with a BUNDLE folder or a cascade.onnx.
+    """Classify FILES with a BUNDLE folder or a cascade.onnx.
 
-    BUNDLE may be hf:OWNER/NAME@REVISION, which is fetched from a model hub and verified like any other.
-    An unreadable file is named on stderr, the others are answered all the same; the exit code is then 1.
+    FILES are pictures, folders (every picture in them and below, sorted), NPZ sets of pictures, or - for one
+    picture on standard input. BUNDLE may be hf:OWNER/NAME@REVISION, which is fetched from a model hub and
+    verified like any other. Where labels are known, from labels in the NPZ file or from subfolders named
+    like the classes, the accuracy is printed too. A file that cannot be read is named on stderr after the
+    rows of the others; the exit code is then 1.
     """
     from eed_edge.runtime.arguments import to_path
     from eed_edge.runtime.bundle.folder import open_bundle
     from eed_edge.runtime.bundle.hub import local_path
     from eed_edge.runtime.loading import load
 
+    _check_order(bundle, files)
     bundle = Path(local_path(bundle))
     if not to_path(bundle).is_file():  # which has its settings inside and takes no others
         _check_threshold(threshold, rule, open_bundle(bundle).manifest)
@@ -86,16 +88,41 @@ def command(
         spinning=spinning,
         arena=arena,
     )
-    unreadable: list[Path] = []
-    pictures = _pictures(files, net.manifest.input, unreadable)
+    errors: list[str] = []
     size = BATCH if net.deadline_ms is None else 1  # a deadline is for one image
-    if not as_json:
-        print_answer(_HEADER)
-    while batch := list(islice(pictures, size)):
+    pictures = read_all(files, net.manifest, errors)
+    _print_answers(net, iter(lambda: list(islice(pictures, size)), []), as_json=as_json)
+    for error in errors:
+        print_notice(f"error: {printable(error)}")
+    ctx.exit(1 if errors else 0)
+
+
+def _check_order(bundle: Path, files: tuple[Path, ...]) -> None:
+    """Refuse a BUNDLE behind the files."""
+    from eed_edge.manifest import MANIFEST_FILE
+
+    if not (bundle / MANIFEST_FILE).is_file():
+        for path in files:
+            if (path / MANIFEST_FILE).is_file():
+                raise click.UsageError(f"BUNDLE comes first, got {bundle} before the bundle {path}")
+
+
+def _print_answers(net: Any, batches: Iterator[list[Picture]], *, as_json: bool) -> None:
+    """Print a row per image, and the accuracy over the images whose label is known."""
+    known = right = 0
+    head = not as_json
+    for batch in batches:
         for picture, prediction, i in _predictions(net, batch):
             answer = _answer(picture, prediction, i, net.manifest)
+            if head:
+                print_answer(_HEADER)
+                head = False
             print_object(answer) if as_json else print_answer(_row(answer))
-    ctx.exit(1 if unreadable else 0)
+            if picture.truth is not None:
+                known, right = known + 1, right + (answer["label"] == picture.truth)
+    if known:
+        line = f"accuracy {100 * right / known:.1f} %: {right} of {known} images with a label"
+        print_notice(line) if as_json else print_answer(line)
 
 
 def _check_threshold(threshold: float | None, rule: str | None, manifest: "Manifest") -> None:
@@ -108,38 +135,6 @@ def _check_threshold(threshold: float | None, rule: str | None, manifest: "Manif
         GATE_RULES[rule or manifest.gate.rule].parameters_from_threshold(threshold, len(manifest.submodels))
     except InputError as error:
         raise click.UsageError(f"--threshold: {error}") from error
-
-
-def _pictures(files: tuple[Path, ...], spec: "InputSpec", unreadable: list[Path]) -> Iterator[Picture]:
-    """The images of all files one by one; a file that cannot be read is named on stderr and noted."""
-    for path in files:
-        try:
-            yield from (
-                _npz_pictures(path, spec) if path.suffix.lower() == ".npz" else _one_picture(path, spec)
-            )
-        except (EedError, MemoryError) as error:
-            reason = str(error) if isinstance(error, EedError) else f"{path}: too large for the memory left"
-            print_notice(f"error: {printable(reason)}")
-            unreadable.append(path)
-
-
-def _one_picture(path: Path, spec: "InputSpec") -> Iterator[Picture]:
-    from eed_edge.images.preprocess import open_picture
-
-    yield Picture(str(path), open_picture(path, spec))
-
-
-def _npz_pictures(path: Path, spec: "InputSpec") -> Iterator[Picture]:
-    from eed_edge.images.npz import read_npz
-    from eed_edge.images.preprocess import prepare
-
-    images, labels = read_npz(path)
-    for i, image in enumerate(images):
-        try:
-            prepared = prepare(image, spec)
-        except InputError as error:
-            raise InputError(f"{path}[{i}]: {error}") from error
-        yield Picture(f"{path}[{i}]", prepared, None if labels is None else int(labels[i]))
 
 
 def _predictions(
@@ -184,7 +179,8 @@ _HEADER = f"{'label':>5}  {'class':<16}  {'probability':>11}  {'sub-models':>10}
 
 
 def _row(answer: dict[str, Any]) -> str:
-    notes = "" if answer.get("complete", True) else "  (cut by the deadline)"
+    notes = "" if answer.get("truth", answer["label"]) == answer["label"] else f"  (truth {answer['truth']})"
+    notes += "" if answer.get("complete", True) else "  (cut by the deadline)"
     if answer.get("abstained"):
         notes += "  (abstained)"
     if "failed_submodels" in answer:

@@ -156,9 +156,10 @@ def open_bundle(
             f"expected a bundle folder, cannot open {folder}: {error.strerror}; check the path"
         ) from error
     if MANIFEST_FILE not in kinds:
-        raise BundleError(
-            f"expected a bundle, {folder} has no {MANIFEST_FILE}; check the path or export again"
-        )
+        advice = "check the path or export again"
+        if "run.json" in kinds:
+            advice = f"it is a run, eed-edge export {folder} BUNDLE makes a bundle of it"
+        raise BundleError(f"expected a bundle, {folder} has no {MANIFEST_FILE}; {advice}")
     if not_plain := sorted(name for name, plain in kinds.items() if not plain):
         raise BundleError(
             f"expected files only, {not_plain[0]!r:.80} is neither a file nor a link to one;"
@@ -260,6 +261,7 @@ def _cap(max_submodels: int | None, manifest: Manifest) -> int:
     cap = manifest.gate.max_submodels if max_submodels is None else max_submodels
     if cap is None:
         return members
-    return min(
-        arguments.positive_int("max_submodels", cap, advice="the first sub-model always runs"), members
-    )
+    cap = arguments.positive_int("max_submodels", cap, advice="the first sub-model always runs")
+    if cap > members:
+        logger.warning("the bundle has %d sub-models: max_submodels %d is no limit", members, cap)
+    return min(cap, members)

@@ -4,13 +4,14 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from eed_edge.arrays import Floats, Ints
 from eed_edge.errors import BundleError, InferenceError
-from eed_edge.manifest import Manifest, parse_manifest
+from eed_edge.manifest import CASCADE_FILE, MANIFEST_FILE, Manifest, parse_manifest
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle.admit import admit
 from eed_edge.runtime.bundle.folder import read_file
@@ -151,7 +152,15 @@ def load_single_file(
         DeviceError: onnxruntime is missing or too old, or a provider is not available.
     """
     path = arguments.to_path(path)
-    net = open_single_file(read_file(path, limits.model_bytes), path.name, config=config, limits=limits)
+    try:
+        net = open_single_file(read_file(path, limits.model_bytes), path.name, config=config, limits=limits)
+    except BundleError as error:
+        if path.suffix == Path(CASCADE_FILE).suffix:
+            raise
+        raise BundleError(
+            f"expected a bundle, the folder with its {MANIFEST_FILE}, or a {CASCADE_FILE},"
+            f" got the file {path}; name one of these"
+        ) from error
     if net.manifest.gate.deadline_ms is not None:
         logger.warning(
             "%s: the manifest's deadline of %g ms does not hold for a single file, whose graph has no clock;"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from eed_edge.arrays import Uint8
 from eed_edge.errors import DataError
 from eed_edge.files.npz_archive import read_arrays
+from eed_edge.images.picture_folder import is_picture_file
 from eed_edge.manifest import InputSpec
 from eed_edge.train.data.datasets import (
     Dataset,
@@ -25,7 +26,6 @@ from eed_edge.train.data.picture_files import PictureFiles, picture_shapes
 
 log = logging.getLogger(__name__)
 DESKTOP_FILES = (".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm")
 
 
 def npz_images(root: Path | None, size: PictureSize | None) -> Dataset:
@@ -261,9 +261,7 @@ def _files(parts: Sequence[Path], classes: tuple[str, ...]) -> list[tuple[Path, 
 
 def _is_picture(path: Path) -> bool:
     """Whether to read it; pipes and devices with a picture's name are, and refused by name."""
-    if _is_desktop_file(path):
-        return False
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+    return not _is_desktop_file(path) and is_picture_file(path)
 
 
 def _is_desktop_file(path: Path) -> bool:

@@ -209,7 +209,7 @@ def test_the_folder_may_be_reached_by_a_link_and_files_may_have_hard_links(tiny,
     ("name", "message"),
     [
         ("nowhere", "expected a bundle folder, cannot open .*; check the path"),
-        ("file", "expected a plain ONNX model"),
+        ("file", "or a cascade.onnx, got the file .*; name one of these"),
     ],
 )
 def test_what_is_no_folder_is_no_bundle(tmp_path, name, message):

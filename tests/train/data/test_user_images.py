@@ -3,10 +3,10 @@ import pytest
 from PIL import Image
 
 from eed_edge.errors import DataError
+from eed_edge.images.picture_folder import PICTURE_SUFFIXES
 from eed_edge.images.preprocess import open_picture, picture_shape, prepare_uint8, read_picture
 from eed_edge.recipe import Data, from_dict
 from eed_edge.train.data.splits import load_splits, splits_for_recipe, splits_from_arrays
-from eed_edge.train.data.user_images import SUFFIXES
 
 PARTS = ("train", "tune", "calib", "test")
 
@@ -228,7 +228,7 @@ def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path):
 
 def test_every_suffix_that_is_read_is_one_that_pillow_opens_here():
     known = Image.registered_extensions()
-    assert all(known[suffix] for suffix in SUFFIXES)
+    assert all(known[suffix] for suffix in PICTURE_SUFFIXES)
 
 
 def by_name(root, *parts, seed=0):

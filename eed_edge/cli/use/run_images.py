@@ -1,0 +1,105 @@
+"""The images that ``eed-edge run`` is given: pictures, folders of pictures, NPZ files, standard input."""
+
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eed_edge.errors import EedError, InputError
+
+if TYPE_CHECKING:
+    from eed_edge.arrays import Floats
+    from eed_edge.manifest import InputSpec, Manifest
+
+STDIN = Path("-")
+_LARGEST_STREAM = 2**28  # bytes of a picture on standard input
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image ready for the network, ``(c, h, w)``, what to call it, and its label if known."""
+
+    name: str
+    image: "Floats"
+    truth: int | None = None
+
+
+def read_all(files: Sequence[Path], manifest: "Manifest", errors: list[str]) -> Iterator[Picture]:
+    """Yield the images of all files one by one; what cannot be read is left out and goes into ``errors``."""
+    for path in files:
+        for part, truth in _parts(path, manifest.classes, errors):
+            try:
+                yield from _pictures(part, truth, manifest.input)
+            except (EedError, MemoryError) as error:
+                errors.append(str(error) if isinstance(error, EedError) else f"{part}: too large for memory")
+
+
+def _parts(path: Path, classes: Sequence[str], errors: list[str]) -> Iterator[tuple[Path, int | None]]:
+    """The files of an argument, in order, with the label that a subfolder named like a class gives them."""
+    from eed_edge.images.picture_folder import PICTURE_SUFFIXES, pictures_below
+
+    if not path.is_dir():
+        yield path, None
+        return
+    label = {name: index for index, name in enumerate(classes)}
+    found = False
+    for picture in pictures_below(path):
+        found = True
+        yield picture, label.get(picture.parent.name) if picture.parent != path else None
+    if not found:
+        errors.append(f"{path}: expected pictures ({', '.join(PICTURE_SUFFIXES)}) in this folder, got none")
+
+
+def _pictures(path: Path, truth: int | None, spec: "InputSpec") -> Iterator[Picture]:
+    from eed_edge.images.preprocess import open_picture
+
+    if path == STDIN:
+        yield _standard_input(spec)
+    elif path.suffix.lower() == ".npz":
+        yield from _npz_pictures(path, spec)
+    else:
+        yield Picture(str(path), open_picture(path, spec), truth)
+
+
+def _standard_input(spec: "InputSpec") -> Picture:
+    from eed_edge.images.preprocess import decode_picture, decoded_for, prepare
+
+    if (stream := getattr(sys.stdin, "buffer", None)) is None:
+        raise InputError("expected a picture on standard input, which is closed; give it, or name a file")
+    content = stream.read(_LARGEST_STREAM + 1)
+    if not 0 < len(content) <= _LARGEST_STREAM:
+        size = f"over {_LARGEST_STREAM:,} bytes" if content else "nothing"
+        raise InputError(f"expected one picture on standard input, got {size}; write one to it")
+    pixels = decode_picture(
+        io.BytesIO(content), "standard input", exif=spec.preprocess.exif, resized_to=decoded_for(spec)
+    )
+    return Picture("-", prepare(pixels, spec))
+
+
+def _npz_pictures(path: Path, spec: "InputSpec") -> Iterator[Picture]:
+    """Images ``(n, h, w, c)`` uint8, or the network's input ``(n, c, h, w)`` float32, as golden.npz has."""
+    from eed_edge.images.npz import read_images, read_npz
+    from eed_edge.manifest import GOLDEN_FILE
+
+    images, labels = read_images(path)
+    if path.name == GOLDEN_FILE:
+        labels = None  # answers of the bundle, not the truth
+    if images.dtype != "float32" or images.shape[1:] != spec.size:
+        images, labels = read_npz(path)
+    for i, image in enumerate(images):
+        truth = None if labels is None else int(labels[i])
+        yield Picture(f"{path}[{i}]", _ready(image, spec, f"{path}[{i}]"), truth)
+
+
+def _ready(image: Any, spec: "InputSpec", name: str) -> "Floats":
+    from eed_edge.images.preprocess import prepare
+
+    if image.dtype == "float32":
+        ready: Floats = image
+        return ready
+    try:
+        return prepare(image, spec)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error

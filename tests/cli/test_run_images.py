@@ -1,0 +1,116 @@
+"""What ``eed-edge run`` takes beside pictures and NPZ sets, and what it says of truth and errors."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from eed_edge.cli import main
+from tests.conftest import call
+from tests.formats.stored import DATA, STORED
+
+BUNDLE = STORED / "bundle"
+
+
+@pytest.fixture(scope="module")
+def stored():
+    """Images ``(n, 8, 8)`` and labels of the stored test set, and the stored bundle's answers to them."""
+    with np.load(DATA / "test.npz") as arrays:
+        images, labels = arrays["images"].squeeze(), arrays["labels"]
+    return images, labels, answers(DATA / "test.npz")
+
+
+def answers(*words):
+    return [json.loads(line) for line in call("run", BUNDLE, *words, "--json").stdout.splitlines()]
+
+
+def save(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+    return path
+
+
+def test_a_folder_stands_for_its_pictures_sorted_and_subfolders_named_like_classes_for_labels(
+    stored, tmp_path
+):
+    images, labels, told = stored
+    for i in range(6):
+        save(tmp_path / "own" / str(labels[i]) / f"{i}.png", images[i])
+    save(tmp_path / "own" / "attic" / "6.png", images[6])
+    save(tmp_path / "own" / "7.png", images[7])
+    (tmp_path / "own" / "notes.txt").write_text("no picture")
+    (tmp_path / "own" / ".hidden.png").write_text("no picture")
+    shown = answers(tmp_path / "own")
+    inside = sorted(range(6), key=lambda i: (labels[i], i))
+    names = [f"{labels[i]}/{i}.png" for i in inside]
+    assert [line["file"] for line in shown] == [
+        str(tmp_path / "own" / name) for name in ["7.png", *names, "attic/6.png"]
+    ]
+    assert [line.get("truth") for line in shown] == [None, *(labels[i] for i in inside), None]
+    assert [line["label"] for line in shown] == [told[i]["label"] for i in (7, *inside, 6)]
+
+
+def test_accuracy_is_printed_where_labels_are_known_and_does_not_mix_with_json(stored):
+    _, labels, told = stored
+    right = sum(line["label"] == label for line, label in zip(told, labels, strict=True))
+    line = f"accuracy {100 * right / len(labels):.1f} %: {right} of {len(labels)} images with a label"
+    plain, as_json = call("run", BUNDLE, DATA / "test.npz"), call("run", BUNDLE, DATA / "test.npz", "--json")
+    assert plain.stdout.splitlines()[-1] == line
+    assert plain.stdout.count("(truth ") == len(labels) - right
+    assert as_json.stderr == f"{line}\n"
+    assert len(as_json.stdout.splitlines()) == len(labels)
+
+
+def test_a_picture_comes_from_standard_input(stored, tmp_path):
+    images, _, told = stored
+    picture = save(tmp_path / "x.png", images[3]).read_bytes()
+
+    def run(given):
+        return CliRunner().invoke(main, ["run", str(BUNDLE), "-", "--json"], input=given)
+
+    line = json.loads(run(picture).stdout)
+    assert (line["file"], line["probability"]) == ("-", told[3]["probability"])
+    assert run(b"").stderr == "error: expected one picture on standard input, got nothing; write one to it\n"
+    assert "error: standard input: expected a readable picture" in run(b"text").stderr
+    assert run(b"text").exit_code == 1
+
+
+def test_the_network_s_own_input_in_an_npz_file_is_taken_as_it_is(tmp_path):
+    with np.load(BUNDLE / "golden.npz") as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+    lines = answers(BUNDLE / "golden.npz")
+    assert [line["label"] for line in lines] == list(labels)
+    assert "truth" not in lines[0]  # the labels there are answers
+    np.savez(tmp_path / "x.npz", images=images, labels=labels)
+    assert [line["truth"] for line in answers(tmp_path / "x.npz")] == list(labels)
+    np.savez(tmp_path / "y.npz", images=images[:, :, 1:])
+    found = call("run", BUNDLE, tmp_path / "y.npz")
+    assert "expected images (n, h, w, c) uint8, got (16, 1, 7, 8) float32" in found.stderr
+
+
+def test_errors_come_after_the_rows_and_a_table_without_rows_has_no_head(stored, tmp_path):
+    picture = save(tmp_path / "x.png", stored[0][0])
+    found = call("run", BUNDLE, tmp_path / "none.png", picture, tmp_path / "bare")
+    head, row, error, other = found.output.splitlines()  # both streams, as they were written
+    assert head.split()[0] == "label"
+    assert row.endswith(str(picture))
+    assert error.startswith(f"error: {tmp_path}/none.png: expected a readable picture")
+    assert other.startswith(f"error: {tmp_path}/bare")
+    assert found.exit_code == 1
+    alone = call("run", BUNDLE, tmp_path / "none.png")
+    assert (alone.exit_code, alone.stdout) == (1, "")
+
+
+def test_a_folder_without_pictures_is_an_error(tmp_path):
+    (tmp_path / "bare").mkdir()
+    found = call("run", BUNDLE, tmp_path / "bare")
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert "expected pictures (.png, .jpg, .jpeg, .webp, .bmp, .ppm, .pgm) in this folder" in found.stderr
+
+
+def test_the_bundle_behind_the_files_is_a_wrong_call(tmp_path):
+    found = call("run", DATA / "test.npz", BUNDLE)
+    assert found.exit_code == 2
+    assert f"BUNDLE comes first, got {DATA / 'test.npz'} before the bundle {BUNDLE}" in found.stderr
