@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from eed_edge.cli.completion_words import complete_bundle, complete_override, complete_run
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 PATH = click.Path(path_type=Path)
 THREADS = click.IntRange(1, 1024)  # as eed_edge.load
@@ -19,9 +21,13 @@ def _in_order(ctx: click.Context, parameter: click.Parameter, bundle: Path | Non
     return bundle
 
 
-run_argument: Decorator = click.argument("run", type=PATH)
-bundle_argument: Decorator = click.argument("bundle", type=PATH, callback=_in_order)
-optional_bundle_argument: Decorator = click.argument("bundle", type=PATH, required=False, callback=_in_order)
+run_argument: Decorator = click.argument("run", type=PATH, shell_complete=complete_run)
+bundle_argument: Decorator = click.argument(
+    "bundle", type=PATH, callback=_in_order, shell_complete=complete_bundle
+)
+optional_bundle_argument: Decorator = click.argument(
+    "bundle", type=PATH, required=False, callback=_in_order, shell_complete=complete_bundle
+)
 
 data_option: Decorator = click.option(
     "--data", "root", type=PATH, help="Folder or file of the images; digits need none."
@@ -56,5 +62,6 @@ def set_option(example: str) -> Decorator:
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
+        shell_complete=complete_override,
         help=f"Override a recipe field, such as {example}; repeatable.",
     )

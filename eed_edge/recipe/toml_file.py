@@ -19,7 +19,7 @@ def read_table(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         RecipeError: no such recipe, not TOML, or an override that does not fit.
     """
-    path = _locate(source)
+    path = recipe_path(source)
     try:
         table = tomllib.loads(
             read_regular(path, most_bytes=_LARGEST_RECIPE).decode("utf-8-sig")
@@ -55,7 +55,12 @@ def _folders() -> list[Path]:
     return [folder / "share" / "eed-edge" / "models" for folder in shares]
 
 
-def _locate(source: str) -> Path:
+def recipe_path(source: str) -> Path:
+    """The file of the recipe of that name or path.
+
+    Raises:
+        RecipeError: there is none.
+    """
     for folder in _folders():
         if (path := folder / source / "recipe.toml").is_file() and "/" not in source:
             return path

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 import eed_edge
+from eed_edge.cli.completion_words import complete_recipe
 from eed_edge.cli.options import data_option, device_option, help_examples, max_minutes_option, set_option
 
 STAGES = ("base", "pool", "select", "joint")
@@ -18,7 +19,7 @@ STAGES = ("base", "pool", "select", "joint")
         "eed-edge train my-pictures.toml --data my-pictures --run run --set base.epochs=20",
     ),
 )
-@click.argument("recipe")
+@click.argument("recipe", shell_complete=complete_recipe)
 @data_option
 @click.option(
     "--run",

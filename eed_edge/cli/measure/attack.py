@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 import eed_edge
+from eed_edge.cli.completion_words import complete_attack, complete_suite
 from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.display.tables import command_line
 from eed_edge.cli.measuring_command import MeasuringCommand
@@ -30,6 +31,7 @@ from eed_edge.cli.options import bundle_argument, data_option, device_option, he
     "--suite",
     "suite_name",
     metavar="quick|standard|clean",
+    shell_complete=complete_suite,
     help="quick: PGD-20 and a short APGD. standard: PGD-20, AutoAttack, C&W, DeepFool. clean: no attacks,"
     " the default of a run that was trained without them.",
 )
@@ -37,6 +39,7 @@ from eed_edge.cli.options import bundle_argument, data_option, device_option, he
     "--only",
     multiple=True,
     metavar="ATTACK",
+    shell_complete=complete_attack,
     help="Run only this attack of the suite and no further analyses; repeatable.",
 )
 @device_option("Where the attacks run; the deployed rule runs on the CPU.")

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eed_edge.cli.completion_words import complete_bundle
 from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.display.tables import predicted_lines, speedup_lines
 from eed_edge.cli.measuring_command import MeasuringCommand
-from eed_edge.cli.options import THREADS, help_examples
+from eed_edge.cli.options import PATH, THREADS, help_examples
 from eed_edge.report.names import PERCENTILES, TIMED_NETWORKS
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     short_help="Time a bundle beside the dense network.",
     epilog=help_examples("eed-edge bench bundle --run run", "eed-edge bench bundle --tune"),
 )
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=PATH, shell_complete=complete_bundle)
 @click.option(
     "--run", type=click.Path(path_type=Path), help="Run folder: its networks, test images and report."
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from eed_edge.cli.completion_words import complete_recipe
 from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.measuring_command import MeasuringCommand
 from eed_edge.cli.options import data_option, help_examples, set_option
@@ -19,7 +20,7 @@ from eed_edge.cli.options import data_option, help_examples, set_option
         "eed-edge inspect my_package.nets:build --data my-pictures",
     ),
 )
-@click.argument("network", metavar="ARCH|RECIPE")
+@click.argument("network", metavar="ARCH|RECIPE", shell_complete=complete_recipe)
 @data_option
 @set_option("net.width=32")
 def command(network: str, root: Path | None, overrides: tuple[str, ...]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from eed_edge.cli.options import help_examples
 
 
 def _recipes() -> dict[str, str]:
-    """The first line of each recipe's file."""
+    """The first sentence of each recipe's file, as far as the first line has it."""
     from eed_edge.recipe import recipe_names
     from eed_edge.recipe.toml_file import recipe_path
 
@@ -22,7 +22,7 @@ def _recipes() -> dict[str, str]:
 
 def _first_comment(path: Path) -> str:
     first = path.read_text().splitlines()[0]
-    return first.removeprefix("# ") if first.startswith("#") else ""
+    return first.removeprefix("# ").partition(". ")[0].rstrip(".:") if first.startswith("#") else ""
 
 
 def _data_sets() -> Mapping[str, Any]:

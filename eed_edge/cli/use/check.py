@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
+from eed_edge.cli.completion_words import complete_bundle
 from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.measuring_command import MeasuringCommand
-from eed_edge.cli.options import help_examples
+from eed_edge.cli.options import PATH, help_examples
 from eed_edge.printable import printable
 
 
@@ -18,7 +19,7 @@ from eed_edge.printable import printable
     short_help="Verify a bundle: files, hashes, known answers.",
     epilog=help_examples("eed-edge check bundle"),
 )
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=PATH, shell_complete=complete_bundle)
 @click.option(
     "--verify",
     "key",
