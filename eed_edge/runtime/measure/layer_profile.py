@@ -1,6 +1,7 @@
 """Measure a folder of networks: the time of each by the clock, shared out to layers by onnxruntime's profile.
 
-The clock tells how long a network takes without a profiler; the profile tells which part each layer has.
+The clock tells how long a network takes without a profiler, the profile which part of it each layer has, once
+what the profiler adds to every node is taken off: it shows where the two are compared over all networks.
 Layers that are timed alone do not add up: inside a network each finds the caches as its neighbour left them.
 """
 
@@ -28,6 +29,8 @@ from eed_edge.runtime.measure.conditions import conditions_between, conditions_l
 BLOCK_S = 0.1
 """Seconds of a block of calls."""
 LEAST_CALLS, MOST_CALLS = 16, 256
+LEAST_SHARE = 0.1
+"""Of what the profile says of a slot, at least this much stays after the profiler's own time is taken off."""
 EVENT = re.compile(rf"{SLOT}(\d+)_")
 
 
@@ -55,17 +58,18 @@ def profile_folder(
     ladder, config = read_index(folder), SessionConfig(threads=threads)
     count = len(ladder.networks)
     before, blocks = snapshot(), np.empty((rounds, count))
-    shares: list[list[NDArray[np.float64]]] = [[] for _ in range(count)]
+    profiles: list[list[NDArray[np.float64]]] = [[] for _ in range(count)]
     image = np.random.default_rng(0).random((1, *ladder.input), np.float32)
     for turn in range(rounds):
         for done, i in enumerate(balanced_order(count, turn)):
             model = admit(read_network(folder, ladder.networks[i]), ladder.networks[i].file)
             blocks[turn, i] = _block_ms(model, image, config)
-            shares[i].append(_slot_shares(model, ladder.networks[i], image, config))
+            profiles[i].append(_profiled(model, ladder.networks[i], image, config))
             on_progress(turn * count + done + 1, rounds * count)
     times = np.median(blocks, axis=0)
+    shares = slot_shares(times, [np.median(each, axis=0) for each in profiles])
     networks = [
-        _layer_times(network, float(ms), np.mean(parts, axis=0))
+        _layer_times(network, float(ms), parts)
         for network, ms, parts in zip(ladder.networks, times, shares, strict=True)
     ]
     return LatencyTable(
@@ -98,10 +102,10 @@ def _block_ms(model: bytes, image: NDArray[np.float32], config: SessionConfig) -
     return float(np.median(time_block(call, calls, warm_up=5, now=perf_counter)))
 
 
-def _slot_shares(
+def _profiled(
     model: bytes, network: LadderNetwork, image: NDArray[np.float32], config: SessionConfig
 ) -> NDArray[np.float64]:
-    """The share of each slot in the time of all nodes, ``(slots,)``."""
+    """Microseconds and number of nodes of each slot in a run, ``(slots, 2)``."""
     with tempfile.TemporaryDirectory() as place:
         session: Any = open_session(model, network.file, config=config, profile=Path(place, "profile"))
         name = session.get_inputs()[0].name
@@ -113,17 +117,37 @@ def _slot_shares(
         events = json.loads(Path(session.end_profiling()).read_bytes())
     runs = slot_times(events, len(network.slots))
     middle = np.sort(runs, axis=0)[len(runs) // 4 : len(runs) - len(runs) // 4]
-    parts = middle.mean(axis=0)  # a microsecond is the profile's unit, so the mean tells more than the median
+    parts: NDArray[np.float64] = middle.mean(axis=0)  # in whole microseconds each, so a mean tells more
     if not parts.sum():
         raise InferenceError(
             f"{network.file}: onnxruntime's profile names no node of it; use another version"
         )
-    shares: NDArray[np.float64] = parts / parts.sum()
+    return parts
+
+
+def slot_shares(
+    times: NDArray[np.float64], profiles: Sequence[NDArray[np.float64]]
+) -> list[NDArray[np.float64]]:
+    """The share of each slot in the time of its network, ``(slots,)`` of every network.
+
+    One ``a·microseconds + d·nodes`` is fitted to the times of all networks; d is what a node costs outside
+    of its kernel less what the profiler adds to it.
+
+    Args:
+        times: milliseconds of every network by the clock.
+        profiles: microseconds and nodes of each slot, ``(slots, 2)``.
+    """
+    sums = np.stack([profile.sum(axis=0) for profile in profiles])
+    numbers = np.linalg.lstsq(sums / times[:, None], np.ones(len(times)), rcond=None)[0]
+    shares = []
+    for profile in profiles:
+        parts = np.maximum(profile @ numbers, LEAST_SHARE * profile[:, 0] * numbers[0])
+        shares.append(parts / parts.sum())
     return shares
 
 
 def slot_times(events: Sequence[dict[str, Any]], slots: int) -> NDArray[np.float64]:
-    """Microseconds of each slot in each run, ``(runs, slots)``, by onnxruntime's profile.
+    """Microseconds and nodes of each slot in each run, ``(runs, slots, 2)``, by onnxruntime's profile.
 
     What onnxruntime has put in between, such as a change of layout, goes with the node before it.
     """
@@ -132,13 +156,13 @@ def slot_times(events: Sequence[dict[str, Any]], slots: int) -> NDArray[np.float
         key=lambda event: event["ts"],
     )
     runs = sorted(event["ts"] for event in events if event["name"] == "model_run")
-    times, run, slot = np.zeros((len(runs), slots)), -1, 0
+    times, run, slot = np.zeros((len(runs), slots, 2)), -1, 0
     for event in nodes:
         while run + 1 < len(runs) and runs[run + 1] <= event["ts"]:
             run, slot = run + 1, 0
         found = EVENT.search(event["name"])
         slot = int(found[1]) if found else slot
-        times[run, slot] += event["dur"]
+        times[run, slot] += (event["dur"], 1)
     return times
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from eed_edge.errors import InputError
 from eed_edge.latency.ladder_index import Ladder, LadderNetwork, write_index
-from eed_edge.runtime.measure.layer_profile import profile_folder, slot_times
+from eed_edge.runtime.measure.layer_profile import profile_folder, slot_shares, slot_times
 from tests.conftest import call
 from tests.runtime import tiny_onnx
 
@@ -28,7 +28,18 @@ def test_a_node_that_onnxruntime_put_in_goes_with_the_node_before_it_and_runs_ar
         event("slot1_4_kernel_time", 220, 6),
         event("slot0_1_kernel_time", 201, 8),
     ]
-    assert slot_times(events, 2).tolist() == [[9, 5], [8, 6]]
+    found = slot_times(events, 2)
+    assert found[..., 0].tolist() == [[9, 5], [8, 6]]
+    assert found[..., 1].tolist() == [[2, 1], [1, 1]]
+
+
+def test_what_the_profiler_adds_to_every_node_is_found_and_taken_off():
+    random = np.random.default_rng(0)
+    kernels = random.uniform(5, 50, (12, 4))  # microseconds that a slot really takes, in each network
+    nodes = random.integers(1, 4, (12, 4))
+    profiles = [np.stack([us + 2 * number, number], -1) for us, number in zip(kernels, nodes, strict=True)]
+    shares = slot_shares(kernels.sum(1) / 1000, profiles)
+    np.testing.assert_allclose(shares, kernels / kernels.sum(1, keepdims=True), rtol=1e-6)
 
 
 def two_layers(hidden, size=(1, 4, 4)):
