@@ -42,7 +42,7 @@ own-pictures: venv
 	[ -d $(OWN)/signs ] || .venv/bin/python -m tests.photographs $(OWN)/signs
 	[ -f $(OWN)/signs.toml ] || .venv/bin/eed-edge init $(OWN)/signs --out $(OWN)/signs.toml
 	.venv/bin/eed-edge train $(OWN)/signs.toml --data $(OWN)/signs --run $(OWN)/run
-	.venv/bin/eed-edge export $(OWN)/run $(OWN)/bundle --with-dense
+	.venv/bin/eed-edge export $(OWN)/run $(OWN)/bundle
 	.venv/bin/eed-edge attack $(OWN)/run $(OWN)/bundle --data $(OWN)/signs
 	.venv/bin/eed-edge bench $(OWN)/bundle --run $(OWN)/run
 	.venv/bin/eed-edge report $(OWN)/run $(OWN)/bundle --html $(OWN)/report.html

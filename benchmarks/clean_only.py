@@ -61,7 +61,7 @@ def one_seed(seed: int, work: Path) -> dict[str, Any]:
     run, bundle = work / "run", work / "bundle"
     eed_edge("train", RECIPE, "--run", run, "--set", f"seed={seed}")
     if not bundle.exists():
-        eed_edge("export", run, bundle, "--with-dense")
+        eed_edge("export", run, bundle)
     eed_edge("attack", run, bundle)
     eed_edge("bench", bundle, "--run", run)  # again each time: the machine may have been busy
     figures = json.loads((run / "report.json").read_text())

@@ -98,7 +98,7 @@ def one_model(
     run, bundle, where = work / "run", work / "bundle", ["--data", data] if data else []
     eed_edge("train", name, *where, "--run", run)
     if not bundle.exists():
-        eed_edge("export", run, bundle, "--with-dense", "--single-file")
+        eed_edge("export", run, bundle, "--single-file")
     for baseline in BASELINES if baselines else ():
         if not (run / f"{baseline}.onnx").exists():
             eed_edge(baseline, run, bundle, *where)
@@ -131,7 +131,7 @@ def one_seed(seed: int, work: Path) -> tuple[dict[str, float], dict[str, Any]]:
     run, bundle = out / "run", out / "bundle"
     eed_edge("train", "digits-resnet18", "--run", run, "--set", f"seed={seed}")
     if not bundle.exists():
-        eed_edge("export", run, bundle, "--with-dense", "--single-file")
+        eed_edge("export", run, bundle, "--single-file")
     for baseline in BASELINES:
         if not (run / f"{baseline}.onnx").exists():
             eed_edge(baseline, run, bundle)
