@@ -72,7 +72,7 @@ function middle({ data, width, height, channels }, columns, rows) {
 }
 
 // A canvas smooths in its own way, so this is Pillow's: each output pixel is a weighted sum of the input
-// pixels below it, weights in 22-bit fixed point, first along rows, then along columns.
+// pixels below it, weights in 22-bit fixed point, along rows and along columns, rounded in between.
 const FILTERS = {
   bilinear: [1, (x) => Math.max(0, 1 - Math.abs(x))],
   bicubic: [2, (x) => cubic(Math.abs(x))],
@@ -85,8 +85,10 @@ const cubic = (x) => (x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? -0.5 * (((x 
 
 function resize(image, width, height, interpolation) {
   const taps = interpolation === "nearest" ? nearestTaps : (from, to) => weightedTaps(from, to, ...FILTERS[interpolation]);
-  const across = image.width === width ? image : alongRows(image, taps(image.width, width));
-  return image.height === height ? across : turned(alongRows(turned(across), taps(image.height, height)));
+  const across = (picture) => (picture.width === width ? picture : alongRows(picture, taps(picture.width, width)));
+  const down = (picture) => (picture.height === height ? picture : turned(alongRows(turned(picture), taps(picture.height, height))));
+  // Pillow 13's order; older versions always start along rows, which rounds otherwise in tall pictures.
+  return image.height - height > 2 * (image.width - width) ? across(down(image)) : down(across(image));
 }
 
 // For each output position: where its input pixels start, and their weights.

@@ -21,6 +21,7 @@ const ASKED = {
     const [wasm, ...models] = await fetchAll([engine.wasm, ...files], onLoaded);
     ort.env.wasm.wasmPaths = { mjs: new URL(engine.mjs, import.meta.url).href };
     ort.env.wasm.wasmBinary = wasm;
+    ort.env.logLevel = "error";
     ort.env.wasm.numThreads = 1; // more need headers that a plain host does not send
     for (const model of models) submodels.push(await opened(model));
     return { version: ort.env.versions.web };
@@ -92,7 +93,7 @@ async function fetchAll(names, onLoaded) {
 // A session that has answered once: the first answer is slower than those after it. One that fails then may yet
 // answer an image; if not, it is left out.
 async function opened(model) {
-  const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
+  const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"], logSeverityLevel: 3 });
   const [, ...size] = manifest.input.shape;
   await run(session, new Float32Array(size.reduce((a, b) => a * b)), false).catch(() => {});
   return session;
