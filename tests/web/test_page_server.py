@@ -1,12 +1,13 @@
 """The server answers this machine's browsers for the page's files, and nobody for anything else."""
 
+import gzip
 import threading
 from http.client import HTTPConnection
 
 import pytest
 
 from eed_edge.errors import DeviceError
-from eed_edge.web.browser_engine import SHA256, read_engine
+from eed_edge.web.browser_engine import LICENCES, SHA256, read_engine
 from eed_edge.web.page_server import PageServer
 
 SITE = {"index.html": b"<!doctype html>", "page.js": b"start()", "ort-wasm.wasm": b"\0asm"}
@@ -70,8 +71,16 @@ def test_a_missing_engine_says_how_to_get_it(tmp_path):
         read_engine(tmp_path)
 
 
-def test_another_engine_is_refused(tmp_path):
-    for name in (*SHA256, "LICENSE", "ThirdPartyNotices.txt"):
-        (tmp_path / name).write_bytes(b"another")
-    with pytest.raises(DeviceError, match=r"ort.wasm.min.mjs: expected SHA-256 219e6a1fc8a99382…"):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"another"), "ort.wasm.min.mjs: expected SHA-256 219e6a1fc8a99382"),
+        (gzip.compress(b"another")[:-9], "expected onnxruntime-web .*, got: Compressed file ended"),
+        (b"another", "expected onnxruntime-web .*, got: Not a gzipped file"),
+    ],
+)
+def test_another_or_damaged_engine_is_refused(tmp_path, content, message):
+    for name in (*(f"{each}.gz" for each in SHA256), *LICENCES):
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DeviceError, match=message):
         read_engine(tmp_path)

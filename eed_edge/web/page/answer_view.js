@@ -59,10 +59,11 @@ function said(probs, classes, truth) {
 
 function decision(found, i, rule, classes) {
   const { stop, value, wanted, mean } = found.stages[i];
-  const whose = i === 0 ? "" : `Mean of ${i + 1 - found.failed.filter((t) => t <= i).length}: ${classes[largest(mean ?? [0])]}, `;
+  const answered = i + 1 - found.failed.filter((t) => t <= i).length;
+  const whose = i === 0 || !mean ? [] : [`Mean of ${answered}: `, element("strong", {}, classes[largest(mean)]), ", "];
   if (value === undefined) {
     if (i < found.used - 1) return ["The gate goes on."];
-    return i === 0 ? ["No other one: this is the answer."] : [whose, shareOf(mean[largest(mean)]), " sure. Last one: this is the answer."];
+    return i === 0 ? ["No other one: this is the answer."] : [...whose, shareOf(mean[largest(mean)]), " sure. Last one: this is the answer."];
   }
   const verb = element("strong", {}, stop ? "stop" : "go on");
   if (rule === "agreement") {
@@ -70,7 +71,7 @@ function decision(found, i, rule, classes) {
     return [`${value} vote${value === 1 ? "" : "s"} for the class of the mean, ${wanted} needed${since}: `, verb];
   }
   const gate = bar(value, { tick: wanted, kind: "gate" });
-  if (rule === "confidence") return [gate, whose, shareOf(value), " sure, ", shareOf(wanted), " needed: ", verb];
+  if (rule === "confidence") return [gate, ...whose, shareOf(value), " sure, ", shareOf(wanted), " needed: ", verb];
   return [gate, "Best answer so far ", shareOf(value), ", a later one can reach ", shareOf(wanted), ": ", verb];
 }
 
