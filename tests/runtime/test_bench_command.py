@@ -24,7 +24,8 @@ def with_run(make_tiny, tmp_path):
         (run / "joint" / f"member-{i}.safetensors").write_bytes(data)
     (run / "joint.json").write_text('{"members": [{}, {}, {}]}')
     digest = hashlib.sha256(b"onetwothree").hexdigest()
-    return make_tiny(metrics={"weights_sha256": digest}), run
+    predicted = {f"predicted_ms_{i}": 1000.0 for i in range(3)}  # far more than they take
+    return make_tiny(metrics={"weights_sha256": digest, **predicted, "predicted_on": "a chip"}), run
 
 
 def test_bench_prints_a_table_and_puts_its_figures_into_the_run_s_report(with_run, tmp_path):
@@ -45,6 +46,7 @@ def test_bench_prints_a_table_and_puts_its_figures_into_the_run_s_report(with_ru
         "first 3",
         "sub-model 3",
         "speed-up over dense: clean",
+        "predicted ms of the sub-models on a chip: 1000.000 (-100.0% measured), 1000.000",
         "load average",
     ):
         assert text in found.stdout
@@ -58,6 +60,7 @@ def test_bench_prints_a_table_and_puts_its_figures_into_the_run_s_report(with_ru
     assert re.search(r"over dense: clean [^,]*, PGD-20 [^,]*, Slowdown [^,]*, all run ", found.stdout)
     assert {"pgd20", "slowdown"} < alone["latency"]["speedups"].keys()
     assert alone["latency"]["indicative"] is True
+    assert alone["latency"]["predicted_ms"] == [1000.0] * 3
     assert {"machine", "commit", "commands"} <= alone.keys()
 
 
@@ -73,6 +76,7 @@ def test_bench_times_dense_in_int8_and_a_bundle_beside(make_tiny, tmp_path):
         "speed-up over dense: clean",
         "speed-up over dense int8: clean",
         "speed-up over the bundle beside it: ",
+        "loading the folder verified dense.onnx (0.0 MiB), dense-int8.onnx (0.0 MiB) too",
     ):
         assert text in found.stdout
     assert call("bench", tiny.folder, "--beside", tmp_path / "nowhere").exit_code != 0

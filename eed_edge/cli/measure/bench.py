@@ -198,6 +198,9 @@ def _device_table(latency: dict[str, Any]) -> list[str]:
         rate = latency["images_per_second"]["dynamic" if name == "ensemble" else name]
         values = (*(latency[key][name] for key in keys), rate, latency["disk_bytes"][name] / 2**20)
         lines.append(f"{name.replace('_', ' '):<12}" + "".join(f"{value:>17.1f}" for value in values))
+    if unneeded := latency["unneeded_bytes"]:
+        files = ", ".join(f"{name} ({size / 2**20:.1f} MiB)" for name, size in unneeded.items())
+        lines.append(f"loading the folder verified {files} too: a device does without")
     return lines
 
 

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eed_edge.manifest import CASCADE_FILE, MANIFEST_FILE, Manifest
+from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, DENSE_INT8_FILE, MANIFEST_FILE, Manifest
 from eed_edge.runtime.engine.session import SessionConfig
 from eed_edge.runtime.measure.clock import Times
 from eed_edge.runtime.measure.timing import measure_cold_start
+
+UNNEEDED = (DENSE_FILE, DENSE_INT8_FILE, CASCADE_FILE)
 
 
 def device_costs(
@@ -28,7 +30,8 @@ def device_costs(
 
     Returns:
         What ``measure_cold_start`` returns, and ``disk_bytes``, of ``networks``, ``ensemble`` and
-        ``single_file``; ``images_per_second`` of the programs, one after another.
+        ``single_file``; ``images_per_second`` of the programs, one after another; ``unneeded_bytes`` of the
+        folder's files that running it does not need, though loading it verifies them.
     """
     paths = {**networks, "ensemble": folder}
     if CASCADE_FILE in manifest.files:
@@ -42,4 +45,5 @@ def device_costs(
         "disk_bytes": {
             name: needed if name == "ensemble" else path.stat().st_size for name, path in paths.items()
         },
+        "unneeded_bytes": {name: manifest.files[name].bytes for name in UNNEEDED if name in manifest.files},
     }
