@@ -22,7 +22,14 @@ from eed_edge.gate_settings import (
     RuleLoss,
     check_temperatures,
 )
-from eed_edge.manifest_bounds import LARGEST_MANIFEST, MOST_SUBMODELS, check_count, check_pixels, require
+from eed_edge.manifest_bounds import (
+    LARGEST_MANIFEST,
+    MOST_SUBMODELS,
+    check_count,
+    check_pixels,
+    check_texts,
+    require,
+)
 
 __all__ = [
     "CASCADE_FILE",
@@ -54,7 +61,7 @@ __all__ = [
 SCHEMA = 2
 """Since 2: ``precision`` int8, ``temperatures``, ``abstain``, ``shorter_side``, ``thresholds`` of the rule
 confidence."""
-FILE_NAME = re.compile(r"[A-Za-z0-9._-]+")
+FILE_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 MANIFEST_FILE = "manifest.json"
 GOLDEN_FILE = "golden.npz"
 DENSE_FILE = "dense.onnx"
@@ -192,9 +199,9 @@ class Manifest:
     def __post_init__(self) -> None:
         require(len(self.classes) >= 2, f"classes must name at least 2, got {len(self.classes)}")
         require(len(set(self.classes)) == len(self.classes), "classes must differ from each other")
+        check_texts((self.name, self.input.name, *self.classes))
         count = len(self.submodels)
-        require(count >= 1, "submodels must not be empty")
-        require(count <= MOST_SUBMODELS, f"submodels must be at most {MOST_SUBMODELS}, got {count}")
+        require(1 <= count <= MOST_SUBMODELS, f"submodels must be 1 to {MOST_SUBMODELS}, got {count}")
         votes = self.gate.parameters.agreement.votes
         require(votes <= count, f"gate.parameters.agreement.votes must be at most {count}, got {votes}")
         thresholds = self.gate.parameters.confidence.thresholds

@@ -43,7 +43,7 @@ def _read(kind: Any, value: object, where: str) -> Any:
         return _read_tuple(arguments, value, where)
     if origin is dict:
         entries = _expect(value, dict, "an object", where)
-        return {key: _read(arguments[1], entry, f"{where}.{key}") for key, entry in entries.items()}
+        return {key: _read(arguments[1], entry, f"{where}.{key:.60}") for key, entry in entries.items()}
     return _read_scalar(kind, value, where)
 
 
@@ -52,8 +52,8 @@ def _read_dataclass(kind: Any, value: object, where: str) -> Any:
     hints = get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if unknown := sorted(entries.keys() - fields.keys()):
-        expected = did_you_mean(unknown[0], fields) or f", expected {', '.join(fields)}"
-        raise ValueError(f"{where}: unknown key {unknown[0]!r}{expected}")
+        expected = did_you_mean(unknown[0][:80], fields) or f", expected {', '.join(fields)}"
+        raise ValueError(f"{where}: unknown key {unknown[0]!r:.80}{expected}")
     values = {}
     for name, field in fields.items():
         if name in entries:

@@ -49,6 +49,16 @@ def node(operator: str, inputs: str, output: str, **attributes: object) -> onnx.
     return helper.make_node(operator, inputs.split(), [output], **attributes)
 
 
+def squared_constant() -> Generator:
+    """A constant multiplied by itself 40 times: a number of a terabit to whoever follows it exactly."""
+    names = ["by", *(f"x{i}" for i in range(40))]
+    return with_nodes(
+        *(node("Mul", f"{one} {one}", other) for one, other in itertools.pairwise(names)),
+        node("ConstantOfShape", names[-1], "big"),
+        by=ints(3),
+    )
+
+
 def squared_batch() -> Generator:
     """The number of images to the third power, made of its shape."""
     return with_nodes(
@@ -112,5 +122,14 @@ GRAPHS: dict[str, Generator] = {
     "graph: a number of bits that no one uses": with_nodes(
         node("Cast", "images", "big", to=TensorProto.COMPLEX128)
     ),
+    "graph: the squares of squares": squared_constant(),
+    "graph: Split without outputs": with_nodes(helper.make_node("Split", ["images"], [])),
+    "graph: And without inputs": with_nodes(helper.make_node("And", [], ["x"])),
+    "graph: Concat of 120,000 inputs": with_nodes(
+        helper.make_node("Concat", ["v"] * 120_000, ["x"], axis=0), v=ints(*range(64))
+    ),
+    "graph: Sum of 190,000 inputs": with_nodes(helper.make_node("Sum", ["images"] * 190_000, ["x"])),
+    "graph: a name of 15 MB": with_nodes(node("Relu", "images", "x" * 15_000_000)),
+    "graph: an operator of 100,000 letters": with_nodes(node("x" * 100_000, "images", "x")),
     "graph: a name twice": with_nodes(node("Relu", "images", "x"), node("Neg", "images", "x")),
 }

@@ -10,7 +10,7 @@ def put(content: dict, path: str, value: object) -> dict:
     at = content
     for name in parents:
         at = at[int(name)] if name.isdigit() else at[name]
-    at[last] = value
+    at[int(last) if last.isdigit() else last] = value
     return content
 
 
@@ -42,6 +42,16 @@ MANIFESTS: dict[str, Generator] = {
     "manifest: bytes of 300 digits": with_manifest(lambda m: put(m, "submodels.0.bytes", int("7" * 300))),
     "manifest: macs of 300 digits": with_manifest(lambda m: put(m, "submodels.0.macs", int("7" * 300))),
     "manifest: 10,000 sub-models": with_manifest(lambda m: put(m, "submodels", m["submodels"] * 5000)),
+    "manifest: a key of 900,000 letters": with_manifest(lambda m: {**m, "k" * 900_000: 0}),
+    "manifest: a metric of 900,000 letters": with_manifest(
+        lambda m: put(m, "metrics", {"k" * 900_000: None})
+    ),
+    "manifest: a file of 900,000 letters": with_manifest(
+        lambda m: put(m, "submodels.0.file", "k" * 900_000)
+    ),
+    "manifest: an input of 900,000 letters": with_manifest(lambda m: put(m, "input.name", "k" * 900_000)),
+    "manifest: a class of 900,000 letters": with_manifest(lambda m: put(m, "classes.0", "k" * 900_000)),
+    "manifest: a name of 900,000 letters": with_manifest(lambda m: put(m, "name", "k" * 900_000)),
     "manifest: a number of 5,000 digits": with_manifest(
         lambda m: json.dumps(m).replace('"schema": 1', '"schema": 1' + "0" * 5000).encode()
     ),

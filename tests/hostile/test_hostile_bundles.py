@@ -41,6 +41,7 @@ def refused(call, folder):
     message = str(caught.value)
     assert "\n" not in message
     assert message.isprintable()
+    assert len(message) < 1000
     assert "unexpected" not in message
     return message
 

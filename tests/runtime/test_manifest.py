@@ -116,7 +116,7 @@ CHANGES = [
     (at("submodels.1.params", True), "expected a whole number, got True"),
     (at("submodels.1.macs", -1), "macs must be >= 0, got -1"),
     (at("submodels", {}), "content.submodels: expected a list, got {}"),
-    (at("submodels", []), "submodels must not be empty"),
+    (at("submodels", []), "submodels must be 1 to 62, got 0"),
     (at("files", []), r"content.files: expected an object, got \[\]"),
     (at("files", {}), "files lacks golden.npz"),
     (at("classes", ["a"]), "classes must name at least 2, got 1"),

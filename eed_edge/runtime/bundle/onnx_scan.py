@@ -23,7 +23,7 @@ from eed_edge.runtime.bundle.onnx_schema import (
 )
 
 MAX_DEPTH = 64  # messages within messages; an ensemble of 12 nested If stages needs 42
-MAX_TEXT = 16 * 2**20  # bytes of all names and other texts in a file
+MAX_TEXT = 4 * 2**20  # bytes of all names and other texts in a file
 STANDARD_DOMAINS = ("", "ai.onnx")
 LOOPS = ("Loop", "Scan")
 

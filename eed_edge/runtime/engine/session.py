@@ -190,13 +190,13 @@ def check_classes(output: TensorInfo, name: str, manifest: Manifest) -> None:
     shape, classes = output.shape, len(manifest.classes)
     if shape and (len(shape) != 2 or (isinstance(shape[1], int) and shape[1] != classes)):
         raise BundleError(
-            f"{name}: expected {output.name} ('N', {classes}), as the manifest names {classes} classes,"
+            f"{name}: expected {output.name:.80} ('N', {classes}), as the manifest names {classes} classes,"
             f" got {shape}; export the bundle again"
         )
 
 
 def _tuples(tensors: Sequence[TensorInfo]) -> str:
-    return str([tuple(tensor) for tensor in tensors])
+    return f"{[tuple(tensor) for tensor in tensors[:4]]!s:.200}"
 
 
 def _onnxruntime() -> Any:

@@ -24,6 +24,7 @@ from eed_edge.runtime.bundle.walk.sizes import (
 )
 
 Scope = ChainMap[str, Tensor]
+_MOST_INPUTS = 256  # of one node; onnxruntime's work on a node grows with their square
 
 
 def walk_model(model: Model, name: str, limits: Limits) -> Mapping[str, Tensor]:
@@ -80,9 +81,14 @@ class _Walk:
 
     def _node(self, message: Message, scope: Scope) -> None:
         attributes = read_attributes(message, self.opset)
-        names = message.get("output", [])
+        names, given = message.get("output", []), message.get("input", [])
         node = OperatorNode(message["op_type"], attributes, len(names))
-        inputs = [_lookup(scope, name) for name in message.get("input", ())]
+        if not names or (not given and node.operator != "Constant") or len(given) > _MOST_INPUTS:
+            raise ValueError(
+                f"expected {node.operator} with outputs and up to {_MOST_INPUTS} inputs, got {len(names)} and"
+                f" {len(given)}"
+            )
+        inputs = [_lookup(scope, name) for name in given]
         if node.operator == "If":
             outputs = self._branches(node, scope)
         else:

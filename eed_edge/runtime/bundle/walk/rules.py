@@ -72,4 +72,4 @@ def operations(node: OperatorNode, inputs: Inputs, outputs: list[Tensor]) -> int
     if count is not None:
         return count(node, inputs, outputs)
     tensors = [*(tensor for tensor in inputs if tensor is not None), *outputs]
-    return max(product(tensor.shape).factor for tensor in tensors)
+    return sum(product(tensor.shape).factor for tensor in tensors)

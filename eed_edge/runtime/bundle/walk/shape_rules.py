@@ -160,7 +160,9 @@ def concatenation_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     values: Shape | None = ()
     for tensor in tensors:
         values = None if values is None or tensor.values is None else values + tensor.values
-    return [Tensor(tensors[0].kind, joined, values=values if values and len(values) <= MOST_VALUES else None)]
+        if values is not None and len(values) > MOST_VALUES:
+            values = None
+    return [Tensor(tensors[0].kind, joined, values=values or None)]
 
 
 def split_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:

@@ -160,8 +160,11 @@ def _values(operator: str, tensors: list[Tensor], shape: Shape) -> Shape | None:
     if not left or not right or min(left[0].factor, right[0].factor) < 0:
         return None
     one, other = left[0], right[0]
+    exact = one.exact and other.exact
     if operator == "Mul":
-        return (Size(one.factor * other.factor, one.power + other.power, one.exact and other.exact),)
-    if one.power != other.power:
+        result = Size(one.factor * other.factor, one.power + other.power, exact)
+    elif one.power == other.power:
+        result = Size(one.factor + other.factor, one.power, exact)
+    else:
         return None
-    return (Size(one.factor + other.factor, one.power, one.exact and other.exact),)
+    return (result,) if result.factor < 1 << 63 else None  # beyond int64 the runtime has another number
