@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 PACKAGING := setup.cfg setup.py pyproject.toml constraints.txt
 
-.PHONY: venv demo test networks device-test own-pictures shapes picture docs audit web-files web-test portability arm64 \
+.PHONY: venv demo test networks device-test own-pictures shapes picture docs audit fuzz web-files web-test portability arm64 \
 	emulated-x86 image release clean
 
 venv: .venv/installed

@@ -1,9 +1,10 @@
 """Read arrays of an NPZ file whose sizes are checked before a byte is unpacked."""
 
+import struct
 import zipfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +15,30 @@ MOST_BYTES = 256 * 2**20
 MOST_RATIO = 8
 """An archive may unpack to ``MOST_BYTES``, or to this many times its own size where that is more."""
 _MOST_MEMBERS = 1000
+_MOST_DIRECTORY = 2**20  # bytes of the list of members
+_END = struct.Struct("<4s4H2LH")  # end of the list of members
+
+
+class ArrayHeader(NamedTuple):
+    """Shape and type of an array that is not unpacked yet."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
 
 def read_arrays(
-    path: Path, names: Collection[str] | None, *, optional: Collection[str] = ()
+    path: Path,
+    names: Collection[str] | None,
+    *,
+    optional: Collection[str] = (),
+    check: Callable[[dict[str, ArrayHeader]], None] | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Read the arrays of these names without unpickling; others are left packed.
 
     Args:
         names: None reads all.
         optional: names that may be missing.
+        check: is given the headers by name before anything is unpacked, and raises where they do not fit.
 
     Raises:
         OSError: the file cannot be opened or is not a regular one.
@@ -32,6 +47,7 @@ def read_arrays(
     """
     with open_regular(path) as stream:
         most = max(MOST_BYTES, MOST_RATIO * stream.seek(0, 2))
+        _check_directory(stream)
         with zipfile.ZipFile(stream) as archive:
             members = _members(archive, None if names is None else {*names, *optional})
             if missing := [name for name in names or () if name not in members]:
@@ -39,7 +55,27 @@ def read_arrays(
             unpacked = sum(member.file_size for member in members.values())
             if unpacked > most:
                 raise ValueError(f"arrays of {unpacked:,} bytes unpacked, at most {most:,} are allowed")
+            headers = {name: _header(archive, member, name) for name, member in members.items()}
+            if check is not None:
+                check(headers)
             return {name: _read(archive, member, name) for name, member in members.items()}
+
+
+def _check_directory(stream: IO[bytes]) -> None:
+    """Refuse a long list of members, for which zipfile would take memory and time."""
+    size = stream.seek(0, 2)
+    stream.seek(max(size - _END.size - (1 << 16), 0))
+    tail = stream.read()
+    at = len(tail) - _END.size
+    if not (tail[at:].startswith(b"PK\5\6") and tail.endswith(b"\0\0")):
+        at = tail.rfind(b"PK\5\6")  # a comment follows; zipfile looks for it in the same way
+    if at < 0 or len(tail) - at < _END.size:
+        raise ValueError("File is not a zip file")
+    *_, length, _, _ = _END.unpack_from(tail, at)
+    if tail[at - 20 : at - 16] == b"PK\6\7" and tail[at - 76 : at - 72] == b"PK\6\6":  # a large archive
+        (length,) = struct.unpack_from("<Q", tail, at - 36)
+    if length > _MOST_DIRECTORY:
+        raise ValueError(f"a list of arrays of {length:,} bytes, at most {_MOST_DIRECTORY:,} are allowed")
 
 
 def _members(archive: zipfile.ZipFile, names: set[str] | None) -> dict[str, zipfile.ZipInfo]:
@@ -57,26 +93,26 @@ def _members(archive: zipfile.ZipFile, names: set[str] | None) -> dict[str, zipf
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> NDArray[Any]:
     with archive.open(member) as stream:
-        _check_header(stream, member, name)
-    with archive.open(member) as stream:
         array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
         if stream.read(1):
-            raise ValueError(f"array {name!r} has more bytes than its header says")
+            raise ValueError(f"array {name!r:.60} has more bytes than its header says")
     return array
 
 
-def _check_header(stream: IO[bytes], member: zipfile.ZipInfo, name: str) -> None:
-    """Compare the size in the array's header, for which numpy takes the memory, with the member's."""
-    version = np.lib.format.read_magic(stream)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"array {name!r} of format {version}, expected 1.0 or 2.0")
-    number = version[0]
-    read = np.lib.format.read_array_header_1_0 if number == 1 else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
+def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> ArrayHeader:
+    """Compare the size in an array's header, for which numpy takes the memory, with the member's."""
+    with archive.open(member) as stream:
+        if (version := np.lib.format.read_magic(stream)) != (1, 0):  # headers of others may have gigabytes
+            raise ValueError(f"array {name!r:.60} of format {version}, expected 1.0")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        begin = stream.tell()
     if dtype.hasobject:
-        raise ValueError(f"Object arrays cannot be loaded: {name!r}")
+        raise ValueError(f"Object arrays cannot be loaded: {name!r:.60}")
     size = dtype.itemsize
     for length in shape:
         size *= length  # Python's integers do not overflow
-    if min(shape, default=0) < 0 or stream.tell() + size != member.file_size:
-        raise ValueError(f"array {name!r} {shape} {dtype} does not fit its {member.file_size:,} bytes")
+    if min(shape, default=0) < 0 or begin + size != member.file_size:
+        raise ValueError(
+            f"array {name!r:.60} {shape!s:.80} {dtype!s:.80} does not fit its {member.file_size:,} bytes"
+        )
+    return ArrayHeader(shape, dtype)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from eed_edge.arrays import Ints
 from eed_edge.errors import InputError
-from eed_edge.files.npz_archive import read_arrays
+from eed_edge.files.npz_archive import ArrayHeader, read_arrays
 
 
 def read_npz(path: Path) -> tuple[NDArray[np.uint8], Ints | None]:
@@ -18,12 +18,7 @@ def read_npz(path: Path) -> tuple[NDArray[np.uint8], Ints | None]:
         InputError: the file cannot be read, unpacks to more than ``read_arrays`` allows, or its arrays
             have another shape or type.
     """
-    images, labels = read_images(path)
-    if images.ndim != 4 or images.dtype != np.uint8:
-        raise InputError(
-            f"{path}: expected images (n, h, w, c) uint8, got {images.shape} {images.dtype}; convert them"
-        )
-    return images, labels
+    return _read(path, pictures=True)
 
 
 def read_images(path: Path) -> tuple[NDArray[Any], Ints | None]:
@@ -32,19 +27,31 @@ def read_images(path: Path) -> tuple[NDArray[Any], Ints | None]:
     Raises:
         InputError: as ``read_npz``, but for shape and type of the images.
     """
+    return _read(path, pictures=False)
+
+
+def _read(path: Path, *, pictures: bool) -> tuple[NDArray[Any], Ints | None]:
+    def check(headers: dict[str, ArrayHeader]) -> None:
+        images, labels = headers["images"], headers.get("labels")
+        if pictures and (len(images.shape) != 4 or images.dtype != np.uint8):
+            raise InputError(
+                f"{path}: expected images (n, h, w, c) uint8, got {images.shape!s:.80} {images.dtype!s:.80};"
+                " convert them"
+            )
+        if labels is not None and (labels.shape != images.shape[:1] or labels.dtype.kind not in "iu"):
+            raise InputError(
+                f"{path}: expected labels ({(images.shape or ('n',))[0]},) integers,"
+                f" got {labels.shape!s:.80} {labels.dtype!s:.80}; write one per image"
+            )
+
     try:
-        arrays = read_arrays(path, ["images"], optional=["labels"])
+        arrays = read_arrays(path, ["images"], optional=["labels"], check=check)
+    except InputError:
+        raise
     except Exception as error:  # a damaged archive can raise anything
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"{path}: expected an NPZ file with images, got: {reason:.160}; write it again"
         ) from error
-    images, labels = arrays["images"], arrays.get("labels")
-    if labels is None:
-        return images, None
-    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
-        raise InputError(
-            f"{path}: expected labels ({len(images)},) integers, got {labels.shape} {labels.dtype};"
-            " write one per image"
-        )
-    return images, labels.astype(np.int64)
+    labels = arrays.get("labels")
+    return arrays["images"], None if labels is None else labels.astype(np.int64)

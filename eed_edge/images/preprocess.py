@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from eed_edge.arrays import Uint8
 from eed_edge.errors import DeviceError, InputError, how_to_install
 from eed_edge.files.regular_files import open_regular
+from eed_edge.images.slow_pictures import check_decoder, check_jpeg
 from eed_edge.manifest import InputSpec
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM")
 MAX_PIXELS = 50_000_000
 """The largest picture; a file of a few bytes can claim any size."""
-MAX_DECODED_PIXELS = 16_777_216
+MAX_DECODED_PIXELS = 12_000_000
 """The most that are decoded: a larger JPEG is decoded at a reduced scale, other formats cannot be."""
 
 EXIF_ORIENTATION = 0x0112
@@ -157,8 +158,12 @@ def _opened(source: Path | BinaryIO, name: str) -> Iterator["Image.Image"]:
         open_source = open_regular(source) if isinstance(source, Path) else nullcontext(source)
         with warnings.catch_warnings(), open_source as stream:
             warnings.simplefilter("ignore")  # the size is checked below, metadata are not used
+            colours = check_jpeg(stream)
             image = pillow.Image.open(stream, formats=FORMATS)
             with image:
+                check_decoder(image, pillow.Image.DECODERS)
+                if colours < len(image.getbands()):  # in scans of their own, which costs as much memory
+                    image.info["progressive"] = True
                 yield image
     except Exception as error:  # decoders of damaged files can raise anything
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
@@ -175,7 +180,7 @@ def _reduce(image: "Image.Image", resized_to: tuple[int, int] | None) -> None:
         raise InputError(f"expected at most {MAX_PIXELS:,} pixels, got {pixels:,}")
     if pixels <= MAX_DECODED_PIXELS:
         return
-    sequential = image.format == "JPEG" and not image.info.get("progressive")
+    sequential = image.format in ("JPEG", "MPO") and not image.info.get("progressive")
     if sequential and resized_to is not None:
         smallest = 2 * max(resized_to)  # on both sides: the picture may be turned
         image.draft(None, (smallest, smallest))

@@ -1,5 +1,6 @@
 """Recipe files: where they lie, what they hold, and what ``--set`` changes in them."""
 
+import re
 import sysconfig
 import tomllib
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from eed_edge.files.regular_files import read_regular
 from eed_edge.suggestions import did_you_mean
 
 _LARGEST_RECIPE = 2**20  # bytes
+_MOST_DOTS = 64  # in one key; the parser's work grows with their square
 
 
 def read_table(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -21,9 +23,10 @@ def read_table(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """
     path = recipe_path(source)
     try:
-        table = tomllib.loads(
-            read_regular(path, most_bytes=_LARGEST_RECIPE).decode("utf-8-sig")
-        )  # some editors begin a file with a mark
+        text = read_regular(path, most_bytes=_LARGEST_RECIPE).decode("utf-8-sig")  # editors put a mark first
+        if max(part.count(".") for part in re.split("[\n,=]", text)) > _MOST_DOTS:
+            raise ValueError(f"a key of more than {_MOST_DOTS} parts")
+        table = tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:  # the parser recurses
         raise RecipeError(f"recipe {path}: expected a TOML file, got: {error}; fix it") from error
     apply_overrides(table, overrides)

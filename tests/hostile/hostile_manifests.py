@@ -46,9 +46,7 @@ MANIFESTS: dict[str, Generator] = {
     "manifest: a metric of 900,000 letters": with_manifest(
         lambda m: put(m, "metrics", {"k" * 900_000: None})
     ),
-    "manifest: a file of 900,000 letters": with_manifest(
-        lambda m: put(m, "submodels.0.file", "k" * 900_000)
-    ),
+    "manifest: a file of 900,000 letters": with_manifest(lambda m: put(m, "submodels.0.file", "k" * 900_000)),
     "manifest: an input of 900,000 letters": with_manifest(lambda m: put(m, "input.name", "k" * 900_000)),
     "manifest: a class of 900,000 letters": with_manifest(lambda m: put(m, "classes.0", "k" * 900_000)),
     "manifest: a name of 900,000 letters": with_manifest(lambda m: put(m, "name", "k" * 900_000)),

@@ -1,6 +1,7 @@
 """NPZ files made to exhaust or to deceive: each function writes one, ``HOSTILE_NPZ`` lists them."""
 
 import pickle
+import struct
 import zipfile
 
 import numpy as np
@@ -89,6 +90,46 @@ def many_members(folder):
     return _archive(folder / "many.npz", *((f"{i}.npy", b"") for i in range(5000)))
 
 
+def long_list(folder):
+    """Eighteen megabytes of list of members, one of them 300,000 times."""
+    raw = _archive(folder / "list.npz", ("0.npy", b"")).read_bytes()
+    at = raw.index(b"PK\x01\x02")
+    entries = raw[at:-22] * 300_000
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, len(entries), at, 0)
+    (folder / "list.npz").write_bytes(raw[:at] + entries + end)
+    return folder / "list.npz"
+
+
+def long_header(folder):
+    """An array's header of 100 MB, which its format 2.0 allows."""
+    content = b"\x93NUMPY\x02\x00" + (100_000_000).to_bytes(4, "little") + b" " * 100_000_000
+    return _archive(folder / "long.npz", ("images.npy", content))
+
+
+def float_images(folder):
+    """Images of zeros as floats, 240 MB in a thousandth of that."""
+    return _zeros(folder / "floats.npz", "images", (20, 1000, 1000, 3), "<f4")
+
+
+def many_labels(folder):
+    """One image, and labels of zeros, 240 MB in a thousandth of that."""
+    path = _zeros(folder / "labels.npz", "labels", (30_000_000,), "<i8")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("images.npy", _header((1, 4, 4, 3)) + bytes(48))
+    return path
+
+
+def _zeros(path, name, shape, descr):
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(f"{name}.npy", "w", force_zip64=True) as member,
+    ):
+        member.write(_header(shape, descr))
+        for _ in range(240):
+            member.write(bytes(1_000_000))
+    return path
+
+
 def no_images(folder):
     """A whole NPZ file without images."""
     np.savez(folder / "none.npz", labels=np.zeros(3, np.int64))
@@ -134,6 +175,10 @@ HOSTILE_NPZ = (
     objects,
     deep_header,
     many_members,
+    long_list,
+    long_header,
+    float_images,
+    many_labels,
     no_images,
     other_pictures,
     other_size,

@@ -59,6 +59,60 @@ def progressive_jpeg(folder):
     return path
 
 
+def many_scans(folder):
+    """A progressive JPEG of 16 megapixels with 20,000 empty scans, minutes of work in 700 kB."""
+    path = folder / "scans.jpg"
+    Image.new("RGB", (4096, 4096)).save(path, progressive=True)
+    raw = path.read_bytes()
+    return _write(path, raw[:-2] + raw[raw.rindex(b"\xff\xda") : -2] * 20_000 + raw[-2:])
+
+
+def separate_scans(folder):
+    """A baseline JPEG of 48 megapixels, a scan for each colour: all coefficients are in memory at once."""
+    path = folder / "separate.jpg"
+    Image.new("L", (8000, 6000), 100).save(path)
+    raw = path.read_bytes()
+    frame, scan = raw.index(b"\xff\xc0"), raw.index(b"\xff\xda")
+    colours = [bytes([i]) for i in (1, 2, 3)]
+    header = b"\xff\xc0" + struct.pack(">HBHHB", 17, 8, 6000, 8000, 3)
+    header += b"".join(colour + b"\x11\0" for colour in colours)
+    scans = [b"\xff\xda\0\x08\x01" + colour + raw[scan + 6 : -2] for colour in colours]
+    return _write(path, raw[:frame] + header + raw[frame + 13 : scan] + b"".join(scans) + raw[-2:])
+
+
+def many_segments(folder):
+    """A JPEG with two million empty segments in front of the picture."""
+    path = small_picture(folder, "segments.jpg")
+    raw = path.read_bytes()
+    return _write(path, raw[:2] + b"\xff\xe1\0\x02" * 2_000_000 + raw[2:])
+
+
+def filled_jpeg(folder):
+    """A JPEG with five megabytes of filling in front of the picture."""
+    path = small_picture(folder, "filled.jpg")
+    raw = path.read_bytes()
+    return _write(path, raw[:2] + b"\xff" * 5_000_000 + raw[2:])
+
+
+def plain_ppm(folder):
+    """A PPM in digits whose comments are read again and again."""
+    return _write(folder / "plain.ppm", b"P3 64 64 255\n" + b"#\n" * 2_000_000)
+
+
+def odd_ppm(folder):
+    """A PPM of eight levels, which is unpacked number by number."""
+    return _write(folder / "odd.ppm", b"P6 4000 4000 7\n" + bytes(48_000_000))
+
+
+def run_length_bmp(folder):
+    """A BMP of 16 megapixels in runs of one pixel."""
+    path = folder / "runs.bmp"
+    Image.new("P", (4096, 4096)).save(path)
+    raw = bytearray(path.read_bytes()[: int.from_bytes(path.read_bytes()[10:14], "little")])
+    raw[30:34] = (1).to_bytes(4, "little")
+    return _write(path, bytes(raw) + b"\x01\0" * 4096 * 4000)
+
+
 def huge_ppm(folder):
     """A PPM header that claims 10**12 pixels, and no pixels."""
     return _write(folder / "huge.ppm", b"P6 1000000 1000000 255\n")
@@ -124,6 +178,13 @@ HOSTILE_PICTURES = (
     text_png,
     huge_jpeg,
     progressive_jpeg,
+    many_scans,
+    separate_scans,
+    many_segments,
+    filled_jpeg,
+    plain_ppm,
+    odd_ppm,
+    run_length_bmp,
     huge_ppm,
     huge_bmp,
     huge_webp,

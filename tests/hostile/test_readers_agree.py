@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eed_edge.errors import BundleError
-from eed_edge.runtime.bundle.onnx_scan import STANDARD_DOMAINS, inspect
+from eed_edge.runtime.bundle.onnx_scan import inspect
+from tests.hostile.disagreement import disagreement
 from tests.hostile.onnx_files import SOUND, hidden
 from tests.hostile.onnx_mutations import flat, put_together, take_apart
-from tests.hostile.onnx_parsers import cpp_checker_parses, parse_in_cpp, parse_in_python, view
 from tests.hostile.test_onnx_schema import model_with_every_field
 from tests.runtime.tiny_onnx import field, graph, model, node, tensor, varint
 
@@ -24,29 +23,6 @@ MODELS = [
     model_with_every_field().SerializeToString(),
 ]
 TREES = [take_apart(raw, onnx.ModelProto.DESCRIPTOR) for raw in MODELS]
-
-
-def disagreement(raw):
-    """What the check accepts and the parsers read otherwise, in words; None if all is well or refused."""
-    try:
-        found = inspect(raw, "a")
-    except BundleError:
-        return None
-    python, cpp = parse_in_python(raw), parse_in_cpp(raw)
-    if python is None or cpp is None or not cpp_checker_parses(raw):
-        return "a parse error"
-    if python.SerializeToString(deterministic=True) != cpp.SerializeToString(deterministic=True):
-        return "two models"
-    seen = view(cpp)
-    if view(python) != seen or seen.external or seen.functions:
-        return "another view"
-    if {domain for domain, _ in seen.operators} - set(STANDARD_DOMAINS):
-        return "a custom operator"
-    if found.operators != {name for _, name in seen.operators}:
-        return "other operators"
-    opsets = [version for domain, version in seen.opsets if domain in STANDARD_DOMAINS]
-    return None if opsets == [found.opset] else "another opset"
-
 
 NUMBERS = st.sampled_from([0, 1, 2, 127, 128, 1 << 31, 1 << 32 | 1, (1 << 64) - 1])
 FIELD_NUMBERS = st.integers(1, 30)

@@ -112,3 +112,9 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path):
         recipe.load_recipe(str(tmp_path / "broken.toml"))
     with pytest.raises(RecipeError, match=r"no recipe 'nowhere'.*digits-resnet18"):
         recipe.load_recipe("nowhere")
+
+
+def test_a_key_of_very_many_parts_is_refused_before_it_is_parsed(tmp_path):
+    (tmp_path / "a.toml").write_bytes(b"a" + b".a" * 250_000 + b" = 1")
+    with pytest.raises(RecipeError, match="expected a TOML file, got: a key of more than 64 parts"):
+        recipe.load_recipe(str(tmp_path / "a.toml"))
