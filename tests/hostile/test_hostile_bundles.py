@@ -19,6 +19,7 @@ GOOD = ROOT / "tests" / "formats" / "version-0.1" / "bundle"
 MEMORY = (
     "graph: Tile",
     "graph: 300,000 nodes",
+    "file: a large model before a bad one",
     "golden: 256 MiB of zeros",
     "manifest: one key many times",
 )

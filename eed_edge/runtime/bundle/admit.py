@@ -1,5 +1,8 @@
 """Judge the bytes of a model and return others, rebuilt from what was judged, for onnxruntime."""
 
+import dataclasses
+from collections.abc import Sequence
+
 from eed_edge.runtime.bundle import onnx_scan
 from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
 from eed_edge.runtime.bundle.onnx_write import write_model
@@ -18,3 +21,16 @@ def admit(model: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
     parsed = onnx_scan.inspect(model, name, limits=limits)
     walk_model(parsed, name, limits)
     return write_model(parsed.message)
+
+
+def judge_all(models: Sequence[bytes], names: Sequence[str], *, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Judge models that belong together, without copies of them: their fields count together.
+
+    Raises:
+        BundleError: as ``admit``, for the first that is refused.
+    """
+    left = limits.values
+    for model, name in zip(models, names, strict=True):
+        parsed = onnx_scan.inspect(model, name, limits=dataclasses.replace(limits, values=max(left, 1)))
+        walk_model(parsed, name, limits)
+        left -= parsed.values

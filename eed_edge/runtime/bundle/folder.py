@@ -19,7 +19,7 @@ from eed_edge.manifest import (
 )
 from eed_edge.manifest_bounds import LARGEST_MANIFEST
 from eed_edge.runtime import arguments
-from eed_edge.runtime.bundle.admit import admit
+from eed_edge.runtime.bundle.admit import admit, judge_all
 from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
 from eed_edge.runtime.bundle.signature import check_digests
 from eed_edge.runtime.engine.cascade import Cascade
@@ -73,10 +73,9 @@ def load_bundle(
     for name in manifest.files:
         bundle.verify(name)
     submodels = []
-    for i, entry in enumerate(manifest.submodels):
-        models[i] = admit(models[i], entry.file, limits=limits)  # all, before the first is used
+    judge_all(models, [entry.file for entry in manifest.submodels], limits=limits)  # before any is used
     for entry in manifest.submodels:
-        model = models.pop(0)  # free each model's bytes as soon as its session exists
+        model = admit(models.pop(0), entry.file, limits=limits)  # its bytes are freed when its session exists
         session = open_session(model, entry.file, config=config)
         output = check_signature(session, entry.file, manifest)
         submodels.append(Submodel(session, output))

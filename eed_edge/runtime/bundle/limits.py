@@ -13,7 +13,7 @@ class Limits:
     model_bytes: of one file.
     bundle_bytes: of all files together.
     golden_images: images in ``golden.npz``.
-    values: fields and packed numbers in one ONNX file, its weights apart.
+    values: fields and packed numbers in one ONNX file, and in all sub-models together; weights apart.
     nodes: operators in one ONNX file, those in branches included.
     weights: elements of all constants of one ONNX file.
     tensor_bytes: of the largest tensor that the graph computes for one image.

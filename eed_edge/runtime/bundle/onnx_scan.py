@@ -34,11 +34,12 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True)
 class Model:
-    """A parsed model: the opset of the standard domain, the operators in use, and the whole message."""
+    """A parsed model: opset of the standard domain, operators in use, the whole message, how many fields."""
 
     opset: int
     operators: frozenset[str]
     message: Message
+    values: int
 
 
 def inspect(model: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS) -> Model:
@@ -61,7 +62,7 @@ def inspect(model: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS) -> Mode
             raise ValueError("expected an ONNX model, got no operators or no opset")
     except ValueError as error:
         raise BundleError(f"{name}: {error}; export the bundle again with eed-edge") from error
-    return Model(scanner.opset, frozenset(scanner.operators), message)
+    return Model(scanner.opset, frozenset(scanner.operators), message, scanner.values)
 
 
 class _Scanner:
