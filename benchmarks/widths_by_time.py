@@ -30,12 +30,13 @@ from eed_edge import recipe as recipes
 from eed_edge.arrays import Bools
 from eed_edge.atomic_files import write_json
 from eed_edge.attacks.interface import Threat, frozen
-from eed_edge.errors import EedError
+from eed_edge.errors import EedError, NetworkError
 from eed_edge.evaluate.paired import paired_row
 from eed_edge.export.ladder_networks import write_ladder
 from eed_edge.export.network_graph import INPUT, OUTPUT, to_onnx
 from eed_edge.latency.latency_table import read_latency_table, write_latency_table
 from eed_edge.prune.candidates import candidates
+from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.prune.groups import analyse
 from eed_edge.prune.member_time import predicted_ms
 from eed_edge.recipe import Recipe
@@ -97,8 +98,11 @@ def main(
                 latency_table=str(path),
                 latency_ms=goal / factor,
             )
-            timed = dataclasses.replace(recipe, prune=prune)
-            pools[f"time / {factor:g}"] = _pool(timed, splits, out / f"time-{factor:g}", base)
+            timed, name = dataclasses.replace(recipe, prune=prune), f"time / {factor:g}"
+            try:
+                pools[name] = _pool(timed, splits, out / f"time-{factor:g}", base)
+            except NetworkError as error:  # no widths are that fast
+                click.echo(f"{name}: {error}")
     except EedError as error:
         raise click.ClickException(str(error)) from error
     nets = {(kind, name): _candidate(run, name) for kind, run in pools.items() for name in _names(recipe)}
@@ -110,7 +114,8 @@ def main(
     )
     conditions = conditions_between(before, snapshot())
     rows = [_row(key, pools, path, right, times[f"{key[0]}: {key[1]}"]) for key in nets]
-    for line in _lines(rows, times["base"]):
+    summary = _summary(rows, count_cost(base.base(), torch.zeros(1, *base.input.size))[1], times["base"])
+    for line in _lines(rows, summary, times["base"]):
         click.echo(line)
     click.echo(busy_warning(conditions))
     figures = {
@@ -123,7 +128,7 @@ def main(
         "table": dataclasses.asdict(dataclasses.replace(read_latency_table(path), layers=())),
         "base_ms": times["base"],
         "rows": rows,
-        "summary": _summary(rows),
+        "summary": summary,
     }  # fmt: skip
     write_json(target or out / "widths-by-time.json", figures)
 
@@ -226,8 +231,12 @@ def _row(
     return row
 
 
-def _summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Means over the candidates of each kind, and the speed-up over the members by MACs."""
+def _summary(rows: list[dict[str, Any]], base_macs: int, base_ms: float) -> list[dict[str, Any]]:
+    """Means over the candidates of each kind, and the speed-up over the members by MACs.
+
+    ``slower_per_mac`` is how much longer a multiply-accumulate takes than in the base: the most that other
+    widths of equally many could gain.
+    """
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
 
     def mean(kind: str, field: str) -> float:
@@ -241,12 +250,13 @@ def _summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             **{field: mean(kind, field) for field in fields},
             "speedup": mean(BY_MACS, "measured_ms") / mean(kind, "measured_ms"),
             "attacked_difference": mean(kind, "attacked") - mean(BY_MACS, "attacked"),
+            "slower_per_mac": mean(kind, "measured_ms") / mean(kind, "macs") * base_macs / base_ms,
         }
         for kind in kinds
     ]
 
 
-def _lines(rows: list[dict[str, Any]], base_ms: float) -> list[str]:
+def _lines(rows: list[dict[str, Any]], summary: list[dict[str, Any]], base_ms: float) -> list[str]:
     heads = f"{'params':>10}{'MACs':>12}{'predicted':>11}{'measured ms':>13}{'clean':>8}{'attacked':>10}"
     lines = [f"base {base_ms:.3f} ms", f"{'member':<24}{heads}  against the one by MACs"]
     for row in rows:
@@ -259,10 +269,11 @@ def _lines(rows: list[dict[str, Any]], base_ms: float) -> list[str]:
             f"{row['predicted_ms']:>11.3f}{row['measured_ms']:>13.3f}{row['clean']:>8.3f}{row['attacked']:>10.3f}"
             f"{against}"
         )
-    for each in _summary(rows):
+    for each in summary:
         lines.append(
             f"mean {each['kind']:<12} {each['measured_ms']:.3f} ms, {each['speedup']:.2f} times as fast,"
-            f" attacked {each['attacked']:.3f} ({each['attacked_difference']:+.3f})"
+            f" attacked {each['attacked']:.3f} ({each['attacked_difference']:+.3f}), a MAC takes"
+            f" {each['slower_per_mac']:.2f} of its time in the base"
         )
     return lines
 

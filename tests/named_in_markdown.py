@@ -20,6 +20,8 @@ READERS = {
     "picture.ppm",
     "report.html",
     "my-pictures.toml",
+    "here.json",
+    "pi5.json",
     "pictures.npz",
     "~/eed",
     "~/eed/bin/activate",
