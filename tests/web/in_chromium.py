@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import threading
 from contextlib import ExitStack
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.web.browser_engine import read_engine
 from eed_edge.web.page_server import PageServer
 from eed_edge.web.page_site import build_site
+from tests.conftest import call
 from tests.formats.stored import STORED
 from tests.runtime.conftest import softmax
 from tests.web.page_bundles import CLASSES, MEMBERS, bundle_of_large_pictures, bundle_that_says
@@ -68,18 +71,19 @@ def installed():
 
 @pytest.fixture
 def visit():
-    """Serve a bundle and use its page; what every visit must hold is checked."""
+    """Serve a bundle, or take a server of its page, and use it; what holds of every visit is checked."""
     with ExitStack() as stack:
 
-        def use(bundle, *steps, run=None, **how):
-            server = stack.enter_context(PageServer(build_site(bundle, run, read_engine())))
+        def use(bundle, *steps, run=None, server=None, path="", **how):
+            server = stack.enter_context(server or PageServer(build_site(bundle, run, read_engine())))
             threading.Thread(target=server.serve_forever, daemon=True).start()
             stack.callback(server.shutdown)
             chromium = program(os.environ.get("CHROMIUM"), *BROWSERS)
-            given = [{"url": server.address, "steps": [["open"], *steps], **how}]
+            origin = f"http://127.0.0.1:{server.server_port}/"
+            given = [{"url": origin + path, "steps": [["open"], *steps], **how}]
             (found,) = node("use_page.mjs", given, chromium)
             assert found["console"] == []
-            assert all(url.startswith((server.address, "blob:", "data:")) for url in found["requests"])
+            assert all(url.startswith((origin, "blob:", "data:")) for url in found["requests"])
             assert all(status == 200 for _, status in found["replies"])
             assert not found["wide"]
             assert [step["status"] for step in found["steps"]] == [""] * len(found["steps"])
@@ -251,6 +255,20 @@ def test_a_drawing_is_scaled_to_the_height_of_the_images(visit):
     inked = np.flatnonzero((image[0] > 0.25).any(axis=1))
     assert inked[-1] - inked[0] + 1 == image.shape[1]  # digits of this set fill the height
     assert_same(shown[-1], image, eed_edge.load(STORED / "bundle"))
+
+
+def test_a_written_folder_works_on_a_plain_host_below_any_path(visit, tmp_path):
+    written = call("web", CIFAR, "--out", tmp_path / "deep" / "page")
+    assert written.exit_code == 0, written.output
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=tmp_path))
+    shown, requests = visit(CIFAR, ["sample", 1], server=server, path="deep/page/")
+    assert_same(shown[-1], golden_images(CIFAR)[1], eed_edge.load(CIFAR))
+    assert all("/deep/page/" in url for url in requests if url.startswith("http"))
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
 
 
 @pytest.mark.parametrize("width", [360, 1280])

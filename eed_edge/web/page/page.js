@@ -187,6 +187,10 @@ async function answered({ image, truth }) {
   byId("brief").replaceChildren(...brief(found, context));
   byId("stages").replaceChildren(...stageItems(found, context));
   byId("probs").replaceChildren(...probabilityBars(found.probs, classes, truth));
+  const temperature = manifest.temperatures?.[found.prefix - 1];
+  byId("probs-note").textContent = temperature
+    ? `Calibrated after the gate has decided on the mean, by the temperature of this stop, ${temperature.toFixed(2)}.`
+    : "";
   if (denseLoaded) await denseAnswered(image, found);
 }
 
