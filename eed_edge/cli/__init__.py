@@ -83,6 +83,7 @@ class EedGroup(click.Group):
             logging.lastResort.setFormatter(EscapedFormatter())
         words, debug = _without_debug(sys.argv[1:] if args is None else list(args))
         try:
+            extra = {"obj": tuple(words), **extra}  # for whoever prints the command line
             code = super().main(words, prog_name or "eed-edge", complete_var, standalone_mode=False, **extra)
         except click.ClickException as error:
             code = print_usage_error(error)

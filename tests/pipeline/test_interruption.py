@@ -144,7 +144,9 @@ def test_training_writes_a_checkpoint_on_a_signal_and_resumes_to_the_same_weight
     process.send_signal(getattr(signal, name))
     _, err = process.communicate(timeout=60)
     assert process.returncode == CODES[name]
-    assert err == f"stopped by {name}; run the same command again to resume from {run}\n"
+    kept = f"kept in {run}: base as far as it is trained"
+    again = f"eed-edge train {TINY} --run {run} --until base"
+    assert err == f"stopped by {name}; {kept}; resume with: {again}\n"
     assert not (run / "run.lock").exists()
     assert_resumes_to_the_same_weights(run, flow)
 

@@ -43,7 +43,8 @@ def test_a_run_in_slices_on_ever_other_machines_ends_as_one_in_one_go(flow: Flow
         if "\nnext:" in result.output:  # warnings follow
             break
         assert lines[-1].startswith("paused, time is up")
-        assert lines[-1].endswith(f"run the same command again to resume from {here}")
+        assert f"; kept in {here}: base" in lines[-1]
+        assert lines[-1].endswith(f"; resume with: eed-edge train {TINY} --run {here} --max-minutes 0")
         here = shutil.move(here, tmp_path / f"machine-{sitting + 1}")
     # Two epochs of base and of joint, and search and one epoch for each of four candidates.
     assert len(lines) == 2 + 2 * 4 + 2
@@ -61,7 +62,8 @@ def test_narrow_stops_and_goes_on_in_slices(flow: Flow, tmp_path: Path, monkeypa
     words = ("narrow", run, "--mean-ms", 1000, "--epochs", 2, "--max-minutes", 0)
     first = call(*words)
     assert (first.exit_code, (run / "narrow.safetensors").exists()) == (0, False)
-    assert "paused, time is up after epoch 1 of 2; run the same command again to resume" in first.output
+    assert f"paused, time is up after epoch 1 of 2; kept in {run}: base, " in first.output
+    assert "narrow as far as it is trained; resume with: eed-edge narrow " in first.output
     second = call(*words)
     assert second.exit_code == 0, second.output
     assert len(json.loads((run / "report.json").read_text())["narrow"]["history"]) == 2

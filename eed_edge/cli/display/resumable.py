@@ -7,14 +7,15 @@ from pathlib import Path
 
 from eed_edge.cli.display.output import print_notice
 from eed_edge.cli.display.progress import Progress, progress_display
+from eed_edge.cli.display.tables import command_line
 
 
 @contextmanager
 def resumable(folder: Path) -> Iterator[Progress]:
-    """Show progress; when the time limit or a signal ends the work, say how to resume it.
+    """Show progress; when the time limit or a signal ends the work, say what is kept and how to resume it.
 
     Args:
-        folder: contains the checkpoint.
+        folder: the run folder, which contains the checkpoint.
 
     Raises:
         SystemExit: 0 after the time limit, 128 plus its number after a signal.
@@ -26,9 +27,34 @@ def resumable(folder: Path) -> Iterator[Progress]:
         try:
             yield progress
         except Paused as stop:
-            progress.print_line(f"paused, {stop}; run the same command again to resume from {folder}")
+            progress.print_line(f"paused, {stop}; {_kept(folder)}; resume with: {command_line()}")
             sys.exit(0)
         except Interrupted as stop:
             if not progress.silent:
-                print_notice(f"{stop}; run the same command again to resume from {folder}")
+                print_notice(f"{stop}; {_kept(folder)}; resume with: {command_line()}")
             sys.exit(stop.exit_code)
+
+
+@contextmanager
+def keeping(what: str) -> Iterator[None]:
+    """Say, when Ctrl-C ends the work, that ``what`` is kept and how to resume.
+
+    Raises:
+        SystemExit: 130, then.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print_notice(f"interrupted; {what}; resume with: {command_line()}")
+        sys.exit(130)
+
+
+def _kept(folder: Path) -> str:
+    """What a run folder has: finished stages, the number of candidates, and what is under way."""
+    parts = ["base"] if (folder / "base.safetensors").exists() else []
+    candidates = [path for path in folder.glob("pool/*.safetensors") if not path.stem.endswith("-last")]
+    parts += [f"{len(candidates)} candidates"] if candidates else []
+    parts += [name for name in ("selection", "joint") if (folder / f"{name}.json").exists()]
+    under_way = sorted(path.stem for path in (*folder.glob("*.state"), *folder.glob("pool/*.state")))
+    parts += [f"{name} as far as it is trained" for name in under_way]
+    return f"kept in {folder}: {', '.join(parts)}" if parts else f"nothing to keep in {folder} yet"

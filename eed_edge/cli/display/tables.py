@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import click
+
 from eed_edge.errors import InputError
 from eed_edge.manifest import Manifest
 from eed_edge.printable import printable
@@ -28,8 +30,10 @@ NO_NOTES: Mapping[str, str] = MappingProxyType({})
 
 
 def command_line() -> str:
-    """The command line as it was given, for the report."""
-    return shlex.join(["eed-edge", *sys.argv[1:]])
+    """The command line as it was given, for the report and to be given again."""
+    context = click.get_current_context(silent=True)
+    words = context.find_root().obj if context else None
+    return shlex.join(["eed-edge", *(sys.argv[1:] if words is None else words)])
 
 
 def accuracy_table(accuracy: Mapping[str, Any]) -> str:

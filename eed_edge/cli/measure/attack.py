@@ -60,9 +60,10 @@ def command(
     the processes share the images.
     """
     from eed_edge.cli.display.progress import progress_display
+    from eed_edge.cli.display.resumable import keeping
     from eed_edge.cli.display.tables import accuracy_table, beside_lines, paired_table
 
-    with progress_display() as progress:
+    with keeping(f"batches that are done are kept in {run}"), progress_display() as progress:
         figures = eed_edge.evaluate_bundle(
             run,
             bundle,

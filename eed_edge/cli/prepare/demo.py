@@ -54,7 +54,7 @@ def command(out: Path, overrides: tuple[str, ...], web: bool) -> None:
     run_path, bundle = out / "run", out / "bundle"
     recipe = recipes.load_recipe(RECIPE, overrides)
     splits = data.splits_for_recipe(recipe, None)
-    with resumable(out) as progress:
+    with resumable(run_path) as progress:
         context = TrainingContext(callbacks=(progress.training,), device="cpu")
         progress.print_line(f"training {recipe.name} on {len(splits.train.labels)} real images")
         run = pipeline.train(recipe, splits, run_path, context=context)

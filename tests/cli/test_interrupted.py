@@ -1,0 +1,50 @@
+"""After Ctrl-C a command says what it has kept, and the command line that goes on from there."""
+
+import signal
+
+import pytest
+
+import eed_edge
+from tests.conftest import TINY, call
+from tests.formats.stored import STORED
+
+RUN, BUNDLE = STORED / "run", STORED / "bundle"
+
+
+def interrupt(*_: object, **__: object) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_training_names_what_the_run_has_and_the_same_command(tmp_path, monkeypatch):
+    monkeypatch.setattr("eed_edge.train.data.splits.splits_for_recipe", interrupt)
+    words = ("train", TINY, "--run", tmp_path / "a run", "--debug")
+    found = call(*words)
+    assert found.exit_code == 130
+    assert found.stderr == (
+        f"stopped by SIGINT; nothing to keep in {tmp_path}/a run yet;"
+        f" resume with: eed-edge train {TINY} --run '{tmp_path}/a run'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("folder", "kept"),
+    [
+        (STORED / "under-way" / "base", "base as far as it is trained"),
+        (STORED / "under-way" / "pool", "erm-0 as far as it is trained"),
+        (RUN, "base, 2 candidates, selection, joint"),
+    ],
+)
+def test_what_is_kept_is_read_from_the_folder(folder, kept, monkeypatch):
+    monkeypatch.setattr("eed_edge.train.data.splits.splits_for_recipe", interrupt)
+    line = call("train", TINY, "--run", folder).stderr
+    assert line.startswith(f"stopped by SIGINT; kept in {folder}: {kept}; resume with: eed-edge train ")
+
+
+def test_an_attack_keeps_its_batches(monkeypatch):
+    monkeypatch.setattr(eed_edge, "evaluate_bundle", interrupt)
+    found = call("attack", RUN, BUNDLE, "--images", 4)
+    assert found.exit_code == 130
+    assert found.stderr == (
+        f"interrupted; batches that are done are kept in {RUN}; resume with:"
+        f" eed-edge attack {RUN} {BUNDLE} --images 4\n"
+    )
