@@ -6,6 +6,7 @@ and on the images attacked against every prefix of the members. Only test images
 is tuned on them.
 """
 
+import logging
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from eed_edge.errors import InputError
 from eed_edge.evaluate import accuracy, extra_analyses, stored_results
 from eed_edge.evaluate.attack_jobs import build_jobs, run_batch
 from eed_edge.evaluate.evaluation_job import EvaluationJob
+from eed_edge.evaluate.evaluation_time import evaluation_seconds
 from eed_edge.evaluate.metrics.model_cost import costs
 from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback, folded
 from eed_edge.evaluate.outcome import Outcome
@@ -35,6 +37,7 @@ from eed_edge.export.int8.quantised_team import simulated_team
 from eed_edge.export.int8.simulated_network import SimulatedNetwork
 from eed_edge.manifest import DENSE_INT8_FILE
 from eed_edge.provenance import check_exported_from
+from eed_edge.report.formats import duration
 from eed_edge.report.judged_file import JUDGED_FILE
 from eed_edge.report.notes_file import read_notes
 from eed_edge.runtime.bundle.folder import load_bundle, open_bundle
@@ -51,6 +54,8 @@ from eed_edge.train.run_folder import Run
 from eed_edge.train.system.devices import choose_device
 from eed_edge.train.system.distributed import Processes, process_group
 from eed_edge.train.system.run_lock import locked
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -95,6 +100,8 @@ def evaluate(
             rows = _draw(len(splits.test), images, run.recipe.seed)
             drawn = splits.test[rows]
             job = EvaluationJob(run, bundle, suite, models, drawn, rows, command=command, by_name=bool(only))
+            if processes.is_main and job.suite.kinds and not job.folder.exists():
+                _log_estimate(job, attack_device, len(rows))
             outcomes = _attack(job, attack_device, processes, on_progress)
         if not processes.is_main:
             return {}
@@ -105,6 +112,15 @@ def evaluate(
         merged = _store(job, report_figures, examples, verdicts, splits.test)
         shutil.rmtree(job.folder, ignore_errors=True)
         return merged
+
+
+def _log_estimate(job: EvaluationJob, device: torch.device, count: int) -> None:
+    """Say how long the attacks take at most."""
+    seconds = evaluation_seconds(job, device)
+    log.info(
+        "suite %s on %d test images: at most about %s on this machine, one process; images that fall early"
+        " take less", job.suite.name, count, duration(seconds),
+    )  # fmt: skip
 
 
 def _measure(

@@ -50,7 +50,7 @@ def training_seconds(
             search = recipe.scores.epochs * subset * _step_seconds(net, few, recipe.pool)
     scoring = recipe.scores.images * 14 * pass_
     fine_tuning = recipe.pool.epochs * (subset * (member_step + forward) + judged["pool"] * member_pass)
-    team = _team_size(recipe, pool)
+    team = team_size(recipe)
     return {
         "base": recipe.base.epochs * (train * step + judged["base"] * pass_),
         "pool": pool * (search + scoring + subset * forward / 3 + fine_tuning),
@@ -61,8 +61,9 @@ def training_seconds(
     }
 
 
-def _team_size(recipe: Recipe, pool: int) -> int:
+def team_size(recipe: Recipe) -> int:
     """The most members that the recipe's sparsity admits, out of the pool."""
+    pool = len(candidates(recipe))
     return max(2, min(pool, int((1 - recipe.prune.sparsity) / recipe.prune.member_share)))
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -11,11 +12,12 @@ from torch import nn
 import eed_edge
 from eed_edge import pipeline
 from eed_edge.examine import examine_before_training
+from eed_edge.examine.training_needs import training_needs
 from eed_edge.pipeline.run_stages import StageCallback
 from eed_edge.recipe import Recipe
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images
-from eed_edge.train.data.splits import ImagesSource, splits_for_recipe
+from eed_edge.train.data.splits import ImagesSource, Splits, splits_for_recipe
 from eed_edge.train.networks.build import Classifier
 from eed_edge.train.run_folder import Run
 from eed_edge.train.system.epoch_log import TrainingCallback
@@ -93,17 +95,22 @@ def train_team(
         Path(run),
         context=context,
         until=until,
-        examine=_examine,
+        examine=partial(_examine, splits=splits),
         on_stage_end=on_stage_end,
     )
 
 
-def _examine(net: Classifier, few: Images, recipe: Recipe) -> None:
-    """Refuse a network that could not be trained, pruned or exported; log what is good to know about it."""
+def _examine(net: Classifier, few: Images, recipe: Recipe, *, splits: Splits) -> None:
+    """Refuse a network that could not be trained, pruned or exported; log what training it needs."""
     examination = examine_before_training(net, few, recipe)
     examination.raise_if_faulty()
     for note in examination.notes:
         log.info("network: %s", note)
+    if examination.dry is not None:
+        needs = training_needs(
+            net, examination.dry, few, recipe, train=len(splits.train), tune=len(splits.tune)
+        )
+        log.info("training takes %s", needs.line)
 
 
 def _warn_of_spinning() -> None:

@@ -12,9 +12,24 @@ if (files.length === 0) {
   console.error("usage: node index.mjs cascade.onnx picture.png...");
   process.exit(2);
 }
-const cascade = await open(ort, readFileSync(model), { intraOpNumThreads: 1 });
+
+/** What `make` gives; where it fails, one line that names the file, and exit code 1 in the end. */
+async function orError(file, make) {
+  try {
+    return await make();
+  } catch (error) {
+    console.error(`error: ${file}: ${String(error?.message ?? error).split("\n")[0]}`);
+    process.exitCode = 1;
+  }
+}
+
+const cascade = await orError(model, () => open(ort, readFileSync(model), { intraOpNumThreads: 1 }));
+if (!cascade) process.exit();
 for (const file of files) {
-  const answer = await classify(cascade, prepare(PNG.sync.read(readFileSync(file)), cascade.input));
+  const answer = await orError(file, () =>
+    classify(cascade, prepare(PNG.sync.read(readFileSync(file)), cascade.input)),
+  );
+  if (!answer) continue;
   const [label, failed] = [answer.labels[0], answer.failedSubmodels[0]];
   console.log(
     JSON.stringify({

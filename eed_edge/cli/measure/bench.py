@@ -120,7 +120,10 @@ def _measure(
     )
     if timed.indicative:
         figures["latency"]["indicative"] = True
-        print_answer("golden images alone are indicative only; give --images or --run for figures to publish")
+        remedy = "give --images or --run"
+        if run is not None:
+            remedy = f"{run} gets test images by eed-edge attack, or give --images,"
+        print_answer(f"golden images alone are indicative only; {remedy} for figures to publish")
     figures = {
         "machine": report.machine(),
         "commit": report.commit(),

@@ -1,5 +1,6 @@
 """``eed-edge inspect``: examine a network before it is trained."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def command(network: str, root: Path | None, overrides: tuple[str, ...]) -> dict
     from eed_edge.cli.display.inspection import inspection_figures, inspection_lines
     from eed_edge.examine import examine
     from eed_edge.examine.subject import examined_network, recipe_of_subject, subject_of
-    from eed_edge.examine.training_time import training_seconds
+    from eed_edge.examine.training_needs import training_needs
 
     loaded = recipe_of_subject(network, overrides, root)
     subject = subject_of(loaded, root)
@@ -44,15 +45,6 @@ def command(network: str, root: Path | None, overrides: tuple[str, ...]) -> dict
         print_answer(line)
     examination.raise_if_faulty()
     assert examination.dry is not None
-    seconds = training_seconds(
-        net, examination.dry, subject.few, loaded, train=subject.train, tune=subject.tune
-    )
-    parts = ", ".join(f"{stage} {_duration(each)}" for stage, each in seconds.items())
-    print_answer(f"training on this machine, one process: about {_duration(sum(seconds.values()))} ({parts})")
-    return inspection_figures(loaded, net, subject, examination) | {"training_seconds": seconds}
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    needs = training_needs(net, examination.dry, subject.few, loaded, train=subject.train, tune=subject.tune)
+    print_answer(f"training: {needs.line}")
+    return inspection_figures(loaded, net, subject, examination) | {"training": asdict(needs)}
