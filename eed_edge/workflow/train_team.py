@@ -14,9 +14,10 @@ from eed_edge import pipeline
 from eed_edge.examine import examine_before_training
 from eed_edge.examine.training_needs import training_needs
 from eed_edge.pipeline.run_stages import StageCallback
+from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.recipe import Recipe
 from eed_edge.train.context import TrainingContext
-from eed_edge.train.data.batches import Images
+from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.data.splits import ImagesSource, Splits, splits_for_recipe
 from eed_edge.train.networks.build import Classifier
 from eed_edge.train.run_folder import Run
@@ -25,6 +26,8 @@ from eed_edge.train.system.time_limit import TimeLimit
 from eed_edge.workflow.recipe_choice import Overrides, RecipeLike, choose_recipe
 
 log = logging.getLogger(__name__)
+SHORT_WORK = 1e11
+"""Multiply-accumulates of the base's forward passes up to which no estimate is worth its seconds."""
 
 
 def train_team(
@@ -106,7 +109,8 @@ def _examine(net: Classifier, few: Images, recipe: Recipe, *, splits: Splits) ->
     examination.raise_if_faulty()
     for note in examination.notes:
         log.info("network: %s", note)
-    if examination.dry is not None:
+    _, macs = count_cost(net, as_float(few.images[:1]))
+    if examination.dry is not None and macs * len(splits.train) * recipe.base.epochs > SHORT_WORK:
         needs = training_needs(
             net, examination.dry, few, recipe, train=len(splits.train), tune=len(splits.tune)
         )

@@ -12,7 +12,9 @@ def test_a_network_is_described_with_groups_cost_team_and_time(exported_once):
     assert re.search(r"^body\.1\.body\.6\.excite +96 ", result.output, re.MULTILINE)
     assert "smallest team: two of them" in result.output
     assert re.search(
-        r"training: about [\d.]+ (s|min|h) on .* \(base .*memory, \d+ MiB of disk$", result.output, re.MULTILINE
+        r"training: about [\d.]+ (s|min|h) on .* \(base .*memory, \d+ MiB of disk$",
+        result.output,
+        re.MULTILINE,
     )
 
 
