@@ -4,8 +4,8 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 PACKAGING := setup.cfg setup.py pyproject.toml constraints.txt
 
-.PHONY: venv demo test networks device-test own-pictures shapes picture docs audit fuzz web-files web-test portability arm64 \
-	emulated-x86 image release clean
+.PHONY: venv demo test networks device-test own-pictures shapes picture docs audit fuzz web-files web-test report-test \
+	portability arm64 emulated-x86 image release clean
 
 venv: .venv/installed
 
@@ -84,6 +84,10 @@ audit: build/audit/installed
 # The three files of onnxruntime-web that `eed-edge web` needs, by npm, into eed_edge/web/vendor.
 web-files: venv
 	.venv/bin/python scripts/web-files
+
+# The report's page in a headless Chromium: at 360 and 1280 pixels, and printed. Needs Chromium and pdftotext.
+report-test: venv
+	.venv/bin/python -m pytest tests/html/in_chromium.py
 
 # The page in a headless Chromium, compared with Python; screenshots in build/web-test. Needs node, npm and Chromium.
 web-test: web-files

@@ -49,12 +49,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with a caption and its figures as a table."""
+    """A chart with a caption and its figures as a table.
+
+    sources: the commands that it comes from, where they are not all of its section's.
+    """
 
     title: str
     caption: str
     svg: Markup
     table: Table
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -74,14 +74,16 @@ def _answer(team: str, lost: Rivals, mixed: Rivals, won: Rivals, equal: Rivals) 
         beaten = f"; it beats {_with_reasons(won)}" if won else ""
         same = f"; {tied} would do as well" if equal else ""
         return Verdict("It depends on what counts", f": {_against(team, mixed)}{beaten}{same}")
+    names = _listed([team, *(RIVALS[name] for name in equal)], "or")
     if won and equal:
-        return Verdict(f"Deploy {team} or {tied}, which does as well", f", instead of {_with_reasons(won)}")
+        same = f"there is no measurable difference between {'the two' if len(equal) == 1 else 'them'}"
+        return Verdict(f"Deploy {names}", f": {same}, and {team} beats {_with_reasons(won)}")
     if len(won) == 1:
         [(name, found)] = won.items()
         return Verdict(f"Deploy {team} instead of {RIVALS[name]}", f": it is {_described(found)}")
     if won:
         return Verdict(f"Deploy {team}", f" instead of {_with_reasons(won)}")
-    return Verdict(f"Deploy {team} or {tied}", f": there is {_described(next(iter(equal.values())))}")
+    return Verdict(f"Deploy {names}", f": there is {_described(next(iter(equal.values())))}")
 
 
 def _lead(found: Sequence[Difference]) -> tuple[float, ...]:

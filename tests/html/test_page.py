@@ -15,6 +15,8 @@ from eed_edge.errors import InputError
 from eed_edge.html.components import COMMANDS
 from eed_edge.html.inputs import PageInputs, read_inputs
 from eed_edge.html.page import PARTS, render
+from eed_edge.html.sections.front import front
+from eed_edge.html.sections.probability_meaning import meaning_section
 from eed_edge.manifest import parse_manifest
 from tests.html import sample
 from tests.html.page_reader import Page, read
@@ -108,7 +110,8 @@ def test_the_top_has_date_time_processor_and_key_figures(tmp_path, page):
     )
     report = sample.whole_report()
     report["machine"]["date"] = "2026-11-07"
-    assert "Measured 7 November 2026 · 0.625\N{NO-BREAK SPACE}ms an image" in page_of(tmp_path, report)
+    facts = front(read_inputs(sample.fill(tmp_path, report), sample.bundle_manifest())).facts
+    assert facts.startswith("Measured 7 November 2026 · 0.625\N{NO-BREAK SPACE}ms an image on average")
     top = page.sections[""]
     assert "clean accuracy 78.8 % dense 81.2 %, narrow 71.0 %; 400 images" in top
     assert "accuracy under adaptive attacks 21.0 % dense 45.0 %, narrow 30.0 %; 400 images" in top
@@ -261,19 +264,21 @@ def test_one_figure_has_one_value_wherever_it_stands(page):
 def test_a_probability_is_explained_with_its_error_before_and_after_calibration(tmp_path):
     report = sample.whole_report()
     report["shift"]["clean"]["ece_uncalibrated"] = 0.497
-    run, manifest = sample.fill(tmp_path, report), sample.bundle_manifest()
-    bare = read(render(read_inputs(run, manifest))).sections["calibration"]
+    inputs = read_inputs(sample.fill(tmp_path, report), sample.bundle_manifest())
+    bare = " ".join(meaning_section(inputs).caption)
     assert "are not calibrated: 0.90 does not mean that 90 % of such answers are right" in bare
-    calibrated = dataclasses.replace(manifest, temperatures=(0.4, 0.5))
-    text = read(render(read_inputs(run, calibrated))).sections["calibration"]
+    calibrated = dataclasses.replace(inputs.manifest, temperatures=(0.4, 0.5))
+    section = meaning_section(dataclasses.replace(inputs, manifest=calibrated))
+    text = " ".join(section.caption)
+    assert not section.warnings
     assert "A probability of 0.90 is meant to say: of 100 such answers, 90 are right." in text
     assert (
         "differ by 3.7 points on average (expected calibration error, ECE; 49.7 points before calibration)"
         in text
     )
     report["shift"]["clean"]["ece"] = 0.2
-    text = page_of(tmp_path, report)
-    assert "The calibration error on clean test images is large, 20.0 points" in text
+    [warning] = meaning_section(dataclasses.replace(inputs, report=report)).warnings
+    assert "The calibration error on clean test images is large, 20.0 points" in warning
 
 
 @pytest.mark.parametrize("name", ["cifar10-resnet18-w16", "cifar10-resnet18"])
@@ -413,5 +418,5 @@ def test_the_strip_shows_the_very_pixels_and_magnifies_what_was_added_around_gre
 
 def test_right_and_wrong_are_told_without_colour(page):
     rows = page.tables["examples", "Predictions, class <b>dog</b>"]
-    assert rows["sub-model 1"] == ["✓ <b>dog</b>", '✗ owl "&"']
-    assert rows["team"] == ["✓ <b>dog</b> 1 of 2 sub-models", '✗ owl "&" 2 of 2 sub-models']
+    assert rows["1"] == ["✓ <b>dog</b>", '✗ owl "&"']
+    assert rows["team"] == ["✓ <b>dog</b> 1 of 2 run", '✗ owl "&" 2 of 2 run']

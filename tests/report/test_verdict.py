@@ -96,9 +96,11 @@ def test_no_measurable_difference_is_said_so_and_times_within_five_percent_are_e
 
 def test_an_equal_rival_is_not_hidden_behind_one_that_the_team_beats():
     assert said(results(dense=(0, 0), narrow=(0, 0))).startswith(
-        "Deploy this team or the narrow network, which does as well, instead of the dense network (8.00 times"
-        " as"
+        "Deploy this team or the narrow network: there is no measurable difference between the two, and this"
+        " team beats the dense network (8.00 times as fast, with"
     )
+    three = said(results(dense=(0, 0), narrow=(0, 0), single=(0, 0)))
+    assert three.startswith("Deploy this team, the narrow network or the single pruned network: there is no")
 
 
 def test_a_trade_is_left_to_the_reader():

@@ -49,14 +49,16 @@ def _card(sources: PageInputs, i: int, added: Floats, scale: int) -> Example:
         Picture(_uri(arrays["strip_attacked"][i]), f"the same image of class {name}, attacked", "attacked"),
     )
     rows = [
-        Row(f"sub-model {t + 1}", tuple(_answer(sources, said[i][t], label) for said in _said(sources)))
+        Row(f"{t + 1}", tuple(_answer(sources, said[i][t], label) for said in _said(sources)))
         for t in range(len(sources.manifest.submodels))
     ]
     deployed = tuple(
         _answer(sources, arrays[f"strip_answer_{kind}"][i], label, used=int(arrays[f"strip_used_{kind}"][i]))
         for kind in ("clean", "attacked")
     )
-    table = Table(f"Predictions, class {name}", ("", "Clean", "Attacked"), (*rows, Row("team", deployed)))
+    table = Table(
+        f"Predictions, class {name}", ("Sub-model", "Clean", "Attacked"), (*rows, Row("team", deployed))
+    )
     return Example(f"Class {name}", pictures, table)
 
 
@@ -66,7 +68,7 @@ def _said(sources: PageInputs) -> tuple[NDArray[Any], NDArray[Any]]:
 
 def _answer(sources: PageInputs, said: int, label: int, *, used: int | None = None) -> Cell:
     right = int(said) == label
-    detail = "" if used is None else f"{used} of {len(sources.manifest.submodels)} sub-models"
+    detail = "" if used is None else f"{used} of {len(sources.manifest.submodels)} run"
     return Cell(
         f"{'✓' if right else '✗'}\N{NO-BREAK SPACE}{sources.class_name(int(said))}",
         detail,

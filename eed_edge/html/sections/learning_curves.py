@@ -29,25 +29,17 @@ Rows = Sequence[Mapping[str, Any]]
 def learning_section(sources: PageInputs) -> Section:
     """One chart per stage in the log."""
     judged = [item for item in sources.log if "clean" in item]
-    logs = {title: [item for item in judged if item["stage"] == key] for key, title in STAGES.items()}
-    charts = tuple(_chart(title, rows) for title, rows in logs.items() if rows)
+    logs = {key: [item for item in judged if item["stage"] == key] for key in STAGES}
+    charts = tuple(_chart(key, rows) for key, rows in logs.items() if rows)
     best = "attacked " if any("attacked" in item for item in judged) else ""
     say = (
         f"Accuracy on the images held out for choosing (tune) after each epoch; the best {best}epoch is kept."
     )
-    return Section(
-        sources=tuple(
-            dict.fromkeys(
-                key if key in BASELINES else "train" for key, title in STAGES.items() if logs[title]
-            )
-        ),
-        caption=(say,),
-        charts=charts,
-        shown=len(charts),
-    )
+    return Section(caption=(say,), charts=charts, shown=len(charts))
 
 
-def _chart(title: str, rows: Rows) -> Chart:
+def _chart(stage: str, rows: Rows) -> Chart:
+    title = STAGES[stage]
     parts: dict[str, list[Mapping[str, Any]]] = {}
     for item in rows:
         parts.setdefault(item.get("part", ""), []).append(item)
@@ -92,4 +84,5 @@ def _chart(title: str, rows: Rows) -> Chart:
         caption,
         drawn.svg,
         Table("After the last epoch", ("", "Epoch", *map(str.capitalize, shown)), cells),
+        sources=(stage if stage in BASELINES else "train",),
     )

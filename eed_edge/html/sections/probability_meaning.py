@@ -8,6 +8,7 @@ from eed_edge.html.inputs import PageInputs
 from eed_edge.html.sections.attacked import on_the_mean
 from eed_edge.report import formats
 
+CORRUPTIONS = {"jpeg": "JPEG"}
 TRUSTED = 0.05
 """An expected calibration error above this is said to be large."""
 
@@ -70,7 +71,8 @@ def shift_section(sources: PageInputs) -> Section:
     items = [("Clean", part["clean"])]
     items += [(on_the_mean(item["name"]), item) for item in part.get("attacked", ())]
     items += [
-        (f"{item['name'].capitalize()}, strength {item['strength']}", item) for item in part["corruptions"]
+        (f"{CORRUPTIONS.get(item['name'], item['name'].capitalize())}, strength {item['strength']}", item)
+        for item in part["corruptions"]
     ]
     rows = tuple(_shift_row(title, item, bool(before), bool(abstained)) for title, item in items)
     kinds = "Attacked and corrupted images" if part.get("attacked") else "Corrupted images"

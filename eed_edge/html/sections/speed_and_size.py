@@ -129,7 +129,8 @@ def size_section(sources: PageInputs) -> Section:
     keys = [key for key in titles if key in cost]
     rows = [row("dense", *(form[key](cost[key]["dense"]) for key in keys))]
     if "dense_int8" in cost.get("bytes", {}):
-        rows.append(row("dense int8", *(form[key](cost[key].get("dense_int8")) for key in keys)))
+        in_int8 = {key: cost[key].get("dense_int8", cost[key]["dense"]) for key in keys}  # only files shrink
+        rows.append(row("dense int8", *(form[key](in_int8[key]) for key in keys)))
     for name in (name for name in BASELINES if name in report):
         sizes = {**report[name], "bytes": on_disk.get(name)}
         rows.append(row(name, *(form[key](sizes.get(key)) for key in keys)))
