@@ -20,12 +20,14 @@ from eed_edge.cli.options import PATH, bundle_argument, help_examples
 def command(bundle: Path, run: Path | None, out: Path | None) -> None:
     """Show BUNDLE as a page in the browser, served to this machine alone until interrupted.
 
-    The networks run in the browser; no picture leaves it.
+    The networks run in the browser; no picture leaves it. BUNDLE may be hf:OWNER/NAME@REVISION, as in run.
     """
+    from eed_edge.runtime.bundle.hub import local_path
     from eed_edge.web.browser_engine import read_engine
     from eed_edge.web.page_site import build_site, write_site
 
-    site = build_site(bundle, run, read_engine())
+    engine = read_engine()
+    site = build_site(Path(local_path(bundle)), run, engine)
     if out is None:
         serve_page(site)
     else:

@@ -4,8 +4,8 @@ import { element } from "./elements.js";
 const MOST_PIXELS = 16_777_216; // what a canvas holds on every phone, and what eed-edge decodes
 
 /** A place to pick or drop a picture; `take` gets RGBA bytes with width and height, and the file's name. */
-export function filePanel(take, tell, exif) {
-  const open = (file) => file && decoded(file, exif).then((picture) => take(picture, file.name), tell);
+export function filePanel(take, tell) {
+  const open = (file) => file && decoded(file).then((picture) => take(picture, file.name), tell);
   const input = element("input", { type: "file", accept: "image/*", id: "file" });
   input.addEventListener("change", () => open(input.files[0]));
   const zone = element(
@@ -29,9 +29,9 @@ export function filePanel(take, tell, exif) {
   return zone;
 }
 
-// The decoded picture as RGBA bytes; one that is too large is halved until it is not.
-async function decoded(file, exif) {
-  const options = { imageOrientation: exif ? "from-image" : "none", colorSpaceConversion: "none", premultiplyAlpha: "none" };
+// The decoded picture as RGBA bytes, turned as EXIF says; one that is too large is halved until it is not.
+async function decoded(file) {
+  const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
   const bitmap = await createImageBitmap(file, options).catch(() => {
     throw new Error(`expected a picture that this browser can read, got ${file.name}; pick another file`);
   });

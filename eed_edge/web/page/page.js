@@ -98,7 +98,7 @@ function open(source) {
 const PANELS = {
   attacked: () => [hint("Test images with a stored attack. Move the slider to add it."), gallery(samples.attacked)],
   images: () => [hint(site.samples.images.hint), gallery(samples.images)],
-  file: () => [filePanel(takePicture, tell, manifest.input.preprocess.exif)],
+  file: () => [filePanel(takePicture, tell)],
   draw: () => [drawPanel((image) => choose({ image }), size, site.drawing)],
 };
 
@@ -153,7 +153,7 @@ function shown() {
     byId("strength-text").textContent = strength ? `${Math.round(100 * strength)} % of it: ${each}` : "nothing added";
     byId("strength").setAttribute("aria-valuetext", byId("strength-text").textContent);
   }
-  figures.push(figure(imageCanvas(image, size, { id: "seen" }), "as the networks see it"));
+  figures.push(figure(imageCanvas(image, size, { id: "seen" }), "what the networks see"));
   byId("shown").replaceChildren(...figures);
   answer(image);
 }
