@@ -2,11 +2,13 @@
 
     .venv/bin/python benchmarks/card_tables.py cifar10-resnet18-w16
 
-They stand in card.md between the lines ``<!-- tables: begin -->`` and ``<!-- tables: end -->``. A test
-compares every card with what this script would write.
+They stand in card.md between the lines ``<!-- tables: begin -->`` and ``<!-- tables: end -->``, and the lines
+for a model hub at its beginning; the bundle beside it gets its own card. A test compares every card with what
+this script would write.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,12 @@ from typing import Any
 import click
 
 from eed_edge.atomic_files import write_atomic
+from eed_edge.export.model_card import front_matter, model_card
+from eed_edge.recipe import load_recipe
+from eed_edge.runtime.bundle.folder import CARD_FILE, open_bundle
 
+LICENCE = "apache-2.0"
+FRONT_MATTER = re.compile(r"\A---\n.*?^---\n", re.MULTILINE | re.DOTALL)
 MODELS = Path(__file__).parents[1] / "models"
 BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 KINDS = {
@@ -43,6 +50,7 @@ def main(models: tuple[str, ...]) -> None:
     for name in models:
         card = MODELS / name / "card.md"
         write_atomic(card, with_tables(card.read_text(), MODELS / name).encode())
+        write_atomic(MODELS / name / "bundle" / CARD_FILE, bundle_card(MODELS / name).encode())
         click.echo(f"written: {card}")
 
 
@@ -57,12 +65,21 @@ def with_tables(card: str, folder: Path) -> str:
     if not (begin and end):
         raise click.ClickException(f"expected {BEGIN} and {END} in card.md; add both lines")
     figures = read(folder, "report.json")
+    recipe = load_recipe(str(folder / "recipe.toml"))
+    before = front_matter(recipe, figures, licence=LICENCE) + FRONT_MATTER.sub("", before)
     parts = [accuracy_table(figures), paired_table(figures), cost_table(figures), latency_table(figures)]
     if curve := read(folder, "curve.json"):
         parts.append(budget_table(curve))
     if judged := read(folder, "judged.json"):
         parts.append(judged_table(judged))
     return f"{before}{BEGIN}\n" + "".join(part for part in parts if part) + f"\n{END}{after}"
+
+
+def bundle_card(folder: Path) -> str:
+    """README.md of a model's bundle, as ``eed-edge report --card`` writes it, with our licence."""
+    manifest = open_bundle(folder / "bundle").manifest
+    recipe = load_recipe(str(folder / "recipe.toml"))
+    return model_card(manifest, recipe, read(folder, "report.json"), licence=LICENCE)
 
 
 def read(folder: Path, name: str) -> dict[str, Any]:

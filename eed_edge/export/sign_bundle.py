@@ -8,6 +8,7 @@ from typing import Any
 from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import DeviceError, InputError, how_to_install
 from eed_edge.files.regular_files import open_regular
+from eed_edge.runtime.bundle.folder import UNREAD_NAMES
 from eed_edge.runtime.bundle.signature import signature_path
 
 
@@ -26,7 +27,7 @@ def bundle_signer(private_key: Path) -> Callable[[Path], Path]:
     except ImportError as error:
         raise DeviceError(f"expected model-signing, which signs bundles; {how_to_install('sign')}") from error
     digests = hashing.Config().use_file_serialization(hashing_algorithm="sha256")
-    digests.set_ignored_paths(paths=[], ignore_git_paths=False)
+    digests.set_ignored_paths(paths=UNREAD_NAMES, ignore_git_paths=False)
     try:
         open_regular(private_key).close()
         config: Any = signing.Config().use_elliptic_key_signer(private_key=private_key)

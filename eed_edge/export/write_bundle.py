@@ -21,12 +21,14 @@ from eed_edge.export.gate.calibrated_team import CalibratedTeam, calibrated_team
 from eed_edge.export.int8.int8_team import int8_team
 from eed_edge.export.int8.quantise import quantise
 from eed_edge.export.int8.range_images import Int8Request, range_images
+from eed_edge.export.model_card import figures_of, model_card
 from eed_edge.export.network_graph import to_onnx
 from eed_edge.export.parity import check_parity
 from eed_edge.files.regular_files import read_regular
 from eed_edge.latency.predicted_times import as_metrics
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, DENSE_INT8_FILE, GOLDEN_FILE, MANIFEST_FILE
 from eed_edge.provenance import WEIGHTS_METRIC, weights_digest
+from eed_edge.runtime.bundle.folder import CARD_FILE
 from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.networks.ensemble import Ensemble
@@ -77,6 +79,7 @@ def write_bundle(
             (target / CASCADE_FILE).write_bytes(to_cascade(team.models, manifest))
             manifest = _manifest(run, entries, team, target)
         (target / MANIFEST_FILE).write_bytes(contract.dump_manifest(manifest))
+        (target / CARD_FILE).write_text(model_card(manifest, run.recipe, figures_of(run, target)))
         check_parity(target, team.members, list(team.images))
     return contract.parse_manifest((folder / MANIFEST_FILE).read_bytes())
 
@@ -138,7 +141,7 @@ def _check_target(folder: Path) -> None:
         return
     try:
         old = contract.parse_manifest(read_regular(folder / MANIFEST_FILE))
-        listed = {entry.file for entry in old.submodels} | set(old.files) | {MANIFEST_FILE}
+        listed = {entry.file for entry in old.submodels} | set(old.files) | {MANIFEST_FILE, CARD_FILE}
     except (OSError, BundleError):
         listed = set()
     if not names or not names <= listed:

@@ -90,10 +90,11 @@ def test_the_other_curves_serve_too(signing, tiny, tmp_path, curve):
     eed_edge.load(tiny.folder, trusted_key=public)
 
 
-def test_the_signature_is_one_that_model_signing_itself_accepts(signed):
+def test_the_signature_is_one_that_model_signing_itself_accepts_whatever_the_card_says(signed):
     from model_signing import verifying
 
     tiny, public = signed
+    (tiny.folder / "README.md").write_text("written later")
     config = verifying.Config().use_elliptic_key_verifier(public_key=public)
     config.verify(tiny.folder, signature_path(tiny.folder))
 

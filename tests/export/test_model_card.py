@@ -1,0 +1,70 @@
+"""The card of a bundle: huggingface_hub reads its first lines, and every figure is one of report.json."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from eed_edge.export.model_card import front_matter, model_card
+from eed_edge.manifest import parse_manifest
+from eed_edge.recipe import from_dict
+from eed_edge.train.run_folder import open_run
+from tests.conftest import Flow, call
+
+MODEL = Path(__file__).parents[2] / "models" / "cifar10-resnet18-w16"
+REPORT = json.loads((MODEL / "report.json").read_text())
+
+
+@pytest.mark.parametrize("card", ["card.md", "bundle/README.md"])
+def test_a_hub_reads_licence_data_and_every_accuracy_of_the_report(card):
+    told = ModelCard((MODEL / card).read_text()).data
+    assert (told.license, told.datasets, told.metrics) == ("apache-2.0", ["uoft-cs/cifar10"], ["accuracy"])
+    assert told.pipeline_tag == "image-classification"
+    assert told.hardware.startswith(REPORT["machine"]["cpu"])
+    assert told.model_name == MODEL.name
+    values = sorted(result.metric_value for result in told.eval_results)
+    assert values == sorted(row["dynamic"] for row in REPORT["accuracy"].values())
+    for result in told.eval_results:
+        assert (result.metric_type, result.dataset_type) == ("accuracy", "uoft-cs/cifar10")
+        assert (result.dataset_split, result.task_type) == ("test", "image-classification")
+
+
+def test_without_a_report_no_figure_and_no_licence_is_claimed(flow: Flow):
+    told = ModelCard((flow.bundle / "README.md").read_text())
+    assert told.data.license == "unknown"
+    assert told.data.eval_results is None
+    assert not {"metrics", "hardware", "datasets"} & told.data.to_dict().keys()
+    assert "None was measured when this card was written" in told.text
+    assert "Who publishes this bundle says it here" in told.text
+
+
+def test_a_report_of_this_bundle_goes_into_its_card_and_one_of_another_does_not(flow: Flow, tmp_path):
+    run, bundle = (
+        shutil.copytree(flow.run, tmp_path / "run"),
+        shutil.copytree(flow.bundle, tmp_path / "bundle"),
+    )
+    row = {"dense": 0.8, "dynamic": 0.75, "images": 40}
+    row["interval"] = {"dense": [0.7, 0.9], "dynamic": [0.6, 0.85]}
+    report = {"accuracy": {"clean": row, "pgd20": row}, "evaluated": "0" * 64}
+    (run / "report.json").write_text(json.dumps(report))
+    assert "expected figures of" in call("report", run, bundle, "--card").stderr
+    report["evaluated"] = open_run(run).evaluated_digest(bundle).hexdigest()
+    (run / "report.json").write_text(json.dumps(report))
+    assert call("report", run, bundle, "--card").stdout == f"card: {bundle / 'README.md'}\n"
+    told = ModelCard((bundle / "README.md").read_text())
+    assert [result.metric_value for result in told.data.eval_results] == [0.75, 0.75]
+    assert "| PGD-20 | 75.0 (60.0 to 85.0) | 80.0 (70.0 to 90.0) | 40 |" in told.text
+    assert call("check", bundle).exit_code == 0
+
+
+def test_a_name_cannot_end_the_first_lines(flow: Flow):
+    name = "x\n---\nlicense: mit"
+    recipe = from_dict({"name": name})
+    row = {"dynamic": 0.5, "images": 4}
+    told = ModelCard(front_matter(recipe, {"accuracy": {"clean": row}}, licence="unknown")).data
+    assert (told.license, told.model_name) == ("unknown", name)
+    manifest = replace(parse_manifest((flow.bundle / "manifest.json").read_bytes()), name=name)
+    assert "\nlicense: mit" not in model_card(manifest, recipe, {})
