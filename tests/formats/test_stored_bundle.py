@@ -87,7 +87,8 @@ def test_the_manifest_that_export_writes_today_has_the_same_keys_and_figures(exp
     found, stored = content(exported / "manifest.json"), content(BUNDLE / "manifest.json")
     assert keys(found) == manifest_keys(files=FILES[1:]) | SINCE_SCHEMA_2
     assert found["schema"] == 2
-    for name in ("name", "created_by", "precision", "classes", "input", "metrics"):
+    assert found["created_by"] == {"tool": "eed-edge", "version": eed_edge.__version__}
+    for name in ("name", "precision", "classes", "input", "metrics"):
         assert found[name] == stored[name]
     assert found["gate"]["rule"] == "confidence"
     assert found["gate"]["parameters"]["confidence"]["threshold"] == pytest.approx(0.509734, abs=1e-4)

@@ -19,7 +19,7 @@ OPTIONS_SINCE = {
     "check": {"--verify", "--json"},
     "demo": {"--web"},
     "narrow": {"--json"},
-    "report": {"--json"},
+    "report": {"--card", "--json"},
 }
 """Options that version 0.1 did not have, by command."""
 SPELLED_SINCE = {"--version -V": "--version"}
