@@ -11,11 +11,8 @@ def test_a_network_is_described_with_groups_cost_team_and_time(exported_once):
     assert result.exit_code == 0, result.output
     assert re.search(r"^body\.1\.body\.6\.excite +96 ", result.output, re.MULTILINE)
     assert "smallest team: two of them" in result.output
-    assert re.search(
-        r"training: about [\d.]+ (s|min|h) on .* \(base .*memory, \d+ MiB of disk$",
-        result.output,
-        re.MULTILINE,
-    )
+    needs = r"^training: about [\d.]+ (s|min|h) on .* \(base .*memory, \d+ MiB of disk$"
+    assert re.search(needs, result.output, re.MULTILINE)
 
 
 def test_a_fault_ends_it_with_one_line_and_exit_code_one():
