@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 
+from eed_edge.errors import RecipeError
 from eed_edge.pipeline.base_stage import new_base
-from eed_edge.recipe import Recipe, load_recipe, recipe_of_network
+from eed_edge.recipe import Recipe, load_recipe, recipe_names, recipe_of_network
+from eed_edge.suggestions import did_you_mean
 from eed_edge.train.data.batches import Images
 from eed_edge.train.data.splits import splits_for_recipe
 from eed_edge.train.networks.build import ARCHITECTURES, Classifier
@@ -45,6 +47,10 @@ def recipe_of_subject(network: str, overrides: Sequence[str], root: Path | None)
     """
     if network in ARCHITECTURES or (":" in network and not Path(network).exists()):
         return recipe_of_network(network, overrides, data=_data_name(root))
+    if network not in recipe_names() and not Path(network).exists():
+        known = [*ARCHITECTURES, *recipe_names()]
+        meant = did_you_mean(network, known) or f": expected a TOML file or one of {', '.join(known)}"
+        raise RecipeError(f"no network or recipe {network!r}{meant}")
     return load_recipe(network, overrides)
 
 

@@ -1,5 +1,6 @@
 """A recipe: everything that decides what a training run makes, as frozen dataclasses from one TOML file."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,7 +83,23 @@ def from_dict(table: dict[str, Any]) -> Recipe:
             section = table.get(stage, {})
             if isinstance(section, dict):
                 table[stage] = {"eps_255": base["eps_255"], **section}
+    for key in table:
+        if places := _places_of(key):
+            raise RecipeError(f"recipe: key {key!r} needs its section: {' or '.join(places)}")
     try:
         return schema.read_typed(Recipe, table, "recipe")
     except ValueError as error:
         raise RecipeError(f"{error}; fix the recipe or the --set override") from error
+
+
+def _places_of(key: str) -> list[str]:
+    """The sections' fields of that name, such as ``base.epochs``; none if the recipe itself has the name."""
+    fields = dataclasses.fields(Recipe)
+    if key in {field.name for field in fields}:
+        return []
+    sections = {field.name: field.type for field in fields if dataclasses.is_dataclass(field.type)}
+    return [
+        f"{name}.{key}"
+        for name, section in sections.items()
+        if key in {field.name for field in dataclasses.fields(section)}
+    ]

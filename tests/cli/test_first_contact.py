@@ -36,7 +36,8 @@ def test_every_command_has_a_short_line_and_an_example_that_its_parser_takes(nam
     command = cli.main.get_command(click.Context(cli.main), name)
     assert command.short_help.endswith(".")
     assert len(command.short_help) < 66
-    examples = [line.split() for line in command.epilog.splitlines() if "eed-edge" in line]
+    lines = [re.split(" [<>] ", line)[0] for line in command.epilog.splitlines()]  # not what the shell takes
+    examples = [line.split() for line in lines if "eed-edge" in line]
     assert examples
     for program, called, *words in examples:
         assert (program, called) == ("eed-edge", name)
@@ -52,6 +53,8 @@ def test_the_version_has_a_short_option():
     [
         (["trian"], 2, "No such command 'trian' (did you mean 'train'?); "),
         (["inspekt", "x"], 2, "(did you mean 'inspect'?)"),
+        (["inspect", "resnet19"], 1, "no network or recipe 'resnet19' (did you mean 'resnet18'?)"),
+        (["inspect", "quux"], 1, "no network or recipe 'quux': expected a TOML file or one of resnet18, "),
         (["run", "--threshhold", "1", "b", "x"], 2, "--threshold"),
         (["train", "digit-resnet18", "--run", "x"], 1, "'digit-resnet18' (did you mean 'digits-resnet18'?)"),
         (
@@ -72,5 +75,7 @@ def test_a_word_that_is_near_to_none_gets_the_list_instead():
     assert did_you_mean("quux", ["train", "export"]) == ""
     with pytest.raises(RecipeError, match=r"unknown key 'quux', expected name, seed, data"):
         load_recipe("digits-resnet18", ["quux=1"])
+    with pytest.raises(RecipeError, match=r"'epochs' needs its section: base.epochs or pool.epochs or joint"):
+        load_recipe("digits-resnet18", ["epochs=2"])
     with pytest.raises(RecipeError, match=r"no recipe 'quux': expected .* cifar10-resnet18"):
         load_recipe("quux")
