@@ -24,6 +24,7 @@ from eed_edge.export.network_graph import to_onnx
 from eed_edge.images.npz import read_npz
 from eed_edge.prune import groups, removal, score_search
 from eed_edge.prune import widths as widths_of
+from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.prune.importance import SCORES
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import build as nets
@@ -77,7 +78,7 @@ def build(folder: Path, images: Floats, *, seed: int) -> dict[str, Any]:
     stopping = _calibrate(members, given)
     example = given[:1]
     models = [to_onnx(net, example) for net in members]
-    costs = [groups.count_cost(net, example) for net in members]
+    costs = [count_cost(net, example) for net in members]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "dense.onnx").write_bytes(to_onnx(dense, example))
     made = write_folder(folder / "bundle", models, costs)
@@ -85,7 +86,7 @@ def build(folder: Path, images: Floats, *, seed: int) -> dict[str, Any]:
         model = to_cascade(models, dataclasses.replace(made, gate=gate))
         (folder / name).mkdir(exist_ok=True)
         (folder / name / contract.CASCADE_FILE).write_bytes(model)
-    params, macs = groups.count_cost(dense, example)
+    params, macs = count_cost(dense, example)
     return {
         "params": {"dense": params, "each": [params for params, _ in costs]},
         "macs": {"dense": macs, "each": [macs for _, macs in costs]},
@@ -132,7 +133,7 @@ def _members(dense: Classifier, data: Images) -> tuple[list[Classifier], list[li
     """One member for each importance score, all of the same widths."""
     example = data.images[:1].float() / 255
     structure = groups.analyse(dense, example)
-    params, macs = groups.count_cost(dense, example)
+    params, macs = count_cost(dense, example)
     budget = widths_of.Budget(MEMBER_SHARE * params, MEMBER_SHARE * macs)
     members, widths = [], []
     for score in list(SCORES)[:MEMBERS]:
