@@ -26,7 +26,7 @@ class MeasuringCommand(click.Command):
             ["--json", "json_to"],
             type=click.Path(path_type=Path),
             metavar=f"[FILE{SUFFIX}]",
-            help=f"Print the figures as JSON on standard output, or write them to FILE{SUFFIX}.",
+            help=f"Print the result as JSON on standard output, or write it to FILE{SUFFIX}.",
         )
         self.params.append(option)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 import eed_edge
-from eed_edge.cli.completion_words import complete_recipe
+from eed_edge.cli.completion_words import complete_recipe, complete_run
 from eed_edge.cli.options import data_option, device_option, help_examples, max_minutes_option, set_option
 
 STAGES = ("base", "pool", "select", "joint")
@@ -26,6 +26,7 @@ STAGES = ("base", "pool", "select", "joint")
     "--run-folder",  # torchrun takes --run for its own --run-path
     "path",
     type=click.Path(path_type=Path),
+    shell_complete=complete_run,
     required=True,
     help="Folder of this run; an unfinished one is resumed, also on another machine.",
 )
@@ -56,8 +57,8 @@ def command(
 ) -> None:
     """Train RECIPE: base, pool of pruned candidates, selection, joint training.
 
-    RECIPE is a name under models/ or the path of a TOML file. Run the same command again to resume
-    a run that was stopped; the result is the same. SIGTERM and Ctrl-C write a checkpoint first. Under
+    RECIPE is a name (eed-edge list recipes) or the path of a TOML file. Run the same command again to
+    resume a run that was stopped; the result is the same. SIGTERM and Ctrl-C write a checkpoint first. Under
     torchrun, several processes train base and team together and share the candidates.
     """
     from eed_edge import recipe as recipes

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eed_edge.cli.completion_words import complete_bundle
+from eed_edge.cli.completion_words import complete_bundle, complete_run
 from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.display.tables import predicted_lines, speedup_lines
 from eed_edge.cli.measuring_command import MeasuringCommand
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 )
 @click.argument("bundle", type=PATH, shell_complete=complete_bundle)
 @click.option(
-    "--run", type=click.Path(path_type=Path), help="Run folder: its networks, test images and report."
+    "--run", type=PATH, shell_complete=complete_run, help="Run folder: its networks, test images and report."
 )
 @click.option(
     "--images", "npz", type=click.Path(path_type=Path), help="NPZ file of images (n, h, w, c) uint8."

@@ -17,7 +17,7 @@ from eed_edge.cli.options import help_examples
 )
 @baseline_options
 def command(**options: Any) -> dict[str, Any]:
-    """Train the baseline ``narrow`` for BUNDLE of RUN: one static, narrower copy of the base.
+    """Train the baseline narrow for BUNDLE of RUN: one static, narrower copy of the base.
 
     Its mean latency is matched to the bundle's, measured on this machine. It is trained from new weights with
     the team's radius, attacks and distillation from the base, until accuracy on tune has not risen for ten

@@ -17,7 +17,7 @@ from eed_edge.cli.options import help_examples
 )
 @baseline_options
 def command(**options: Any) -> dict[str, Any]:
-    """Train the baseline ``single`` for BUNDLE of RUN: one network pruned from the base.
+    """Train the baseline single for BUNDLE of RUN: one network pruned from the base.
 
     It is pruned as a candidate is, with a score search on all training images, to the bundle's mean latency,
     measured on this machine. It is trained with the team's radius, attacks and distillation from the base,

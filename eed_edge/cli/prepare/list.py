@@ -79,11 +79,12 @@ KINDS: dict[str, tuple[str, Callable[[], Mapping[str, Any]]]] = {
     short_help="List recipes, data sets, networks, scores, attacks, rules.",
     epilog=help_examples("eed-edge list", "eed-edge list recipes"),
 )
-@click.argument("kind", type=click.Choice(list(KINDS)), required=False)
+@click.argument("kind", metavar="[KIND]", type=click.Choice(list(KINDS)), required=False)
 def command(kind: str | None) -> dict[str, dict[str, str]]:
-    """List names that recipes and options take, with a line on each; of one KIND only if it is given.
+    """List names that recipes and options take, with a line on each.
 
-    Everything but recipes and rules needs the packages for training.
+    KIND is recipes, data-sets, architectures, scores, training-attacks, attacks or rules; without it, all are
+    listed. All but recipes and rules need the packages for training.
     """
     found: dict[str, dict[str, str]] = {}
     for name in [kind] if kind else KINDS:

@@ -46,8 +46,10 @@ BATCH = 32  # pictures in memory at once
     "--deadline-ms", type=click.FloatRange(min=0), help="Time per image; the best answer so far counts."
 )
 @click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads per call.")
-@click.option("--spinning/--no-spinning", default=False, help="Let idle threads spin; see bench --tune.")
-@click.option("--arena/--no-arena", default=True, help="Keep memory for the next call.")
+@click.option(
+    "--spinning/--no-spinning", default=False, help="Let idle threads spin (default: off); see bench --tune."
+)
+@click.option("--arena/--no-arena", default=True, help="Keep memory for the next call (default: on).")
 @click.pass_context
 def command(
     ctx: click.Context,
