@@ -23,8 +23,6 @@ READERS = {
     "here.json",
     "pi5.json",
     "pictures.npz",
-    "~/eed",
-    "~/eed/bin/activate",
     "run/single.onnx",
     "test/",
     "val/",
@@ -39,7 +37,6 @@ READERS = {
     "ort.wasm.min.mjs",
     "ort-wasm-simd-threaded.mjs",
     "ort-wasm-simd-threaded.wasm",
-    "~/.cache/Microsoft",
     ".venv/bin/python",
 }
 NAME_LIST = re.compile(r"([\w/]+\.py): ([\w, ]+)")
@@ -76,7 +73,7 @@ def is_there(path: str, folder: Path) -> bool:
     Args:
         folder: where the Markdown file lies. Words in capitals or angle brackets stand for any name.
     """
-    if path in READERS | MADE_BY_MAKE | MADE_SINCE:
+    if path.startswith("~/") or path in READERS | MADE_BY_MAKE | MADE_SINCE:
         return True
     for prefix, stored in MADE_IN.items():
         if path == prefix or path.startswith(f"{prefix}/"):
