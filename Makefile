@@ -82,15 +82,15 @@ audit: build/audit/installed
 	build/audit/bin/python scripts/audit
 
 # The three files of onnxruntime-web that `eed-edge web` needs, by npm, into eed_edge/web/vendor.
-web-files: venv
-	.venv/bin/python scripts/web-files
+web-files: build/device/installed
+	build/device/bin/python scripts/web-files
 
 # The report's page in a headless Chromium: at 360 and 1280 pixels, and printed. Needs Chromium and pdftotext.
 report-test: venv
 	.venv/bin/python -m pytest tests/html/in_chromium.py
 
 # The page in a headless Chromium, compared with Python; screenshots in build/web-test. Needs node, npm and Chromium.
-web-test: web-files
+web-test: venv web-files
 	.venv/bin/python -m pytest tests/web/in_chromium.py
 
 # The demo's bundle elsewhere, or BUNDLE=folder IMAGES=file.npz. Needs node, npm and Chromium.
