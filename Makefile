@@ -72,6 +72,11 @@ picture: venv
 docs: .venv/docs
 	.venv/bin/python -m sphinx --fail-on-warning --fresh-env --quiet -c docs -b html . build/docs
 
+# Every code block of README and docs, in order, in scratch folders below build/docs-test; PAGES="INT8.md" runs some.
+.PHONY: docs-test
+docs-test: venv
+	OMP_NUM_THREADS=1 .venv/bin/python -m tests.docs.run_blocks $(PAGES)
+
 # Known vulnerabilities of the device set. Needs the internet; fails where any package could not be judged.
 build/audit/installed:
 	$(PYTHON) -m venv build/audit

@@ -2,9 +2,14 @@
 
 import os
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import eed_edge
+
+sys.path.insert(0, str(Path(__file__).parent))
+from recipe_tables import tables
 
 project = "eed-edge"
 author = copyright = "the authors of eed-edge"
@@ -26,21 +31,24 @@ templates_path = ["templates"]
 html_additional_pages = {"index": "redirect.html"}
 
 
-def list_other_pages(app: Any, docname: str, source: list[str]) -> None:
-    """Put every page of docs/ that no list of the start page names into its last list."""
+def fill_in(app: Any, docname: str, source: list[str]) -> None:
+    """Put other pages into the start page's last list, and tables into the page of recipe fields."""
     if docname == root_doc:
         pages = {name.removeprefix("docs/") for name in app.env.found_docs if name.startswith("docs/")}
         pages = {name for name in pages if not name.startswith("adding-")}
-        lines = source[0].split("\n")
-        source[0] = source[0].replace("(other pages)", "\n".join(sorted(pages - {"index", *lines})))
+        others = pages - {"index", *source[0].split("\n")}
+        source[0] = source[0].replace("(other pages)", "\n".join(sorted(others)))
+    elif docname == "docs/RECIPES":
+        source[0] = source[0].replace("(fields)", tables())
 
 
 def list_fields(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Make a list of a docstring's lines ``field: what it is``."""
-    lines[:] = [re.sub(r"^(\w+): (?=\S)", r":\1: ", line) for line in lines]
+    """Make parameters of a class's lines ``field: what it is``."""
+    if what == "class":
+        lines[:] = [re.sub(r"^(\w+): (?=\S)", r":param \1: ", line) for line in lines]
 
 
 def setup(app: Any) -> None:
     """Called by Sphinx."""
-    app.connect("source-read", list_other_pages)
+    app.connect("source-read", fill_in)
     app.connect("autodoc-process-docstring", list_fields)

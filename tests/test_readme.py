@@ -13,7 +13,7 @@ from tests.conftest import call
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-CODE = "".join(re.findall(r"^```\n(.*?)^```", README, re.MULTILINE | re.DOTALL))
+CODE = "".join(re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL))
 LINES = [line.split("  #")[0] for line in re.findall(r"^eed-edge .*$", CODE, re.MULTILINE)]
 SMALL = [
     "net.width=16",
