@@ -7,6 +7,7 @@ compares the best ten teams by attacks against each of them. Remaining ties go t
 accuracy, the smaller team and then the lower numbers.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -149,23 +150,27 @@ def _eligible(failed: Bools, criteria: Criteria) -> NDArray[np.intp]:
     order = np.argsort(failures, kind="stable")
     good = order[failures[order] <= worst][:MOST_CONSIDERED]
     if len(good) < 2:
+        gap = math.ceil(1000 * (np.sort(failures)[:2].max() - failures.min()) / failed.shape[1]) / 1000
         raise TrainingError(
             f"expected two or more candidates within {member_gap:g} of the best one's"
             f" {criteria.accuracy_name} {1 - failures.min() / failed.shape[1]:.3f}, got {len(good)} of"
-            f" {len(failed)}; raise select.member_gap or pool.epochs"
+            f" {len(failed)}; raise select.member_gap to {gap:g}, or pool.epochs"
         )
     return np.sort(good)
 
 
 def _affordable(params: Ints, macs: Ints, budget: TeamBudget) -> Bools:
     """The teams within the budget."""
-    teams = all_teams(len(params))
-    teams = teams[(teams @ params <= budget.params) & (teams @ macs <= budget.macs)]
+    every = all_teams(len(params))
+    teams = every[(every @ params <= budget.params) & (every @ macs <= budget.macs)]
     if not len(teams):
+        over = np.maximum((every @ params) / budget.params, (every @ macs) / budget.macs).min()
+        missing = math.ceil(100 * over) / 100
         raise TrainingError(
             f"expected two candidates of at most {budget.params:,.0f} parameters and {budget.macs:,.0f} MACs"
             f" together, got two smallest of {_two(params)} and {_two(macs)};"
-            " lower prune.sparsity or prune.member_share"
+            f" lower prune.sparsity until 1 - prune.sparsity is {missing:.2f} times as large, or"
+            f" prune.member_share to 1/{missing:.2f}"
         )
     return teams
 

@@ -188,3 +188,15 @@ def test_what_cannot_be_chosen_from_is_refused_in_one_line(change, settings, err
     failed, case = pool(0)
     with pytest.raises(error, match=message):
         choose(failed, changed(case, **change), **{"rule": "robust", "member_gap": 1.0, **settings})
+
+
+def test_what_an_error_asks_for_is_enough():
+    failed, case = pool(3)
+    with pytest.raises(TrainingError, match=r"raise select\.member_gap to ([\d.]+), or") as refused:
+        choose(failed, case, rule="robust", member_gap=-0.5)
+    gap = float(re.search(r"member_gap to ([\d.]+)", str(refused.value))[1])
+    assert len(choose(failed, case, rule="robust", member_gap=gap).members) >= 2
+    with pytest.raises(TrainingError, match=r"times as large, or prune\.member_share to 1/") as refused:
+        choose(failed, case, rule="robust", budget=10, member_gap=1.0)
+    factor = float(re.search(r"is ([\d.]+) times", str(refused.value))[1])
+    assert len(choose(failed, case, rule="robust", budget=10 * factor, member_gap=1.0).members) == 2
