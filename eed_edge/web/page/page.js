@@ -65,7 +65,7 @@ function progress(loaded) {
 
 function imagesOf(values) {
   const length = size.reduce((a, b) => a * b);
-  const at = (i) => values.subarray(i * length, (i + 1) * length);
+  const at = (i) => values.slice(i * length, (i + 1) * length); // its own buffer: a message copies all of one
   const { images, attacked } = site.samples;
   return {
     images: images.labels.map((truth, i) => ({ image: at(i), truth: truth ?? undefined })),
@@ -86,11 +86,10 @@ function setSources() {
     ["draw", "Draw", site.drawing !== null],
   ];
   const offered = sources.filter(([, , there]) => there).map(([value, label]) => ({ value, label, content: label }));
-  byId("sources").append(...choices("source", offered, open));
+  byId("sources").append(...choices("source", offered, openSource));
 }
 
-function open(source) {
-  byId("status").textContent = "";
+function openSource(source) {
   byId("panel").replaceChildren(...PANELS[source]());
   byId("panel").querySelector(".gallery input")?.click();
 }
@@ -115,13 +114,13 @@ function gallery(images) {
 }
 
 async function takePicture(picture, name) {
-  byId("status").textContent = "";
   const original = element("canvas", { width: picture.width, height: picture.height });
   original.getContext("2d").putImageData(picture, 0, 0);
   await ask("prepare", { picture }).then((image) => choose({ image, original, name }), tell);
 }
 
 function choose(picture) {
+  byId("status").textContent = "";
   chosen = picture;
   byId("strength").value = 0;
   byId("attack").hidden = !picture.attacked;
