@@ -77,6 +77,13 @@ docs: .venv/docs
 docs-test: venv
 	OMP_NUM_THREADS=1 .venv/bin/python -m tests.docs.run_blocks $(PAGES)
 
+# MINUTES of fuzzing of the walk over ONNX files against onnx's parsers, then changed files of other kinds.
+MINUTES ?= 5
+fuzz: venv
+	.venv/bin/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[fuzz]'
+	.venv/bin/python -m tests.fuzz.walk_fuzzer $(MINUTES)
+	FUZZ_EXAMPLES=$$((200 * $(MINUTES))) .venv/bin/python -m pytest --timeout 3600 tests/fuzz
+
 # Known vulnerabilities of the device set. Needs the internet; fails where any package could not be judged.
 build/audit/installed:
 	$(PYTHON) -m venv build/audit
