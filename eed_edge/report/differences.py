@@ -6,7 +6,7 @@ from math import hypot
 from typing import Any, Literal
 
 from eed_edge.report import formats
-from eed_edge.report.paired_words import comparison
+from eed_edge.report.paired_words import COMPARISON_WORDS, comparison
 
 RIVALS = {
     "dense": "the dense network",
@@ -41,6 +41,7 @@ class Difference:
     images: the number of images; 0 for speed.
     team, rival: both figures as text.
     interval: of the amount, as text; empty where none was measured.
+    equal: the whole interval is so close to 0 that the two are equal.
     """
 
     axis: Axis
@@ -51,6 +52,7 @@ class Difference:
     team: str
     rival: str
     interval: str
+    equal: bool = False
 
     def turned(self) -> "Difference":
         """The same difference from the rival's side."""
@@ -62,7 +64,7 @@ class Difference:
     def words(self) -> str:
         """Such as ``1.3 points less accurate``, or ``no measurable difference``."""
         if self.outcome == "same":
-            return "no measurable difference"
+            return COMPARISON_WORDS["equal" if self.equal else "unclear"]
         better = self.outcome == "better"
         if self.axis == "speed":
             ratio = self.amount if better else 1 / self.amount
@@ -120,6 +122,7 @@ def _accuracy(report: Mapping[str, Any], rival: str, attack: str) -> Difference 
         formats.percent(figures["dynamic"]),
         formats.percent(figures[rival]),
         spread,
+        how == "equal",
     )
 
 

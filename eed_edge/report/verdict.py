@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eed_edge.report import formats
 from eed_edge.report.differences import AXES, RIVALS, Axis, Difference, differences
 from eed_edge.report.notes_file import BASE_AT_CHANCE
 
@@ -11,6 +12,9 @@ EQUAL_TIME = ("narrow", "single")
 """Rivals that are one network of the team's time: without one, nobody knows whether a team is needed."""
 MEASURED_BY: dict[Axis, str] = {"clean": "eed-edge attack", "speed": "eed-edge bench --run RUN"}
 """What an answer needs, and the command that measures it."""
+
+FEW_IMAGES = 1000
+"""Where fewer images show no difference, their number is said: they could not show a small one."""
 
 Rivals = Mapping[str, Sequence[Difference]]
 
@@ -104,8 +108,11 @@ def _described(found: Sequence[Difference]) -> str:
         for outcome in ("better", "worse")
     }
     measurable = " but ".join(words for words in by_outcome.values() if words)
-    same = _listed([AXES[each.axis] for each in found if each.outcome == "same"], "or")
-    nothing = f"no measurable difference in {same}" if same else ""
+    same = [each for each in found if each.outcome == "same"]
+    few = [each.images for each in same if 0 < each.images < FEW_IMAGES]
+    on = f" ({formats.images(min(few))})" if few else ""
+    axes = _listed([AXES[each.axis] for each in same], "or")
+    nothing = f"no measurable difference in {axes}{on}" if same else ""
     return ", with ".join(words for words in (measurable, nothing) if words)
 
 

@@ -119,6 +119,17 @@ def test_the_top_has_date_time_processor_and_key_figures(tmp_path, page):
     assert "model files 0.24 MiB dense 0.95 MiB" in top
 
 
+def test_a_team_that_is_no_better_under_attack_than_guessing_is_warned_of(tmp_path):
+    report = sample.whole_report()  # three classes
+    for share, warned in ((0.34, False), (0.33, True)):
+        report["accuracy"]["adaptive"]["dynamic"] = share
+        told = front(read_inputs(sample.fill(tmp_path, report), sample.bundle_manifest())).warnings
+        words = (
+            f"under adaptive attacks the team is right on {100 * share:.1f}\N{NO-BREAK SPACE}%, no more than"
+        )
+        assert any(words in text for text in told) == warned
+
+
 def test_a_report_without_paired_figures_is_shown(tmp_path):
     report = sample.whole_report()
     del report["paired"]

@@ -94,6 +94,22 @@ def test_no_measurable_difference_is_said_so_and_times_within_five_percent_are_e
     )
 
 
+def test_where_few_images_show_no_difference_their_number_is_said():
+    report = results(dense=(0, 0), narrow=(2.0, 0))
+    report["accuracy"]["adaptive"]["images"] = 60
+    assert said(report).count("no measurable difference in clean accuracy or robustness (60 images)") == 1
+    assert (
+        "2.0 points more accurate, with no measurable difference in robustness or speed (60 images)"
+        in said(report)
+    )
+
+
+def test_equal_within_a_point_is_more_than_no_measurable_difference():
+    words = {each.axis: each.words for each in differences(results(narrow=(0, 0)), "narrow")}
+    assert words["robust"] == "no measurable difference, equal within 1 point"
+    assert words["speed"] == "no measurable difference"
+
+
 def test_an_equal_rival_is_not_hidden_behind_one_that_the_team_beats():
     assert said(results(dense=(0, 0), narrow=(0, 0))).startswith(
         "Deploy this team or the narrow network: there is no measurable difference between the two, and this"

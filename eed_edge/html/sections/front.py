@@ -22,7 +22,7 @@ def front(sources: PageInputs) -> Front:
     report, notes = sources.report, dict(sources.notes)
     answer = verdict(report, precision=sources.manifest.precision, notes=notes)
     alarm = report.get("adaptive", {}).get("warning")
-    warnings = (notes.pop(BASE_AT_CHANCE, None), alarm, *notes.values())
+    warnings = (notes.pop(BASE_AT_CHANCE, None), _not_robust(sources), alarm, *notes.values())
     return Front(
         answer.answer,
         answer.why,
@@ -30,6 +30,20 @@ def front(sources: PageInputs) -> Front:
         tuple(text for text in warnings if text),
         _tiles(sources),
         _rivals_table(report),
+    )
+
+
+def _not_robust(sources: PageInputs) -> str:
+    """A sentence if a team that was trained under attack is no better under the hardest one than guessing."""
+    attack, classes = next(robustness_attacks(sources.report), None), len(sources.manifest.classes)
+    if attack is None or not sources.attacked:
+        return ""
+    share = sources.report["accuracy"][attack]["dynamic"]
+    if share > 1 / classes:
+        return ""
+    return (
+        f"under {HARDEST[attack]} the team is right on {formats.percent(share)}, no more than guessing among"
+        f" {classes} classes; do not rely on its robustness"
     )
 
 
