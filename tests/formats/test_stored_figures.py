@@ -37,6 +37,7 @@ LATENCY_ADDED |= {"prefixes[]"} | {f"conditions.{key}" for key in CONDITIONS}
 LATENCY_ADDED |= {
     f"{key}.{name}" for key in ("first_answer_ms", "mean_rss_mib", "disk_bytes") for name in PROGRAMS
 }
+LATENCY_ADDED |= {f"unneeded_bytes.{name}" for name in ("cascade.onnx", "dense.onnx")}
 LATENCY_ADDED |= {f"images_per_second.{name}" for name in (*NETWORKS, "pgd20", "slowdown")}
 ADDED = {f"latency.{key}" for key in LATENCY_ADDED}
 ADDED |= {f"{part}.conditions.{key}" for part in ("slowdown", "curves.threshold") for key in CONDITIONS}

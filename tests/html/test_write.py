@@ -106,7 +106,11 @@ def test_every_file_that_is_no_module_is_packed_into_the_wheel():
     for path in (ROOT / "eed_edge").rglob("*"):
         if path.is_file() and path.suffix not in (".py", ".pyc"):
             name = path.relative_to(ROOT).as_posix()
-            patterns = [f"{package.replace('.', '/')}/{files}" for package, files in packed.items()]
+            patterns = [
+                f"{package.replace('.', '/')}/{each.strip()}"
+                for package, files in packed.items()
+                for each in files.split(",")
+            ]
             assert any(fnmatch(name, pattern) for pattern in patterns), name
 
 

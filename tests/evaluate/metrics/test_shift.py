@@ -193,10 +193,9 @@ def test_the_part_has_all_kinds_and_its_clean_row_is_the_deployed_answer(models,
     assert own["abstained_wrong"] == (answer.abstained & ~right).sum() / (~right).sum()
     assert 0 < own["abstained"] < 1
     assert found["clean"]["ece"] == shift.expected_calibration_error(answer.probs.max(1), right)
-    without = dataclasses.replace(models.deployed.manifest, temperatures=None)
-    bare = Cascade(
-        without, models.deployed.submodels, rule="confidence", parameters=models.deployed.parameters
-    )
+    net = models.deployed
+    without = dataclasses.replace(net.manifest, temperatures=None)
+    bare = Cascade(without, net.submodels, rule=net.rule, parameters=net.parameters, max_submodels=2)
     before = bare(images_of_test.images.numpy() / np.float32(255)).probs.max(1)
     assert not np.allclose(before, answer.probs.max(1))
     wanted = shift.expected_calibration_error(before, right)
