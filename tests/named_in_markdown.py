@@ -32,6 +32,7 @@ READERS = {
     "name.npz[i]",
     "/path/to/onnxruntime",
     "build/classify",  # of docs/examples/cpp
+    "node_modules/onnxruntime-node/bin",
     "/browser/",  # of the server that the line starts
     "dist/",
     "ort.wasm.min.mjs",
