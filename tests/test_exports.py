@@ -20,7 +20,13 @@ EXPORTS = {
     "eed_edge.pipeline": "STAGES attacked_probs choose_device train",
     "eed_edge.report": "commit machine merge_report read_report wilson wilson_interval",
 }
-EXAMPLES = ("eed_edge.recipe", "eed_edge.report.statistics", "eed_edge.select.diversity")
+EXAMPLES = (
+    "eed_edge.recipe",
+    "eed_edge.report.statistics",
+    "eed_edge.select.diversity",
+    "eed_edge.train.data.given_images",
+    "eed_edge.workflow.recipe_choice",
+)
 
 
 @pytest.mark.parametrize("package", EXPORTS)

@@ -30,6 +30,10 @@ def choose_recipe(
     Args:
         recipe, data, overrides, network: as in ``train_team``.
 
+    Example:
+        >>> choose_recipe("digits-resnet18", None, overrides={"base.epochs": 2}).base.epochs
+        2
+
     Raises:
         RecipeError: no such recipe, an unknown key, or a value out of range.
         DataError: there is no recipe, and ``data`` is unfit to draft one for.

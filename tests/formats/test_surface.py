@@ -17,7 +17,7 @@ OPTIONS_SINCE = {
     "export": {"--abstain-share", "--int8", "--with-dense-int8", "--data", "--sign"},
     "bench": {"--beside", "--cold"},
     "check": {"--verify", "--json"},
-    "demo": {"--web"},
+    "demo": {"--full", "--web"},
     "narrow": {"--json"},
     "report": {"--card", "--json"},
 }

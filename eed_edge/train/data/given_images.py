@@ -37,6 +37,12 @@ def given_dataset(given: GivenImages, size: PictureSize | None) -> Dataset:
             ``test``.
         size: as in ``npz_images``.
 
+    Example:
+        >>> pixels = np.zeros((4, 8, 8), np.uint8)
+        >>> found = given_dataset((pixels, [0, 1, 0, 1], ["cat", "dog"]), None)
+        >>> found.input.size, found.classes
+        ((1, 8, 8), ('cat', 'dog'))
+
     Raises:
         DataError: something else, or arrays that are unfit.
     """
