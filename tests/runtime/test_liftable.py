@@ -40,7 +40,11 @@ def files_needed() -> set[Path]:
     }
     waiting = list(needed)
     while waiting:
-        for node in ast.walk(ast.parse(waiting.pop().read_text())):
+        tree = ast.parse(waiting.pop().read_text())
+        for node in tree.body:
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                node.body = []
+        for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("eed_edge"):
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
                 found = {path for name in names if (path := file_of(name)) is not None} - needed
