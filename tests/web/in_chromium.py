@@ -40,6 +40,11 @@ PARAMETERS = {
     "agreement": {"votes": 2},
     "geometric": {"g": 1.5, "k": 0.8},
 }
+OTHER_PARAMETERS = [
+    ("confidence", {"threshold": 0.7}),
+    ("agreement", {"votes": 1}),
+    ("geometric", {"g": 1e6, "k": 0.0}),
+]
 
 
 def program(*names):
@@ -117,8 +122,8 @@ def golden_images(bundle):
         return arrays["images"]
 
 
-@pytest.mark.parametrize("rule", PARAMETERS)
-def test_the_gate_in_javascript_is_the_gate_in_python(rule):
+@pytest.mark.parametrize(("rule", "parameters"), [*PARAMETERS.items(), *OTHER_PARAMETERS])
+def test_the_gate_in_javascript_is_the_gate_in_python(rule, parameters):
     rng = np.random.default_rng(0)
     settings = [
         {"maxSubmodels": most, "temperatures": temperatures}
@@ -127,11 +132,12 @@ def test_the_gate_in_javascript_is_the_gate_in_python(rule):
     ]
     for given in settings:
         logits = rng.normal(0, 3, (300, MEMBERS, CLASSES))
+        logits[:30] *= 40  # a probability of exactly 1
         logits[rng.random((300, MEMBERS)) < 0.1, 0] = np.nan
         logits[np.isnan(logits[:, : given["maxSubmodels"], 0]).all(axis=1)] = 0
         gate = {
             "rule": rule,
-            "parameters": PARAMETERS[rule],
+            "parameters": parameters,
             "members": MEMBERS,
             "abstainBelow": 0.5,
             **given,
@@ -150,7 +156,7 @@ def test_the_gate_in_javascript_is_the_gate_in_python(rule):
         expected = replay_rule(
             probs,
             rule,
-            PARAMETERS[rule],
+            parameters,
             max_submodels=given["maxSubmodels"],
             temperatures=given["temperatures"],
         )
