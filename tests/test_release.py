@@ -24,11 +24,11 @@ def test_documents_citation_and_changelog_name_this_version():
     wheels = {name for path in DOCUMENTS for name in re.findall(r"eed_edge-([\w.]+)-py3", path.read_text())}
     assert wheels == {__version__}
     assert f"Version {__version__};" in (ROOT / "README.md").read_text()
-    newest = re.search(r"^## (\S+?),? ", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    newest = re.search(r"^## (\S+), (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
-    assert newest[1] == __version__
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert newest.groups() == (citation["version"], str(citation["date-released"]))
     assert citation["version"] == __version__
 
 
