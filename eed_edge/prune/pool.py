@@ -1,4 +1,4 @@
-"""Pool: prune every candidate from the base and fine-tune it under attack."""
+"""Pool: prune every candidate from the base and fine-tune it under attack (EED, sec. 5.1)."""
 
 import dataclasses
 import logging

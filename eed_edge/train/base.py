@@ -1,4 +1,4 @@
-"""Base training: one network trained under attack (Madry et al., or N-FGSM)."""
+"""Base training: one network trained under attack (EED, sec. 3.1; Madry et al., or N-FGSM)."""
 
 import time
 

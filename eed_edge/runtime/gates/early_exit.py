@@ -1,4 +1,4 @@
-"""Early exit for a batch: run sub-models in order, each on the images that are still undecided.
+"""Early exit for a batch: run sub-models in order on the images that are still undecided (EED, eq. 20).
 
 The runtime and the calibration share this loop. Sub-models return float32 probabilities; means and decisions
 are float64, row by row, so an image's answer does not depend on its neighbours.
