@@ -30,7 +30,7 @@ NETWORKS = 24
 LEVELS = 6
 """Widths of a group that are tried, from the smallest to the full one, at about equal ratios."""
 REMOVED = 0.25
-"""Share of the removable branches that a network lacks, where the recipe removes branches."""
+"""Share of the removable branches that a network lacks: a table is good for ``prune.branches``, too."""
 RANGE_NOISE = 16
 """Images of noise that activation ranges are measured on: they do not change how long int8 takes."""
 
@@ -97,7 +97,7 @@ def _drawn_widths(structure: Structure, recipe: Recipe, number: int) -> Iterator
     for _ in range(number - 2):
         yield {
             group.root: 0
-            if recipe.prune.branches and group.branch and draw.random() < REMOVED
+            if group.branch and draw.random() < REMOVED
             else int(draw.choice(levels[group.root]))
             for group in structure.groups
         }
