@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Placed:
-    """A section at its place on the page."""
+    """A section at its place on the page; a link to what is folded leads inside, which opens it."""
 
     key: str
     title: str
