@@ -135,7 +135,7 @@ emulated-x86: venv $(INT8_BUNDLE)/manifest.json
 
 # The container of the runtime, built and tried; TARGET=train the other one. docs/CONTAINER.md has the words it takes.
 image:
-	scripts/image
+	PIP_FLAGS="$(PIP_FLAGS)" scripts/image
 
 # Wheel and sdist into dist/, checked and tried outside this folder, with their hashes. Needs the internet.
 release: web-files
