@@ -39,7 +39,7 @@ def test_bench_prints_a_table_and_puts_its_figures_into_the_run_s_report(with_ru
     assert found.exit_code == 0, found.stderr
     for text in (
         "20 golden images",
-        "indicative",
+        f"indicative only; {run} gets test images by eed-edge attack, or give --images, for figures",
         "dense",
         "static",
         "dynamic",

@@ -79,7 +79,7 @@ def command(
 
     _check_order(bundle, files)
     bundle = Path(local_path(bundle))
-    if not to_path(bundle).is_file():  # which has its settings inside and takes no others
+    if threshold is not None and not to_path(bundle).is_file():  # which takes no other settings
         _check_threshold(threshold, rule, open_bundle(bundle).manifest)
     net = load(
         bundle,
@@ -128,12 +128,10 @@ def _print_answers(net: Any, batches: Iterator[list[Picture]], *, as_json: bool)
         print_notice(line) if as_json else print_answer(line)
 
 
-def _check_threshold(threshold: float | None, rule: str | None, manifest: "Manifest") -> None:
+def _check_threshold(threshold: float, rule: str | None, manifest: "Manifest") -> None:
     from eed_edge.errors import InputError
     from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
-    if threshold is None:
-        return
     try:
         GATE_RULES[rule or manifest.gate.rule].parameters_from_threshold(threshold, len(manifest.submodels))
     except InputError as error:
