@@ -1,5 +1,6 @@
 """After Ctrl-C a command says what it has kept, and the command line that goes on from there."""
 
+import shutil
 import signal
 
 import pytest
@@ -16,7 +17,7 @@ def interrupt(*_: object, **__: object) -> None:
 
 
 def test_training_names_what_the_run_has_and_the_same_command(tmp_path, monkeypatch):
-    monkeypatch.setattr("eed_edge.train.data.splits.splits_for_recipe", interrupt)
+    monkeypatch.setattr(eed_edge, "train_team", interrupt)
     words = ("train", TINY, "--run", tmp_path / "a run", "--debug")
     found = call(*words)
     assert found.exit_code == 130
@@ -34,10 +35,11 @@ def test_training_names_what_the_run_has_and_the_same_command(tmp_path, monkeypa
         (RUN, "base, 2 candidates, selection, joint"),
     ],
 )
-def test_what_is_kept_is_read_from_the_folder(folder, kept, monkeypatch):
-    monkeypatch.setattr("eed_edge.train.data.splits.splits_for_recipe", interrupt)
-    line = call("train", TINY, "--run", folder).stderr
-    assert line.startswith(f"stopped by SIGINT; kept in {folder}: {kept}; resume with: eed-edge train ")
+def test_what_is_kept_is_read_from_the_folder(folder, kept, monkeypatch, tmp_path):
+    monkeypatch.setattr(eed_edge, "train_team", interrupt)
+    run = shutil.copytree(folder, tmp_path / "run")
+    line = call("train", TINY, "--run", run).stderr
+    assert line.startswith(f"stopped by SIGINT; kept in {run}: {kept}; resume with: eed-edge train ")
 
 
 def test_an_attack_keeps_its_batches(monkeypatch):
