@@ -4,8 +4,8 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 PACKAGING := setup.cfg setup.py pyproject.toml constraints.txt
 
-.PHONY: venv demo test networks device-test own-pictures shapes picture docs audit fuzz web-files web-test report-test \
-	portability arm64 emulated-x86 image release clean
+.PHONY: venv demo test networks device-test own-pictures shapes picture docs audit fuzz trust versions web-files \
+	web-test report-test portability arm64 emulated-x86 image release clean
 
 venv: .venv/installed
 
@@ -83,6 +83,15 @@ fuzz: venv
 	.venv/bin/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[fuzz]'
 	.venv/bin/python -m tests.fuzz.walk_fuzzer $(MINUTES)
 	FUZZ_EXAMPLES=$$((200 * $(MINUTES))) .venv/bin/python -m pytest --timeout 3600 tests/fuzz
+
+# Hostile files, kills, full disks and many threads: prints what was accepted, hung, lost or wrong, which must be
+# 0. LONG=1 makes 50 kills and 500,000 predictions.
+trust: venv
+	.venv/bin/python -m tests.trust.make_trust $(if $(LONG),--long) $(if $(OUT),--out $(OUT))
+
+# The built wheel with the oldest and the newest packages on Python 3.11, the newest on 3.12 and 3.13.
+versions:
+	scripts/versions
 
 # Known vulnerabilities of the device set. Needs the internet; fails where any package could not be judged.
 build/audit/installed:

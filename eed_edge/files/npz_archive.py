@@ -47,7 +47,7 @@ def read_arrays(
     """
     with open_regular(path) as stream:
         most = max(MOST_BYTES, MOST_RATIO * stream.seek(0, 2))
-        _check_directory(stream)
+        check_directory(stream)
         with zipfile.ZipFile(stream) as archive:
             members = _members(archive, None if names is None else {*names, *optional})
             if missing := [name for name in names or () if name not in members]:
@@ -61,8 +61,12 @@ def read_arrays(
             return {name: _read(archive, member, name) for name, member in members.items()}
 
 
-def _check_directory(stream: IO[bytes]) -> None:
-    """Refuse a long list of members, for which zipfile would take memory and time."""
+def check_directory(stream: IO[bytes], *, most_bytes: int = _MOST_DIRECTORY) -> None:
+    """Refuse an archive with a long list of members, for which zipfile would take memory and time.
+
+    Raises:
+        ValueError: the list is longer, or there is none.
+    """
     size = stream.seek(0, 2)
     stream.seek(max(size - _END.size - (1 << 16), 0))
     tail = stream.read()
@@ -74,8 +78,8 @@ def _check_directory(stream: IO[bytes]) -> None:
     *_, length, _, _ = _END.unpack_from(tail, at)
     if tail[at - 20 : at - 16] == b"PK\6\7" and tail[at - 76 : at - 72] == b"PK\6\6":  # a large archive
         (length,) = struct.unpack_from("<Q", tail, at - 36)
-    if length > _MOST_DIRECTORY:
-        raise ValueError(f"a list of arrays of {length:,} bytes, at most {_MOST_DIRECTORY:,} are allowed")
+    if length > most_bytes:
+        raise ValueError(f"a list of members of {length:,} bytes, at most {most_bytes:,} are allowed")
 
 
 def _members(archive: zipfile.ZipFile, names: set[str] | None) -> dict[str, zipfile.ZipInfo]:

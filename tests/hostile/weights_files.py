@@ -1,6 +1,7 @@
 """Weights files of this project's format made to import, exhaust or deceive."""
 
 import json
+import zipfile
 
 import torch
 from safetensors.torch import save_file
@@ -104,6 +105,42 @@ def long_header(folder):
     return folder / "net.safetensors"
 
 
+def deflated_weights(folder):
+    """A file of torch.save, compressed: 200 MB of zeros in 200 kB."""
+    path = folder / "net.pt"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("net/data/0", "w") as member,
+    ):
+        for _ in range(200):
+            member.write(bytes(1_000_000))
+    storage = b"(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\x000X\3\0\0\0cpuJ" + (50_000_000).to_bytes(
+        4, "little"
+    )
+    size = b"J" + (50_000_000).to_bytes(4, "little") + b"\x85K\1\x85"
+    rebuilt = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"tQK\0" + size + b"\x89}tR"
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net/data.pkl", b"\x80\2}X\1\0\0\0x" + rebuilt + b"s.")
+        archive.writestr("net/version", "3\n")
+        archive.writestr("net/byteorder", "little")
+    return path
+
+
+def tuples_of_tuples(folder):
+    """A pickle of 300 bytes whose key, a tuple of two equal tuples and so on, takes years to hash."""
+    torch.save({"x": torch.zeros(1)}, folder / "sound.pt")
+    pairs = (b"h" + bytes([i]) + b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(40))
+    pickled = b"\x80\2)q\0" + b"".join(pairs) + b"}h\x28K\1s."
+    with (
+        zipfile.ZipFile(folder / "sound.pt") as sound,
+        zipfile.ZipFile(folder / "net.pt", "w") as archive,
+    ):
+        for member in sound.infolist():
+            content = pickled if member.filename.endswith("/data.pkl") else sound.read(member)
+            archive.writestr(member.filename, content)
+    return folder / "net.pt"
+
+
 HOSTILE_WEIGHTS = (
     imports_this,
     imports_by_attribute,
@@ -122,6 +159,8 @@ HOSTILE_WEIGHTS = (
     list_record,
     empty_weights,
     long_header,
+    deflated_weights,
+    tuples_of_tuples,
     *special_files.with_suffix(".safetensors"),
 )
 """Each takes a folder and returns the path of a weights file that must be refused."""

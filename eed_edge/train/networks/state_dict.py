@@ -12,6 +12,7 @@ from torch import Tensor
 
 from eed_edge.errors import CheckpointError
 from eed_edge.files.regular_files import open_regular
+from eed_edge.train.networks.pickle_bounds import check_pickles
 
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params")
 """Keys under which training scripts store the state dict, in order of precedence."""
@@ -67,6 +68,7 @@ def _unpickled(path: Path) -> object:
     try:
         with warnings.catch_warnings(), open_regular(path) as stream:
             warnings.simplefilter("ignore")
+            check_pickles(stream)
             value: object = torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # damage makes torch raise many types
         text = str(error)
@@ -111,4 +113,4 @@ def _is_state_dict(value: object) -> bool:
 
 
 def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
