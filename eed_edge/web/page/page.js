@@ -114,6 +114,7 @@ function gallery(images) {
 }
 
 async function takePicture(picture, name) {
+  Object.assign(byId("status"), { className: "", textContent: `Preparing ${name} …` });
   const original = element("canvas", { width: picture.width, height: picture.height });
   original.getContext("2d").putImageData(picture, 0, 0);
   await ask("prepare", { picture }).then((image) => choose({ image, original, name }), tell);
