@@ -13,7 +13,7 @@ from tests.formats.stored import STORED
 BUNDLE, RUN = STORED / "bundle", STORED / "run"
 CALLS = {
     "check": ["check", BUNDLE],
-    "bench": ["bench", BUNDLE, "--repeats", 1],
+    "bench": ["bench", BUNDLE, "--repeats", 1, "--cold"],
     "tune": ["bench", BUNDLE, "--repeats", 1, "--tune"],
     "report": ["report", RUN, BUNDLE],
 }
