@@ -82,6 +82,8 @@ class EedGroup(click.Group):
         if logging.lastResort is not None:  # prints the warnings of the library
             logging.lastResort.setFormatter(EscapedFormatter())
         words, debug = _without_debug(sys.argv[1:] if args is None else list(args))
+        if words[:1] == ["help"]:  # as git and uv take it
+            words = [*words[1:], "--help"]
         try:
             extra = {"obj": tuple(words), **extra}  # for whoever prints the command line
             code = super().main(words, prog_name or "eed-edge", complete_var, standalone_mode=False, **extra)

@@ -20,6 +20,11 @@ def test_no_command_prints_the_help_on_stdout_as_help_does():
     assert alone.stderr == ""
 
 
+def test_help_is_a_word_too():
+    assert call("help").stdout == call("--help").stdout
+    assert call("help", "train").stdout == call("train", "--help").stdout
+
+
 def test_help_has_usage_the_groups_in_order_a_line_per_command_and_examples():
     lines = call("--help").stdout.splitlines()
     assert lines[0].endswith(" [OPTIONS] COMMAND [ARGS]...")

@@ -42,6 +42,16 @@ def test_what_is_kept_is_read_from_the_folder(folder, kept, monkeypatch, tmp_pat
     assert line.startswith(f"stopped by SIGINT; kept in {run}: {kept}; resume with: eed-edge train ")
 
 
+def test_a_download_keeps_complete_files(monkeypatch, tmp_path):
+    monkeypatch.setattr("eed_edge.train.data.download.download_dataset", interrupt)
+    found = call("data", "cifar10", "--root", tmp_path)
+    assert found.exit_code == 130
+    assert found.stderr == (
+        f"interrupted; files that are complete are kept in {tmp_path}; resume with:"
+        f" eed-edge data cifar10 --root {tmp_path}\n"
+    )
+
+
 def test_an_attack_keeps_its_batches(monkeypatch):
     monkeypatch.setattr(eed_edge, "evaluate_bundle", interrupt)
     found = call("attack", RUN, BUNDLE, "--images", 4)

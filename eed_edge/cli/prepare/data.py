@@ -24,9 +24,12 @@ def command(name: str, root: Path) -> None:
 
     Files with the right checksum are kept, and no network is used when all have it.
     """
+    from eed_edge.cli.display.resumable import keeping
     from eed_edge.train.data.download import download_dataset
 
-    print_answer(download_dataset(name, root, progress=_progress(every=1 if sys.stderr.isatty() else 25)))
+    with keeping(f"files that are complete are kept in {root}"):
+        done = download_dataset(name, root, progress=_progress(every=1 if sys.stderr.isatty() else 25))
+    print_answer(done)
 
 
 def _progress(every: int) -> Callable[[str, int, int], None]:
