@@ -78,9 +78,10 @@ def _dry_run(base: Classifier, images: Tensor, labels: Tensor, recipe: Recipe) -
     ]
     team = 1 - prune.sparsity
     if any(2 * share > team for share in shares):
+        smaller = "lower prune.latency_ms or latency_share, " if prune.latency_table else ""
         raise NetworkError(
             f"two members of {max(shares):.3f} of the base each do not fit into a team of {team:.3f};"
-            f" lower prune.member_share to {team / 2:.3f}, or prune.sparsity to"
+            f" {smaller}lower prune.member_share to {team / 2:.3f}, or prune.sparsity to"
             f" {max(0.0, 1 - 2 * max(shares)):.3f} or less"
         )
     return DryRun(structure, widths, small)

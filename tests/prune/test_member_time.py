@@ -6,10 +6,12 @@ import torch
 from eed_edge.errors import NetworkError, RecipeError
 from eed_edge.latency.latency_table import LayerTimes, write_latency_table
 from eed_edge.prune import score_search
+from eed_edge.prune.dry_run import check_prunable
 from eed_edge.prune.groups import analyse
 from eed_edge.prune.member_time import TimeBudget, architecture_digest, predicted_ms, time_budget
 from eed_edge.prune.widths import Budget, choose_widths
 from eed_edge.recipe import Prune, from_dict
+from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import build
 from tests.examine.coverage import densenet, inception, mobilenet_v2
 from tests.latency.test_latency_table import TABLE
@@ -110,3 +112,17 @@ def test_a_share_is_of_the_base_by_the_table_and_another_network_s_table_is_refu
 def test_a_table_goes_with_one_target_of_time(prune):
     with pytest.raises(RecipeError, match="latency_table, latency_ms, latency_share: the first with one"):
         from_dict({"prune": prune})
+
+
+def test_members_by_time_that_are_too_large_for_a_team_are_refused_before_training(tmp_path):
+    path, digest = tmp_path / "table.json", architecture_digest(STRUCTURE, SIZE)
+    write_latency_table(path, TABLE.__class__(**{**vars(mega_macs(STRUCTURE)), "architecture": digest}))
+    prune = {"latency_table": str(path), "latency_share": 0.9, "member_share": 1.0, "sparsity": 0.01}
+    recipe = from_dict({"prune": prune, "scores": {"names": ["erm"]}})
+    torch.manual_seed(0)
+    net = build.build_network("resnet18", classes=4, channels=3, width=16)
+    few = Images(torch.randint(0, 256, (2, *SIZE), dtype=torch.uint8), torch.tensor([0, 1]))
+    with pytest.raises(
+        NetworkError, match=r"two members of 0.* do not fit into a team of .*; lower prune.latency_ms or"
+    ):
+        check_prunable(net, few, recipe)
