@@ -39,7 +39,7 @@ def fill_in(app: Any, docname: str, source: list[str]) -> None:
         others = pages - {"index", *source[0].split("\n")}
         source[0] = source[0].replace("(other pages)", "\n".join(sorted(others)))
     elif docname == "docs/RECIPES":
-        source[0] = source[0].replace("(fields)", tables())
+        source[0] = source[0].replace("<!-- fields -->", tables())
 
 
 def list_fields(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
