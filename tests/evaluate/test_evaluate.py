@@ -147,7 +147,7 @@ def test_a_stopped_attack_goes_on_and_gives_the_same_figures(flow: Flow, monkeyp
         done.append(job.name)
         return run(job, *arguments, **named)
 
-    monkeypatch.setattr(suites, "_run", killed)
+    monkeypatch.setattr(attack_jobs, "_run", killed)
     call("attack", flow.run, flow.bundle, *ONE)
     (folder,) = flow.run.glob("attack-*")
     assert len(list(folder.rglob("*.npz"))) == 3
@@ -159,7 +159,7 @@ def test_a_stopped_attack_goes_on_and_gives_the_same_figures(flow: Flow, monkeyp
         again.append(job.name)
         return run(job, *arguments, **named)
 
-    monkeypatch.setattr(suites, "_run", counted)
+    monkeypatch.setattr(attack_jobs, "_run", counted)
     assert figures() == whole
     assert done[0] not in again
     assert done[1] in again
