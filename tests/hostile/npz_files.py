@@ -101,19 +101,19 @@ def long_list(folder):
 
 
 def long_header(folder):
-    """An array's header of 100 MB, which its format 2.0 allows."""
-    content = b"\x93NUMPY\x02\x00" + (100_000_000).to_bytes(4, "little") + b" " * 100_000_000
+    """An array's header of 60 MB, which its format 2.0 allows."""
+    content = b"\x93NUMPY\x02\x00" + (60_000_000).to_bytes(4, "little") + b" " * 60_000_000
     return _archive(folder / "long.npz", ("images.npy", content))
 
 
 def float_images(folder):
-    """Images of zeros as floats, 240 MB in a thousandth of that."""
-    return _zeros(folder / "floats.npz", "images", (20, 1000, 1000, 3), "<f4")
+    """Images of zeros as floats, 96 MB in a thousandth of that."""
+    return _zeros(folder / "floats.npz", "images", (8, 1000, 1000, 3), "<f4")
 
 
 def many_labels(folder):
-    """One image, and labels of zeros, 240 MB in a thousandth of that."""
-    path = _zeros(folder / "labels.npz", "labels", (30_000_000,), "<i8")
+    """One image, and labels of zeros, 96 MB in a thousandth of that."""
+    path = _zeros(folder / "labels.npz", "labels", (12_000_000,), "<i8")
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("images.npy", _header((1, 4, 4, 3)) + bytes(48))
     return path
@@ -125,7 +125,7 @@ def _zeros(path, name, shape, descr):
         archive.open(f"{name}.npy", "w", force_zip64=True) as member,
     ):
         member.write(_header(shape, descr))
-        for _ in range(240):
+        for _ in range(96):
             member.write(bytes(1_000_000))
     return path
 

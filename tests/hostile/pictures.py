@@ -101,16 +101,16 @@ def plain_ppm(folder):
 
 def odd_ppm(folder):
     """A PPM of eight levels, which is unpacked number by number."""
-    return _write(folder / "odd.ppm", b"P6 4000 4000 7\n" + bytes(48_000_000))
+    return _write(folder / "odd.ppm", b"P6 2000 2000 7\n" + bytes(12_000_000))
 
 
 def run_length_bmp(folder):
-    """A BMP of 16 megapixels in runs of one pixel."""
+    """A BMP of 4 megapixels in runs of one pixel."""
     path = folder / "runs.bmp"
-    Image.new("P", (4096, 4096)).save(path)
+    Image.new("P", (2048, 2048)).save(path)
     raw = bytearray(path.read_bytes()[: int.from_bytes(path.read_bytes()[10:14], "little")])
     raw[30:34] = (1).to_bytes(4, "little")
-    return _write(path, bytes(raw) + b"\x01\0" * 4096 * 4000)
+    return _write(path, bytes(raw) + b"\x01\0" * 2048 * 2000)
 
 
 def huge_ppm(folder):
