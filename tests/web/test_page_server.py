@@ -78,6 +78,7 @@ def test_a_missing_engine_says_how_to_get_it(tmp_path):
         (gzip.compress(b"another")[:-9], "expected onnxruntime-web .*, got: Compressed file ended"),
         (b"another", "expected onnxruntime-web .*, got: Not a gzipped file"),
     ],
+    ids=["another", "cut short", "not packed"],
 )
 def test_another_or_damaged_engine_is_refused(tmp_path, content, message):
     for name in (*(f"{each}.gz" for each in SHA256), *LICENCES):
