@@ -1,4 +1,4 @@
-"""Answers of a network: each image for itself, the same every time, logits, and alike in training mode."""
+"""Answers of a network: each image for itself, repeatable, logits, alike in training mode, with gradients."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ def answer_faults(net: nn.Module, images: Tensor, classes: int) -> list[str]:
     probe, images = double_if_possible(with_random_weights(net), images.cpu()[:3].contiguous())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        for check in (_fails_alone, _random, _dependent, _bounded, _training):
+        for check in (_fails_alone, _random, _dependent, _bounded, _training, _without_gradient):
             for fault in check(probe.eval(), images, classes):
                 return [fault]  # what is wrong first makes later checks meaningless
         return []
@@ -113,6 +113,35 @@ def _training(net: nn.Module, images: Tensor, classes: int) -> Iterator[str]:
             f"{WHOLE}: expected logits {(len(images), classes)} in training mode, too, got {got}; return the"
             " logits alone and switch auxiliary heads off"
         )
+
+
+def _without_gradient(net: nn.Module, images: Tensor, _: int) -> Iterator[str]:
+    try:
+        net(images).sum().backward()
+    except RuntimeError as error:
+        layer = _first_without_gradient(net, images)
+        yield (
+            f"{layer}: no gradient can be computed: {_line(error):.90}; make a new tensor"
+            " instead of writing into one that is needed again, as with torch.where or clone()"
+        )
+    finally:
+        net.zero_grad()
+
+
+def _first_without_gradient(net: nn.Module, images: Tensor) -> str:
+    """The innermost layer whose backward fails on its own inputs, or words for the network."""
+    for call in recorded_calls(net, images):
+        layer = net if call.layer == WHOLE else net.get_submodule(call.layer)
+        try:
+            output = layer(*(tensor.requires_grad_() for tensor in call.inputs))
+        except Exception:  # a layer that takes more than tensors
+            continue
+        try:
+            if isinstance(output, Tensor) and output.requires_grad:
+                output.sum().backward()
+        except RuntimeError:
+            return call.layer
+    return WHOLE
 
 
 def _last_operation(logits: Tensor) -> str:

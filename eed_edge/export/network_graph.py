@@ -14,6 +14,13 @@ OPSET = 18
 INPUT, OUTPUT = "images", "logits"
 
 
+def _reason(error: BaseException) -> str:
+    """The first line of the error that was the cause of all others."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def to_onnx(net: nn.Module, image: Tensor) -> bytes:
     """Return the network as ONNX bytes; equal weights give equal bytes.
 
@@ -44,8 +51,9 @@ def to_onnx(net: nn.Module, image: Tensor) -> bytes:
                 dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
             )
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ExportError(f"torch cannot export the network to ONNX: {reason}; use plain modules") from error
+        raise ExportError(
+            f"torch cannot export the network to ONNX: {_reason(error)}; use plain modules"
+        ) from error
     finally:
         exporter_log.setLevel(level)
     assert program is not None

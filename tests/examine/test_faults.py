@@ -41,6 +41,11 @@ class Block(nn.Module):
             x = x - x.mean(0, keepdim=True)
         if self.fault == "image mean":
             x = x - x.mean((1, 2, 3), keepdim=True)
+        if self.fault == "in place":
+            x = x.exp()
+            x[:, 0] = 0
+        if self.fault == "where in place":
+            x = torch.where(torch.arange(x.shape[1])[:, None, None] > 0, x.exp(), 0)
         if self.fault == "branch" and x.mean() > 0.1:
             x = 2 * x
         if self.fault == "where":
@@ -94,6 +99,7 @@ BLOCKS = [
     ("dropout", r"body.1.0: two runs .* differ in evaluation mode; .* self.training", "dropout in training"),
     ("noise", "body.1.0: two runs on the same images differ", "noise in training"),
     ("batch mean", "body.1.0: the answer to an image depends on .* never over dimension 0", "image mean"),
+    ("in place", "body.1.0: no gradient can be computed: .* torch.where", "where in place"),
     ("old weight norm", "body.1.0.conv: a hook computes its weight, .*parametrizations", "new weight norm"),
     ("branch", r"body.1.0: torch cannot export|depends on the other images", "where"),
     ("len", r"x.shape\[0\], not from len\(x\)", "shape"),

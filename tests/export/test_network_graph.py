@@ -60,3 +60,10 @@ def test_a_network_that_cannot_be_exported_is_told_in_one_line(network):
     with pytest.raises(ExportError) as caught:
         to_onnx(network, torch.rand(1, 3, 4, 4))
     assert "\n" not in str(caught.value)
+
+
+def test_an_operation_that_onnx_lacks_is_named():
+    net = nn.Sequential(nn.Flatten(), nn.RReLU(), nn.Linear(4, 3)).train()
+    net[1].forward = lambda x: nn.functional.rrelu(x, training=True)
+    with pytest.raises(ExportError, match=r"cannot export the network to ONNX: .*rrelu.*; use plain modules"):
+        to_onnx(net, torch.rand(1, 1, 2, 2))
