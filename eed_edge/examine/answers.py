@@ -117,7 +117,7 @@ def _training(net: nn.Module, images: Tensor, classes: int) -> Iterator[str]:
 
 def _without_gradient(net: nn.Module, images: Tensor, _: int) -> Iterator[str]:
     try:
-        net(images).sum().backward()
+        torch.autograd.backward(net(images).sum())
     except RuntimeError as error:
         layer = _first_without_gradient(net, images)
         yield (
@@ -138,7 +138,7 @@ def _first_without_gradient(net: nn.Module, images: Tensor) -> str:
             continue
         try:
             if isinstance(output, Tensor) and output.requires_grad:
-                output.sum().backward()
+                torch.autograd.backward(output.sum())
         except RuntimeError:
             return call.layer
     return WHOLE
