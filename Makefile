@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP_FLAGS ?=
 PACKAGING := setup.cfg setup.py pyproject.toml constraints.txt
 
-.PHONY: venv demo test networks device-test own-pictures shapes picture docs audit fuzz trust versions web-files \
+.PHONY: venv demo test networks device-test own-pictures shapes picture docs docs-test audit fuzz trust versions web-files \
 	web-test report-test portability arm64 emulated-x86 image release clean
 
 venv: .venv/installed
