@@ -30,6 +30,8 @@ STEP = 0.93
 """Multiply-accumulates of each rung as a share of the next larger one's, approximately, before stages."""
 TOLERANCE = 0.05
 """How far from the target a match may be, as a share of it."""
+CLOSE = 0.03
+"""Logarithm of a ratio from which the rungs around it are compared directly."""
 ROUNDS_EACH, LAST_ROUNDS = 4, 12
 NAME = "dynamic"
 
@@ -69,7 +71,7 @@ def nearest_latency(
     """Find the rung of the ladder whose mean latency is nearest to the target.
 
     Networks are timed in onnxruntime, one thread, one image per call, in blocks that alternate with those of
-    the target: bisection first, then the rungs near the result together.
+    the target: one at a time until one is near, then the rungs around it together.
 
     Args:
         ladder: widths, from the smallest network to the largest.
@@ -94,11 +96,8 @@ def nearest_latency(
             log.info("%s: rung %d of %d takes %.3f of the target", name, rung, len(ladder), share.median)
         return ratios, float(np.median(goal.mean(axis=1)))
 
-    before, low, high = snapshot(), 0, len(ladder) - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        ratios, _ = timed([middle], ROUNDS_EACH)
-        low, high = (middle, high) if ratios[middle].median <= 1 else (low, middle - 1)
+    before = snapshot()
+    low = _last_below(lambda rung: float(np.log(timed([rung], ROUNDS_EACH)[0][rung].median)), len(ladder))
     ratios, goal_ms = timed(range(max(0, low - 1), min(len(ladder), low + 3)), LAST_ROUNDS)
     best = min(ratios, key=lambda rung: abs(np.log(ratios[rung].median)))
     conditions = conditions_between(before, snapshot())
@@ -107,6 +106,28 @@ def nearest_latency(
     for warning in filter(None, (busy_warning(conditions), _off_target(ratios[best], len(ladder), best))):
         log.warning("%s: %s", name, warning)
     return LatencyMatch(ladder[best], ratios[best].median * goal_ms, goal_ms, line)
+
+
+def _last_below(log_ratio: Callable[[int], float], rungs: int) -> int:
+    """About the last rung whose time is not above the target's; each call of ``log_ratio`` is an export.
+
+    Logarithms of times rise nearly in proportion to the rung, so the next rung is where the line through the
+    last two meets the target, inside of the bracket so far; from the fifth on the bracket is halved.
+    """
+    low, high, rung = 0, rungs - 1, rungs // 2
+    last: tuple[int, float] | None = None
+    for step in itertools.count():
+        if low == high:
+            break
+        value = log_ratio(rung)
+        low, high = (rung, high) if value <= 0 else (low, rung - 1)
+        if abs(value) <= CLOSE:
+            return rung if value <= 0 else max(0, rung - 1)
+        line = (low + high + 1) // 2
+        if step < 4 and last is not None and (value - last[1]) * (rung - last[0]) > 0:
+            line = rung - round(value * (rung - last[0]) / (value - last[1]))
+        last, rung = (rung, value), min(max(line, low + 1), high)
+    return low
 
 
 def width_ladder(
