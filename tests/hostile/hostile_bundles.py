@@ -40,10 +40,10 @@ def large_before_bad(good: Path, folder: Path) -> None:
 
 
 def many_submodels(good: Path, folder: Path) -> None:
-    """62 sub-models with 60,000 fields each."""
+    """62 sub-models with 36,000 fields each."""
     shutil.copytree(good, folder)
     model = onnx.load(folder / "submodel-0.onnx")
-    model.metadata_props.extend([onnx.StringStringEntryProto(key="", value="")] * 20_000)
+    model.metadata_props.extend([onnx.StringStringEntryProto(key="", value="")] * 12_000)
     manifest = read(folder)
     entries = []
     for i in range(62):

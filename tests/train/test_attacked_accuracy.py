@@ -27,8 +27,8 @@ def test_the_margin_fells_what_a_saturated_cross_entropy_cannot_see():
     def correct(margin):
         return correct_under_attack(net, images, labels, Threat(eps, 3), steps=10, margin=margin)
 
-    beyond = distance > eps * (1 + 1e-4)
-    assert torch.equal(correct(True), beyond)
+    beyond, tie = distance > eps, (distance / eps - 1).abs() < 1e-4  # the median itself is one
+    assert torch.equal(correct(True)[~tie], beyond[~tie])
     assert correct(False).sum() > beyond.sum() + 20
 
 

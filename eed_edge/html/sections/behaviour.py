@@ -130,10 +130,9 @@ def stopping_section(sources: PageInputs) -> Chart:
     curve = sources.report["curves"]["stopping"]
     members = max(map(len, curve.values()), default=0)
     title = "Early exit: where images stop"
-    caption = (
-        "Share of images that are answered after each sub-model, in running order. PGD-20: images attacked"
-        " against the mean of all sub-models."
-    )
+    caption = "Share of images that are answered after each sub-model, in running order."
+    if "pgd20" in curve:
+        caption += " PGD-20: images attacked against the mean of all sub-models."
     with drawing(title, caption) as drawn:
         axes, width = drawn.only, 0.8 / max(1, len(curve))
         for i, (name, shares) in enumerate(curve.items()):

