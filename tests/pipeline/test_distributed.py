@@ -145,8 +145,8 @@ if os.environ["RANK"] == "1":
 from eed_edge.cli import main
 main()
 """
-DIGITS = ["data.limit=600", "base.epochs=8", "base.lr=0.1", "pool.epochs=2", "joint.epochs=4",
-          "joint.lr=0.05", "joint.gamma=0", "base.averaging=0.95", "joint.averaging=0.9"]  # fmt: skip
+DIGITS = ["data.limit=600", "base.epochs=8", "base.lr=0.1", "pool.epochs=2", "joint.epochs=6",
+          "joint.lr=0.02", "joint.gamma=0", "base.averaging=0.95", "joint.averaging=0.9"]  # fmt: skip
 
 
 def torchrun(folder: Path, run: Path, *words: str, options=(), **environment: str):
