@@ -1,7 +1,7 @@
 """Judge the bytes of a model and return others, rebuilt from what was judged, for onnxruntime."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from eed_edge.runtime.bundle import onnx_scan
 from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
@@ -23,14 +23,24 @@ def admit(model: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
     return write_model(parsed.message)
 
 
-def judge_all(models: Sequence[bytes], names: Sequence[str], *, limits: Limits = DEFAULT_LIMITS) -> None:
-    """Judge models that belong together, without copies of them: their fields count together.
+def admit_all(
+    models: list[bytes], names: Sequence[str], *, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[bytes]:
+    """Judge models that belong together before the first is written again: their fields count together.
+
+    Args:
+        models: emptied, so that the bytes of each are freed with what it was parsed to.
 
     Raises:
         BundleError: as ``admit``, for the first that is refused.
     """
-    left = limits.values
-    for model, name in zip(models, names, strict=True):
-        parsed = onnx_scan.inspect(model, name, limits=dataclasses.replace(limits, values=max(left, 1)))
+    left, judged = limits.values, []
+    for name in names:
+        parsed = onnx_scan.inspect(
+            models.pop(0), name, limits=dataclasses.replace(limits, values=max(left, 1))
+        )
         walk_model(parsed, name, limits)
         left -= parsed.values
+        judged.append(parsed.message)
+    while judged:
+        yield write_model(judged.pop(0))

@@ -19,7 +19,7 @@ from eed_edge.manifest import (
 )
 from eed_edge.manifest_bounds import LARGEST_MANIFEST
 from eed_edge.runtime import arguments
-from eed_edge.runtime.bundle.admit import admit, judge_all
+from eed_edge.runtime.bundle.admit import admit_all
 from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
 from eed_edge.runtime.bundle.signature import check_digests
 from eed_edge.runtime.engine.cascade import Cascade
@@ -72,13 +72,10 @@ def load_bundle(
     models = [bundle.read(entry.file) for entry in manifest.submodels]
     for name in manifest.files:
         bundle.verify(name)
-    submodels = []
-    judge_all(models, [entry.file for entry in manifest.submodels], limits=limits)  # before any is used
-    for entry in manifest.submodels:
-        model = admit(models.pop(0), entry.file, limits=limits)  # its bytes are freed when its session exists
-        session = open_session(model, entry.file, config=config)
-        output = check_signature(session, entry.file, manifest)
-        submodels.append(Submodel(session, output))
+    submodels, names = [], [entry.file for entry in manifest.submodels]
+    for name, model in zip(names, admit_all(models, names, limits=limits), strict=True):
+        session = open_session(model, name, config=config)
+        submodels.append(Submodel(session, check_signature(session, name, manifest)))
     return Cascade(
         manifest, submodels, rule=rule, parameters=parameters, max_submodels=cap, deadline_ms=deadline_ms
     )
