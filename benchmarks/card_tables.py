@@ -16,9 +16,8 @@ from typing import Any
 import click
 
 from eed_edge.atomic_files import write_atomic
-from eed_edge.export.model_card import front_matter, model_card
+from eed_edge.export.model_card import front_matter
 from eed_edge.recipe import load_recipe
-from eed_edge.runtime.bundle.folder import CARD_FILE, open_bundle
 
 LICENCE = "apache-2.0"
 FRONT_MATTER = re.compile(r"\A---\n.*?^---\n", re.MULTILINE | re.DOTALL)
@@ -50,7 +49,6 @@ def main(models: tuple[str, ...]) -> None:
     for name in models:
         card = MODELS / name / "card.md"
         write_atomic(card, with_tables(card.read_text(), MODELS / name).encode())
-        write_atomic(MODELS / name / "bundle" / CARD_FILE, bundle_card(MODELS / name).encode())
         click.echo(f"written: {card}")
 
 
@@ -73,13 +71,6 @@ def with_tables(card: str, folder: Path) -> str:
     if judged := read(folder, "judged.json"):
         parts.append(judged_table(judged))
     return f"{before}{BEGIN}\n" + "".join(part for part in parts if part) + f"\n{END}{after}"
-
-
-def bundle_card(folder: Path) -> str:
-    """README.md of a model's bundle, as ``eed-edge report --card`` writes it, with our licence."""
-    manifest = open_bundle(folder / "bundle").manifest
-    recipe = load_recipe(str(folder / "recipe.toml"))
-    return model_card(manifest, recipe, read(folder, "report.json"), licence=LICENCE)
 
 
 def read(folder: Path, name: str) -> dict[str, Any]:

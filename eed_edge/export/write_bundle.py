@@ -21,7 +21,6 @@ from eed_edge.export.gate.calibrated_team import CalibratedTeam, calibrated_team
 from eed_edge.export.int8.int8_team import int8_team
 from eed_edge.export.int8.quantise import quantise
 from eed_edge.export.int8.range_images import Int8Request, range_images
-from eed_edge.export.model_card import figures_of, model_card
 from eed_edge.export.network_graph import to_onnx
 from eed_edge.export.parity import check_parity
 from eed_edge.files.regular_files import read_regular
@@ -79,7 +78,6 @@ def write_bundle(
             (target / CASCADE_FILE).write_bytes(to_cascade(team.models, manifest))
             manifest = _manifest(run, entries, team, target)
         (target / MANIFEST_FILE).write_bytes(contract.dump_manifest(manifest))
-        (target / CARD_FILE).write_text(model_card(manifest, run.recipe, figures_of(run, target)))
         check_parity(target, team.members, list(team.images))
     return contract.parse_manifest((folder / MANIFEST_FILE).read_bytes())
 

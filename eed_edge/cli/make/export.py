@@ -93,7 +93,7 @@ def command(
 
     An existing bundle is replaced atomically, and only if the new one is complete and gives the same
     answers as torch. In int8 the gate is calibrated on the quantised sub-models. RUN gets dense.onnx, the
-    unpruned base, for eed-edge bench. README.md in BUNDLE is a model card, written anew each time.
+    unpruned base, for eed-edge bench. A model card comes from eed-edge report --card.
     """
     from eed_edge.cli.display.export_summary import export_summary
     from eed_edge.cli.display.progress import progress_display

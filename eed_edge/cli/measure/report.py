@@ -26,9 +26,7 @@ from eed_edge.cli.options import bundle_argument, help_examples, run_argument
     type=click.Path(path_type=Path),
     help="Write an HTML page with curves and examples to this file.",
 )
-@click.option(
-    "--card", is_flag=True, help="Write BUNDLE's README.md anew, a model hub's card, with the figures."
-)
+@click.option("--card", is_flag=True, help="Write BUNDLE's README.md, a model hub's card, with the figures.")
 def command(run: Path, bundle: Path, html_file: Path | None, card: bool) -> dict[str, Any]:
     """Print the results of attack, bench and train for RUN and BUNDLE.
 
