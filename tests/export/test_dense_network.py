@@ -17,7 +17,7 @@ def test_export_leaves_dense_in_the_run_and_bench_compares_with_it(flow: Flow, t
     (run / "dense.onnx").unlink(missing_ok=True)
     result = call("export", run, bundle, "--abstain-share", 0.5)
     assert result.exit_code == 0, result.stderr
-    assert {path.suffix for path in bundle.iterdir()} == {".onnx", ".json", ".npz", ".md"}
+    assert {path.suffix for path in bundle.iterdir()} == {".onnx", ".json", ".npz"}
     assert not (bundle / "dense.onnx").exists()
     assert find_networks(bundle, run)["dense"] == run / "dense.onnx"
     images = np.random.default_rng(0).random((4, 1, 8, 8), np.float32)
