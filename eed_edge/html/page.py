@@ -26,6 +26,7 @@ from eed_edge.images.evaluation_images import IMAGES, STRIP
 from eed_edge.provenance import BASELINES
 from eed_edge.report import formats
 from eed_edge.report.one_clock import with_one_clock
+from eed_edge.report.report_file import DAMAGE_ERRORS
 from eed_edge.train.data.duplicates import duplicates_line
 
 T = TypeVar("T")
@@ -71,17 +72,6 @@ PARTS = {
     "replay": Part("Exported files against PyTorch", "attack", attacked.parity_section),
     "learning": Part("Learning curves", "train", learning_curves.learning_section),
 }
-
-_DAMAGE = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    StopIteration,
-    TypeError,
-    ValueError,
-)
-"""What values of other types or sizes than described raise."""
 
 
 MACHINE = {
@@ -154,7 +144,7 @@ def _built(key: str, build: Callable[[PageInputs], T], sources: PageInputs) -> T
     """Call ``build``; data of an unexpected shape becomes a one-line warning."""
     try:
         return build(sources)
-    except _DAMAGE as error:
+    except DAMAGE_ERRORS as error:
         raise InputError(
             f"report.json: {key} is not as docs/REPORT.md describes it ({type(error).__name__}: {error});"
             " measure it again"

@@ -9,6 +9,17 @@ from eed_edge.atomic_files import write_json
 from eed_edge.errors import InputError
 from eed_edge.files.regular_files import read_regular
 
+DAMAGE_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    StopIteration,
+    TypeError,
+    ValueError,
+)
+"""What figures of other types or sizes than docs/REPORT.md describes raise."""
+
 
 def read_report(path: Path) -> dict[str, Any]:
     """The report at ``path``.

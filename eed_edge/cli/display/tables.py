@@ -14,18 +14,9 @@ from eed_edge.printable import printable
 from eed_edge.report.names import ATTACKS, NETWORKS, PERCENTILES, attack_title, attacks_in_order
 from eed_edge.report.one_clock import with_one_clock
 from eed_edge.report.paired_words import COMPARISON_WORDS, comparison
+from eed_edge.report.report_file import DAMAGE_ERRORS
 from eed_edge.report.verdict import verdict
 
-_DAMAGE = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    StopIteration,
-    TypeError,
-    ValueError,
-)
-"""What values of other types or sizes than described raise."""
 NO_NOTES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -78,7 +69,7 @@ def report_table(
         one_clock = with_one_clock(report, max_submodels=manifest.gate.max_submodels)
         answer = str(verdict(report, precision=manifest.precision, notes=notes))
         return "\n\n".join((answer, *_parts(one_clock, manifest)))
-    except _DAMAGE as error:
+    except DAMAGE_ERRORS as error:
         raise InputError(
             f"report.json is not as docs/REPORT.md describes it ({type(error).__name__}: {error});"
             " measure it again"

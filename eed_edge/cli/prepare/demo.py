@@ -1,13 +1,16 @@
 """``eed-edge demo``: all steps on the digits images, which need no download."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.options import help_examples, set_option
 from eed_edge.cli.use.web import serve_page
+
+if TYPE_CHECKING:
+    from eed_edge.manifest import Manifest
 
 RECIPE = "digits-resnet18"
 SHORT = ('scores.names=["nis", "erm"]', "prune.sparsity=0.9", "joint.epochs=8")
@@ -44,11 +47,9 @@ def command(out: Path, overrides: tuple[str, ...], full: bool, web: bool) -> Non
     OUT/run, OUT/bundle, OUT/report.json and OUT/report.html. Run the same command again to resume.
     """
     import eed_edge
-    from eed_edge import html
     from eed_edge import recipe as recipes
-    from eed_edge.atomic_files import write_json
     from eed_edge.cli.display.resumable import resumable
-    from eed_edge.cli.display.tables import command_line, report_table
+    from eed_edge.cli.display.tables import command_line
     from eed_edge.evaluate.baselines.equal_latency import train_baseline
     from eed_edge.evaluate.baselines.narrow_network import NarrowNetwork
     from eed_edge.evaluate.baselines.single_network import SingleNetwork
@@ -88,14 +89,24 @@ def command(out: Path, overrides: tuple[str, ...], full: bool, web: bool) -> Non
         )
         progress.print_line("timing in this process, one thread, in blocks")
         figures = _timed(run.path, bundle)
+    _report(out, run.path, manifest, figures)
+    if web:
+        serve_page(build_site(bundle, run.path, engine))
+
+
+def _report(out: Path, run: Path, manifest: "Manifest", figures: dict[str, Any]) -> None:
+    """Print the tables and what to try next; write OUT/report.json and OUT/report.html."""
+    from eed_edge import html
+    from eed_edge.atomic_files import write_json
+    from eed_edge.cli.display.tables import report_table
+
     write_json(out / "report.json", figures)
     print_answer(report_table(figures, manifest))
     print_answer(f"\nreport: {out / 'report.json'}")
-    print_answer(f"try: eed-edge check {bundle}; eed-edge run {bundle} {run.path / 'evaluation.npz'}")
-    html.write_page(run.path, manifest, out / "report.html")
+    bundle = out / "bundle"
+    print_answer(f"try: eed-edge check {bundle}; eed-edge run {bundle} {run / 'evaluation.npz'}")
+    html.write_page(run, manifest, out / "report.html")
     print_answer(f"to look at: {out / 'report.html'}")
-    if web:
-        serve_page(build_site(bundle, run.path, engine))
 
 
 def _timed(run: Path, bundle: Path) -> dict[str, Any]:

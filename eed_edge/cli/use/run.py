@@ -10,7 +10,7 @@ import click
 from eed_edge.cli.completion_words import complete_bundle
 from eed_edge.cli.display.output import print_answer, print_notice, print_object
 from eed_edge.cli.options import PATH, THREADS, help_examples
-from eed_edge.cli.use.run_images import Picture, read_all
+from eed_edge.cli.use.run_images import InputPicture, read_all
 from eed_edge.printable import printable
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _check_order(bundle: Path, files: tuple[Path, ...]) -> None:
                 raise click.UsageError(f"BUNDLE comes first, got {bundle} before the bundle {path}")
 
 
-def _print_answers(net: Any, batches: Iterator[list[Picture]], *, as_json: bool) -> None:
+def _print_answers(net: Any, batches: Iterator[list[InputPicture]], *, as_json: bool) -> None:
     """Print a row per image, and the accuracy over the images whose label is known."""
     known = right = 0
     head = not as_json
@@ -139,8 +139,8 @@ def _check_threshold(threshold: float, rule: str | None, manifest: "Manifest") -
 
 
 def _predictions(
-    net: "Callable[[Floats], Prediction]", batch: list[Picture]
-) -> "Iterator[tuple[Picture, Prediction, int]]":
+    net: "Callable[[Floats], Prediction]", batch: list[InputPicture]
+) -> "Iterator[tuple[InputPicture, Prediction, int]]":
     """Each picture and where its answer is, in a prediction whose ``failed_submodels`` are the picture's."""
     whole = net(_stack(batch))
     for i, picture in enumerate(batch):
@@ -150,13 +150,13 @@ def _predictions(
             yield picture, whole, i
 
 
-def _stack(pictures: list[Picture]) -> "Floats":
+def _stack(pictures: list[InputPicture]) -> "Floats":
     import numpy as np
 
     return np.stack([picture.image for picture in pictures])
 
 
-def _answer(picture: Picture, prediction: "Prediction", i: int, manifest: "Manifest") -> dict[str, Any]:
+def _answer(picture: InputPicture, prediction: "Prediction", i: int, manifest: "Manifest") -> dict[str, Any]:
     label = int(prediction.labels[i])
     answer: dict[str, Any] = {
         "file": picture.name,

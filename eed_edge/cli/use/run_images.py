@@ -18,7 +18,7 @@ _LARGEST_STREAM = 2**28  # bytes of a picture on standard input
 
 
 @dataclass(frozen=True)
-class Picture:
+class InputPicture:
     """One image ready for the network, ``(c, h, w)``, what to call it, and its label if known."""
 
     name: str
@@ -26,7 +26,7 @@ class Picture:
     truth: int | None = None
 
 
-def read_all(files: Sequence[Path], manifest: "Manifest", errors: list[str]) -> Iterator[Picture]:
+def read_all(files: Sequence[Path], manifest: "Manifest", errors: list[str]) -> Iterator[InputPicture]:
     """Yield the images of all files one by one; what cannot be read is left out and goes into ``errors``."""
     for path in files:
         for part, truth in _parts(path, manifest.classes, errors):
@@ -52,7 +52,7 @@ def _parts(path: Path, classes: Sequence[str], errors: list[str]) -> Iterator[tu
         errors.append(f"{path}: expected pictures ({', '.join(PICTURE_SUFFIXES)}) in this folder, got none")
 
 
-def _pictures(path: Path, truth: int | None, spec: "InputSpec") -> Iterator[Picture]:
+def _pictures(path: Path, truth: int | None, spec: "InputSpec") -> Iterator[InputPicture]:
     from eed_edge.images.preprocess import open_picture
 
     if path == STDIN:
@@ -60,10 +60,10 @@ def _pictures(path: Path, truth: int | None, spec: "InputSpec") -> Iterator[Pict
     elif path.suffix.lower() == ".npz":
         yield from _npz_pictures(path, spec)
     else:
-        yield Picture(str(path), open_picture(path, spec), truth)
+        yield InputPicture(str(path), open_picture(path, spec), truth)
 
 
-def _standard_input(spec: "InputSpec") -> Picture:
+def _standard_input(spec: "InputSpec") -> InputPicture:
     from eed_edge.images.preprocess import decode_picture, decoded_for, prepare
 
     if (stream := getattr(sys.stdin, "buffer", None)) is None:
@@ -75,10 +75,10 @@ def _standard_input(spec: "InputSpec") -> Picture:
     pixels = decode_picture(
         io.BytesIO(content), "standard input", exif=spec.preprocess.exif, resized_to=decoded_for(spec)
     )
-    return Picture("-", prepare(pixels, spec))
+    return InputPicture("-", prepare(pixels, spec))
 
 
-def _npz_pictures(path: Path, spec: "InputSpec") -> Iterator[Picture]:
+def _npz_pictures(path: Path, spec: "InputSpec") -> Iterator[InputPicture]:
     """Images ``(n, h, w, c)`` uint8, or the network's input ``(n, c, h, w)`` float32, as golden.npz has."""
     from eed_edge.images.npz import read_images, read_npz
     from eed_edge.manifest import GOLDEN_FILE
@@ -90,7 +90,7 @@ def _npz_pictures(path: Path, spec: "InputSpec") -> Iterator[Picture]:
         images, labels = read_npz(path)
     for i, image in enumerate(images):
         truth = None if labels is None else int(labels[i])
-        yield Picture(f"{path}[{i}]", _ready(image, spec, f"{path}[{i}]"), truth)
+        yield InputPicture(f"{path}[{i}]", _ready(image, spec, f"{path}[{i}]"), truth)
 
 
 def _ready(image: Any, spec: "InputSpec", name: str) -> "Floats":
