@@ -115,12 +115,12 @@ def evaluate(
 
 
 def _log_estimate(job: EvaluationJob, device: torch.device, count: int) -> None:
-    """Say how long the attacks take at most."""
+    """Say how long the attacks take."""
     seconds = evaluation_seconds(job, device)
-    log.info(
-        "suite %s on %d test images: at most about %s on this machine, one process; images that fall early"
-        " take less", job.suite.name, count, duration(seconds),
-    )  # fmt: skip
+    most = f"at most about {duration(seconds.most)}"
+    if seconds.expected is not None and seconds.expected < 0.8 * seconds.most:
+        most = f"about {duration(seconds.expected)} if as many fall as on tune, {most}"
+    log.info("suite %s on %d test images: %s on this machine, one process", job.suite.name, count, most)
 
 
 def _measure(

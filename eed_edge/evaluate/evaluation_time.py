@@ -1,6 +1,7 @@
-"""How long an evaluation takes at most, estimated from a few timed gradients before it starts."""
+"""How long an evaluation takes, estimated from a few timed gradients before it starts."""
 
 import time
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -16,31 +17,53 @@ SQUARE_QUERIES = 5000
 """Of AutoAttack's Square; a query is a forward pass, a third of a step with its gradient."""
 
 
-def evaluation_seconds(job: EvaluationJob, device: torch.device) -> float:
-    """Seconds of all attacks of a suite if every image stayed right to the end; as fewer do, at most."""
+class EvaluationSeconds(NamedTuple):
+    """Seconds of all attacks of a suite.
+
+    expected: if as many images stay right as on tune, where training has recorded that.
+    most: if every image stayed right to the end.
+    """
+
+    expected: float | None
+    most: float
+
+
+def evaluation_seconds(job: EvaluationJob, device: torch.device) -> EvaluationSeconds:
+    """Time a few gradients, and count how many the suite takes."""
     models, classes = job.models, len(job.run.classes)
-    images = as_float(job.images[slice(0, TIMED)].images).to(device)
-    singles = sum(_step_seconds(net, images) for net in models.singles.values())
-    prefixes = sum(_step_seconds(prefix, images) for prefix in models.prefixes)
-    steps = sum(gradient_steps(attack, classes) for attack in job.suite.kinds.values())
-    seconds = steps * (singles + prefixes)
+    shown = as_float(job.images[slice(0, TIMED)].images).to(device)
+    singles = sum(_step_seconds(net, shown) for net in models.singles.values())
+    prefixes = sum(_step_seconds(prefix, shown) for prefix in models.prefixes)
+    kinds = list(job.suite.kinds.values())
+    seconds = sum(gradient_steps(attack, classes) for attack in kinds) * (singles + prefixes)
+    spared = 0.0
+    best = job.run.joint()["training"]["best"]
+    for attack in kinds if "attacked" in best else ():
+        first, rest = _steps_of_autoattack(attack, classes)
+        left_out = first * (1 - best["clean"]) + rest * (1 - best["attacked"])
+        spared += left_out * (singles + prefixes)
     if job.suite.adaptive:
-        whole, stops = _step_seconds(models.ensemble, images), len(models.ensemble.members)
+        whole, stops = _step_seconds(models.ensemble, shown), len(models.ensemble.members)
         extra, members = (gradient_steps(each, classes) for each in (job.suite.extra, job.suite.members))
         rule = job.suite.rule
         # Each member but the first, the smooth gate, the members together, and the rule at each stop.
         seconds += whole * (2 * extra + members + rule.steps * rule.restarts * stops)
-    return seconds * len(job.drawn)
+    images = len(job.drawn)
+    return EvaluationSeconds((seconds - spared) * images if "attacked" in best else None, seconds * images)
 
 
 def gradient_steps(attack: Attack, classes: int) -> int:
-    """Steps with a gradient that an attack takes for one image."""
-    steps = int(getattr(attack, "steps", 1))
+    """Steps with a gradient that an attack takes for one image that withstands it to the end."""
+    return sum(_steps_of_autoattack(attack, classes)) or int(getattr(attack, "steps", 1))
+
+
+def _steps_of_autoattack(attack: Attack, classes: int) -> tuple[int, int]:
+    """Steps of its first attack, on images that are right, and of the rest, on images that withstand that."""
     if not isinstance(attack, AutoAttack) or isinstance(attack, ShortAPGD):
-        return steps
+        return 0, 0
     targets = min(9, classes - 1)
-    rest = steps * targets + SQUARE_QUERIES // 3 if type(attack) is AutoAttack else 0
-    return steps * (1 + targets) + rest
+    last = attack.steps * targets + SQUARE_QUERIES // 3 if type(attack) is AutoAttack else 0
+    return attack.steps, attack.steps * targets + last
 
 
 def _step_seconds(net: nn.Module, images: torch.Tensor) -> float:

@@ -8,10 +8,9 @@ from eed_edge.recipe import Recipe
 from eed_edge.report import wilson
 from eed_edge.report.notes_file import BASE_AT_CHANCE, FEW_IMAGES, WEIGHTS_HAVE_SEEN
 from eed_edge.train.data.batches import Images
+from eed_edge.train.data.recipe_draft import FEWEST_OF_A_CLASS
 from eed_edge.train.data.splits import Splits
 
-FEWEST_OF_A_CLASS = 10
-"""Training images of a class below which it is hardly learned."""
 HALF_AN_IMAGE = 0.5
 """Fewer calib images than this over ``gate.max_drop`` cannot tell that share from none."""
 NEAR_CHANCE = 0.05

@@ -52,6 +52,33 @@ def test_a_download_keeps_complete_files(monkeypatch, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("there", "kept"), [(True, "{} is as it was before"), (False, "nothing is written to {}")]
+)
+def test_an_export_leaves_what_was_there(monkeypatch, tmp_path, there, kept):
+    monkeypatch.setattr(eed_edge, "export_bundle", interrupt)
+    bundle = tmp_path / "bundle"
+    if there:
+        bundle.mkdir()
+    found = call("export", RUN, bundle, "--int8")
+    assert found.exit_code == 130
+    line = f"interrupted; {kept.format(bundle)}; start again with: eed-edge export {RUN} {bundle} --int8\n"
+    assert found.stderr == line
+
+
+@pytest.mark.parametrize("words", [(), ("--tune",), ("--cold",)])
+def test_a_measurement_of_time_starts_again(monkeypatch, words):
+    for name in ("measure_latency", "measure_cold"):
+        monkeypatch.setattr(f"eed_edge.runtime.measure.benchmark.{name}", interrupt)
+    monkeypatch.setattr("eed_edge.runtime.measure.session_tuning.tune_session", interrupt)
+    found = call("bench", BUNDLE, *words)
+    assert found.exit_code == 130
+    assert found.stderr == (
+        "interrupted; nothing of this call is kept, earlier figures are; start again with:"
+        f" eed-edge bench {' '.join(map(str, (BUNDLE, *words)))}\n"
+    )
+
+
 def test_an_attack_keeps_its_batches(monkeypatch):
     monkeypatch.setattr(eed_edge, "evaluate_bundle", interrupt)
     found = call("attack", RUN, BUNDLE, "--images", 4)

@@ -16,7 +16,7 @@ def export_summary(bundle: Path, made: Manifest) -> list[str]:
         others = "" if clean_only else f", {abstain.attacked:.1%} on attacked ones"
         lines.append(
             f"answers: temperatures {_numbers(made.temperatures)}; abstained below"
-            f" {abstain.threshold:.4g}, which leaves {abstain.clean:.1%} of the right answers on clean calib"
+            f" {abstain.threshold:.5g}, which leaves {abstain.clean:.1%} of the right answers on clean calib"
             f" images{others}"
         )
     if predicted := from_metrics(made.metrics, members=len(made.submodels)):

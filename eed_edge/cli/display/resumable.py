@@ -36,8 +36,11 @@ def resumable(folder: Path) -> Iterator[Progress]:
 
 
 @contextmanager
-def keeping(what: str) -> Iterator[None]:
+def keeping(what: str, *, again: str = "resume") -> Iterator[None]:
     """Say, when Ctrl-C ends the work, that ``what`` is kept and how to resume.
+
+    Args:
+        again: what the same command would do.
 
     Raises:
         SystemExit: 130, then.
@@ -45,7 +48,7 @@ def keeping(what: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print_notice(f"interrupted; {what}; resume with: {command_line()}")
+        print_notice(f"interrupted; {what}; {again} with: {command_line()}")
         sys.exit(130)
 
 

@@ -97,10 +97,12 @@ def command(
     """
     from eed_edge.cli.display.export_summary import export_summary
     from eed_edge.cli.display.progress import progress_display
+    from eed_edge.cli.display.resumable import keeping
     from eed_edge.report.notes_file import read_notes
     from eed_edge.runtime.bundle.signature import signature_path
 
-    with progress_display() as progress:
+    kept = f"{bundle} is as it was before" if bundle.exists() else f"nothing is written to {bundle}"
+    with keeping(kept, again="start again"), progress_display() as progress:
         progress.print_line("calibrating the gate and exporting")
         made = eed_edge.export_bundle(
             run,

@@ -66,6 +66,7 @@ def command(
     With --cold or --tune nothing goes there.
     """
     from eed_edge import report
+    from eed_edge.cli.display.resumable import keeping
     from eed_edge.provenance import check_exported_from, member_files
     from eed_edge.runtime.bundle.folder import open_bundle
     from eed_edge.runtime.engine.session import SessionConfig
@@ -80,13 +81,14 @@ def command(
     if run is not None:
         check_exported_from(open_bundle(bundle).manifest, run, member_files(run))
     timed = benchmark.real_images(bundle, npz=npz, run=run)
-    if tune:
-        return _tune(bundle, timed, batch, repeats)
     config = SessionConfig(threads or 1, bool(spinning), arena is not False)
     networks = benchmark.find_networks(bundle, run) | ({"other_bundle": beside} if beside else {})
-    if cold:
-        return _measure_cold(bundle, timed, networks, config, batch=batch, repeats=repeats)
-    figures = _measure(bundle, run, timed, networks, config, batch=batch, repeats=repeats)
+    with keeping("nothing of this call is kept, earlier figures are", again="start again"):
+        if tune:
+            return _tune(bundle, timed, batch, repeats)
+        if cold:
+            return _measure_cold(bundle, timed, networks, config, batch=batch, repeats=repeats)
+        figures = _measure(bundle, run, timed, networks, config, batch=batch, repeats=repeats)
     if run is not None:
         report.merge_report(run / "report.json", figures, without=["latency"])
     return figures

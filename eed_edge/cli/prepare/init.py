@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from eed_edge.cli.display.output import print_answer
+from eed_edge.cli.display.output import print_answer, print_notice
 from eed_edge.cli.options import help_examples
 
 
@@ -36,7 +36,7 @@ def command(place: Path, out: Path | None, attack: str) -> None:
     from eed_edge.errors import RecipeError
     from eed_edge.recipe import load_recipe
     from eed_edge.train.data.picture_survey import survey
-    from eed_edge.train.data.recipe_draft import describe, draft_recipe
+    from eed_edge.train.data.recipe_draft import check_enough, describe, draft_recipe, few_to_learn
 
     title = place.resolve().stem
     path = out or Path(f"{title}.toml")
@@ -44,7 +44,10 @@ def command(place: Path, out: Path | None, attack: str) -> None:
         raise RecipeError(f"{path}: expected a new file, got one that is there; name another with --out")
     with progress_display():  # what the reader of the set logs
         seen = survey(place)
+    check_enough(seen)
     write_atomic(path, draft_recipe(seen, title=title, attack=attack).encode())
-    load_recipe(str(path))
+    recipe = load_recipe(str(path))
     print_answer(f"{place}: {describe(seen)}")
+    if few := few_to_learn(seen, recipe.data):
+        print_notice(f"warning: {few}")
     print_answer(f"wrote {path}; look at it, then: eed-edge train {path} --data {place} --run RUN")

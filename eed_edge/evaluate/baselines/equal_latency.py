@@ -24,6 +24,7 @@ from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.prune.distilled_loss import distilled_loss
 from eed_edge.prune.groups import analyse
 from eed_edge.recipe import Base, Pool, Recipe, Training
+from eed_edge.report.formats import duration
 from eed_edge.runtime.bundle.folder import load_bundle
 from eed_edge.train import base, loop
 from eed_edge.train.context import TrainingContext
@@ -32,6 +33,7 @@ from eed_edge.train.data.batches import Images, as_float, on_device
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.networks.build import Classifier
 from eed_edge.train.run_folder import Run
+from eed_edge.train.step_time import BATCH, gradient_seconds, step_seconds
 from eed_edge.train.system.devices import choose_device, reraise_out_of_memory
 from eed_edge.train.system.epoch_log import EpochLog
 from eed_edge.train.system.run_lock import locked
@@ -221,15 +223,28 @@ def _fit(kind: Baseline, job: BaselineJob, net: Classifier, plan: Plan, path: Pa
     context = job.context(kind, state=state)
     if plan.settings == BASE:
         cfg: Base = training_cost.with_epochs(recipe.base, plan.epochs)
+        _log_estimate(kind, net, job, cfg, teacher=False)
         result = base.train_base(net, job.train, job.tune, cfg=cfg, context=context)
     else:
         team = team_training(kind, recipe, plan.epochs)
+        _log_estimate(kind, net, job, team, teacher=bool(team.distill))
         loss = distilled_loss(job.base.eval(), team)
         result = loop.fit(net, job.train, job.tune, cfg=team, loss=loss, context=context)
     net.load_state_dict(result.best)
     checkpoint.save_network(path, net, {"training": result.summary, "history": result.history})
     state.unlink(missing_ok=True)
     path.with_suffix(".pruned").unlink(missing_ok=True)
+
+
+def _log_estimate(kind: Baseline, net: Classifier, job: BaselineJob, cfg: Training, *, teacher: bool) -> None:
+    """Say how long the training takes at most, from a few timed steps."""
+    few = job.train[: min(BATCH, cfg.batch)]
+    image = step_seconds(net, few, cfg) + (gradient_seconds(job.base, few) / 3 if teacher else 0.0)
+    judged = min(len(job.tune), cfg.judge_images) * (cfg.judge_steps + 1) * gradient_seconds(net, few)
+    log.info(
+        "%s: training takes at most about %s on this machine, less if accuracy on tune stops rising before",
+        kind.name, duration(cfg.epochs * (len(job.train) * image + judged)),
+    )  # fmt: skip
 
 
 def _figures(run: Run, plan: Plan, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from eed_edge.runtime.gates.replay import replay_rule
 OTHER_IMAGES = 20.0
 """Weight, in images, of all calibration images together beside those that stop at a stop; some have few."""
 LOWEST, HIGHEST = 0.05, 20.0
-"""Temperatures; where no answer on calib is wrong, the best one would be 0."""
+"""Temperatures."""
+UNSEEN = 1.0
+"""Weight, in images, of one more with any label: a stop that never errs on calib is not sure of all answers."""
 TIE = 1e-5
 """The threshold lies this far below the answer that it is to leave: rounding differs between machines."""
 
@@ -76,9 +78,11 @@ def _temperature(means: Doubles, labels: NDArray[np.int64], weights: Doubles) ->
     """Return the temperature of the least weighted cross-entropy, which is convex in its inverse."""
     logits = np.log(np.maximum(means, MIN_PROB))  # (n, k)
     of_label = logits[np.arange(len(labels)), labels]
+    unseen = UNSEEN / float(weights.sum())
+    target = (of_label + unseen * logits.mean(axis=1)) / (1 + unseen)
 
     def cross_entropy(inverse: float) -> float:
-        return float(weights @ (logsumexp(logits * inverse, axis=1) - of_label * inverse))
+        return float(weights @ (logsumexp(logits * inverse, axis=1) - target * inverse))
 
     best = minimize_scalar(cross_entropy, bounds=(1 / HIGHEST, 1 / LOWEST), method="bounded")
     return 1 / float(best.x)

@@ -58,7 +58,7 @@ def _abstained_words(sources: PageInputs, clean: Mapping[str, Any]) -> list[str]
     wrong = clean["abstained_wrong"]
     of_wrong = "" if wrong is None else f" and {formats.percent(wrong)} of the wrong ones"
     return [
-        f"Answers below {abstain.threshold:.2f} are marked as abstained, to be doubted: on clean images"
+        f"Answers below {abstain.threshold:.5g} are marked as abstained, to be doubted: on clean images"
         f" {formats.percent(clean['abstained_right'])} of the right answers{of_wrong}."
     ]
 

@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 
+from eed_edge.errors import DataError
+from eed_edge.recipe import Data
 from eed_edge.train.data.picture_survey import PictureSurvey
 
 SIZES = (16, 24, 32, 48, 64, 96, 128, 160, 224)
@@ -15,6 +17,9 @@ FEW = 2000
 STEPS = 1500
 """Steps of the base's training; of a large set it is ``FEWEST_EPOCHS``."""
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 60
+FEWEST_OF_A_CLASS = 10
+"""Training images of a class below which it is hardly learned."""
+USUAL = "100 a class for easy shapes, 1,000 and more for photographs"
 CALIB = 200
 """Calib images to aim at: one of them is then half a percent."""
 
@@ -49,6 +54,36 @@ def draft_recipe(seen: PictureSurvey, *, title: str, attack: str) -> str:
         *_budget(width),
     ]
     return "\n".join(lines) + "\n"
+
+
+def check_enough(seen: PictureSurvey) -> None:
+    """Refuse a set that no recipe could divide: every part needs a picture of every class.
+
+    Raises:
+        DataError: a class has too few pictures.
+    """
+    own_part = {"test": "test", "tune": "val", "calib": "val"}
+    drawn = [part for part, own in own_part.items() if own not in seen.counts]
+    needed, low = len(drawn) + 1, int(seen.of_class.min())
+    if low < needed:
+        name = seen.classes[int(seen.of_class.argmin())]
+        raise DataError(
+            f"expected {needed} or more pictures of every class, one each for {', '.join([*drawn, 'train'])},"
+            f" got {low} of {name!r}; add pictures, {USUAL}"
+        )
+
+
+def few_to_learn(seen: PictureSurvey, cfg: Data) -> str:
+    """A warning where fewer than ``FEWEST_OF_A_CLASS`` pictures of a class train, or an empty text."""
+    low, name = int(seen.of_class.min()), seen.classes[int(seen.of_class.argmin())]
+    left = low * (1 - (0 if "test" in seen.counts else cfg.test))
+    left *= 1 - (0 if "val" in seen.counts else cfg.tune + cfg.calib)
+    if left >= FEWEST_OF_A_CLASS:
+        return ""
+    return (
+        f"about {left:.0f} of {low} pictures of {name!r} are left to learn from, fewer than"
+        f" {FEWEST_OF_A_CLASS}: expect a network that guesses; add pictures, {USUAL}"
+    )
 
 
 def describe(seen: PictureSurvey) -> str:

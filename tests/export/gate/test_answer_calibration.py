@@ -62,6 +62,17 @@ def test_a_stop_with_few_images_leans_on_all_of_them_and_one_that_never_errs_sta
     assert all(LOWEST <= each <= HIGHEST for each in fit_temperatures(sure, gate(0.3)))
 
 
+@pytest.mark.parametrize("images", [30, 300])
+def test_a_stop_that_never_errs_is_as_sure_as_if_one_more_image_had_any_label(images):
+    members = np.full((2, images, CLASSES), 0.1, np.float32)
+    members[..., 0] = 0.5
+    given = MemberProbs(members, (members,), np.zeros(images, np.int64))
+    (first, _) = fit_temperatures(given, gate(0.3))  # all stop there; with 20 more in weight
+    answer = softmax(np.log(members[0, :1]) / first).max()
+    assert answer == pytest.approx((images + 20 + 1 / CLASSES) / (images + 21), abs=1e-4)
+    assert 0.9 < fit_abstain(given, gate(0.3), (first, first), share=0.95).threshold < answer
+
+
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.95, 1.0])
 def test_the_threshold_is_the_largest_that_leaves_the_share_clean_and_under_every_attack(share):
     rng = np.random.default_rng(6)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eed_edge.errors import DataError
 from eed_edge.recipe import Data, load_recipe
 from eed_edge.train.data.picture_survey import mirroring_harms, survey
 from eed_edge.train.data.splits import load_splits, splits_for_recipe
@@ -97,3 +98,23 @@ def test_mirrored_digits_are_other_pictures_and_mirrored_blobs_are_not():
 def test_a_picture_does_not_count_as_near_to_itself():
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16), dtype=np.uint8)
     assert mirroring_harms(images, np.arange(3)) == (False, (0.0, 0.0))
+
+
+@pytest.mark.parametrize(("parts", "needed"), [(("",), 4), (("train", "test"), 3)])
+def test_a_set_that_train_would_refuse_gets_no_recipe_and_few_pictures_are_warned_of(tmp_path, parts, needed):
+    for part in parts:
+        write(tmp_path / "set" / part, "full", 40, (16, 16))
+        write(tmp_path / "set" / part, "scarce", needed - 1, (16, 16))
+    result = call("init", tmp_path / "set", "--out", tmp_path / "draft.toml")
+    assert result.exit_code == 1
+    assert f"expected {needed} or more pictures of every class" in result.output
+    assert f"got {needed - 1} of 'scarce'; add pictures" in result.output
+    assert not (tmp_path / "draft.toml").exists()
+    with pytest.raises(DataError, match=f"expected {needed} or more"):  # as the division says it
+        load_splits(Data(name="folder", size=16, test=0.2), tmp_path / "set", seed=0)
+    for part in parts:
+        write(tmp_path / "set" / part, "third", needed, (16, 16))
+        Image.new("RGB", (16, 16)).save(tmp_path / "set" / part / "scarce" / "more.png")
+    result = call("init", tmp_path / "set", "--out", tmp_path / "draft.toml")
+    assert result.exit_code == 0
+    assert f"of {needed} pictures of 'scarce' are left to learn from, fewer than 10" in result.stderr
