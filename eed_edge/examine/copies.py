@@ -67,9 +67,4 @@ def shared_notes(net: nn.Module) -> Iterator[str]:
 
 def _computes_weight(module: nn.Module) -> bool:
     """Whether a hook computes the weight at every call, as torch.nn.utils.weight_norm does."""
-    weight = getattr(module, "weight", None)
-    return (
-        isinstance(weight, Tensor)
-        and "weight" not in module._parameters
-        and not hasattr(module, "parametrizations")
-    )
+    return isinstance(vars(module).get("weight"), Tensor) and bool(module._forward_pre_hooks)

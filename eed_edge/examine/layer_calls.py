@@ -1,13 +1,11 @@
-"""Calls of a network's layers: which layer fails first, and at which layer two runs part."""
+"""Calls of a network's layers, and at which layer two runs part."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-WHOLE = "the network's forward"
+from eed_edge.train.networks.entered_layers import WHOLE
 
 
 class Call(NamedTuple):
@@ -16,46 +14,6 @@ class Call(NamedTuple):
     layer: str
     inputs: list[Tensor]
     outputs: list[Tensor]
-
-
-class Entered:
-    """The layer whose forward raised: the innermost one that was entered and not left."""
-
-    def __init__(self) -> None:
-        self.stack: list[str] = []
-        self.failed = ""
-
-    def enter(self, name: str) -> None:
-        """A call begins; an outermost call forgets an earlier one that raised, but for its layer."""
-        if not name:
-            self.failed = self.failed or (self.stack[-1] if self.stack else "")
-            self.stack = []
-        self.stack.append(name)
-
-    def leave(self) -> None:
-        """A call ends."""
-        if self.stack:
-            self.stack.pop()
-
-    @property
-    def layer(self) -> str:
-        """Its name, or words for the network as a whole."""
-        return self.failed or (self.stack[-1] if self.stack else "") or WHOLE
-
-
-@contextmanager
-def entered_layers(net: nn.Module) -> Iterator[Entered]:
-    """Follow the calls inside the block."""
-    entered = Entered()
-    hooks = []
-    for name, module in net.named_modules():
-        hooks.append(module.register_forward_pre_hook(lambda *_, name=name: entered.enter(name)))
-        hooks.append(module.register_forward_hook(lambda *_: entered.leave()))
-    try:
-        yield entered
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def recorded_calls(net: nn.Module, images: Tensor) -> list[Call]:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from eed_edge.errors import ExportError
-from eed_edge.examine.layer_calls import WHOLE, entered_layers
 from eed_edge.export.network_graph import INPUT, OUTPUT, to_onnx
 from eed_edge.train.networks.build import Classifier
+from eed_edge.train.networks.entered_layers import WHOLE, entered_layers
 
 TOLERANCE = 1e-3
 """Largest difference of logits, as a share of the largest one."""

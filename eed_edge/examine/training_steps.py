@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eed_edge.attacks import training_images
-from eed_edge.examine.layer_calls import entered_layers
 from eed_edge.prune.channels.masking import masked
 from eed_edge.prune.dry_run import DryRun
 from eed_edge.recipe import Recipe, Training
@@ -15,6 +14,7 @@ from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.joint import joint_loss
 from eed_edge.train.networks.build import Classifier
 from eed_edge.train.networks.ensemble import Ensemble, recorded_activations
+from eed_edge.train.networks.entered_layers import entered_layers
 from eed_edge.train.system.devices import mixed_precision
 
 

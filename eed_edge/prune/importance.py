@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from eed_edge.attacks.interface import frozen
+from eed_edge.prune.channels.equality import double_if_possible
 from eed_edge.prune.channels.layer_kinds import LAYERS, NORMS, channel_dim, is_depthwise
 from eed_edge.prune.channels.structure import Group, Structure
 
@@ -56,7 +57,8 @@ def nis(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) 
     Source:
         EED, eq. 7-8; Yu et al., "NISP", CVPR 2018. Importance of the last layer is all ones.
     """
-    absolute = copy.deepcopy(net).double().eval()
+    # All ones stay positive through the normalisation only if it is undone: start above its mean.
+    absolute, image = double_if_possible(copy.deepcopy(net).eval(), torch.full_like(attacked[:1], 2.0))
     for module in absolute.modules():
         if isinstance(module, LAYERS):
             module.weight.data.abs_()
@@ -81,10 +83,8 @@ def nis(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) 
     for name, module in absolute.named_modules():
         if isinstance(module, LAYERS):
             module.register_forward_hook(keep(name))
-    # All ones stay positive through the normalisation only if it is undone: start above its mean.
-    image = torch.full_like(attacked[:1], 2.0, dtype=torch.float64).requires_grad_(True)
     with torch.enable_grad():
-        total = absolute(image).sum()
+        total = absolute(image.requires_grad_(True)).sum()
         names = [name for name, calls in outputs.items() for _ in calls]
         tensors = [tensor for calls in outputs.values() for tensor in calls]
         gradients = torch.autograd.grad(total, tensors, allow_unused=True, materialize_grads=True)
@@ -93,7 +93,7 @@ def nis(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) 
         channels = channel_dim(net.get_submodule(name), gradient)
         positions = gradient.sum(dim=[d for d in range(gradient.dim()) if d != channels])
         scores[name] = scores.get(name, 0) + positions
-    return LayerScores(scores)  # float64: products over many layers exceed float32's range
+    return LayerScores(scores)  # float64 if possible: products over many layers exceed float32's range
 
 
 def erm(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> LayerScores:

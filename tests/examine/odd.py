@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tests.examine import uncommon
 from tests.examine.coverage import between, conv_norm
 
 
@@ -300,7 +301,7 @@ BLOCKS = {
         CustomLayerNorm, DepthMultiplier, ListOfParameters, SigmoidBetween, ChannelStatistics,
         FunctionalConvolution, Unused, ReshapedHead, RepeatedBlock,
     )
-}  # fmt: skip
+} | uncommon.BLOCKS  # fmt: skip
 
 
 def build(name: str, *, classes: int = 4, channels: int = 1, width: int = 32) -> nn.Module:

@@ -22,6 +22,8 @@ class Block(nn.Module):
         self.conv = nn.Conv2d(width, width, 3, padding=1)
         self.norm = nn.BatchNorm2d(width, track_running_stats=fault != "statistics")
         self.fault = fault
+        if fault == "frozen":
+            self.requires_grad_(False)
         if fault == "old weight norm":
             nn.utils.weight_norm(self.conv)
         if fault == "new weight norm":
@@ -37,6 +39,8 @@ class Block(nn.Module):
             x = x + torch.randn_like(x)
         if self.fault == "noise in training" and self.training:
             x = x + torch.randn_like(x)
+        if self.fault == "drop path" or (self.fault == "drop path in training" and self.training):
+            x = x * (torch.rand(x.shape[0], 1, 1, 1) > 0.05)
         if self.fault == "batch mean":
             x = x - x.mean(0, keepdim=True)
         if self.fault == "image mean":
@@ -50,6 +54,15 @@ class Block(nn.Module):
             x = 2 * x
         if self.fault == "where":
             x = torch.where(x.mean((1, 2, 3), keepdim=True) > 0.1, 2 * x, x)
+        if self.fault == "counter":
+            self.calls = getattr(self, "calls", 0) + 1
+            x = x + self.calls
+        if self.fault == "rounded":
+            x = torch.round(8 * x) / 8
+        if self.fault == "rounded straight through":
+            x = x + (torch.round(8 * x) / 8 - x).detach()
+        if self.fault == "no gradients":
+            x = x.detach()
         if self.fault == "len":
             x = x + torch.zeros(len(x), 1, 1, 1)
         if self.fault == "shape":
@@ -98,8 +111,12 @@ BLOCKS = [
     ("statistics", "body.1.0.norm: the answer to an image depends on .* track_running_stats=True", ""),
     ("dropout", r"body.1.0: two runs .* differ in evaluation mode; .* self.training", "dropout in training"),
     ("noise", "body.1.0: two runs on the same images differ", "noise in training"),
+    ("drop path", "body.1.0: two runs on the same images differ", "drop path in training"),
     ("batch mean", "body.1.0: the answer to an image depends on .* never over dimension 0", "image mean"),
     ("in place", "body.1.0: no gradient can be computed: .* torch.where", "where in place"),
+    ("counter", "body.1.0: two runs .* differ .*; let forward change no buffer and no attribute", ""),
+    ("rounded", "body.1.0: no gradient passes .* no_grad, detach, round", "rounded straight through"),
+    ("no gradients", "body.1.0: no gradient passes through it to the images", "frozen"),
     ("old weight norm", "body.1.0.conv: a hook computes its weight, .*parametrizations", "new weight norm"),
     ("branch", r"body.1.0: torch cannot export|depends on the other images", "where"),
     ("len", r"x.shape\[0\], not from len\(x\)", "shape"),

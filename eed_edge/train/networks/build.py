@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from eed_edge.errors import NetworkError, how_to_install
+from eed_edge.train.networks.entered_layers import entered_layers
 from eed_edge.train.networks.given_network import GIVEN, kept_network
 from eed_edge.train.networks.resnet import ResNet18, ResNet18ImageNet
 from eed_edge.train.networks.vgg import VGG16
@@ -62,6 +64,8 @@ class Classifier(nn.Module):
 
 TIMM = "timm:"
 """What precedes the name of a network of the package timm."""
+WRAPPERS = (torch.jit.ScriptModule, nn.DataParallel, nn.parallel.DistributedDataParallel)
+"""Kinds of modules that keep the layers inside from being followed."""
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "resnet18": ResNet18,
     "resnet18-imagenet": ResNet18ImageNet,
@@ -93,17 +97,35 @@ def build_network(arch: str, *, classes: int, channels: int, width: int, seed: i
             ) from error
     if not isinstance(body, nn.Module):
         raise NetworkError(f"net.arch {arch!r}: expected a torch.nn.Module, got {type(body).__name__}")
+    _check_layers(body, arch)
     return Classifier(body, {"arch": arch, "classes": classes, "channels": channels, "width": width})
 
 
+def _check_layers(body: nn.Module, arch: str) -> None:
+    """Refuse layers that can be neither copied nor followed.
+
+    Raises:
+        NetworkError: there is one.
+    """
+    for name, module in body.named_modules():
+        place = f"net.arch {arch!r}: {f'body.{name}'.rstrip('.')} is a {type(module).__name__}"
+        if any(is_lazy(tensor) for tensor in (*module._parameters.values(), *module._buffers.values())):
+            raise NetworkError(
+                f"{place}, which has no weights yet; use the layer of that name without Lazy, with its number"
+                " of inputs"
+            )
+        if isinstance(module, WRAPPERS) or hasattr(module, "_orig_mod"):  # torch.compile's
+            raise NetworkError(f"{place}, whose layers cannot be followed; return the plain module inside")
+
+
 def choose_memory_format(net: Classifier, images: Tensor) -> None:
-    """Let weights and images lie channels last, unless the network's own ``view`` calls fail on that."""
+    """Let weights and images lie channels last, unless the network fails on that, as ``view`` does."""
     arrange_memory(net)
     try:
         with torch.enable_grad():
             net.eval()(images.detach().requires_grad_(True)).sum().backward()
-    except Exception as error:  # whatever else is wrong shows in the checks that follow
-        net.channels_last = "view size is not compatible" not in str(error)
+    except Exception:  # what is wrong otherwise, too, shows in the checks that follow
+        net.channels_last = False
         arrange_memory(net)
     net.zero_grad(set_to_none=True)
 
@@ -112,11 +134,12 @@ def arrange_memory(net: nn.Module) -> None:
     """Put the weights of all classifiers in ``net`` into the memory format that each has chosen."""
     classifiers: list[nn.Module] = [module for module in net.modules() if isinstance(module, Classifier)]
     for part in classifiers or [net]:
-        if getattr(part, "channels_last", True):
-            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            continue
-        for tensor in part.parameters():  # contiguous() would leave strides that only look channels last
-            tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+        channels_last = getattr(part, "channels_last", True)
+        for tensor in (*part.parameters(), *part.buffers()):
+            if not channels_last:  # contiguous() would leave strides that only look channels last
+                tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+            elif tensor.dim() == 4:
+                tensor.data = tensor.data.to(memory_format=torch.channels_last)
 
 
 def check_logits(net: nn.Module, images: Tensor, classes: int) -> None:
@@ -128,12 +151,13 @@ def check_logits(net: nn.Module, images: Tensor, classes: int) -> None:
     net.eval()
     expected = (len(images), classes)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), entered_layers(net) as entered:
             logits = net(images)
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise NetworkError(
-            f"the network fails on images {tuple(images.shape)}: {reason}; change data.size or net.arch"
+            f"{entered.layer}: the network fails on images {tuple(images.shape)}: {reason}; change data.size,"
+            " or let net.arch build a network for images of this shape"
         ) from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"

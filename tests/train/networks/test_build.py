@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 from eed_edge.errors import NetworkError
 from eed_edge.train.networks import build, resize
@@ -68,9 +69,52 @@ def test_an_unknown_architecture_is_refused(arch, message):
         build.build_network(arch, classes=4, channels=3, width=8)
 
 
+@pytest.mark.parametrize(
+    ("wrap", "message"),
+    [
+        (lambda net: torch.jit.trace(net, torch.rand(1, 1, 8, 8)), "body is a .*; return the plain module"),
+        (torch.compile, "body is a OptimizedModule, .*; return the plain module"),
+        (lambda net: nn.Sequential(nn.DataParallel(net)), "body.0 is a DataParallel, .*; return the plain"),
+        (
+            lambda net: nn.Sequential(net, nn.LazyLinear(4)),
+            "body.1 is a LazyLinear, .*; use the layer of that name without Lazy",
+        ),
+    ],
+    ids=["traced", "compiled", "parallel", "lazy"],
+)
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_layers_that_cannot_be_followed_are_refused_by_name(wrap, message, monkeypatch):
+    monkeypatch.setitem(build.ARCHITECTURES, "wrapped", lambda **_: wrap(nn.Sequential(nn.Conv2d(1, 4, 3))))
+    with pytest.raises(NetworkError, match=message):
+        build.build_network("wrapped", classes=4, channels=1, width=8)
+
+
+class Spectrum(nn.Module):
+    """Parameters of five dimensions, and of four whose last one has to lie densely."""
+
+    def __init__(self, **_) -> None:
+        super().__init__()
+        self.deep = nn.Conv3d(1, 2, 3, padding=1)
+        self.filter = nn.Parameter(torch.rand(2, 8, 5, 2))
+
+    def forward(self, x):
+        x = self.deep(x[:, None]).squeeze(2)
+        x = torch.fft.irfft2(torch.fft.rfft2(x) * torch.view_as_complex(self.filter), s=x.shape[-2:])
+        return x.mean((2, 3))
+
+
+def test_a_network_that_fails_channels_last_is_left_as_it_is(monkeypatch):
+    monkeypatch.setitem(build.ARCHITECTURES, "spectrum", Spectrum)
+    net = build.build_network("spectrum", classes=2, channels=1, width=8)
+    images = torch.rand(2, 1, 8, 8).to(memory_format=torch.channels_last)
+    build.choose_memory_format(net, images)
+    assert not net.channels_last
+    build.check_logits(net, images, 2)
+
+
 def test_images_that_are_too_small_are_told_before_training():
     net = build.build_network("vgg16", classes=4, channels=3, width=2)
-    with pytest.raises(NetworkError, match="fails on images"):
+    with pytest.raises(NetworkError, match=r"body\.features\.\d+: the network fails on images"):
         build.check_logits(net, torch.rand(2, 3, 8, 8), 4)
     with pytest.raises(NetworkError, match=r"must give logits \(2, 5\)"):
         build.check_logits(net, torch.rand(2, 3, 32, 32), 5)
