@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eed_edge.runtime import Limits, Prediction, load
+    from eed_edge.workflow.compare_shapes import compare_shapes
     from eed_edge.workflow.evaluate_bundle import evaluate_bundle
     from eed_edge.workflow.export_bundle import export_bundle
     from eed_edge.workflow.train_team import train_team
@@ -33,6 +34,7 @@ __all__ = [
     "Limits",
     "Prediction",
     "__version__",
+    "compare_shapes",
     "evaluate_bundle",
     "export_bundle",
     "load",
@@ -50,7 +52,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     **dict.fromkeys(("Limits", "Prediction", "load"), "eed_edge.runtime"),
-    **{name: f"eed_edge.workflow.{name}" for name in ("evaluate_bundle", "export_bundle", "train_team")},
+    **{
+        name: f"eed_edge.workflow.{name}"
+        for name in ("compare_shapes", "evaluate_bundle", "export_bundle", "train_team")
+    },
 }
 
 

@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 EXPORTS = {
-    "eed_edge": "Limits Prediction __version__ evaluate_bundle export_bundle load train_team",
+    "eed_edge": "Limits Prediction __version__ compare_shapes evaluate_bundle export_bundle load train_team",
     "eed_edge.runtime": "Limits Prediction load",
     "eed_edge.recipe": (
         "Base Data Gate Joint Net Pool Prune Recipe RecipeSection Scores "

@@ -8,6 +8,7 @@ PACKAGE = Path(__file__).parents[1] / "eed_edge"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in SOURCES}
 PUBLIC_SIGNATURES = {
+    "compare_shapes",
     "evaluate",
     "evaluate_bundle",
     "export_bundle",

@@ -18,7 +18,7 @@ from eed_edge.suggestions import did_you_mean
 # In the order of the work: a room of this package and its modules, each with a click command ``command``.
 ROOMS = {
     "prepare": ("demo", "data", "init", "list", "inspect", "profile", "completion"),
-    "make": ("train", "export"),
+    "make": ("train", "shapes", "export"),
     "use": ("check", "run", "web"),
     "measure": ("bench", "narrow", "single", "attack", "report"),
 }

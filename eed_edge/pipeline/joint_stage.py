@@ -50,7 +50,7 @@ def make_team(context: StageContext) -> None:
         run.path / "joint.json",
         {
             "members": [names[index] for index in order],
-            "rd": robust_diversity(probs.argmax(2) != labels),
+            "rd": robust_diversity(probs.argmax(2) != labels) if len(members) > 1 else 0.0,
             f"{'attacked' if run.recipe.attacked else 'clean'}_by_prefix": [
                 judge(tuple(sorted(order[:t]))) for t in range(1, len(order) + 1)
             ],

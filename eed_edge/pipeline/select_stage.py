@@ -51,6 +51,7 @@ def select_members(context: StageContext) -> None:
             cfg.member_gap,
             TeamJudge(list(pool_members.members), context.tune, run.recipe) if cfg.rule == "robust" else None,
             attacked=run.recipe.attacked,
+            members=cfg.members,
         ),
     )
     log.info("%s", choice.reason)

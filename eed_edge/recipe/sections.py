@@ -24,8 +24,7 @@ class Data(RecipeSection):
     """Pictures are scaled until their shorter side has this many pixels, then size × size are cut from the
     middle; 0 scales both sides to size, which stretches pictures that are not square."""
     calib_from: str = ""
-    """A folder with a subfolder per class, or an NPZ file, that tune and calib are drawn from instead of
-    train: pictures that the weights of ``base.init`` have not seen."""
+    """Folder of classes or NPZ file for tune and calib: pictures that ``base.init`` has not seen."""
     tune: float = _number(0.1, 0.01, 0.5)
     """Share of train that chooses checkpoints, members and their order."""
     calib: float = _number(0.1, 0.01, 0.5)
@@ -139,7 +138,7 @@ class Training(RecipeSection):
             raise ValueError(f"drops: expected rising shares between 0 and 1, got {list(self.drops)}")
         if 0 < self.epochs < self.finish_epochs:
             raise ValueError(
-                f"finish_epochs: expected at most the {self.epochs} epochs, got {self.finish_epochs}"
+                f"finish_epochs: expected at most {self.epochs} epochs, got {self.finish_epochs}"
             )
 
 
@@ -150,8 +149,7 @@ class Base(Training):
     epochs: int = _number(10, 0, 10_000)
     """0 takes the weights of ``init`` as the base, untrained; ``finish_epochs`` is not used then."""
     init: str = ""
-    """Pretrained weights to start from: a checkpoint of this project, or a state dict in a ``.pt``,
-    ``.pth`` or ``.safetensors`` file; empty starts from fresh weights."""
+    """Pretrained weights to start from: a checkpoint of ours, or a state dict (.pt, .pth, .safetensors)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -253,6 +251,8 @@ class Select(RecipeSection):
     """Robust diversity that the ``paper`` rule asks for."""
     member_gap: float = _number(0.05, 0, 1)
     """A candidate further than this below the best one's attacked accuracy is not considered."""
+    members: int = _number(0, 0, 64)
+    """Size of the team, 1 for a single network; 0 compares teams of all sizes from two on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,8 +287,8 @@ class Recipe(RecipeSection):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.scores.names) * self.pool.subsets < 2:
-            raise ValueError("scores.names and pool.subsets: expected two or more candidates, got one")
+        if (got := len(self.scores.names) * self.pool.subsets) < (fewest := self.select.members or 2):
+            raise ValueError(f"scores.names, pool.subsets: expected {fewest} or more candidates, got {got}")
 
     @property
     def attacked(self) -> bool:

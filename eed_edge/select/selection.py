@@ -44,6 +44,7 @@ class Criteria:
         considered; of the rest, at most the best ``MOST_CONSIDERED`` are.
     judge: compares the best teams and their running orders; None leaves both to the given probabilities.
     attacked: the probabilities and the judge are of attacked images; without attacks, of clean ones.
+    members: size of the team; 0 compares all sizes from two on.
     """
 
     rule: str
@@ -51,6 +52,7 @@ class Criteria:
     member_gap: float = 0.05
     judge: Judge | None = None
     attacked: bool = True
+    members: int = 0
 
     @property
     def accuracy_name(self) -> str:
@@ -103,7 +105,7 @@ def select_team(
     budget: TeamBudget,
     criteria: Criteria,
 ) -> Selection:
-    """Choose the best team of two or more candidates within the budget, in running order.
+    """Choose the best team within the budget, in running order.
 
     Args:
         failed: ``(m, n)`` bool; candidate i misclassifies attacked tune image j.
@@ -115,7 +117,7 @@ def select_team(
     Raises:
         InputError: shapes that do not fit one another, or numbers that are not finite.
         RecipeError: an unknown rule.
-        TrainingError: fewer than two candidates are good enough, or no two fit into the budget.
+        TrainingError: too few candidates are good enough, or no team of them fits into the budget.
 
     Source:
         EED, sec. 4.2; ``robust``, the gap and the order are this project's.
@@ -124,8 +126,8 @@ def select_team(
     if criteria.rule not in RULES:
         raise RecipeError(f"select.rule: expected one of {', '.join(RULES)}, got {criteria.rule!r}")
     considered = _eligible(failed, criteria)
-    teams = _affordable(params[considered], macs[considered], budget)
-    diversity = team_diversities(failed[considered], teams)
+    teams = _affordable(params[considered], macs[considered], budget, members=criteria.members)
+    diversity = np.zeros(len(teams)) if criteria.members == 1 else team_diversities(failed[considered], teams)
     table = _TeamTable(considered, teams, diversity, probs[considered], labels)
     best, reason = RULES[criteria.rule](table, criteria)
     members = table.members(best)
@@ -149,26 +151,29 @@ def _eligible(failed: Bools, criteria: Criteria) -> NDArray[np.intp]:
     worst = failures.min() + member_gap * failed.shape[1] + 1e-9  # the float product may fall short
     order = np.argsort(failures, kind="stable")
     good = order[failures[order] <= worst][:MOST_CONSIDERED]
-    if len(good) < 2:
-        gap = math.ceil(1000 * (np.sort(failures)[:2].max() - failures.min()) / failed.shape[1]) / 1000
+    fewest = criteria.members or 2
+    if len(good) < min(fewest, MOST_CONSIDERED):
+        gap = math.ceil(1000 * (np.sort(failures)[:fewest].max() - failures.min()) / failed.shape[1]) / 1000
         raise TrainingError(
-            f"expected two or more candidates within {member_gap:g} of the best one's"
+            f"expected {fewest} or more candidates within {member_gap:g} of the best one's"
             f" {criteria.accuracy_name} {1 - failures.min() / failed.shape[1]:.3f}, got {len(good)} of"
             f" {len(failed)}; raise select.member_gap to {gap:g}, or pool.epochs"
         )
     return np.sort(good)
 
 
-def _affordable(params: Ints, macs: Ints, budget: TeamBudget) -> Bools:
-    """The teams within the budget."""
-    every = all_teams(len(params))
+def _affordable(params: Ints, macs: Ints, budget: TeamBudget, *, members: int) -> Bools:
+    """The teams of this size, or of all from two on, within the budget."""
+    every = np.eye(len(params), dtype=np.bool_) if members == 1 else all_teams(len(params))
+    every = every[every.sum(axis=1) == members] if members else every
     teams = every[(every @ params <= budget.params) & (every @ macs <= budget.macs)]
     if not len(teams):
         over = np.maximum((every @ params) / budget.params, (every @ macs) / budget.macs).min()
-        missing = math.ceil(100 * over) / 100
+        missing, size = math.ceil(100 * over) / 100, members or 2
         raise TrainingError(
-            f"expected two candidates of at most {budget.params:,.0f} parameters and {budget.macs:,.0f} MACs"
-            f" together, got two smallest of {_two(params)} and {_two(macs)};"
+            f"expected {size} candidates of at most {budget.params:,.0f} parameters and"
+            f" {budget.macs:,.0f} MACs together, got {size} smallest of {_smallest(params, size)}"
+            f" and {_smallest(macs, size)};"
             f" lower prune.sparsity until 1 - prune.sparsity is {missing:.2f} times as large, or"
             f" prune.member_share to 1/{missing:.2f}"
         )
@@ -233,8 +238,8 @@ def _best(table: _TeamTable, among: NDArray[np.intp]) -> int:
     return int(among[table.accuracy(among).argmax()])
 
 
-def _two(costs: Ints) -> str:
-    return f"{np.sort(costs)[:2].sum():,}"
+def _smallest(costs: Ints, size: int) -> str:
+    return f"{np.sort(costs)[:size].sum():,}"
 
 
 def _check(failed: Bools, probs: Floats, labels: Ints, params: Ints, macs: Ints) -> None:

@@ -164,6 +164,17 @@ def test_a_judge_decides_between_the_ten_best_teams_and_between_all_their_orders
             assert nexts[0] == max(nexts)
 
 
+@pytest.mark.parametrize("members", [1, 2, 3, 6])
+def test_a_team_of_a_given_size_is_the_best_of_that_size(members):
+    failed, case = pool(5)
+    chosen = choose(failed, case, rule="robust", member_gap=1.0, members=members)
+    same_size = list(combinations(range(6), members))
+    best = max(accuracy(team, case["probs"], case["labels"]) for team in same_size)
+    assert len(chosen.members) == members
+    assert chosen.accuracy == best
+    assert f"({len(same_size)} teams of 6 out of 6" in chosen.reason
+
+
 def changed(case, **values):
     return {**case, **values}
 
@@ -176,7 +187,7 @@ def changed(case, **values):
             {},
             {"budget": 10},
             TrainingError,
-            r"expected two candidates of at most 10 parameters .* lower prune\.sparsity",
+            r"expected 2 candidates of at most 10 parameters .* lower prune\.sparsity",
         ),
         ({}, {"member_gap": -1.0}, TrainingError, r"got 0 of 6; raise select\.member_gap"),
         ({"labels": np.zeros(3, int)}, {}, InputError, r"labels: expected shape \(40,\), got \(3,\)"),

@@ -60,4 +60,5 @@ def _kept(folder: Path) -> str:
     parts += [name for name in ("selection", "joint") if (folder / f"{name}.json").exists()]
     under_way = sorted(path.stem for path in (*folder.glob("*.state"), *folder.glob("pool/*.state")))
     parts += [f"{name} as far as it is trained" for name in under_way]
+    parts += sorted(f"{path.parent.name}/" for path in folder.glob("*/run.json"))
     return f"kept in {folder}: {', '.join(parts)}" if parts else f"nothing to keep in {folder} yet"
