@@ -22,7 +22,7 @@ OTHER_IMAGES = 20.0
 LOWEST, HIGHEST = 0.05, 20.0
 """Temperatures."""
 UNSEEN = 1.0
-"""Weight, in images, of one more with any label: a stop that never errs on calib is not sure of all answers."""
+"""Weight, in images, of one more with any label: a stop without an error on calib may still err."""
 TIE = 1e-5
 """The threshold lies this far below the answer that it is to leave: rounding differs between machines."""
 
