@@ -11,6 +11,7 @@ from eed_edge.examine.answers import answer_faults
 from eed_edge.examine.copies import copy_faults, reload_faults, shared_notes
 from eed_edge.examine.onnx_answers import onnx_faults
 from eed_edge.examine.training_steps import training_faults
+from eed_edge.examine.training_time import team_size
 from eed_edge.prune.channels.layer_kinds import LAYERS
 from eed_edge.prune.dry_run import DryRun, check_prunable
 from eed_edge.recipe import Recipe
@@ -65,7 +66,7 @@ def examine(net: Classifier, few: Images, recipe: Recipe) -> Examination:
     faults = (
         reload_faults(dry.member, images)
         or training_faults(net, dry, few, recipe)
-        or onnx_faults(dry.member, images)
+        or onnx_faults(dry.member, images, team=team_size(recipe))
     )
     return Examination(tuple(faults), tuple(notes), dry)
 

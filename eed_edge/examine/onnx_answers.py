@@ -1,28 +1,52 @@
 """ONNX equals torch: the export of a network answers as the network does, for one image and for several."""
 
+import dataclasses
+import re
+from typing import Any
+
 import numpy as np
 import onnxruntime
 import torch
 from torch import Tensor
 
-from eed_edge.errors import ExportError
-from eed_edge.export.network_graph import INPUT, OUTPUT, to_onnx
+from eed_edge.errors import BundleError, ExportError
+from eed_edge.export.network_graph import INPUT, OUTPUT, as_bytes, to_model
+from eed_edge.runtime.bundle.admit import admit
+from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS
 from eed_edge.train.networks.build import Classifier
 from eed_edge.train.networks.entered_layers import WHOLE, entered_layers
 
+SCOPES = "pkg.torch.onnx.name_scopes"
 TOLERANCE = 1e-3
 """Largest difference of logits, as a share of the largest one."""
 
 
-def onnx_faults(net: Classifier, images: Tensor) -> list[str]:
-    """Why the network cannot be exported, or what differs then, a line each."""
+def onnx_faults(net: Classifier, images: Tensor, *, team: int = 1) -> list[str]:
+    """Why the network cannot be exported or may not be in a bundle, or what differs then, a line each.
+
+    Args:
+        team: number of members; what a bundle limits for all together, each has a share of.
+    """
     net, images = net.cpu(), images.cpu().contiguous()
     try:
         with entered_layers(net) as entered:
-            model = to_onnx(net, images[:1])
+            graph = to_model(net, images[:1])
+        layers = _layers_of_nodes(graph, net)
+        model = as_bytes(graph)
     except ExportError as error:
         where = "" if entered.layer == WHOLE else f"{entered.layer}: "
         return [f"{where}{error}"]
+    try:
+        share = DEFAULT_LIMITS.values // team
+        model = admit(model, "", limits=dataclasses.replace(DEFAULT_LIMITS, values=share))
+    except BundleError as error:
+        reason = str(error).removeprefix(": ").partition("; export the bundle again")[0]
+        node = re.match("node '([^']*)': ", reason)
+        layer = layers.get(node[1], WHOLE) if node else WHOLE
+        return [
+            f"{layer}: a bundle cannot hold its ONNX form: {reason.removeprefix(node[0] if node else '')};"
+            " compute it with other operations"
+        ]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
     try:
@@ -40,3 +64,14 @@ def onnx_faults(net: Classifier, images: Tensor) -> list[str]:
                     " avoid Python numbers and branches that depend on the images' values or number"
                 ]
     return []
+
+
+def _layers_of_nodes(graph: Any, net: Classifier) -> dict[str, str]:
+    """The layer that each node of the graph comes from, by the node's name; the exporter notes it."""
+    names = dict(net.named_modules())
+    layers = {}
+    for node in graph.graph.node:
+        scopes = {entry.key: entry.value for entry in node.metadata_props}.get(SCOPES, "[]")
+        inside = [name for name in re.findall("'([^']*)'", scopes) if name and name in names]
+        layers[node.name] = inside[-1] if inside else WHOLE
+    return layers

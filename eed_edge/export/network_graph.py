@@ -25,11 +25,34 @@ def to_onnx(net: nn.Module, image: Tensor) -> bytes:
     """Return the network as ONNX bytes; equal weights give equal bytes.
 
     Args:
+        net, image: as in ``to_model``.
+
+    Raises:
+        ExportError: torch cannot export the network, or the graph fails a check.
+    """
+    return as_bytes(to_model(net, image))
+
+
+def as_bytes(model: Any) -> bytes:
+    """The model without descriptions, checked.
+
+    Raises:
+        ExportError: the graph fails a check.
+    """
+    strip_descriptions(model)
+    check_network(model)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def to_model(net: nn.Module, image: Tensor) -> Any:
+    """Return the network as an ``onnx.ModelProto`` with the exporter's descriptions.
+
+    Args:
         net: images ``(n, c, h, w)`` to logits ``(n, k)``; it is put into evaluation mode.
         image: one example ``(1, c, h, w)``.
 
     Raises:
-        ExportError: torch cannot export the network, or the graph fails a check.
+        ExportError: torch cannot export the network.
     """
     net.eval()
     example = image.repeat(2, 1, 1, 1).contiguous()  # torch would specialise a batch of 1
@@ -57,10 +80,7 @@ def to_onnx(net: nn.Module, image: Tensor) -> bytes:
     finally:
         exporter_log.setLevel(level)
     assert program is not None
-    model = program.model_proto
-    strip_descriptions(model)
-    check_network(model)
-    return bytes(model.SerializeToString(deterministic=True))
+    return program.model_proto
 
 
 def strip_descriptions(model: Any) -> None:

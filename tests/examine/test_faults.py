@@ -63,6 +63,10 @@ class Block(nn.Module):
             x = x + (torch.round(8 * x) / 8 - x).detach()
         if self.fault == "no gradients":
             x = x.detach()
+        if self.fault == "operator":
+            x = torch.fft.irfft(torch.fft.rfft(x), n=x.shape[-1])
+        if self.fault == "precision":
+            x = x.to(torch.bfloat16).float()
         if self.fault == "len":
             x = x + torch.zeros(len(x), 1, 1, 1)
         if self.fault == "shape":
@@ -119,6 +123,8 @@ BLOCKS = [
     ("no gradients", "body.1.0: no gradient passes through it to the images", "frozen"),
     ("old weight norm", "body.1.0.conv: a hook computes its weight, .*parametrizations", "new weight norm"),
     ("branch", r"body.1.0: torch cannot export|depends on the other images", "where"),
+    ("operator", "body.1.0: a bundle cannot hold its ONNX form: .*'DFT'.* other operations", ""),
+    ("precision", "body.1.0: a bundle cannot hold its ONNX form: .*Cast.to", ""),
     ("len", r"x.shape\[0\], not from len\(x\)", "shape"),
 ]  # fmt: skip
 ENDS = [
@@ -158,7 +164,7 @@ def check(make, remedied, message, monkeypatch) -> None:
 @pytest.mark.parametrize(("fault", "message", "remedy"), BLOCKS)
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
 def test_a_fault_inside_names_its_layer_and_the_remedy_works(fault, message, remedy, monkeypatch):
-    if fault not in ("branch", "len"):
+    if fault not in ("branch", "operator", "precision", "len"):
         monkeypatch.setattr(examination, "onnx_faults", lambda *_: [])
     check(block_network(fault), block_network(remedy), message, monkeypatch)
 
