@@ -29,6 +29,7 @@ class PictureSurvey:
     kind: the recipe's ``data.name``: ``folder`` or ``npz``.
     counts: pictures by part: ``train``, and ``val`` and ``test`` where they are.
     of_class: training pictures of each class, ``(classes,)``.
+    of_val: those of val, or None where there is no such part.
     heights, widths: of the training pictures, ``(n,)``.
     nearest: share of pictures that are nearest to their own class's mean, as they are and mirrored.
     flip: mirrored pictures may be trained on.
@@ -38,6 +39,7 @@ class PictureSurvey:
     classes: tuple[str, ...]
     counts: dict[str, int]
     of_class: NDArray[np.int64]
+    of_val: NDArray[np.int64] | None
     heights: NDArray[np.int64]
     widths: NDArray[np.int64]
     channels: int
@@ -59,7 +61,8 @@ def survey(place: Path) -> PictureSurvey:
     shapes = picture_shapes(paths)
     small = PictureFiles(paths, labels, input_spec(1, PictureSize(THUMBNAIL)))
     counts = {name: len(files) for name, files in parts.items()}
-    return _surveyed("folder", classes, counts, shapes, small)
+    val = np.array([label for _, label in parts["val"]]) if "val" in parts else None
+    return _surveyed("folder", classes, counts, shapes, small, val=val)
 
 
 def _survey_arrays(place: Path) -> PictureSurvey:
@@ -80,7 +83,8 @@ def survey_dataset(source: Dataset, *, kind: str) -> PictureSurvey:
         counts["test"] = len(source.read_test())
     channels, height, width = source.input.size
     shapes = np.tile((height, width, channels), (len(source.train), 1))
-    return _surveyed(kind, source.classes, counts, shapes, source.train)
+    val = None if source.held_out is None else source.held_out.labels
+    return _surveyed(kind, source.classes, counts, shapes, source.train, val=val)
 
 
 def _surveyed(
@@ -89,6 +93,8 @@ def _surveyed(
     counts: dict[str, int],
     shapes: NDArray[np.int64],
     train: ImageSource,
+    *,
+    val: NDArray[np.int64] | None,
 ) -> PictureSurvey:
     drawn = np.random.default_rng(0).permutation(len(train))[:COMPARED]
     shown = train[drawn]
@@ -98,6 +104,7 @@ def _surveyed(
         classes=classes,
         counts=counts,
         of_class=np.bincount(train.labels, minlength=len(classes)),
+        of_val=None if val is None else np.bincount(val, minlength=len(classes)),
         heights=shapes[:, 0],
         widths=shapes[:, 1],
         channels=int(shapes[:, 2].max()),

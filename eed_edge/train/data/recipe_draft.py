@@ -71,6 +71,12 @@ def check_enough(seen: PictureSurvey) -> None:
             f"expected {needed} or more pictures of every class, one each for {', '.join([*drawn, 'train'])},"
             f" got {low} of {name!r}; add pictures, {USUAL}"
         )
+    if seen.of_val is not None and (least := int(seen.of_val.min())) < 2:
+        name = seen.classes[int(seen.of_val.argmin())]
+        raise DataError(
+            f"expected 2 or more pictures of every class in val, one each for tune and calib, got {least} of"
+            f" {name!r}; move some from train there, or leave the part val out"
+        )
 
 
 def few_to_learn(seen: PictureSurvey, cfg: Data) -> str:
@@ -81,7 +87,7 @@ def few_to_learn(seen: PictureSurvey, cfg: Data) -> str:
     if left >= FEWEST_OF_A_CLASS:
         return ""
     return (
-        f"about {left:.0f} of {low} pictures of {name!r} are left to learn from, fewer than"
+        f"about {int(left)} of {low} pictures of {name!r} are left to learn from, fewer than"
         f" {FEWEST_OF_A_CLASS}: expect a network that guesses; add pictures, {USUAL}"
     )
 

@@ -64,7 +64,7 @@ class Splits:
         _check_labels(test, self.classes, "test")
         if empty := np.flatnonzero(np.bincount(test.labels, minlength=len(self.classes)) == 0).tolist():
             names = ", ".join(self.classes[i] for i in empty)
-            log.warning("test has no image of %d classes: %.80s; they are not judged", len(empty), names)
+            log.warning("test has no image of %d of the classes: %.80s; not judged", len(empty), names)
         return test
 
 

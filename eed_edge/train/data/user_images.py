@@ -143,7 +143,13 @@ def listed_pictures(place: Path) -> tuple[tuple[str, ...], dict[str, list[tuple[
 
 
 def _folder_parts(place: Path) -> dict[str, Path]:
-    nested = {part.name: part for part in _subfolders(place) if _subfolders(part)}
+    folders = {part.name: part for part in _subfolders(place)}
+    nested = {name: part for name, part in folders.items() if _subfolders(part)}
+    if folders and not nested and all(is_divided({name: part}) for name, part in folders.items()):
+        raise DataError(
+            f"{place}: expected one subfolder per class in each of {', '.join(folders)}, got pictures of no"
+            " class; sort them into subfolders"
+        )
     return roles(nested, place) if is_divided(nested) else {"train": place}
 
 
@@ -252,7 +258,10 @@ def _files(parts: Sequence[Path], classes: tuple[str, ...]) -> list[tuple[Path, 
             raise DataError(f"{part}: expected a class of train/, got {part.name!r}; rename or remove it")
         inside = sorted(path for path in part.iterdir() if _is_picture(path))
         if not inside:
-            raise DataError(f"{part}: expected PNG or JPEG pictures, got none; add some or remove the folder")
+            remedy = "add some or remove the folder"
+            if _subfolders(part):
+                remedy = f"give --data {part.name}, or name its parts train, val and test"
+            raise DataError(f"{part}: expected PNG or JPEG pictures, got none; {remedy}")
         files += [(path, classes.index(part.name)) for path in inside]
     if not files:
         raise DataError("expected one subfolder of pictures per class, got no subfolder; sort the pictures")

@@ -118,3 +118,14 @@ def test_a_set_that_train_would_refuse_gets_no_recipe_and_few_pictures_are_warne
     result = call("init", tmp_path / "set", "--out", tmp_path / "draft.toml")
     assert result.exit_code == 0
     assert f"of {needed} pictures of 'scarce' are left to learn from, fewer than 10" in result.stderr
+
+
+def test_a_class_that_val_lacks_is_refused_as_train_would(tmp_path):
+    for part, names in (("train", "abc"), ("val", "ab"), ("test", "abc")):
+        for name in names:
+            write(tmp_path / "set" / part, 2 * name, 6, (16, 16))
+    result = call("init", tmp_path / "set", "--out", tmp_path / "draft.toml")
+    assert result.exit_code == 1
+    assert "every class in val, one each for tune and calib, got 0 of 'cc'; move some" in result.output
+    with pytest.raises(DataError, match="every class for tune and calib, got fewer of 'cc'"):
+        load_splits(Data(name="folder"), tmp_path / "set", seed=0)

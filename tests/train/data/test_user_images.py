@@ -199,6 +199,14 @@ def test_an_npz_test_part_of_another_size_or_label_is_refused(tmp_path):
             r"9\.png: expected 8x8 pixels .* got 8x9; set data\.size",
         ),
         ({**colours("ab", 6, 8, 8), "b/9.png": b"not a picture"}, r"9\.png: expected a readable picture"),
+        (
+            {"train/1.png": noise(8, 8), "val/2.png": noise(8, 8)},
+            r"expected one subfolder per class in each of train, val, got pictures of no class; sort them",
+        ),
+        (
+            {"set/a/1.png": noise(8, 8), "set/b/1.png": noise(8, 8)},
+            r"set: expected PNG .* got none; give --data set, or name its parts train, val and test",
+        ),
         ({"a.png": noise(8, 8)}, r"expected one subfolder of pictures per class, got no subfolder"),
         (
             colours("ab", 1, 8, 8),
