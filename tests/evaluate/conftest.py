@@ -9,7 +9,7 @@ import torch
 import eed_edge
 from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.train.data import splits
-from eed_edge.train.data.batches import Images
+from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.run_folder import open_run
 from tests.conftest import Flow
 
@@ -18,6 +18,12 @@ from tests.conftest import Flow
 def images_of_test(flow: Flow) -> Images:
     test = splits.splits_for_recipe(open_run(flow.run).recipe, None).test
     return Images(torch.from_numpy(test.images[:80].copy()), torch.from_numpy(test.labels[:80].copy()))
+
+
+@pytest.fixture(scope="session")
+def images_and_labels(images_of_test: Images) -> tuple[torch.Tensor, torch.Tensor]:
+    """60 test images as the networks take them, float32 in [0, 1], and their labels."""
+    return as_float(images_of_test.images[:60]), images_of_test.labels[:60]
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from eed_edge.html.inputs import PageInputs, read_inputs
 from eed_edge.html.page import render
 from eed_edge.manifest import parse_manifest
 from tests.html import sample
-from tests.html.test_page import ROOT
+from tests.html.test_front import ROOT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PROBE = """<iframe id="page" width="{width}" height="800" style="border: 0" src="page.html"></iframe>
