@@ -82,7 +82,8 @@ MINUTES ?= 5
 fuzz: venv
 	.venv/bin/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[fuzz]'
 	.venv/bin/python -m tests.fuzz.walk_fuzzer $(MINUTES)
-	FUZZ_EXAMPLES=$$((200 * $(MINUTES))) .venv/bin/python -m pytest --timeout 3600 tests/fuzz
+	FUZZ_EXAMPLES=$$((200 * $(MINUTES))) .venv/bin/python -m pytest --timeout 3600 tests/fuzz \
+		tests/hostile/test_readers_agree.py
 
 # Hostile files, kills, full disks and many threads: prints what was accepted, hung, lost or wrong, which must be
 # 0. LONG=1 makes 50 kills and 500,000 predictions.

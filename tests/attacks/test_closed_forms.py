@@ -55,7 +55,8 @@ def test_autoattack_is_exact_on_a_linear_classifier(classes):
     net, images, labels = linear(classes, n=12)
     distance = exact_linf(net, images, labels)
     eps = distance.quantile(0.6).item()
-    found = fooled(net, AutoAttack()(net, images, labels, Threat(eps, seed=0)), labels)
+    attack = AutoAttack(queries=1000)
+    found = fooled(net, attack(net, images, labels, Threat(eps, seed=0)), labels)
     assert torch.equal(found, distance < eps)
 
 
@@ -78,7 +79,7 @@ def test_deepfool_fools_a_linear_classifier_just_where_its_l2_ball_reaches(class
 )
 def test_channels_last_colour_images_through_convolutions_are_attacked_as_any(attack):
     if isinstance(attack, AutoAttack):
-        attack = dataclasses.replace(attack, steps=4)
+        attack = dataclasses.replace(attack, steps=4, queries=20)
     net = build.build_network("resnet18", classes=5, channels=3, width=4).eval()
     images = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -48,7 +48,7 @@ def attack_named(name: str) -> Attack:
     if name in TRAINING_ATTACKS:
         return TRAINING_ATTACKS[name].from_recipe(Base(steps=20, step_255=4))
     attack = EVALUATION_ATTACKS[name]
-    return dataclasses.replace(attack, steps=20) if isinstance(attack, AutoAttack) else attack
+    return dataclasses.replace(attack, steps=20, queries=200) if isinstance(attack, AutoAttack) else attack
 
 
 def problem():

@@ -1,5 +1,9 @@
-"""Whatever the check accepts, Python's and C++'s protobuf read as the same model, and as the check did."""
+"""Whatever the check accepts, Python's and C++'s protobuf read as the same model, and as the check did.
 
+``make fuzz`` asks for more examples.
+"""
+
+import os
 from copy import deepcopy
 
 import numpy as np
@@ -63,7 +67,12 @@ def mutants(draw):
     return bytes(raw)
 
 
-@settings(max_examples=500, deadline=None, derandomize=True, database=None)
+@settings(
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "150")),
+    deadline=None,
+    derandomize="FUZZ_EXAMPLES" not in os.environ,
+    database=None,
+)
 @given(mutants())
 def test_what_is_accepted_is_read_alike_by_all(raw):
     assert disagreement(raw) is None

@@ -23,7 +23,7 @@ from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.system import distributed
 from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
-from tests.conftest import TINY, call
+from tests.conftest import TINY, Flow, succeed
 
 ROOT = Path(__file__).parents[2]
 
@@ -145,17 +145,21 @@ if os.environ["RANK"] == "1":
 from eed_edge.cli import main
 main()
 """
-DIGITS = ["data.limit=600", "base.epochs=8", "base.lr=0.1", "pool.epochs=2", "joint.epochs=6",
+DIGITS = ["data.limit=600", "base.epochs=8", "base.lr=0.1", "scores.names=[\"erm\"]", "joint.epochs=6",
           "joint.lr=0.02", "joint.gamma=0", "base.averaging=0.95", "joint.averaging=0.9"]  # fmt: skip
 
 
-def torchrun(folder: Path, run: Path, *words: str, options=(), **environment: str):
+def train_words(run: Path, *changes: str) -> tuple[str, ...]:
+    words = ("train", str(TINY), "--run", str(run))
+    return words + tuple(itertools.chain.from_iterable(("--set", change) for change in changes))
+
+
+def torchrun(folder: Path, *words: str, options=(), **environment: str):
     script = folder / "train.py"
     script.write_text(SCRIPT)
-    settings = list(itertools.chain.from_iterable(("--set", value) for value in DIGITS))
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
-         *options, str(script), "train", str(TINY), "--run-folder", str(run), *settings, *words],
+         *options, str(script), *words],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "MADE": str(folder / "made"),
              **environment},
         capture_output=True, text=True, timeout=280, check=False,
@@ -177,59 +181,45 @@ def judged(run: Path, stage: str) -> tuple[float, float]:
 @pytest.mark.timeout(900)
 def test_two_processes_come_to_what_one_comes_to(tmp_path: Path):
     one, two = tmp_path / "one", tmp_path / "two"
-    settings = itertools.chain.from_iterable(("--set", value) for value in DIGITS)
-    alone = call("train", TINY, "--run", one, *settings)
-    assert alone.exit_code == 0, alone.output
-    result = torchrun(tmp_path, two)
+    succeed(*train_words(one, *DIGITS))
+    result = torchrun(tmp_path, *train_words(two, *DIGITS))
     assert result.returncode == 0, result.stderr
-    assert [row[0] for row in made(tmp_path)] == ["ase-0", "ase-1", "erm-0", "erm-1"]
     assert not list(two.glob("log-*.jsonl"))
     for stage in ("base", "joint"):
         for ours, theirs in zip(judged(two, stage), judged(one, stage), strict=True):
             assert ours == pytest.approx(theirs, abs=0.12)  # 120 tune images: a standard error of 0.045
-    # From the same base, candidates are the same to the last bit, and so is the selection.
-    again = tmp_path / "again"
-    again.mkdir()
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_is_started_again_and_the_candidates_are_those_of_one_process(
+    flow: Flow, tmp_path: Path
+):
+    """From the same base they are the same to the last bit, and so is the selection."""
+    run = tmp_path / "run"
+    run.mkdir()
     for name in ("run.json", "log.jsonl", "base.safetensors"):
-        (again / name).write_bytes((one / name).read_bytes())
-    result = torchrun(tmp_path, again, "--until", "select")
+        (run / name).write_bytes((flow.run / name).read_bytes())
+    options = ("--max-restarts", "1")
+    result = torchrun(tmp_path, *train_words(run), "--until", "select", options=options, DIE="ase-1")
     assert result.returncode == 0, result.stderr
+    rows = made(tmp_path)
+    assert {row[0] for row in rows} == {"ase-0", "ase-1", "erm-0", "erm-1"}
+    assert {row[0] for row in rows if row[1] == "1"} >= {"ase-1"}
+    for name, _, *there in rows:
+        assert name not in there  # none is made twice
+    assert any("erm-1" in there for _, restarts, *there in rows if restarts == "1")
     # A thread of gloo's that outlives the process group may abort the process at its end.
     assert "threads at the end:" in result.stderr
     assert "gloo" not in result.stderr
-    assert (again / "selection.json").read_bytes() == (one / "selection.json").read_bytes()
-    for path in one.glob("pool/*.safetensors"):
-        ours, theirs = (checkpoint.load_checkpoint(run / "pool" / path.name)[0] for run in (again, one))
+    assert (run / "selection.json").read_bytes() == (flow.run / "selection.json").read_bytes()
+    for path in flow.run.glob("pool/*.safetensors"):
+        ours, theirs = (checkpoint.load_checkpoint(each / "pool" / path.name)[0] for each in (run, flow.run))
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_is_started_again_and_no_candidate_is_made_twice(tmp_path: Path):
-    result = torchrun(
-        tmp_path,
-        tmp_path / "run",
-        "--until",
-        "pool",
-        "--set",
-        "base.epochs=2",
-        "--set",
-        "pool.epochs=1",
-        options=("--max-restarts", "1"),
-        DIE="ase-1",
-    )
-    assert result.returncode == 0, result.stderr
-    names = {path.stem for path in (tmp_path / "run" / "pool").glob("*-?.safetensors")}
-    assert names == {"ase-0", "ase-1", "erm-0", "erm-1"}
-    rows = made(tmp_path)
-    assert {row[0] for row in rows if row[1] == "1"} >= {"ase-1"}
-    for name, _, *there in rows:
-        assert name not in there
-    assert any("erm-1" in there for _, restarts, *there in rows if restarts == "1")
-
-
-@pytest.mark.slow
 def test_processes_with_different_recipes_end_with_one_line(tmp_path: Path):
-    result = torchrun(tmp_path, tmp_path / "run", MORE="--set base.batch=64")
+    result = torchrun(tmp_path, *train_words(tmp_path / "run"), MORE="--set base.batch=64")
     assert result.returncode == 1
     told = [line for line in result.stderr.splitlines() if line.startswith("error:")]
     assert len(told) == 1
