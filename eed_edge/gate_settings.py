@@ -114,7 +114,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Abstain:
-    """Below which probability an answer is to be doubted, and how many right answers that leaves undoubted.
+    """Probability below which an answer is to be doubted, and the share of right answers at or above it.
 
     threshold: of the most probable class, after the temperature of its stop; in [0, 1].
     share: of the right answers on calib that the threshold was to leave, clean and attacked.

@@ -1,1 +1,1 @@
-"""How robust and how costly the deployed bundle is, beside what it replaces."""
+"""Evaluation: robustness and cost of the deployed bundle, compared with the networks that it replaces."""

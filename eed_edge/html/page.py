@@ -44,7 +44,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Placed:
-    """A section at its place on the page; a link to what is folded leads inside, which opens it."""
+    """A section at its place on the page; a link to a folded section points inside it, which opens it."""
 
     key: str
     title: str

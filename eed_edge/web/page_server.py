@@ -35,7 +35,7 @@ class PageServer(ThreadingHTTPServer):
         return f"http://{LOOPBACK}:{self.server_port}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a browser that left before it had all; raise nothing, others are still served."""
+        """Ignore a browser that disconnects early, and raise nothing: other browsers are still served."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -74,4 +74,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Print nothing: the command says what there is to say."""
+        """Print nothing; the command prints the address."""

@@ -99,7 +99,7 @@ def _dense(bundle: Bundle, run: Path | None) -> bytes | None:
 def _content(
     manifest: Manifest, samples: PageSamples, models: Site, engine: Site, dense: bytes | None
 ) -> dict[str, Any]:
-    """What the page must know beside the manifest."""
+    """Data for the page in addition to the manifest."""
     images = (
         ("Test images", "The first test images that one sub-model answers, two, and so on, in turn.")
         if samples.from_run

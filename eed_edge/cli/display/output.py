@@ -42,7 +42,7 @@ def print_figures(value: Any) -> None:
 
 
 def print_notice(text: str, *, err: bool = True) -> None:
-    """Print lines of which no answer depends, such as progress and errors; what cannot be written is lost.
+    """Print lines on which no answer depends, such as progress and errors; what cannot be written is lost.
 
     Args:
         err: on standard error rather than standard output.

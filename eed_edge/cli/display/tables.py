@@ -91,7 +91,7 @@ def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
         parts.append("\n".join(lines))
         threads, cpu = latency["threads"], report.get("machine", {}).get("cpu", "")
         parts += [f"{line} ({threads} thread, {cpu})" for line in speedup_lines(latency)]
-    parts += ["\n".join(lines)] if (lines := beside_lines(report)) else []
+    parts += ["\n".join(lines)] if (lines := further_lines(report)) else []
     if "prefixes" in report:
         parts.append(_prefix_table(report["prefixes"]))
     if "submodels_used" in report:
@@ -142,8 +142,8 @@ def _speedups(latency: Mapping[str, Any], ending: str) -> str:
     return ", ".join(words)
 
 
-def beside_lines(report: Mapping[str, Any]) -> list[str]:
-    """What an evaluation has beside accuracies, a line each."""
+def further_lines(report: Mapping[str, Any]) -> list[str]:
+    """Further results of an evaluation, a line each."""
     from eed_edge.train.data.duplicates import duplicates_line
 
     lines = []

@@ -61,7 +61,7 @@ def command(
     """
     from eed_edge.cli.display.progress import progress_display
     from eed_edge.cli.display.resumable import keeping
-    from eed_edge.cli.display.tables import accuracy_table, beside_lines, paired_table
+    from eed_edge.cli.display.tables import accuracy_table, further_lines, paired_table
 
     with keeping(f"batches that are done are kept in {run}"), progress_display() as progress:
         figures = eed_edge.evaluate_bundle(
@@ -82,6 +82,6 @@ def command(
     for kind, row in figures.get("attacks", {}).items():
         for warning in row["warnings"]:
             print_answer(f"{kind}: AutoAttack warns: {warning}")
-    for line in beside_lines(figures):
+    for line in further_lines(figures):
         print_answer(line)
     return figures

@@ -1,4 +1,4 @@
-"""``eed-edge bench``: how fast a bundle is here, beside the dense network that it replaces."""
+"""``eed-edge bench``: how fast a bundle is on this machine, compared with the dense network."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -13,7 +13,7 @@ from eed_edge.cli.options import help_examples
 
 
 def _recipes() -> dict[str, str]:
-    """The first sentence of each recipe's file, as far as the first line has it."""
+    """The first line of each recipe's file, which describes it."""
     from eed_edge.recipe import recipe_names
     from eed_edge.recipe.toml_file import recipe_path
 

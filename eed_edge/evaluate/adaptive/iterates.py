@@ -1,4 +1,4 @@
-"""Record what fools a defence on an attack's way, whatever image the attack returns in the end.
+"""Record every iterate of an attack that fools a defence, not only the image that the attack returns.
 
 An attack optimises one target: it returns the best image for that, and may pass over one on which the
 deployed rule errs. The recorder sees every batch that the target answers, has the team answer it as well, and

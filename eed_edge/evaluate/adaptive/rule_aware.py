@@ -92,7 +92,7 @@ class RuleAware(Attack):
 
 @dataclass(frozen=True)
 class _Aim:
-    """What an ascent is after: the stop (from 0), the labels ``(n,)`` and a wrong class for each image.
+    """Target of one ascent: the stop (from 0), the labels ``(n,)`` and a wrong class for each image.
 
     target: None: the likeliest wrong class in every iterate.
     """

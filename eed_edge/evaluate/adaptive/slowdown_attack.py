@@ -72,7 +72,7 @@ def slowdown_attack(
 def _losses(gate: StopRule, last: int) -> list[tuple[int, Loss]]:
     """Return the losses, each with the latest stop of the images that it is used on."""
     everywhere: list[Loss] = [_uniform, _disagreement, SOFT_RULES[gate.rule].slowdown_loss]
-    aimed: list[tuple[int, Loss]] = [(stop, partial(_sureness_up_to, stop)) for stop in range(1, last)]
+    aimed: list[tuple[int, Loss]] = [(stop, partial(_largest_stop_margin, stop)) for stop in range(1, last)]
     return [(last - 1, loss) for loss in everywhere] + aimed
 
 
@@ -134,8 +134,8 @@ def _disagreement(log_probs: Tensor, gate: StopRule) -> Tensor:
     return -(2 * mean_entropy - entropies.cumsum(0) / counts).sum()
 
 
-def _sureness_up_to(stop: int, log_probs: Tensor, gate: StopRule) -> Tensor:
-    """Return how clearly the rule stops at its clearest of the first ``stop`` prefixes, summed."""
+def _largest_stop_margin(stop: int, log_probs: Tensor, gate: StopRule) -> Tensor:
+    """Return the largest stop margin among the first ``stop`` prefixes, summed over images."""
     means = log_means(log_probs, gate)
     margins = SOFT_RULES[gate.rule].stop_margins(
         means, log_probs[: len(means)], means.argmax(2), gate.parameters

@@ -109,7 +109,7 @@ def nearest_latency(
 
 
 def _last_below(log_ratio: Callable[[int], float], rungs: int) -> int:
-    """About the last rung whose time is not above the target's; each call of ``log_ratio`` is an export.
+    """Find about the last rung whose time is not above the target's; each call of ``log_ratio`` is an export.
 
     Logarithms of times rise nearly in proportion to the rung, so the next rung is where the line through the
     last two meets the target, inside of the bracket so far; from the fifth on the bracket is halved.

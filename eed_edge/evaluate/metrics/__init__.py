@@ -1,1 +1,1 @@
-"""Figures beside accuracy: curves, shifted images, parity with torch, model cost."""
+"""Further figures: curves, shifted images, parity with torch, model cost."""

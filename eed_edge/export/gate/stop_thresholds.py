@@ -50,7 +50,7 @@ def stop_table(versions: Sequence[Floats], labels: NDArray[np.int64]) -> StopTab
 
 
 def falling_thresholds(stops: int) -> list[Thresholds]:
-    """Return settings from never stopping on to always, whose order no image has decided."""
+    """Return settings from never stopping to always stopping; no image decides their order."""
     falling = np.arange(1, stops + 1) ** -FALL
     return [(NEVER_STOP,) * stops, *(tuple((first * falling).tolist()) for first in np.linspace(1, 0, 201))]
 

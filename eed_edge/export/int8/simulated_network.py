@@ -13,7 +13,7 @@ from eed_edge.export.int8.operators import OPERATORS, Operator
 
 
 class _Step(NamedTuple):
-    """One node: its operator with attributes, and the names of what it takes and gives."""
+    """One node: its operator with attributes, and the names of its inputs and outputs."""
 
     operator: Operator
     attributes: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""The top of the page: the verdict, when and on what it was measured, key figures, and each rival beside."""
+"""The top of the page: verdict, date and machine of the measurement, key figures, a row for each rival."""
 
 from datetime import date
 from typing import Any

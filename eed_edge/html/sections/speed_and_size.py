@@ -78,7 +78,7 @@ def _with_quartiles(times: Mapping[str, float], key: str) -> Cell:
 
 
 def _speedups_table(latency: Mapping[str, Any]) -> list[Table]:
-    """Speed-ups with their spread, as reports since the clock in blocks have them."""
+    """Speed-ups with their spread; only reports that were timed in blocks have it."""
     over = [(key, title) for key, title in OVER.items() if latency.get(key)]
     if not over:
         return []

@@ -10,7 +10,7 @@ from eed_edge.runtime.bundle.walk.graph_walk import walk_model
 
 
 def admit(model: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """Parse and walk a model; return it written again with the judged fields alone.
+    """Parse and walk a model; return it serialised again with only the fields that were checked.
 
     Args:
         name: the model's name in error messages, such as its file name.

@@ -98,7 +98,7 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def _array(stream: IO[bytes], name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Read one array of known shape and type; one that is stored otherwise is refused unread."""
+    """Read one array of known shape and type; refuse another one before it is read."""
     actual, fortran, kind = _header(stream)
     if (actual, kind) != (shape, dtype):
         what = "allow_pickle=False does not read objects" if kind.hasobject else f"got {actual} {kind}"

@@ -86,7 +86,7 @@ def _fetched(hub: Any, name: str, revision: str, limits: Limits) -> Path:
 
 
 def _compare_size(name: str, sizes: dict[str, int | None], file: str, expected: int | None) -> None:
-    """Refuse a file that the hub has not, or not in its size; a manifest's size is only bounded."""
+    """Refuse a file that the hub lacks or has in another size; a manifest's size is only bounded."""
     size = sizes.get(file)
     fits = size is not None and (size <= LARGEST_MANIFEST if expected is None else size == expected)
     if not fits:

@@ -1,4 +1,4 @@
-"""Write a parsed model again, with the fields alone that were judged.
+"""Serialise a parsed model with only the fields that were checked.
 
 onnxruntime is given these bytes, not those of the file: a field that no reader of ours has looked at
 cannot reach it. Documentation, the metadata of parts and declared shapes of intermediate tensors are left

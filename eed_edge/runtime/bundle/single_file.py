@@ -104,7 +104,7 @@ class SingleFileCascade:
         return stream.predict_stream(self, items)
 
     def predict_latest(self, source: Iterable[ImagesLike]) -> Iterator[LatestAnswer]:
-        """Answer the newest frame of a camera, always; see ``Cascade.predict_latest``."""
+        """Always answer the newest frame of a camera; see ``Cascade.predict_latest``."""
         return latest.predict_latest(self, source)
 
     def _empty(self) -> Prediction:

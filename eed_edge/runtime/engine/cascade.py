@@ -113,7 +113,7 @@ class Cascade:
         return stream.predict_stream(self, items)
 
     def predict_latest(self, source: Iterable[ImagesLike]) -> Iterator[LatestAnswer]:
-        """Answer the newest frame of a camera, always; frames that arrive meanwhile are dropped and counted.
+        """Always answer the newest frame of a camera; frames that arrive meanwhile are dropped and counted.
 
         A thread takes frames from ``source`` as fast as it gives them, so it must give them in time: a camera
         does, for a file use ``eed_edge.images.frames.paced``. Closing the iterator ends the thread with its

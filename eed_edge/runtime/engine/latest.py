@@ -1,4 +1,4 @@
-"""The newest frame of a source is answered, always; frames that arrive meanwhile are dropped and counted.
+"""Always answer the newest frame of a source; frames that arrive meanwhile are dropped and counted.
 
 A camera gives frames at its own rate. Answered in turn, a network that is slower falls behind without end;
 here a thread takes every frame as it comes and keeps the last one alone.

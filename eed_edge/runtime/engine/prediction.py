@@ -48,7 +48,7 @@ def one_prediction(
     float32: Struct,
     abstain_below: float,
 ) -> Prediction:
-    """Return the answer for a single image in few steps: after a network each step is slow.
+    """Return the answer for a single image in as few Python steps as possible.
 
     Args:
         mean: ``k`` probabilities.

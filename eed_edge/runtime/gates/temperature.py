@@ -1,4 +1,4 @@
-"""Temperatures: a probability of the answering prefix becomes one that says how often such answers are right.
+"""Temperature scaling: calibrate the probabilities of the prefix that answers.
 
 Probabilities are raised to the power ``1 / T`` and divided by their sum: logarithms are divided by ``T``.
 Their order stays, and the gate decides before that. Each stop has a temperature of its own.

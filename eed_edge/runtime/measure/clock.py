@@ -95,7 +95,7 @@ def in_pairs(
     rounds: int,
     now: Callable[[], float] = perf_counter,
 ) -> tuple[Times, Times]:
-    """Time two programs over the same sessions that take turns call by call, and in who comes first.
+    """Time two programs over the same sessions; they take turns call by call, and so does which comes first.
 
     Both have the same caches and the same speed of the machine: for differences that are small beside the
     drift from block to block. For programs with sessions of their own it is wrong; see ``in_blocks``.

@@ -194,7 +194,7 @@ def _arrays(path: Path) -> tuple[Uint8, NDArray[np.int64], tuple[str, ...] | Non
 def _check_arrays(
     path: Path | str, images: Uint8, labels: NDArray[np.int64], classes: NDArray[np.str_] | None
 ) -> tuple[Uint8, NDArray[np.int64], tuple[str, ...] | None]:
-    """The same as ``_arrays`` gives, of arrays that have been read."""
+    """Check arrays that have been read; returns the same as ``_arrays``."""
     pixels = images[..., None] if images.ndim == 3 else images
     if pixels.ndim != 4 or pixels.shape[3] not in (1, 3, 4) or pixels.dtype != np.uint8 or not pixels.size:
         raise DataError(
@@ -269,7 +269,7 @@ def _files(parts: Sequence[Path], classes: tuple[str, ...]) -> list[tuple[Path, 
 
 
 def _is_picture(path: Path) -> bool:
-    """Whether to read it; pipes and devices with a picture's name are, and refused by name."""
+    """Whether the entry is read; a pipe or device with a picture's name is, to be refused by name."""
     return not _is_desktop_file(path) and is_picture_file(path)
 
 
