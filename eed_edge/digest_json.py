@@ -55,7 +55,7 @@ def check_seal(raw: bytes, content: dict[str, Any]) -> None:
     """Refuse ``raw`` when its digest does not fit.
 
     Raises:
-        ValueError: the digest is missing, malformed, stands twice or is another.
+        ValueError: the digest is missing, malformed, occurs twice or is another.
     """
     digest = content.get("digest")
     if not (isinstance(digest, str) and HEX64.fullmatch(digest)):
@@ -72,7 +72,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(content) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"key {twice!r:.60} stands twice")
+        raise ValueError(f"key {twice!r:.60} occurs twice")
     return content
 
 

@@ -35,7 +35,7 @@ data_option: Decorator = click.option(
 max_minutes_option: Decorator = click.option(
     "--max-minutes",
     type=click.FloatRange(min=0),
-    help="Pause at a checkpoint after so many minutes of work.",
+    help="Pause at a checkpoint after this many minutes of work.",
 )
 
 

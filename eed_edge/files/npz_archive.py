@@ -89,7 +89,7 @@ def _members(archive: zipfile.ZipFile, names: set[str] | None) -> dict[str, zipf
     for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
         if name in members:
-            raise ValueError(f"array {name!r:.60} stands twice")
+            raise ValueError(f"array {name!r:.60} occurs twice")
         if names is None or name in names:
             members[name] = member
     return members

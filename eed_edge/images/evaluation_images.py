@@ -46,7 +46,7 @@ def read_evaluation_images(path: Path, members: int) -> dict[str, NDArray[Any]]:
     except Exception as error:  # an archive can be wrong in many ways
         reason = " ".join(str(error).split())
         raise InputError(
-            f"{path}: expected images with what was said of them, got: {reason:.120};"
+            f"{path}: expected images with their recorded answers, got: {reason:.120};"
             " run eed-edge attack again"
         ) from error
     return arrays

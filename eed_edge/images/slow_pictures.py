@@ -49,9 +49,7 @@ def _first_scan(stream: IO[bytes]) -> int:
             if len(marker) < 2:
                 return 0
             if filling > _MOST_FILLING:
-                raise InputError(
-                    f"expected a JPEG without filling, got more than {_MOST_FILLING:,} bytes of it"
-                )
+                raise InputError(f"expected a JPEG with few fill bytes, got more than {_MOST_FILLING:,}")
         if marker == b"\xff\xda":
             return int.from_bytes(stream.read(3)[2:], "big")
         stream.seek(max(int.from_bytes(stream.read(2), "big") - 2, 0), 1)

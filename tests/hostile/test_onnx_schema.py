@@ -121,7 +121,5 @@ def test_each_refused_field_is_refused(refused):
     message, number = refused
     field = MESSAGES[message].fields_by_number[number]
     getattr(holder[message], field.name).add()
-    with pytest.raises(
-        BundleError, match=f"expected a model complete in itself, got {REFUSED[refused]}; exp"
-    ):
+    with pytest.raises(BundleError, match=f"expected a self-contained model, got {REFUSED[refused]}; exp"):
         inspect(model.SerializeToString(), "a")

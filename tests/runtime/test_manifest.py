@@ -165,7 +165,7 @@ RAWS = [
     (b"[]", r"expected an object, got \[\]"),
     (b"\xff", "can't decode byte"),
     (b"[" * 100_000, "expected at most 16 levels"),
-    (RAW.replace(b'"name": "tiny"', b'"name": "tiny", "name": "tiny"'), "key 'name' stands twice"),
+    (RAW.replace(b'"name": "tiny"', b'"name": "tiny", "name": "tiny"'), "key 'name' occurs twice"),
     (RAW.replace(b"0.6", b"NaN"), "expected finite numbers, got NaN"),
     (RAW.replace(b'"digest": "', b'"digest": "x'), "digest: expected 64 hexadecimal digits"),
     (RAW.replace(b'"tiny"', b'"' + json.loads(RAW)["digest"].encode() + b'"'), "stand in the file only once"),

@@ -39,7 +39,7 @@ def test_images_of_each_number_of_sub_models_come_in_turn(tmp_path):
     [
         ({"labels": np.full(6, CLASSES)}, f"expected labels from 0 to {CLASSES - 1}"),
         ({"images": np.zeros((6, 8, 8, 1), np.uint8)}, r"expected images \(1, 4, 6\) .*, got \(1, 8, 8\)"),
-        ({"submodels_used": np.zeros(6)}, "expected images with what was said of them"),
+        ({"submodels_used": np.zeros(6)}, "expected images with their recorded answers"),
     ],
 )
 def test_images_that_do_not_fit_the_bundle_are_refused(tmp_path, changed, message):

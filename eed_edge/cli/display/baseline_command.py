@@ -31,7 +31,9 @@ def baseline_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Target latency (default: the bundle's).",
         ),
         click.option(
-            "--epochs", type=click.IntRange(min=1), help="At most so many (default: the team's cost)."
+            "--epochs",
+            type=click.IntRange(min=1),
+            help="Most epochs (default: what the team's cost pays for).",
         ),
         data_option,
         optional_bundle_argument,

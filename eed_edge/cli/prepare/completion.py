@@ -20,7 +20,7 @@ _ZSH = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }\n"
     epilog=help_examples("eed-edge completion --install", "eed-edge completion bash > eed-edge.bash"),
 )
 @click.argument("shell", type=click.Choice(SHELLS), required=False)
-@click.option("--install", is_flag=True, help="Set it up for your shell, for good.")
+@click.option("--install", is_flag=True, help="Set it up permanently for your shell.")
 def command(shell: str | None, install: bool) -> None:
     """Print the completion script of a SHELL, or set it up with --install.
 
@@ -40,7 +40,7 @@ def command(shell: str | None, install: bool) -> None:
     if name == "fish":
         path = _folder("XDG_CONFIG_HOME", ".config") / "fish" / "completions" / "eed-edge.fish"
         write_atomic(path, script.encode())
-        print_answer(f"wrote {path}; it holds in new shells")
+        print_answer(f"wrote {path}; it takes effect in new shells")
         return
     path = _folder("XDG_DATA_HOME", ".local/share") / "eed-edge" / f"completion.{name}"
     write_atomic(path, script.encode())
@@ -50,7 +50,7 @@ def command(shell: str | None, install: bool) -> None:
     if line not in before.splitlines():
         with start.open("a") as stream:
             stream.write(f"{'' if before.endswith(chr(10)) or not before else chr(10)}{line}\n")
-    print_answer(f"wrote {path}, which {start} reads; it holds in new shells")
+    print_answer(f"wrote {path}, which {start} reads; it takes effect in new shells")
 
 
 def _script(shell: str) -> str:

@@ -147,7 +147,7 @@ class _Scanner:
         """Read a varint in its field's range; return it and its end. Negative numbers are 64-bit."""
         value, after = self._varint(at, end)
         if field.kind == "DataLocation" and value == 1:
-            raise ValueError(f"expected a model complete in itself, got {REFUSED['TensorProto', 13]}")
+            raise ValueError(f"expected a self-contained model, got {REFUSED['TensorProto', 13]}")
         if (field.kind == "int32" and 1 << 31 <= value < (1 << 64) - (1 << 31)) or (
             field.kind in ENUMS and value not in ENUMS[field.kind]
         ):
@@ -203,7 +203,7 @@ def _field(message: str, tag: int, at: int) -> Field:
     if tag >> 32:
         raise _malformed("a tag of more than 32 bits", at)
     if what := REFUSED.get((message, number)):
-        raise ValueError(f"expected a model complete in itself, got {what}")
+        raise ValueError(f"expected a self-contained model, got {what}")
     field = FIELDS[message].get(number)
     if field is None:
         raise _malformed(f"the unknown field {number} of {message}", at)

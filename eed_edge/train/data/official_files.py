@@ -76,7 +76,7 @@ def is_whole(path: Path, sha256: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}; check its rights") from error
+        raise DataError(f"cannot read {path}: {error.strerror}; check its permissions") from error
 
 
 def read_official_file(name: str, root: Path, file: str, *, allow_unofficial: bool = False) -> bytes:

@@ -53,5 +53,5 @@ def roles(entries: Mapping[str, Path], place: Path) -> dict[str, Path]:
         words["train"] = "train, tune and calib"
     log.info("%s: %s", place, "; ".join(f"{path.name} for {words[part]}" for part, path in parts.items()))
     if left := sorted(set(entries.values()) - set(parts.values())):
-        log.warning("%s: %s not used, it is no part of the set", place, ", ".join(p.name for p in left))
+        log.warning("%s: %s not used, not a part of the data set", place, ", ".join(p.name for p in left))
     return parts

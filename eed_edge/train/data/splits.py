@@ -236,5 +236,5 @@ def _check_labels(split: ImageSource, classes: tuple[str, ...], part: str) -> No
     low, high = int(split.labels.min()), int(split.labels.max())
     if low < 0 or high >= len(classes):
         raise DataError(
-            f"{part}: expected labels from 0 to {len(classes) - 1}, got {low} to {high}; number them anew"
+            f"{part}: expected labels from 0 to {len(classes) - 1}, got {low} to {high}; renumber them"
         )

@@ -277,7 +277,7 @@ def _is_desktop_file(path: Path) -> bool:
     """Whether a desktop has left it there, which is logged."""
     left = path.name in DESKTOP_FILES or path.name.startswith("._")
     if left:
-        log.info("%s: passed over, a file that desktops leave", path)
+        log.info("%s: skipped, a file that desktop systems leave behind", path)
     return left
 
 

@@ -75,8 +75,8 @@ def _unpickled(path: Path) -> object:
         if "weights_only" in text:
             named = re.search(r"GLOBAL ([\w.]+)", text)
             raise CheckpointError(
-                f"{path}: expected tensors alone, got a pickle with other objects"
-                f"{f' ({named[1]})' if named else ''}, which was not loaded; where it comes from, save"
+                f"{path}: expected tensors only, got a pickle with other objects"
+                f"{f' ({named[1]})' if named else ''}, which was not loaded; where it was made, save"
                 " net.state_dict() with torch.save"
             ) from error
         raise CheckpointError(

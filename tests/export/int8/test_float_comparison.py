@@ -64,5 +64,5 @@ def test_a_copy_that_answers_otherwise_is_refused_unless_it_is_a_near_tie():
     across = said([0.9] * 9 + [0.805])
     found = compare_with_float(team(near), across, team(near), max_drop=1.0)
     assert (found.int8_labels_unlike_copy, found.int8_stops_unlike_copy) == (0, 1)
-    with pytest.raises(ExportError, match="answers 1 of 10 images otherwise than the int8 files"):
+    with pytest.raises(ExportError, match="answers 1 of 10 images differently from the int8 files"):
         compare_with_float(team(SURE), WRONG_ONCE, team(SURE), max_drop=1.0)

@@ -35,7 +35,7 @@ def test_they_change_no_image_and_no_class_and_are_logged(pictures, caplog):
     assert again.classes == clean.classes == ("cats", "dogs")
     np.testing.assert_array_equal(again.train[np.arange(6)].images, clean.train[np.arange(6)].images)
     assert {record.getMessage() for record in caplog.records} == {
-        f"{path}: passed over, a file that desktops leave" for path in left
+        f"{path}: skipped, a file that desktop systems leave behind" for path in left
     }
 
 
