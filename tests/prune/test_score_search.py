@@ -57,17 +57,29 @@ def test_the_search_finds_the_channels_that_matter_from_scores_that_are_wrong():
     assert min(gain[:2]) > max(gain[2:])
 
 
-@pytest.mark.parametrize("stopped_after", [1, 3, 4, 5, 11])
-def test_a_search_that_was_interrupted_ends_bitwise_as_an_unbroken_one(tmp_path, stopped_after):
-    def begin():
-        net, train = network("resnet18", 8), toy()[1]
-        colour = Images(train.images.expand(-1, 3, -1, -1).contiguous(), train.labels)
-        structure = analyse(net, torch.rand(1, 3, 4, 4))
-        scored = {group.root: score_search.ranks(torch.rand(group.channels)) for group in structure.groups}
-        return net, structure, colour, ChannelScores(scored, dict.fromkeys(scored, 0.45))
+@pytest.fixture(scope="module")
+def coloured():
+    """Structure of a ResNet-18, training images, and where its search begins."""
+    train, structure = toy()[1], analyse(network("resnet18", 8), torch.rand(1, 3, 4, 4))
+    colour = Images(train.images.expand(-1, 3, -1, -1).contiguous(), train.labels)
+    generator = torch.Generator().manual_seed(0)
+    scored = {
+        group.root: score_search.ranks(torch.rand(group.channels, generator=generator))
+        for group in structure.groups
+    }
+    return structure, colour, ChannelScores(scored, dict.fromkeys(scored, 0.45))
 
+
+@pytest.fixture(scope="module")
+def unbroken(coloured) -> ChannelScores:
     torch.manual_seed(0)
-    unbroken = search(*begin(), epochs=3)
+    return search(network("resnet18", 8), *coloured, epochs=3)
+
+
+@pytest.mark.parametrize("stopped_after", [1, 3, 4, 5, 11])
+def test_a_search_that_was_interrupted_ends_bitwise_as_an_unbroken_one(
+    tmp_path, coloured, unbroken, stopped_after
+):
     seen = []
 
     def stop(row):
@@ -78,9 +90,10 @@ def test_a_search_that_was_interrupted_ends_bitwise_as_an_unbroken_one(tmp_path,
     state = tmp_path / "search"
     torch.manual_seed(0)
     with pytest.raises(Interrupted), handled():
-        search(*begin(), {"state": state, "callbacks": (stop,)}, epochs=3)
+        search(network("resnet18", 8), *coloured, {"state": state, "callbacks": (stop,)}, epochs=3)
     torch.manual_seed(0)
-    resumed = search(*begin(), {"state": state, "callbacks": (seen.append,)}, epochs=3)
+    rest = {"state": state, "callbacks": (seen.append,)}
+    resumed = search(network("resnet18", 8), *coloured, rest, epochs=3)
     assert len(seen) == 3 * 4  # no batch twice
     assert resumed.keep_ratio == unbroken.keep_ratio
     for root, score in unbroken.scores.items():

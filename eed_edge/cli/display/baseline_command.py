@@ -33,7 +33,7 @@ def baseline_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--epochs",
             type=click.IntRange(min=1),
-            help="Most epochs (default: what the team's cost pays for).",
+            help="Epochs at most (default: by the team's cost).",
         ),
         data_option,
         optional_bundle_argument,
