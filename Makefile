@@ -24,9 +24,10 @@ test: venv
 coverage: venv
 	COVERAGE=1 scripts/check
 
-# The whole flow on every network of docs/NETWORKS.md; make test has three of them.
+# The whole flow on every network of docs/NETWORKS.md, of which make test has three, and more random removals.
 networks: venv
-	NETWORKS=all OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 tests/examine/test_flows.py
+	NETWORKS=all OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 tests/examine/test_flows.py \
+		tests/examine/test_coverage.py tests/examine/test_odd_networks.py
 
 # The runtime as a device has it: the wheel and no torch.
 build/device/installed: $(PACKAGING) $(shell find eed_edge -name '*.py')

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from tests.examine import uncommon
 from tests.examine.coverage import between, conv_norm
+from tests.examine.recurrent import LstmBlock
 
 
 class SharedLayer(nn.Module):
@@ -129,33 +130,6 @@ class WeightNormBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.after(F.relu(self.before(x))))
-
-
-class LstmBlock(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.before, self.after = conv_norm(width, width), conv_norm(width, width)
-        self.lstm = nn.LSTM(width, width, batch_first=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        n, c, h, w = x.shape
-        rows, _ = self.lstm(self.before(x).permute(0, 2, 3, 1).reshape(n, h * w, c))
-        return self.after(rows.transpose(1, 2).reshape(n, -1, h, w))
-
-
-class LongGruBlock(nn.Module):
-    """So many steps that torch-pruning stops following the channels."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.before, self.after = conv_norm(width, width), conv_norm(width, width)
-        self.gru = nn.GRU(width, width, batch_first=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        n, c, h, w = x.shape
-        steps = self.before(x).permute(0, 2, 3, 1).reshape(n, h * w, c).repeat_interleave(6, 1)
-        rows = self.gru(steps)[0][:, ::6]
-        return self.after(rows.transpose(1, 2).reshape(n, -1, h, w))
 
 
 class InPlaceBlock(nn.Module):

@@ -1,5 +1,7 @@
 """Networks under examination: built, with a few images, and a recipe that asks for little pruning."""
 
+import os
+
 import pytest
 import torch
 from torch import nn
@@ -15,6 +17,8 @@ CLASSES, WIDTH = 4, 32
 RECIPE = recipe.from_dict(
     {"prune": {"member_share": 0.49, "sparsity": 0.01, "round_to": 4}, "base": {"attack": "n-fgsm"}}
 )
+REMOVALS = 40 if os.environ.get("NETWORKS") == "all" else 8
+"""Random removals of channels that a network is tried with; ``make networks`` tries more."""
 
 
 def few(size: int = 8, channels: int = 1) -> Images:

@@ -8,7 +8,16 @@ from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.prune.channels.slicing import sliced
 from eed_edge.train.data.batches import as_float
 from tests.examine.coverage import NETWORKS
-from tests.examine.subjects import RECIPE, WIDTH, built, examine, few, masked_by_hand, random_removal
+from tests.examine.subjects import (
+    RECIPE,
+    REMOVALS,
+    WIDTH,
+    built,
+    examine,
+    few,
+    masked_by_hand,
+    random_removal,
+)
 
 PRUNED = {
     "plain": {"conv1", "conv2", "fc1"},
@@ -47,7 +56,7 @@ def test_it_is_examined_without_a_fault_and_pruned_equals_masked(name, monkeypat
     assert {group.root.removeprefix("body.") for group in structure.groups} == PRUNED[name]
     trial = with_random_weights(net, seed=7).double()
     images = torch.rand(2, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    for seed in range(40):
+    for seed in range(REMOVALS):
         removed = random_removal(structure, seed)
         small = sliced(trial, structure.groups, removed).eval()
         expected = masked_by_hand(trial, structure, removed, images)

@@ -7,7 +7,8 @@ from eed_edge.examine import examination
 from eed_edge.prune.channels.equality import double_if_possible, with_random_weights
 from eed_edge.prune.channels.slicing import sliced
 from tests.examine import odd
-from tests.examine.subjects import built, examined, masked_by_hand, random_removal
+from tests.examine.recurrent import LongGruBlock
+from tests.examine.subjects import REMOVALS, built, examined, masked_by_hand, random_removal
 
 STAYS = {
     "SharedLayer": "body.1.first.weight and body.1.second.weight are one tensor",
@@ -53,7 +54,7 @@ def test_pruned_equals_masked_and_what_stays_is_said(name, monkeypatch):
     drawn = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     base, images = double_if_possible(with_random_weights(built(make, monkeypatch), seed=5), drawn)
     tolerance = 1e-6 if images.dtype == torch.float64 else 1e-4
-    for seed in range(20):
+    for seed in range(REMOVALS):
         removed = random_removal(structure, seed)
         expected = masked_by_hand(base, structure, removed, images)
         with torch.no_grad():
@@ -77,7 +78,7 @@ def test_a_network_of_which_too_much_stays_is_refused_with_the_layer_at_fault(na
 
 def test_a_network_that_torch_pruning_cannot_follow_is_refused_in_a_line(monkeypatch):
     def make(*, classes, channels, width):
-        return odd.between(odd.LongGruBlock(width), classes=classes, channels=channels, width=width)
+        return odd.between(LongGruBlock(width), classes=classes, channels=channels, width=width)
 
     (fault,) = examined(make, monkeypatch).faults
     assert fault.startswith(
