@@ -1,5 +1,6 @@
 """One small real run of the whole flow, shared by the tests that need a run or a bundle."""
 
+import gc
 import hashlib
 import json
 import os
@@ -20,6 +21,11 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
         signal.signal(number, handler)
 
 TINY = Path(__file__).parent / "tiny.toml"
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported out of garbage collections, which took a tenth of the time of an export."""
+    gc.freeze()
 
 
 class Flow(NamedTuple):
