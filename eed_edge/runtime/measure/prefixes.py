@@ -59,7 +59,7 @@ def recorded_stops(run: Path, bundle: Path) -> dict[str, list[float]]:
         shares = figures.get("curves", {}).get("stopping", {})
         stops = {name: list(map(float, shares[name])) for name in ("pgd20", "slowdown") if name in shares}
         if not all(min(each) >= 0 and sum(each) > 0 for each in stops.values()):
-            raise ValueError("shares that are no shares")
+            raise ValueError("shares below 0, or all of them 0")
     except (AttributeError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: expected curves.stopping as docs/REPORT.md describes it, got: {error};"
