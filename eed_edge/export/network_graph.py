@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eed_edge.errors import ExportError
+from eed_edge.runtime.bundle.walk.attributes import OPERATORS
 
 OPSET = 18
 INPUT, OUTPUT = "images", "logits"
@@ -62,23 +63,40 @@ def to_model(net: nn.Module, image: Tensor) -> Any:
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                net,
-                (example,),
-                dynamo=True,
-                verbose=False,
-                external_data=False,
-                opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
-            )
+            return _exported(net, example)
     except Exception as error:
         raise ExportError(
             f"torch cannot export the network to ONNX: {_reason(error)}; use plain modules"
         ) from error
     finally:
         exporter_log.setLevel(level)
+
+
+def _exported(net: nn.Module, example: Tensor) -> Any:
+    """The network's graph, with operators that no bundle may have (Einsum) taken apart if possible."""
+    shapes = ({0: torch.export.Dim("N", min=1)},)
+    graph = _to_proto(net, (example,), dynamic_shapes=shapes)
+    if {node.op_type for node in graph.graph.node} <= OPERATORS.keys():
+        return graph
+    try:
+        program = torch.export.export(net, (example,), dynamic_shapes=shapes)
+        return _to_proto(program.run_decompositions())
+    except Exception:  # then the operator is named where the graph is judged
+        return graph
+
+
+def _to_proto(source: Any, example: tuple[Tensor, ...] = (), **shapes: Any) -> Any:
+    program = torch.onnx.export(
+        source,
+        example,
+        dynamo=True,
+        verbose=False,
+        external_data=False,
+        opset_version=OPSET,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        **shapes,
+    )
     assert program is not None
     return program.model_proto
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from eed_edge.errors import ExportError
 from eed_edge.export.network_graph import OPSET, to_onnx
+from eed_edge.runtime.bundle.admit import admit
 from eed_edge.train.networks import build
 
 
@@ -60,6 +61,27 @@ def test_a_network_that_cannot_be_exported_is_told_in_one_line(network):
     with pytest.raises(ExportError) as caught:
         to_onnx(network, torch.rand(1, 3, 4, 4))
     assert "\n" not in str(caught.value)
+
+
+class TakenApart(nn.Module):
+    """Operations whose ONNX operators no bundle may have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.recurrent = nn.Parameter(torch.rand(4, 4)), nn.GRU(4, 3, batch_first=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        shuffled = nn.functional.pixel_shuffle(torch.einsum("nchw,dc->ndhw", images, self.mix), 2)
+        return self.recurrent(shuffled.flatten(2)[:, 0].view(images.shape[0], 4, 4))[0][:, -1]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_operators_that_no_bundle_may_have_are_taken_apart(batch):
+    net, images = TakenApart().eval(), torch.rand(batch, 4, 2, 2)
+    model = admit(to_onnx(net, images[:1]), "network")
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"images": images.numpy()})
+    np.testing.assert_allclose(logits, net(images).detach().numpy(), atol=1e-6)
 
 
 def test_an_operation_that_onnx_lacks_is_named():

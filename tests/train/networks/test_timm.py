@@ -12,7 +12,10 @@ from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.networks import build
 
 INSTALLED = importlib.util.find_spec("timm") is not None
-NAMES = ("mobilenetv3_small_050", "resnet10t", "efficientnet_lite0")
+NAMES = (
+    "mobilenetv3_small_100", "resnet18", "efficientnet_b0", "convnext_atto", "regnety_002", "ghostnet_050",
+    "repvgg_a0",
+)  # fmt: skip
 RECIPE = recipe.from_dict({"prune": {"member_share": 0.45, "sparsity": 0.05}})
 
 
