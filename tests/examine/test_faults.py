@@ -165,13 +165,13 @@ def check(make, remedied, message, monkeypatch) -> None:
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
 def test_a_fault_inside_names_its_layer_and_the_remedy_works(fault, message, remedy, monkeypatch):
     if fault not in ("branch", "operator", "precision", "len"):
-        monkeypatch.setattr(examination, "onnx_faults", lambda *_: [])
+        monkeypatch.setattr(examination, "onnx_faults", lambda *_, **__: [])
     check(block_network(fault), block_network(remedy), message, monkeypatch)
 
 
 @pytest.mark.parametrize(("fault", "message", "remedy"), ENDS)
 def test_a_fault_at_the_end_is_said_and_the_remedy_works(fault, message, remedy, monkeypatch):
-    monkeypatch.setattr(examination, "onnx_faults", lambda *_: [])
+    monkeypatch.setattr(examination, "onnx_faults", lambda *_, **__: [])
     check(lambda **_: Whole(fault), lambda **_: Whole(remedy), message, monkeypatch)
 
 
@@ -187,7 +187,7 @@ def test_a_network_that_is_built_differently_every_time_is_refused(monkeypatch):
 
 def test_the_share_and_the_sparsity_that_a_message_names_fit(monkeypatch):
     strict = recipe.from_dict({"prune": {"member_share": 0.01, "sparsity": 0.9}})
-    monkeypatch.setattr(examination, "onnx_faults", lambda *_: [])
+    monkeypatch.setattr(examination, "onnx_faults", lambda *_, **__: [])
     (fault,) = examined(block_network(""), monkeypatch, chosen=strict).faults
     words = fault.split()
     share = float(words[words.index("prune.member_share") + 2])
@@ -208,7 +208,7 @@ def test_an_examination_changes_neither_the_network_nor_the_random_numbers(monke
     net = build.build_network("under-test", classes=CLASSES, channels=1, width=32)
     weights = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     state = torch.get_rng_state()
-    monkeypatch.setattr(examination, "onnx_faults", lambda *_: [])
+    monkeypatch.setattr(examination, "onnx_faults", lambda *_, **__: [])
     examine(net, few(), RECIPE)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(tensor, weights[name]) for name, tensor in net.state_dict().items())

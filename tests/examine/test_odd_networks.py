@@ -39,7 +39,7 @@ WIDE = {"SplitBlock", "WeightNormBlock"}
 @pytest.fixture(autouse=True)
 def no_export(monkeypatch):
     """``test_coverage.py`` exports; here it would be a second and more each."""
-    monkeypatch.setattr(examination, "onnx_faults", lambda *_: [])
+    monkeypatch.setattr(examination, "onnx_faults", lambda *_, **__: [])
 
 
 @pytest.mark.parametrize("name", sorted(odd.BLOCKS.keys() - WIDE))
