@@ -8,10 +8,12 @@ import torch
 
 import eed_edge
 from eed_edge.evaluate.models_compared import ModelsCompared
+from eed_edge.evaluate.outcome import Outcome
 from eed_edge.train.data import splits
 from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.run_folder import open_run
 from tests.conftest import Flow
+from tests.evaluate.quick_suite import attacked
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +36,9 @@ def models(flow: Flow, images_of_test: Images) -> ModelsCompared:
         flow.bundle, rule="confidence", threshold=float(np.median(sure)), deadline_ms=math.inf
     )
     return ModelsCompared({"dense": run.base()}, run.ensemble(), deployed)
+
+
+@pytest.fixture(scope="session")
+def attacked_outcomes(models, images_and_labels, tmp_path_factory) -> dict[str, Outcome]:
+    """What every job of the suite quick leaves on these images at a radius of 0.1."""
+    return attacked(models, *images_and_labels, tmp_path_factory.mktemp("attacked"), eps=0.1)[1]

@@ -21,10 +21,12 @@ def test_without_an_attack_radius_every_attacked_accuracy_is_the_clean_one(
     assert told["difference"] == rows["clean"]["dynamic"] - rows["clean"]["static"]
 
 
-def test_the_rows_are_what_a_plain_count_over_all_attacked_images_gives(models, images_and_labels, tmp_path):
-    images, labels = images_and_labels
-    todo, outcomes = attacked(models, images, labels, tmp_path, eps=0.1)
-    chosen = suites.find_suite("quick")
+def test_the_rows_are_what_a_plain_count_over_all_attacked_images_gives(
+    models, images_and_labels, attacked_outcomes
+):
+    _, labels = images_and_labels
+    chosen, outcomes = suites.find_suite("quick"), attacked_outcomes
+    todo = attack_jobs.build_jobs(models, chosen)
     rows = accuracy.accuracies(outcomes, chosen, singles=["dense"], members=2)
     truth = labels.numpy()
 
@@ -82,10 +84,10 @@ def test_a_positive_difference_is_warned_of_and_a_deepfool_image_does_not_count_
 
 
 def test_a_prefix_is_judged_by_its_own_mean_on_images_attacked_against_itself(
-    models, images_and_labels, tmp_path
+    models, images_and_labels, attacked_outcomes
 ):
     images, labels = images_and_labels
-    _, outcomes = attacked(models, images, labels, tmp_path, eps=0.1)
+    outcomes = attacked_outcomes
     rows = accuracy.prefix_accuracies(outcomes, suites.find_suite("quick"), labels.numpy(), members=2)
     last = accuracy.accuracies(outcomes, suites.find_suite("quick"), singles=["dense"], members=2)
     for kind in ("clean", "pgd20", "apgd"):

@@ -10,12 +10,12 @@ from eed_edge.attacks.interface import Threat
 from eed_edge.attacks.pgd import PGD
 from eed_edge.evaluate import attack_jobs, suites
 from eed_edge.evaluate.outcome import Outcome
-from tests.evaluate.quick_suite import attacked
 
 
-def test_attacked_images_are_those_that_the_defences_were_judged_on(models, images_and_labels, tmp_path):
-    images, labels = images_and_labels
-    _, outcomes = attacked(models, images, labels, tmp_path, eps=0.1)
+def test_attacked_images_are_those_that_the_defences_were_judged_on(
+    models, images_and_labels, attacked_outcomes
+):
+    (images, labels), outcomes = images_and_labels, attacked_outcomes
     kept = outcomes["pgd20 on mean-2"]
     assert np.abs(kept.images - images.numpy()).max() <= 0.1 + 1e-6
     answer = models.deployed(kept.images)
