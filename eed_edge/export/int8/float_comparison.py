@@ -123,7 +123,7 @@ def _unlike_copy(int8: TeamAnswers, copy_shared: Floats) -> tuple[int, int]:
     unexplained = int(((labels | stops) & ~ties).sum())
     if unexplained > images // UNEXPLAINED:
         raise ExportError(
-            f"a copy in torch, for attacks, answers {unexplained} of {images} images otherwise than the"
+            f"a copy in torch, for attacks, answers {unexplained} of {images} images differently from the"
             f" int8 files, expected at most {images // UNEXPLAINED} besides near-ties; export without --int8"
         )
     return int(labels.sum()), int(stops.sum())
