@@ -94,10 +94,10 @@ def evaluate(
         with process_group(choose_device(device)) as (processes, attack_device):
             if processes.is_main:
                 lock.enter_context(locked(run.path))
-            models = _load_models(run, bundle, attack_device)
+            models = load_models(run, bundle, attack_device)
             splits = data.splits_for_recipe(run.recipe, root)
             run.check_data(splits)
-            rows = _draw(len(splits.test), images, run.recipe.seed)
+            rows = draw_rows(len(splits.test), images, run.recipe.seed)
             drawn = splits.test[rows]
             job = EvaluationJob(run, bundle, suite, models, drawn, rows, command=command, by_name=bool(only))
             if processes.is_main and job.suite.kinds and not job.folder.exists():
@@ -161,7 +161,7 @@ def _store(
     evaluated = run.evaluated_digest(job.bundle).hexdigest()
     adds = not job.suite.complete and path.exists() and report.read_report(path).get("evaluated") == evaluated
     if not adds or not (run.path / "evaluation.npz").exists():
-        timed = test[_draw(len(test), min(kept_images(test), len(test)), run.recipe.seed)]
+        timed = test[draw_rows(len(test), min(kept_images(test), len(test)), run.recipe.seed)]
         stored_results.save_timed(run.path / "evaluation.npz", timed, job.models.deployed, examples)
     stored_results.store_verdicts(
         run.path / PER_IMAGE_FILE, PerImage(evaluated, len(test), verdicts), adds=adds
@@ -181,7 +181,12 @@ def _duplicates(splits: data.Splits) -> dict[str, Any]:
     return {"near": near, "pairs": count_duplicates(parts)}
 
 
-def _load_models(run: Run, bundle: Path, device: torch.device) -> ModelsCompared:
+def load_models(run: Run, bundle: Path, device: torch.device) -> ModelsCompared:
+    """The run's networks on the device, and its bundle.
+
+    Raises:
+        CheckpointError: run and bundle do not belong together.
+    """
     deployed = load_bundle(bundle, deadline_ms=math.inf)
     check_exported_from(deployed.manifest, run.path, run.member_paths())
     files, ensemble = open_bundle(bundle), Ensemble([folded(member) for member in run.ensemble().members])
@@ -196,7 +201,7 @@ def _load_models(run: Run, bundle: Path, device: torch.device) -> ModelsCompared
     return ModelsCompared(singles, copies.to(device), deployed, ensemble.to(device))
 
 
-def _draw(available: int, count: int | None, seed: int) -> Ints:
+def draw_rows(available: int, count: int | None, seed: int) -> Ints:
     """Places of ``count`` test images drawn by the seed, rising; None takes all.
 
     A smaller draw is a part of a larger one with the same seed.

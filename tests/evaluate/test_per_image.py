@@ -27,16 +27,16 @@ def some(rows, seed=0):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("available", [7, 467, 10_000])
 def test_a_smaller_draw_of_test_images_is_a_part_of_a_larger_one(available, seed):
-    draws = [evaluate._draw(available, count, seed) for count in (3, available // 2, available)]
+    draws = [evaluate.draw_rows(available, count, seed) for count in (3, available // 2, available)]
     for small, large in pairwise(draws):
         assert set(small) <= set(large)
         assert (np.diff(large) > 0).all()
-    np.testing.assert_array_equal(draws[-1], evaluate._draw(available, None, seed))
+    np.testing.assert_array_equal(draws[-1], evaluate.draw_rows(available, None, seed))
 
 
 def test_what_is_written_is_read_and_takes_about_a_bit_each(tmp_path):
     path, attacks = tmp_path / "per_image.npz", {"clean": some(np.arange(10_000))}
-    attacks["pgd20"] = some(evaluate._draw(10_000, 1003, 5), 1)
+    attacks["pgd20"] = some(evaluate.draw_rows(10_000, 1003, 5), 1)
     write_per_image(path, PerImage("abc", 10_000, attacks))
     read = read_per_image(path)
     assert (read.evaluated, read.test_images, list(read.attacks)) == ("abc", 10_000, list(attacks))
