@@ -34,8 +34,8 @@ def onnx_faults(net: Classifier, images: Tensor, *, team: int = 1) -> list[str]:
         layers = _layers_of_nodes(graph, net)
         model = as_bytes(graph)
     except ExportError as error:
-        where = "" if entered.layer == WHOLE else f"{entered.layer}: "
-        return [f"{where}{error}"]
+        layer = entered.layer if entered.layer != WHOLE else _untranslated_layer(net, images, error)
+        return [f"{layer}: {error}"]
     try:
         share = DEFAULT_LIMITS.values // team
         model = admit(model, "", limits=dataclasses.replace(DEFAULT_LIMITS, values=share))
@@ -64,6 +64,20 @@ def onnx_faults(net: Classifier, images: Tensor, *, team: int = 1) -> list[str]:
                     " avoid Python numbers and branches that depend on the images' values or number"
                 ]
     return []
+
+
+def _untranslated_layer(net: Classifier, images: Tensor, error: BaseException | None) -> str:
+    """The layer of the operation without an ONNX form, which a cause of the error names, or words for all."""
+    while error is not None and not (node := re.search(r"translating node %(\w+)", str(error))):
+        error = error.__cause__
+    if error is None or node is None:
+        return WHOLE
+    shapes = ({0: torch.export.Dim("N", min=1)},)
+    with torch.no_grad():
+        program = torch.export.export(net, (images[:2].contiguous(),), dynamic_shapes=shapes)
+    stacks = [each.meta.get("nn_module_stack") for each in program.graph.nodes if each.name == node[1]]
+    inside = [name for stack in stacks if stack for name, _ in stack.values() if name]
+    return inside[-1] if inside else WHOLE
 
 
 def _layers_of_nodes(graph: Any, net: Classifier) -> dict[str, str]:

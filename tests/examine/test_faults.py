@@ -67,6 +67,11 @@ class Block(nn.Module):
             x = torch.fft.irfft(torch.fft.rfft(x), n=x.shape[-1])
         if self.fault == "precision":
             x = x.to(torch.bfloat16).float()
+        if self.fault == "groups":
+            kernels = self.conv.weight * x.mean((1, 2, 3)).view(-1, 1, 1, 1, 1)
+            x = F.conv2d(x.flatten(0, 1)[None], kernels.flatten(0, 1), padding=1, groups=x.shape[0]).view_as(
+                x
+            )
         if self.fault == "len":
             x = x + torch.zeros(len(x), 1, 1, 1)
         if self.fault == "shape":
@@ -124,6 +129,7 @@ BLOCKS = [
     ("old weight norm", "body.1.0.conv: a hook computes its weight, .*parametrizations", "new weight norm"),
     ("branch", r"body.1.0: torch cannot export|depends on the other images", "where"),
     ("operator", "body.1.0: a bundle cannot hold its ONNX form: .*'DFT'.* other operations", ""),
+    ("groups", "body.1.0: torch cannot export the network to ONNX: .*; use plain modules", ""),
     ("precision", "body.1.0: a bundle cannot hold its ONNX form: .*Cast.to", ""),
     ("len", r"x.shape\[0\], not from len\(x\)", "shape"),
 ]  # fmt: skip
@@ -164,7 +170,7 @@ def check(make, remedied, message, monkeypatch) -> None:
 @pytest.mark.parametrize(("fault", "message", "remedy"), BLOCKS)
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
 def test_a_fault_inside_names_its_layer_and_the_remedy_works(fault, message, remedy, monkeypatch):
-    if fault not in ("branch", "operator", "precision", "len"):
+    if fault not in ("branch", "operator", "precision", "groups", "len"):
         monkeypatch.setattr(examination, "onnx_faults", lambda *_, **__: [])
     check(block_network(fault), block_network(remedy), message, monkeypatch)
 
