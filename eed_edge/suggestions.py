@@ -8,3 +8,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`` (did you mean 'train'?)`` with the known word nearest to ``word``; empty if none is near."""
     near = get_close_matches(word, list(known), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def expected_one_of(known: Iterable[str], got: object) -> str:
+    """``expected one of a, b, got 'c'``, with the word that was probably meant."""
+    words = list(known)
+    return f"expected one of {', '.join(words)}, got {got!r}{did_you_mean(str(got), words)}"

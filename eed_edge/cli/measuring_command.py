@@ -42,7 +42,12 @@ class MeasuringCommand(click.Command):
                 word = f"--json={args[place] if named else STDOUT}"
                 place += named
             words.append(word)
-        return super().parse_args(ctx, words + args[end:])
+        try:
+            return super().parse_args(ctx, words + args[end:])
+        except click.UsageError as error:
+            if f"--json={STDOUT}" in words and "extra argument" in error.message:
+                error.message += f"; a file behind --json has a name that ends in {SUFFIX}"
+            raise
 
     def invoke(self, ctx: click.Context) -> None:
         """Run the command and give its figures; a process that has none, as under torchrun, gives none."""

@@ -11,6 +11,7 @@ from eed_edge.attacks.square import Square
 from eed_edge.errors import InputError
 from eed_edge.evaluate.adaptive.mora import Mora
 from eed_edge.evaluate.adaptive.rule_aware import RuleAware
+from eed_edge.suggestions import expected_one_of
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def find_suite(name: str, only: Sequence[str] = ()) -> Suite:
         InputError: unknown suite, or an attack that the suite does not have.
     """
     if name not in SUITES:
-        raise InputError(f"--suite: expected one of {', '.join(SUITES)}, got {name!r}")
+        raise InputError(f"--suite: {expected_one_of(SUITES, name)}")
     suite = SUITES[name]
     if only and not suite.kinds:
         raise InputError(f"--only: the suite {name} has no attacks; leave it out or add --suite quick")

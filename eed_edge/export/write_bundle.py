@@ -143,8 +143,11 @@ def _check_target(folder: Path) -> None:
     except (OSError, BundleError):
         listed = set()
     if not names or not names <= listed:
+        got = (
+            "a run" if "run.json" in names else f"a folder with {min(names - listed)}" if names else "a file"
+        )
         raise ExportError(
-            f"{folder}: expected a new folder or a bundle to replace, got something else; choose another"
+            f"{folder}: expected a new folder or a bundle to replace, got {got}; choose another"
         )
 
 

@@ -12,6 +12,7 @@ from eed_edge.prune.importance import SCORES
 from eed_edge.recipe import Recipe
 from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.select.selection import RULES
+from eed_edge.suggestions import expected_one_of
 
 
 def check_registered_names(recipe: Recipe) -> None:
@@ -22,7 +23,7 @@ def check_registered_names(recipe: Recipe) -> None:
     """
     for field, name, registry in _names(recipe):
         if name not in registry:
-            raise RecipeError(f"{field}: expected one of {', '.join(registry)}, got {name!r}")
+            raise RecipeError(f"{field}: {expected_one_of(registry, name)}")
 
 
 def _names(recipe: Recipe) -> Iterator[tuple[str, str, Mapping[str, Any]]]:

@@ -4,6 +4,8 @@ import dataclasses
 from dataclasses import field
 from typing import Any, ClassVar
 
+from eed_edge.suggestions import expected_one_of
+
 
 def number(default: Any, low: float, high: float = float("inf")) -> Any:
     """A field that must lie in [low, high]."""
@@ -24,9 +26,7 @@ class RecipeSection:
         for item in dataclasses.fields(self):  # type: ignore[arg-type]
             value, limits = getattr(self, item.name), item.metadata
             if "allowed" in limits and value not in limits["allowed"]:
-                raise ValueError(
-                    f"{item.name}: expected one of {', '.join(limits['allowed'])}, got {value!r}"
-                )
+                raise ValueError(f"{item.name}: {expected_one_of(limits['allowed'], value)}")
             if "low" in limits and not limits["low"] <= value <= limits["high"]:
                 raise ValueError(
                     f"{item.name}: expected a number from {limits['low']:g} to {limits['high']:g},"

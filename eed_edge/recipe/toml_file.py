@@ -27,6 +27,10 @@ def read_table(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         if max(part.count(".") for part in re.split("[\n,=]", text)) > _MOST_DOTS:
             raise ValueError(f"a key of more than {_MOST_DOTS} parts")
         table = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise RecipeError(
+            f"recipe {path}: expected a TOML file, got one that is no UTF-8 text; fix it"
+        ) from error
     except (OSError, ValueError, RecursionError) as error:  # the parser recurses
         raise RecipeError(f"recipe {path}: expected a TOML file, got: {error}; fix it") from error
     apply_overrides(table, overrides)
@@ -68,10 +72,16 @@ def recipe_path(source: str) -> Path:
         if (path := folder / source / "recipe.toml").is_file() and "/" not in source:
             return path
     path = Path(source)
+    if path.is_dir() and not (path / "recipe.toml").is_file():
+        raise RecipeError(
+            f"{source}: expected a recipe, got a folder without recipe.toml; for a folder of pictures,"
+            f" eed-edge init {source} writes one"
+        )
     if path.is_dir():
         path = path / "recipe.toml"
     if not path.is_file():
-        meant = did_you_mean(source, recipe_names())
+        beside = [str(other) for other in path.parent.glob("*.toml")]
+        meant = did_you_mean(source, [*recipe_names(), *beside])
         known = "" if meant else f": {', '.join(recipe_names()) or 'none installed'}"
         raise RecipeError(f"no recipe {source!r}{meant}: expected a TOML file or a recipe's name{known}")
     return path

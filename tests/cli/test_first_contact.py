@@ -8,9 +8,11 @@ import pytest
 import eed_edge
 from eed_edge import cli
 from eed_edge.errors import RecipeError
+from eed_edge.pipeline.registered_names import check_registered_names
 from eed_edge.recipe import load_recipe
 from eed_edge.suggestions import did_you_mean
 from tests.conftest import call
+from tests.formats.stored import STORED
 
 
 def test_no_command_prints_the_help_on_stdout_as_help_does():
@@ -34,6 +36,9 @@ def test_help_has_usage_the_groups_in_order_a_line_per_command_and_examples():
     assert [name for name in names if name in cli.COMMANDS] == list(cli.COMMANDS)
     assert any(line.strip().startswith("eed-edge demo") for line in lines)
     assert max(map(len, lines)) < 100
+
+
+BUNDLE, RUN = STORED / "bundle", STORED / "run"
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
@@ -61,6 +66,7 @@ def test_the_version_has_a_short_option():
         (["inspect", "resnet19"], 1, "no network or recipe 'resnet19' (did you mean 'resnet18'?)"),
         (["inspect", "quux"], 1, "no network or recipe 'quux': expected a TOML file or one of resnet18, "),
         (["run", "--threshhold", "1", "b", "x"], 2, "--threshold"),
+        (["attack", RUN, BUNDLE, "--suite", "quik"], 1, "got 'quik' (did you mean 'quick'?)"),
         (["train", "digit-resnet18", "--run", "x"], 1, "'digit-resnet18' (did you mean 'digits-resnet18'?)"),
         (
             ["train", "digits-resnet18", "--run", "x", "--set", "bse.epochs=2"],
@@ -74,6 +80,14 @@ def test_a_mistyped_word_is_answered_with_what_was_meant(words, code, meant):
     assert found.exit_code == code
     assert meant in found.stderr
     assert found.stderr.count("\n") == 1
+
+
+def test_a_mistyped_file_is_answered_with_the_recipe_beside_it(tmp_path):
+    (tmp_path / "my-pictures.toml").write_text("")
+    with pytest.raises(RecipeError, match=r"my-picture\.toml' \(did you mean '.*my-pictures\.toml'\?\)"):
+        load_recipe(str(tmp_path / "my-picture.toml"))
+    with pytest.raises(RecipeError, match=r"got 'pdg' \(did you mean 'pgd'\?\)"):
+        check_registered_names(load_recipe("digits-resnet18", ["base.attack=pdg"]))
 
 
 def test_a_word_that_is_near_to_none_gets_the_list_instead():

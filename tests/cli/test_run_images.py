@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+import eed_edge
 from eed_edge.cli import main
 from tests.conftest import call
 from tests.formats.stored import DATA, STORED
@@ -59,6 +60,8 @@ def test_accuracy_is_printed_where_labels_are_known_and_does_not_mix_with_json(s
     plain, as_json = call("run", BUNDLE, DATA / "test.npz"), call("run", BUNDLE, DATA / "test.npz", "--json")
     assert plain.stdout.splitlines()[-1] == line
     assert plain.stdout.count("(truth ") == len(labels) - right
+    wrong = next(label for line, label in zip(told, labels, strict=True) if line["label"] != label)
+    assert f"(truth {eed_edge.load(BUNDLE).manifest.classes[wrong]})" in plain.stdout
     assert as_json.stderr == f"{line}\n"
     assert len(as_json.stdout.splitlines()) == len(labels)
 

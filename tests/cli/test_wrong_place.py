@@ -27,6 +27,23 @@ BUNDLE, RUN = STORED / "bundle", STORED / "run"
             "expected a bundle, the folder with its manifest",
         ),
         (["run", DATA / "test.npz", "x.png"], 1, f"got the file {DATA / 'test.npz'}; name one of these"),
+        (["run", BUNDLE / "submodel-0.onnx", "x.png"], 1, "it is no cascade.onnx; give the bundle's folder"),
+        (["export", RUN, RUN], 1, "expected a new folder or a bundle to replace, got a run; choose another"),
+        (["export", RUN, DATA / "test.npz"], 1, "to replace, got a file; choose another"),
+        (["export", RUN, STORED], 1, "to replace, got a folder with "),
+        (["train", RUN, "--run", "x"], 1, f"for a folder of pictures, eed-edge init {RUN} writes one"),
+        (
+            ["train", DATA / "test.npz", "--run", "x"],
+            1,
+            "expected a TOML file, got one that is no UTF-8 text",
+        ),
+        (
+            ["init", STORED / "nowhere"],
+            1,
+            "nowhere: expected a folder with one subfolder per class, there is",
+        ),
+        (["web", RUN], 1, "it is a run"),
+        (["check", BUNDLE, "--json", "x.txt"], 2, "a file behind --json has a name that ends in .json"),
         (["export", BUNDLE, "x"], 1, "no run here (run.json is missing): it is a bundle; make one with"),
         (["export", DATA, "x"], 1, "no run here (run.json is missing); make one with eed-edge train"),
         (

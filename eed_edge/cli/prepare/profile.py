@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 @click.option("--out", type=PATH, help="Measure, and write the latency table to this file.")
 @click.option("--networks", type=PATH, help="Write the networks to this folder, to be measured on a device.")
 @click.option("--int8", is_flag=True, help="Networks in int8, as eed-edge export --int8 makes them.")
-@click.option("--number", type=click.IntRange(min=4), default=24, show_default=True, help="Networks.")
+@click.option(
+    "--number", type=click.IntRange(min=4), default=24, show_default=True, help="Number of networks."
+)
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads per call.")
 @click.option(
-    "--rounds", type=click.IntRange(min=1), default=4, show_default=True, help="Rounds of the clock."
+    "--rounds", type=click.IntRange(min=1), default=4, show_default=True, help="Rounds of measurement."
 )
 @data_option
 @set_option("prune.round_to=16")

@@ -1,6 +1,6 @@
 """``eed-edge run``: classify pictures with a bundle or a cascade.onnx."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,7 +120,7 @@ def _print_answers(net: Any, batches: Iterator[list[InputPicture]], *, as_json: 
             if head:
                 print_answer(_HEADER)
                 head = False
-            print_object(answer) if as_json else print_answer(_row(answer))
+            print_object(answer) if as_json else print_answer(_row(answer, net.manifest.classes))
             if picture.truth is not None:
                 known, right = known + 1, right + (answer["label"] == picture.truth)
     if known:
@@ -179,8 +179,14 @@ def _answer(picture: InputPicture, prediction: "Prediction", i: int, manifest: "
 _HEADER = f"{'label':>5}  {'class':<16}  {'probability':>11}  {'sub-models':>10}  file"
 
 
-def _row(answer: dict[str, Any]) -> str:
-    notes = "" if answer.get("truth", answer["label"]) == answer["label"] else f"  (truth {answer['truth']})"
+def _name(label: int, classes: Sequence[str]) -> str:
+    """The class of a label, or the label where the bundle has no such class."""
+    return printable(classes[label]) if 0 <= label < len(classes) else str(label)
+
+
+def _row(answer: dict[str, Any], classes: Sequence[str]) -> str:
+    truth = answer.get("truth", answer["label"])
+    notes = "" if truth == answer["label"] else f"  (truth {_name(truth, classes)})"
     notes += "" if answer.get("complete", True) else "  (cut by the deadline)"
     if answer.get("abstained"):
         notes += "  (abstained)"

@@ -22,12 +22,14 @@ def command(bundle: Path, run: Path | None, out: Path | None) -> None:
 
     The networks run in the browser; no picture leaves it. BUNDLE may be hf:OWNER/NAME@REVISION, as in run.
     """
+    from eed_edge.runtime.bundle.folder import open_bundle
     from eed_edge.runtime.bundle.hub import local_path
     from eed_edge.web.browser_engine import read_engine
     from eed_edge.web.page_site import build_site, write_site
 
-    engine = read_engine()
-    site = build_site(Path(local_path(bundle)), run, engine)
+    folder = Path(local_path(bundle))
+    open_bundle(folder)  # before what a clone may lack: the bundle is named if it is none
+    site = build_site(folder, run, read_engine())
     if out is None:
         serve_page(site)
     else:

@@ -197,7 +197,10 @@ def _metadata(session: Any, name: str) -> Mapping[str, str]:
     metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
     for key in (MANIFEST_KEY, CLASSES_KEY):
         if key not in metadata:
-            raise BundleError(f"{name}: expected the metadata {key}, got none; export --single-file")
+            raise BundleError(
+                f"{name}: expected the metadata {key}, got none: it is no cascade.onnx; give the bundle's"
+                " folder, or export with --single-file"
+            )
     return metadata
 
 

@@ -165,8 +165,10 @@ def require_path(root: Path | None, what: str) -> Path:
     Raises:
         DataError: it is None or does not exist; ``what`` describes what it should hold.
     """
-    if root is None or not root.exists():
-        raise DataError(f"expected {what}, got {root or 'nothing'}; name where they are with --data")
+    if root is None:
+        raise DataError(f"expected {what}, got no path; name it with --data")
+    if not root.exists():
+        raise DataError(f"{root}: expected {what}, there is nothing of that name; check the path")
     return root
 
 

@@ -20,6 +20,7 @@ from eed_edge.arrays import Uint8
 from eed_edge.errors import DataError, RecipeError
 from eed_edge.manifest import InputSpec
 from eed_edge.recipe import Data, Recipe
+from eed_edge.suggestions import expected_one_of
 from eed_edge.train.data import datasets, user_images
 from eed_edge.train.data.datasets import Dataset, ImageSource, PictureSize, Split
 from eed_edge.train.data.division import divide
@@ -186,7 +187,7 @@ def _read(cfg: Data, root: Path | None) -> Dataset:
             " there, as in eed_edge.evaluate_bundle(run, bundle, data)"
         )
     if cfg.name not in DATASETS:
-        raise RecipeError(f"data.name: expected one of {', '.join(DATASETS)}, got {cfg.name!r}")
+        raise RecipeError(f"data.name: {expected_one_of(DATASETS, cfg.name)}")
     return DATASETS[cfg.name](root, _size(cfg))
 
 

@@ -112,7 +112,7 @@ def folder_images(root: Path | None, size: PictureSize | None) -> Dataset:
         _check_shapes(files, shapes, spec)
 
     def pictures(part: str) -> PictureFiles:
-        found = _files(_subfolders(parts[part]), classes)
+        found = _files(_class_folders(parts[part]), classes)
         if size is None:
             _check_shapes(found, picture_shapes([path for path, _ in found]), spec)
         return _shuffled(found, spec)
@@ -138,7 +138,7 @@ def listed_pictures(place: Path) -> tuple[tuple[str, ...], dict[str, list[tuple[
     """
     parts = _folder_parts(require_path(place, "a folder with one subfolder per class"))
     classes, files = _training_files(parts)
-    others = {name: _files(_subfolders(part), classes) for name, part in parts.items() if name != "train"}
+    others = {name: _files(_class_folders(part), classes) for name, part in parts.items() if name != "train"}
     return classes, {"train": files, **others}
 
 
@@ -155,7 +155,7 @@ def _folder_parts(place: Path) -> dict[str, Path]:
 
 def _training_files(parts: dict[str, Path]) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     """The classes, which are the subfolders of train, and its pictures."""
-    folders = _subfolders(parts["train"])
+    folders = _class_folders(parts["train"])
     classes = tuple(part.name for part in folders)
     return classes, _files(folders, classes)
 
@@ -176,7 +176,7 @@ def calibration_images(place: Path, classes: tuple[str, ...], spec: InputSpec) -
                 f"{place}: expected the classes {', '.join(classes):.80}, got others; order them so"
             )
         return Split(prepared(pixels, spec), labels)
-    return _shuffled(_files(_subfolders(place), classes), spec)
+    return _shuffled(_files(_class_folders(place), classes), spec)
 
 
 def _arrays(path: Path) -> tuple[Uint8, NDArray[np.int64], tuple[str, ...] | None]:
@@ -232,6 +232,15 @@ def _subfolders(place: Path) -> list[Path]:
     return [part for part in parts if not _is_desktop_file(part)]
 
 
+def _class_folders(place: Path) -> list[Path]:
+    folders = _subfolders(place)
+    if not folders:
+        raise DataError(
+            f"{place}: expected one subfolder of pictures per class, got no subfolder; sort the pictures"
+        )
+    return folders
+
+
 def _shuffled(files: Sequence[tuple[Path, int]], spec: InputSpec) -> PictureFiles:
     order = np.random.default_rng(0).permutation(len(files))
     labels = np.array([label for _, label in files], np.int64)
@@ -263,8 +272,6 @@ def _files(parts: Sequence[Path], classes: tuple[str, ...]) -> list[tuple[Path, 
                 remedy = f"give --data {part.name}, or name its parts train, val and test"
             raise DataError(f"{part}: expected PNG or JPEG pictures, got none; {remedy}")
         files += [(path, classes.index(part.name)) for path in inside]
-    if not files:
-        raise DataError("expected one subfolder of pictures per class, got no subfolder; sort the pictures")
     return files
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from eed_edge.errors import NetworkError, how_to_install
+from eed_edge.suggestions import did_you_mean
 from eed_edge.train.networks.entered_layers import entered_layers
 from eed_edge.train.networks.given_network import GIVEN, kept_network
 from eed_edge.train.networks.resnet import ResNet18, ResNet18ImageNet
@@ -197,8 +198,8 @@ def _imported(arch: str) -> Callable[..., nn.Module]:
     module_name, _, function_name = arch.partition(":")
     if not function_name:
         raise NetworkError(
-            f"net.arch: expected one of {sorted(ARCHITECTURES)}, package.module:function or timm:name,"
-            f" got {arch!r}"
+            f"net.arch: expected one of {', '.join(sorted(ARCHITECTURES))}, package.module:function or"
+            f" timm:name, got {arch!r}{did_you_mean(arch, ARCHITECTURES)}"
         )
     folder = str(Path.cwd())
     if folder not in sys.path:
