@@ -17,8 +17,14 @@ def test_every_name_of_a_shipped_recipe_is_in_its_registry(name):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("base.attack=fgsm", "base.attack: expected one of n-fgsm, pgd, none, got 'fgsm'"),
-        ("joint.attack=apgd", "joint.attack: expected one of n-fgsm, pgd, none, got 'apgd'"),
+        (
+            "base.attack=fgsm",
+            "base.attack: expected one of n-fgsm, pgd, none, got 'fgsm' (did you mean 'n-fgsm'?)",
+        ),
+        (
+            "joint.attack=apgd",
+            "joint.attack: expected one of n-fgsm, pgd, none, got 'apgd' (did you mean 'pgd'?)",
+        ),
         ('scores.names=["nis", "l1"]', "scores.names: expected one of nis, erm, ase, bnsf, got 'l1'"),
         ("select.rule=best", "select.rule: expected one of paper, robust, got 'best'"),
         ("gate.rule=vote", "gate.rule: expected one of confidence, agreement, geometric, got 'vote'"),

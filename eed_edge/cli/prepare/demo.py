@@ -28,6 +28,7 @@ NARROW_EPOCHS = 10
 """The team's cost would pay for about 300; with ``--full`` it is trained until tune stops rising."""
 ATTACKED_IMAGES = 80
 """Of 467 test images."""
+LENGTH = {False: "about four minutes", True: "about a quarter of an hour"}
 
 
 @click.command(
@@ -72,6 +73,7 @@ def command(out: Path, overrides: tuple[str, ...], full: bool, web: bool) -> Non
     recipe = recipes.load_recipe(RECIPE, overrides if full else (*SHORT, *overrides))
     splits = data.splits_for_recipe(recipe, None)
     with resumable(out / "run") as progress:
+        progress.print_line(f"training, export, baselines, attacks, timing; {LENGTH[full]} on two idle cores")
         run = eed_edge.train_team(
             recipe, splits, run=out / "run", device="cpu", callbacks=(progress.training,)
         )

@@ -90,7 +90,7 @@ def in_unit_range(images: Floats) -> Floats:
         raise InputError(
             f"{got}; leave mean and standard deviation out: the networks normalise by themselves"
         )
-    raise InputError(f"{got}; " + ("divide them by 255" if high <= 255 else "scale them to [0, 1]"))
+    raise InputError(f"{got}; " + ("divide them by 255" if 2 <= high <= 255 else "scale them to [0, 1]"))
 
 
 def _images_with_nan(images: Floats) -> str:

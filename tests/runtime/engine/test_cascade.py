@@ -151,7 +151,10 @@ BAD_IMAGES = {
     ),
     "normalised": (np.full((2, 3, 4, 4), -0.1, np.float32), "got -0.1 to -0.1; leave mean and standard dev"),
     "NaN": (np.full((2, 3, 4, 4), np.nan, np.float32), "got NaN in 2 of 2 images, the first at 0; leave"),
-    "just too far above 1": (np.full((1, 3, 4, 4), 1.0001, np.float32), r"got 1\.0001 to 1\.0001; divide"),
+    "just too far above 1": (
+        np.full((1, 3, 4, 4), 1.0001, np.float32),
+        r"got 1\.0001 to 1\.0001; scale them",
+    ),
     "infinite": (np.full((1, 3, 4, 4), np.inf, np.float32), "got inf to inf; look where the infinite"),
 }
 
