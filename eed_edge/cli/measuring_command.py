@@ -46,7 +46,8 @@ class MeasuringCommand(click.Command):
             return super().parse_args(ctx, words + args[end:])
         except click.UsageError as error:
             if f"--json={STDOUT}" in words and "extra argument" in error.message:
-                error.message += f"; a file behind --json has a name that ends in {SUFFIX}"
+                text = f"{error.message}; a file behind --json has a name that ends in {SUFFIX}"
+                raise click.UsageError(text, ctx) from error
             raise
 
     def invoke(self, ctx: click.Context) -> None:
