@@ -25,4 +25,5 @@ def test_a_fault_ends_it_with_one_line_and_exit_code_one():
     result = call("inspect", TINY, "--set", "net.arch=vgg16")  # five poolings of 8×8 pixels
     errors = [line for line in result.output.splitlines() if line.startswith("error:")]
     assert (result.exit_code, len(errors)) == (1, 1)
-    assert "change data.size or net.arch" in errors[0]
+    assert "error: body.features.33: the network fails on images" in errors[0]
+    assert "change data.size, or let net.arch build" in errors[0]
