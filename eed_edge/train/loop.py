@@ -30,7 +30,7 @@ from eed_edge.train.state import (
 )
 from eed_edge.train.system.distributed import Processes
 from eed_edge.train.system.interruption import Interrupted, deferred, let_through
-from eed_edge.train.validation import has_collapsed, selection_score, validate
+from eed_edge.train.validation import best_epoch, has_collapsed, validate
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class TrainingResult:
     @property
     def summary(self) -> dict[str, Any]:
         """Accuracies on tune of the best and of the last epoch, and the gap between them."""
-        best, last = max(self.history, key=selection_score), self.history[-1]
+        best, last = self.history[best_epoch(self.history)], self.history[-1]
         fields = [key for key in ("epoch", "clean", "attacked") if key in best]
         return {
             "best": {key: best[key] for key in fields},
@@ -162,7 +162,7 @@ def _update_best(
         net.load_state_dict(state.best)
         state.average = copy_weights(state.best) if state.average else {}
         state.optimiser.state.clear()
-    elif not state.history or selection_score(row) > max(map(selection_score, state.history)):
+    elif best_epoch([*state.history, row]) == len(state.history):
         state.best = copy_weights(state.kept_weights(net))
     state.history.append(row)
     state.epoch += 1

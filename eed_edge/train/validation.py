@@ -16,6 +16,8 @@ from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
 
 VALIDATION_BATCH = 500
 CLEAN_WEIGHT = 0.25
+CLEAN_TOLERANCE = 0.01
+"""Epochs without attacks whose accuracies differ by less than this count as equal: the last one is kept."""
 
 
 class ValidationResult(NamedTuple):
@@ -82,6 +84,18 @@ def selection_score(row: dict[str, Any]) -> float:
     attacked = (row["attacked"] + row.get("attacked_first", row["attacked"])) / 2
     score: float = attacked + CLEAN_WEIGHT * row["clean"]
     return round(score, 9)
+
+
+def best_epoch(history: Sequence[dict[str, Any]]) -> int:
+    """Place of the epoch whose weights are kept: the first of the highest score.
+
+    In a training without attacks, the last one within ``CLEAN_TOLERANCE`` of the highest: some epoch in the
+    middle is the best on a few hundred images by chance, and nothing overfits to an attack there.
+    """
+    scores = [selection_score(row) for row in history]
+    if "attacked" in history[0]:
+        return scores.index(max(scores))
+    return max(place for place, score in enumerate(scores) if score >= max(scores) - CLEAN_TOLERANCE)
 
 
 def has_collapsed(

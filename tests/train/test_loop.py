@@ -18,7 +18,7 @@ from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.system.interruption import Interrupted, handled
 from eed_edge.train.system.time_limit import Paused, TimeLimit
-from eed_edge.train.validation import ValidationResult
+from eed_edge.train.validation import ValidationResult, selection_score
 
 AUGMENT = Data(flip=True, crop=1)
 
@@ -164,7 +164,7 @@ def test_training_learns_and_the_best_epoch_is_kept(data, tmp_path):
     cfg = config(epochs=8)
     before = loop.validate(net, data, cfg=cfg, seed=1)
     fitted = fit(net, data, cfg, tmp_path / "state")
-    best = max(fitted.history, key=loop.selection_score)["attacked"]
+    best = max(fitted.history, key=selection_score)["attacked"]
     assert loop.validate(net, data, cfg=cfg, seed=1).attacked == best > before.attacked
     assert fitted.summary["gap"] == pytest.approx(best - fitted.history[-1]["attacked"])
 
@@ -175,7 +175,7 @@ def test_training_learns_and_the_best_epoch_is_kept(data, tmp_path):
 )
 def test_a_little_attacked_accuracy_is_given_for_much_clean_accuracy(better, worse):
     one, other = ({"attacked": attacked, "clean": clean} for attacked, clean in (better, worse))
-    assert loop.selection_score(one) > loop.selection_score(other)
+    assert selection_score(one) > selection_score(other)
 
 
 def test_the_weight_average_equals_the_plain_recursion(data, tmp_path):

@@ -6,7 +6,7 @@ import torch
 from eed_edge.recipe import Joint
 from eed_edge.train.data.batches import Images, images_at_once
 from eed_edge.train.networks.ensemble import Ensemble
-from eed_edge.train.validation import has_collapsed, selection_score, validate
+from eed_edge.train.validation import best_epoch, has_collapsed, selection_score, validate
 from tests.attacks.linear import classifier
 
 SHAPE = (1, 5, 5)
@@ -47,3 +47,15 @@ def test_a_clean_epoch_is_no_collapse_whatever_its_attacked_accuracy():
 @pytest.mark.parametrize(("side", "most"), [(8, 500), (32, 500), (96, 55), (224, 10), (4096, 1)])
 def test_larger_pictures_go_through_a_network_in_smaller_batches(side, most):
     assert images_at_once(torch.empty(0, 3, side, side), 500) == most
+
+
+@pytest.mark.parametrize(
+    ("clean", "kept"),
+    [([0.2, 0.994, 0.988, 0.988], 3), ([0.2, 0.994, 0.98], 1), ([0.5], 0), ([0.9, 0.95, 0.945, 0.93], 2)],
+)
+def test_without_attacks_the_last_epoch_close_to_the_best_is_kept(clean, kept):
+    assert best_epoch([{"clean": share} for share in clean]) == kept
+
+
+def test_under_attack_the_first_of_the_best_epochs_is_kept():
+    assert best_epoch([{"clean": 0.9, "attacked": share} for share in (0.1, 0.4, 0.4, 0.39)]) == 1
