@@ -28,7 +28,7 @@ def test_export_leaves_dense_in_the_run_and_bench_compares_with_it(flow: Flow, t
     manifest = parse_manifest((bundle / "manifest.json").read_bytes())
     assert manifest.abstain.share == 0.5
     assert min(manifest.abstain.clean, manifest.abstain.attacked) >= 0.5
-    for text in ("answers: temperatures", f"abstained below {manifest.abstain.threshold:.4g}"):
+    for text in ("answers: temperatures", f"abstained below {manifest.abstain.threshold:.5g}"):
         assert text in result.stdout
 
 

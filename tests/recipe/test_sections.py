@@ -74,7 +74,7 @@ def test_pool_and_joint_take_the_radius_of_the_base_unless_they_name_their_own()
         ("base.epochs", "expected KEY=VALUE"),
         ("seed.x=1", "is a value, not a section"),
         ("prune.member_share=2", "from 0.001 to 1"),
-        ("base.finish_epochs=11", "finish_epochs: expected at most 10, got 11"),
+        ("base.finish_epochs=11", "finish_epochs: expected at most 10 epochs, got 11"),
         ("base.factors=[0.1]", "factors: expected a positive one for each of 2 drops"),
         ("base.factors=[0.1, 0.0]", "factors: expected a positive one"),
         ("base.drops=[0.7, 0.5]", "drops: expected rising shares between 0 and 1"),
