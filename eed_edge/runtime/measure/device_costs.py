@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, DENSE_INT8_FILE, MANIFEST_FILE, Manifest
+from eed_edge.manifest import (
+    CASCADE_FILE,
+    DENSE_FILE,
+    DENSE_INT8_FILE,
+    MANIFEST_FILE,
+    Manifest,
+    parse_manifest,
+)
 from eed_edge.runtime.engine.session import SessionConfig
 from eed_edge.runtime.measure.clock import Times
 from eed_edge.runtime.measure.timing import measure_cold_start
@@ -38,12 +45,18 @@ def device_costs(
         paths["single_file"] = folder / CASCADE_FILE
     starts = {name: measure_cold_start(path, config=config) for name, path in paths.items()}
     programs = [name for name in times if not name.startswith(("prefix-", "submodel-"))]
-    needed = sum(entry.bytes for entry in manifest.submodels) + (folder / MANIFEST_FILE).stat().st_size
     return {
         **{key: {name: cost[key] for name, cost in starts.items()} for key in starts["ensemble"]},
         "images_per_second": {name: 1000 * batch / float(times[name].mean()) for name in programs},
-        "disk_bytes": {
-            name: needed if name == "ensemble" else path.stat().st_size for name, path in paths.items()
-        },
+        "disk_bytes": {name: _bytes_needed(path) for name, path in paths.items()},
         "unneeded_bytes": {name: manifest.files[name].bytes for name in UNNEEDED if name in manifest.files},
     }
+
+
+def _bytes_needed(path: Path) -> int:
+    """Bytes of a file, or of a bundle's manifest and sub-models."""
+    if path.is_file():
+        return path.stat().st_size
+    manifest = path / MANIFEST_FILE
+    submodels = parse_manifest(manifest.read_bytes()).submodels
+    return manifest.stat().st_size + sum(entry.bytes for entry in submodels)

@@ -172,6 +172,8 @@ def test_dense_in_int8_and_another_bundle_are_timed_beside_and_compared(make_tin
     networks |= {"other_bundle": other}
     latency = benchmark.measure_latency(tiny.folder, tiny.images, networks=networks, repeats=2)["latency"]
     assert set(latency["dense_int8"]) == set(latency["other_bundle"]) == SUMMARY
+    needed = [path.stat().st_size for path in other.iterdir() if path.name != "golden.npz"]
+    assert latency["disk_bytes"]["other_bundle"] == sum(needed)
     assert set(latency["speedups_int8"]) == set(latency["speedups"]) == {"static", "dynamic", "other_bundle"}
     assert latency["speedup_mean_int8"] == latency["speedups_int8"]["dynamic"]["median"]
     assert set(latency["other_bundle_over_dynamic"]) == {"median", "low", "high"}
