@@ -126,7 +126,8 @@ def _check_dense(bundle: Bundle, name: str, expected: GoldenAnswers, limits: Lim
     """Run the dense network on the golden images; return the largest difference from its recorded answers.
 
     Bundles that eed-edge 0.1 wrote record none, nor do any in int8: then its answers must be finite, and
-    must not name the recorded labels less often than the opposite of them does.
+    must not name the recorded labels less often than the opposite of them does, on more than a quarter of
+    the images: an untrained network does so on a few by chance.
     """
     model = admit(bundle.read(name), name, limits=limits)
     session = open_session(model, name)
@@ -141,7 +142,7 @@ def _check_dense(bundle: Bundle, name: str, expected: GoldenAnswers, limits: Lim
         raise BundleError(f"{name}: expected finite logits {shape}, got others; export the bundle again")
     if expected.dense_probs is None:
         agree, opposite = ((side == expected.labels).sum() for side in (logits.argmax(1), logits.argmin(1)))
-        if agree < opposite:
+        if agree < opposite and 4 * opposite > len(logits):
             raise BundleError(
                 f"{name}: expected answers like the bundle's, got its labels for {agree} of {shape[0]}"
                 f" golden images and as the least probable class for {opposite}; export the bundle again"
