@@ -78,7 +78,7 @@ def test_reports_of_published_models_still_have_a_page(name):
     manifest = parse_manifest((folder / "bundle" / "manifest.json").read_bytes())
     page = read(render(PageInputs(figures, manifest, [], {})))
     answer = after(page, f"eed-edge report: {name}")[0]
-    assert answer == {"cifar10-resnet18-w16": "It depends on what counts"}.get(name, DEPLOY)
+    assert answer == "It depends on what counts"  # faster than dense, and less accurate on clean images
     assert "learning curves" in page.sections["missing"]
 
 

@@ -28,7 +28,7 @@ NARROW_EPOCHS = 10
 """The team's cost would pay for about 300; with ``--full`` it is trained until tune stops rising."""
 ATTACKED_IMAGES = 80
 """Of 467 test images."""
-LENGTH = {False: "about four minutes", True: "about a quarter of an hour"}
+LENGTH = {False: "about five minutes", True: "about a quarter of an hour"}
 
 
 @click.command(
