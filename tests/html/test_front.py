@@ -15,9 +15,6 @@ from tests.html.page_reader import Page, read
 ROOT = Path(__file__).parents[2]
 
 
-DEPLOY = "Deploy this team instead of the dense network"
-
-
 def after(page: Page, word: str) -> list[str]:
     """What follows a word of the page, without gaps."""
     return [each for each in page.words[page.words.index(word) + 1 :] if each]
