@@ -40,7 +40,7 @@ class Shapes:
     """The teams compared, and the run folder of the best.
 
     rows: one for each size, in the order asked for.
-    best: run folder of the team that is classified correctly most often on tune, attacked if the recipe is.
+    best: run folder of the team that classifies the most tune images correctly, attacked if the recipe is.
     """
 
     rows: tuple[ShapeAccuracy, ...]
@@ -77,7 +77,7 @@ def compare_shapes(
 
     Raises:
         RecipeError: sizes or budget out of range, or ``mean_ms`` without a latency table.
-        Others: as ``train_team``.
+        EedError: whatever ``train_team`` raises.
     """
     chosen = choose_recipe(recipe, data, overrides=overrides)
     _check(chosen, sizes, share, mean_ms)
@@ -101,7 +101,7 @@ def recipe_of_size(
     """The recipe for a team of ``size`` members, sized so that its mean time can be the common one."""
     used = 1.0 if size == 1 else MEMBERS_USED
     if mean_ms is None:
-        member = (share or recipe.prune.member_share * MEMBERS_USED) / used
+        member = _single_share(recipe, share) / used
         prune = dataclasses.replace(recipe.prune, member_share=member)
     else:
         prune = dataclasses.replace(
@@ -131,12 +131,17 @@ def _check(recipe: Recipe, sizes: Sequence[int], share: float | None, mean_ms: f
         raise RecipeError(
             "mean_ms: expected a recipe with prune.latency_table and no share; eed-edge profile makes a table"
         )
-    largest = max(sizes) * (share or recipe.prune.member_share * MEMBERS_USED) / MEMBERS_USED
+    largest = max(sizes) * _single_share(recipe, share) / MEMBERS_USED
     if mean_ms is None and largest > 0.99:
         raise RecipeError(
             f"share: expected teams smaller than the base, got {max(sizes)} members of {largest:.2f} of it"
             " together; give a smaller share"
         )
+
+
+def _single_share(recipe: Recipe, share: float | None) -> float:
+    """The single network's share of the base: the given one, or 1.5 times the recipe's member."""
+    return recipe.prune.member_share * MEMBERS_USED if share is None else share
 
 
 def _train(recipe: Recipe, *, end: float | None, **settings: Any) -> Run:

@@ -58,8 +58,8 @@ def command(
     """Train a team of each size for RECIPE on one base and compare them on tune images.
 
     A single network and teams of larger size get the same mean time: members of a team have two thirds of
-    the single network's size, and the gate's threshold does the rest. The best is the one that is classified
-    correctly most often, under attack if the recipe attacks. Its run folder is printed, for eed-edge export.
+    the single network's size, and the gate's threshold does the rest. The best team classifies the most
+    images correctly, under attack if the recipe attacks. Its run folder is printed, for eed-edge export.
     Run the same command again to resume.
     """
     import dataclasses

@@ -39,7 +39,7 @@ class ShapeAccuracy:
     mean_ms: mean over the clean images at ``threshold``.
     threshold: of the rule ``confidence``, equal at all stops.
     submodels_used: mean number of members that run.
-    clean: share of the images that are classified correctly.
+    clean: share of tune that is classified correctly.
     attacked: share that are still so on every version attacked against a prefix; None without attacks.
     """
 
