@@ -21,7 +21,7 @@ from eed_edge import report
 from eed_edge.arrays import Floats
 from eed_edge.atomic_files import write_json
 from eed_edge.errors import EedError, InputError
-from eed_edge.export.int8.quantise import CHOSEN, Int8Choices, quantise
+from eed_edge.export.int8.quantise import DEFAULT_CHOICES, Int8Choices, quantise
 from eed_edge.export.int8.range_images import RANGE_IMAGES
 from eed_edge.images.npz import read_npz
 from eed_edge.runtime.engine.session import Session, open_session
@@ -31,7 +31,7 @@ from eed_edge.runtime.measure.conditions import busy_warning, conditions_between
 
 RESULTS = Path(__file__).parent / "results"
 CHOICES: dict[str, Int8Choices] = {
-    "chosen": CHOSEN,
+    "chosen": DEFAULT_CHOICES,
     "every layer in int8": Int8Choices(float_layers=()),
     "first layer float": Int8Choices(float_layers=(0,)),
     "last layer float": Int8Choices(float_layers=(-1,)),

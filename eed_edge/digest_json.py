@@ -62,9 +62,9 @@ def check_seal(raw: bytes, content: dict[str, Any]) -> None:
         raise ValueError(f"digest: expected 64 hexadecimal digits, got {digest!r:.80}")
     if raw.count(digest.encode()) != 1:
         raise ValueError("digest: its value must stand in the file only once")
-    found = hashlib.sha256(raw.replace(digest.encode(), _BLANK.encode())).hexdigest()
-    if found != digest:
-        raise ValueError(f"digest: the file says {digest[:16]}…, its content hashes to {found[:16]}…")
+    actual = hashlib.sha256(raw.replace(digest.encode(), _BLANK.encode())).hexdigest()
+    if actual != digest:
+        raise ValueError(f"digest: the file says {digest[:16]}…, its content hashes to {actual[:16]}…")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

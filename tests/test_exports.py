@@ -24,7 +24,7 @@ EXAMPLES = (
     "eed_edge.recipe",
     "eed_edge.report.statistics",
     "eed_edge.select.diversity",
-    "eed_edge.train.data.given_images",
+    "eed_edge.train.data.images_in_memory",
     "eed_edge.workflow.recipe_choice",
 )
 

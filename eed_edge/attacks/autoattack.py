@@ -55,17 +55,17 @@ class AutoAttack(Attack):
                 f"AutoAttack needs pyautoattack, which is not installed; {how_to_install('attack')}"
             ) from error
         images = images.contiguous()  # AutoAttack takes views that channels-last images do not have
-        with torch.random.fork_rng(devices=[]), _trace_kept():
+        with torch.random.fork_rng(devices=[]), _restored_trace():
             with torch.no_grad():
                 classes = model(images[:1]).shape[1]
-            chosen = self._components(classes)
+            components = self._components(classes)
             attack = Reference(
                 model,
                 eps=threat.eps,
                 norm="Linf",
                 seed=threat.seed,
                 device=images.device,
-                **({"version": "custom", "attacks": chosen} if chosen else {"version": "standard"}),
+                **({"version": "custom", "attacks": components} if components else {"version": "standard"}),
             )
             attack.apgd.n_restarts = attack.fab.n_restarts = 1
             attack.apgd.n_iter = attack.apgd_targeted.n_iter = attack.fab.n_iter = self.steps
@@ -106,7 +106,7 @@ class ShortAPGD(AutoAttack):
 
 
 @contextmanager
-def _trace_kept() -> Iterator[None]:
+def _restored_trace() -> Iterator[None]:
     """Restore the interpreter's trace function, which AutoAttack's check for dynamic defences removes."""
     trace = sys.gettrace()
     try:

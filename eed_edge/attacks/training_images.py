@@ -27,6 +27,6 @@ def make_adversarial(
     """
     scale = min(1.0, progress / cfg.eps_warmup) if cfg.eps_warmup else 1.0
     threat = Threat(scale * cfg.eps_255 / 255, generator=generator)
-    chosen = TRAINING_ATTACKS[attack].from_recipe(cfg, scale=scale)
+    training_attack = TRAINING_ATTACKS[attack].from_recipe(cfg, scale=scale)
     with frozen(net):  # not checked: reading values would make an accelerator wait at every batch
-        return chosen.run(net, images, labels, threat).detach()
+        return training_attack.run(net, images, labels, threat).detach()

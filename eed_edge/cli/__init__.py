@@ -99,9 +99,9 @@ class EedGroup(click.Group):
 def _without_debug(words: list[str]) -> tuple[list[str], bool]:
     """Remove ``--debug``, which may stand anywhere before ``--``; whether it was given."""
     end = words.index("--") if "--" in words else len(words)
-    kept = [word for word in words[:end] if word != "--debug"]
-    debug = len(kept) < end or os.environ.get("EED_EDGE_DEBUG", "") not in ("", "0")
-    return kept + words[end:], debug
+    remaining = [word for word in words[:end] if word != "--debug"]
+    debug = len(remaining) < end or os.environ.get("EED_EDGE_DEBUG", "") not in ("", "0")
+    return remaining + words[end:], debug
 
 
 @click.group(

@@ -11,7 +11,7 @@ def complete_recipe(ctx: click.Context, parameter: click.Parameter, incomplete: 
     """Recipes by name and TOML files; where none fits, files."""
     from eed_edge.recipe import recipe_names
 
-    files = [str(path) for path in _beside(incomplete) if path.suffix == ".toml"]
+    files = [str(path) for path in _folder_entries(incomplete) if path.suffix == ".toml"]
     return [CompletionItem(incomplete, type="file"), *_starting([*recipe_names(), *files], incomplete)]
 
 
@@ -55,11 +55,11 @@ def _starting(words: Sequence[str], incomplete: str) -> list[CompletionItem]:
 
 
 def _folders_with(file: str, incomplete: str) -> list[CompletionItem]:
-    found = [str(path) for path in _beside(incomplete) if (path / file).is_file()]
-    return [CompletionItem(incomplete, type="dir"), *_starting(found, incomplete)]
+    matches = [str(path) for path in _folder_entries(incomplete) if (path / file).is_file()]
+    return [CompletionItem(incomplete, type="dir"), *_starting(matches, incomplete)]
 
 
-def _beside(incomplete: str) -> Iterable[Path]:
+def _folder_entries(incomplete: str) -> Iterable[Path]:
     """What lies in the folder that the beginning of a path names."""
     place = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
     try:

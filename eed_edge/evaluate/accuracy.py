@@ -47,11 +47,11 @@ def verdicts(
             name: _all(clean[name], *(outcomes[f"{each} on {name}"].right[name] for each in before))
             for name in singles
         }
-        whole = [outcomes[f"{each} on mean-{members}"].right["static"] for each in before]
+        means = [outcomes[f"{each} on mean-{members}"].right["static"] for each in before]
         prefixes = [
             outcomes[f"{each} on mean-{t}"].right["dynamic"] for each in before for t in range(1, members + 1)
         ]
-        row |= {"static": _all(clean["static"], *whole), "dynamic": _all(clean["dynamic"], *prefixes)}
+        row |= {"static": _all(clean["static"], *means), "dynamic": _all(clean["dynamic"], *prefixes)}
         rows[kind] = row
     if suite.adaptive:
         rows["adaptive"] = _adaptive_rows(outcomes, singles)
@@ -144,11 +144,11 @@ def attack_summary(outcomes: Outcomes, suite: Suite) -> dict[str, Any]:
     """The report's ``attacks``: settings, seconds and AutoAttack's warnings, by kind."""
     summary: dict[str, Any] = {}
     for kind in (*suite.kinds, *(["adaptive"] if suite.adaptive else [])):
-        own = {name: outcome for name, outcome in outcomes.items() if name.startswith(f"{kind} on ")}
+        of_kind = {name: outcome for name, outcome in outcomes.items() if name.startswith(f"{kind} on ")}
         summary[kind] = {
             "settings": _settings(suite, kind, outcomes),
-            "seconds": round(sum(outcome.seconds for outcome in own.values()), 3),
-            "warnings": [f"{name}: {text}" for name, outcome in own.items() for text in outcome.warnings],
+            "seconds": round(sum(outcome.seconds for outcome in of_kind.values()), 3),
+            "warnings": [f"{name}: {text}" for name, outcome in of_kind.items() for text in outcome.warnings],
         }
     return summary
 
@@ -175,9 +175,9 @@ def prefix_accuracies(
         clean = outcomes["clean on all"].prefix_correct(t, labels)
         rows["clean"].append(clean)
         for kind in suite.kinds:
-            own = outcomes[f"{kind} on mean-{t}"].right[f"mean-{t}"]
+            under_attack = outcomes[f"{kind} on mean-{t}"].right[f"mean-{t}"]
             before = rows["pgd20"][-1] if kind == suite.strongest and "pgd20" in rows else clean
-            rows[kind].append(own & before)
+            rows[kind].append(under_attack & before)
     return {
         kind: {
             "images": len(labels),

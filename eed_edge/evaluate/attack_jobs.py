@@ -116,9 +116,9 @@ def run_batch(
         path = folder / f"{number:02d}.npz"
         outcome = Outcome.from_npz(path)
         if outcome is None:
-            own = Threat(threat.eps, job_seed(threat.seed, folder.name, job.name))
+            job_threat = Threat(threat.eps, job_seed(threat.seed, folder.name, job.name))
             mask = _images_to_attack(job, done, models, labels.cpu().numpy())
-            outcome = _run(job, models, images, labels, threat=own, mask=mask)
+            outcome = _run(job, models, images, labels, threat=job_threat, mask=mask)
             write_atomic(path, outcome.to_npz())
         done[job.name] = outcome
         step(job.name)
@@ -153,10 +153,10 @@ def _images_to_attack(
     if single:
         return _any([_all_right(before, job.target), *(team if job.transfers else [])])
     left = [_all_right(before, name) for name in ("static", "dynamic")]
-    own = clean.prefix_correct(int(job.target.removeprefix("mean-")), labels)
+    prefix_right = clean.prefix_correct(int(job.target.removeprefix("mean-")), labels)
     if (earlier := f"pgd20 on {job.target}") in done:
-        own = own & done[earlier].right[job.target]
-    return _any([*left, own])
+        prefix_right = prefix_right & done[earlier].right[job.target]
+    return _any([*left, prefix_right])
 
 
 def _all_right(outcomes: Sequence[Outcome], name: str) -> Bools:
@@ -199,13 +199,16 @@ def _run(
             places = rows[fooled].cpu().numpy()
             _, _, on_the_way = _judge(job, models, recorder.iterates[name][fooled])
             right[name][places] &= on_the_way[name] == truth[places]
-    kept = job.target == f"mean-{len(models.ensemble.members)}" and job.kind in ("pgd20", "autoattack")
+    stores_images = job.target == f"mean-{len(models.ensemble.members)}" and job.kind in (
+        "pgd20",
+        "autoattack",
+    )
     return Outcome(
         right,
         answer.submodels_used.astype(np.int64),
         answer.labels.astype(np.int64),
         each.softmax(2).cpu().numpy(),
-        attacked.cpu().numpy() if kept else np.zeros((0, *images.shape[1:]), np.float32),
+        attacked.cpu().numpy() if stores_images else np.zeros((0, *images.shape[1:]), np.float32),
         seconds,
         warnings,
     )
@@ -217,13 +220,15 @@ def _judge(job: Job, models: ModelsCompared, images: Tensor) -> tuple[Prediction
     Those are static, dynamic, and the attacked network or prefix; the unmodified images judge every network.
     """
     answer = models.deployed(images.detach().cpu().contiguous().numpy())
-    own = job.kind != "adaptive"
-    shown = {name: net for name, net in models.singles.items() if own and job.target in ("all", name)}
+    judges_target = job.kind != "adaptive"
+    shown = {
+        name: net for name, net in models.singles.items() if judges_target and job.target in ("all", name)
+    }
     with torch.no_grad():
         each = models.ensemble.member_logits(images).float()  # (members, n, k)
         answers = {name: net(images).argmax(1) for name, net in shown.items()}
     answers["static"] = each.log_softmax(2).logsumexp(0).argmax(1)
-    if own and job.target.startswith("mean-"):
+    if judges_target and job.target.startswith("mean-"):
         length = int(job.target.removeprefix("mean-"))
         answers[job.target] = each[:length].log_softmax(2).logsumexp(0).argmax(1)
     return (

@@ -31,7 +31,7 @@ from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback, 
 from eed_edge.evaluate.outcome import Outcome
 from eed_edge.evaluate.paired import paired_figures
 from eed_edge.evaluate.per_image import PER_IMAGE_FILE, AttackVerdicts, PerImage
-from eed_edge.evaluate.stored_results import kept_images
+from eed_edge.evaluate.stored_results import stored_count
 from eed_edge.evaluate.suites import Suite, find_suite
 from eed_edge.export.int8.quantised_team import simulated_team
 from eed_edge.export.int8.simulated_network import SimulatedNetwork
@@ -131,7 +131,7 @@ def _measure(
     if not job.suite.complete:
         return figures, {}
     parts, examples = extra_analyses.analyse_further(
-        job.run, job.models.on_cpu(), job.images[slice(0, kept_images(job.drawn))], outcomes,
+        job.run, job.models.on_cpu(), job.images[slice(0, stored_count(job.drawn))], outcomes,
         threat=job.threat, suite=job.suite, on_progress=on_progress,
     )  # fmt: skip
     figures |= parts
@@ -161,7 +161,7 @@ def _store(
     evaluated = run.evaluated_digest(job.bundle).hexdigest()
     adds = not job.suite.complete and path.exists() and report.read_report(path).get("evaluated") == evaluated
     if not adds or not (run.path / "evaluation.npz").exists():
-        timed = test[draw_rows(len(test), min(kept_images(test), len(test)), run.recipe.seed)]
+        timed = test[draw_rows(len(test), min(stored_count(test), len(test)), run.recipe.seed)]
         stored_results.save_timed(run.path / "evaluation.npz", timed, job.models.deployed, examples)
     stored_results.store_verdicts(
         run.path / PER_IMAGE_FILE, PerImage(evaluated, len(test), verdicts), adds=adds
@@ -241,7 +241,7 @@ def _attack(
             folder=job.folder / f"{start:06d}",
             step=step,
         )
-        if start >= kept_images(job.drawn):
+        if start >= stored_count(job.drawn):
             outcomes = {name: each.without_images() for name, each in outcomes.items()}
         batches[start] = outcomes
     batches = {start: each for part in processes.all_gather(batches) for start, each in part.items()}

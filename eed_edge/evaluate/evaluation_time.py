@@ -43,11 +43,11 @@ def evaluation_seconds(job: EvaluationJob, device: torch.device) -> EvaluationSe
         left_out = first * (1 - best["clean"]) + rest * (1 - best["attacked"])
         spared += left_out * (singles + prefixes)
     if job.suite.adaptive:
-        whole, stops = _step_seconds(models.ensemble, shown), len(models.ensemble.members)
+        team_seconds, stops = _step_seconds(models.ensemble, shown), len(models.ensemble.members)
         extra, members = (gradient_steps(each, classes) for each in (job.suite.extra, job.suite.members))
         rule = job.suite.rule
         # Each member but the first, the smooth gate, the members together, and the rule at each stop.
-        seconds += whole * (2 * extra + members + rule.steps * rule.restarts * stops)
+        seconds += team_seconds * (2 * extra + members + rule.steps * rule.restarts * stops)
     images = len(job.drawn)
     return EvaluationSeconds((seconds - spared) * images if "attacked" in best else None, seconds * images)
 

@@ -53,8 +53,8 @@ def _shared_out(kinds: list[Bools], count: int) -> NDArray[np.int64]:
     *shared, rest = (np.flatnonzero(kind).tolist() for kind in kinds)
     taken: list[list[int]] = [[] for _ in shared]
     while sum(map(len, taken)) < count and any(shared):
-        for kind, own in zip(shared, taken, strict=True):
+        for kind, group in zip(shared, taken, strict=True):
             if kind and sum(map(len, taken)) < count:
-                own.append(kind.pop(0))
-    together = [index for own in taken for index in own]
+                group.append(kind.pop(0))
+    together = [index for group in taken for index in group]
     return np.array(together + rest[: count - len(together)], np.int64)

@@ -41,12 +41,12 @@ def analyse_further(
     if not suite.kinds:
         return _analyse_clean(run, models, few, outcomes, seed=threat.seed, on_progress=on_progress), {}
     members = len(models.ensemble.members)
-    kept = {
+    attacked_images = {
         kind: torch.from_numpy(outcomes[name].images[: len(few)])
         for kind in ("pgd20", "autoattack")
         if (name := f"{kind} on mean-{members}") in outcomes
     }
-    clean, pgd = as_float(few.images), kept["pgd20"]
+    clean, pgd = as_float(few.images), attacked_images["pgd20"]
     restarts = suite.slowdown_restarts
     slowed = slowdown_attack.slowdown_images(
         models, few, eps=threat.eps, restarts=restarts, seed=threat.seed, on_progress=on_progress
@@ -64,12 +64,12 @@ def analyse_further(
             models, few, pgd, slowed, settings=slowdown_attack.attack_settings(threat.eps, restarts)
         ),
         "replay": torch_parity.check_torch_parity(
-            models, {"clean": clean, **kept, "slowdown": slowed}, on_progress=on_progress
+            models, {"clean": clean, **attacked_images, "slowdown": slowed}, on_progress=on_progress
         ),
         "shift": shift.measure_shift(
             models.deployed,
             few,
-            attacked={name: made.numpy() for name, made in kept.items()},
+            attacked={name: made.numpy() for name, made in attacked_images.items()},
             seed=threat.seed,
             on_progress=on_progress,
         ),

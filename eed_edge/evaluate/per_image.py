@@ -47,7 +47,10 @@ def common_images(first: AttackVerdicts, second: AttackVerdicts) -> tuple[Attack
     """Both reduced to the test images that they share, so that they can be compared image by image."""
     rows, left, right = np.intersect1d(first.rows, second.rows, assume_unique=True, return_indices=True)
     each = ((first, left), (second, right))
-    reduced = [AttackVerdicts(rows, {name: own.right[name][at] for name in own.right}) for own, at in each]
+    reduced = [
+        AttackVerdicts(rows, {name: verdicts.right[name][at] for name in verdicts.right})
+        for verdicts, at in each
+    ]
     return reduced[0], reduced[1]
 
 

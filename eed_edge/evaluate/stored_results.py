@@ -23,10 +23,10 @@ from eed_edge.train.data.splits import Split
 
 BATCH = 1000
 """Images of up to 32 x 32 pixels that the bundle answers together."""
-KEPT_IMAGES = 1000
+STORED_IMAGES = 1000
 """Test images stored in the run folder for ``bench``, independent of how many were attacked, so that the
 mean number of sub-models used is precise. Also the number of images in the further analyses."""
-KEPT_VALUES = 50_000_000
+STORED_VALUES = 50_000_000
 """Of large pictures only so many are kept that their values, as float32, take 200 MB."""
 PARTS = (
     "suite",
@@ -46,9 +46,9 @@ PARTS = (
 """Parts of the report that are valid only for one bundle, one set of baselines and one set of images."""
 
 
-def kept_images(images: Split) -> int:
+def stored_count(images: Split) -> int:
     """How many of the images are kept for ``bench`` and the further analyses, at most."""
-    return min(KEPT_IMAGES, KEPT_VALUES // int(images.images[0].size))
+    return min(STORED_IMAGES, STORED_VALUES // int(images.images[0].size))
 
 
 def store_verdicts(path: Path, new: PerImage, *, adds: bool) -> None:
@@ -100,8 +100,8 @@ def merge_results(
     """
     old = report.read_report(path) if path.exists() else {}
     earlier = old.get("commands", {})
-    kept = {name: text for name, text in earlier.items() if adds or name.split()[0] != "attack"}
+    earlier_commands = {name: text for name, text in earlier.items() if adds or name.split()[0] != "attack"}
     if adds and "suite" in old:  # counted on the images of the whole suite
         del figures["submodels_used"]
-    figures["commands"] = {**kept, **commands}
+    figures["commands"] = {**earlier_commands, **commands}
     return report.merge_report(path, figures, without=["commands", *(() if adds else PARTS)])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from eed_edge.examine.layer_calls import recorded_calls, where_runs_part
 from eed_edge.prune.channels.equality import double_if_possible, with_random_weights
-from eed_edge.train.networks.entered_layers import WHOLE, entered_layers
+from eed_edge.train.networks.entered_layers import NETWORK_FORWARD, entered_layers
 
 TOLERANCE = 1e-4
 """Largest difference between two runs, as a share of the largest logit."""
@@ -52,7 +52,7 @@ def _fails_alone(net: nn.Module, images: Tensor, classes: int) -> Iterator[str]:
             return
         if shape != (count, classes):
             yield (
-                f"{WHOLE}: expected logits {(count, classes)} for {many}, got {shape};"
+                f"{NETWORK_FORWARD}: expected logits {(count, classes)} for {many}, got {shape};"
                 " use flatten(1), or squeeze with the dimensions named"
             )
             return
@@ -94,7 +94,7 @@ def _dependent(net: nn.Module, images: Tensor, _: int) -> Iterator[str]:
         index=index,
         count=len(images),
     )
-    module = net.get_submodule(layer) if layer != WHOLE else net
+    module = net.get_submodule(layer) if layer != NETWORK_FORWARD else net
     remedy = "compute means, norms and reshapes over each image alone, never over dimension 0"
     if getattr(module, "track_running_stats", True) is False:
         remedy = f"build this {type(module).__name__} with track_running_stats=True"
@@ -127,8 +127,8 @@ def _training(net: nn.Module, images: Tensor, classes: int) -> Iterator[str]:
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (len(images), classes):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         yield (
-            f"{WHOLE}: expected logits {(len(images), classes)} in training mode, too, got {got}; return the"
-            " logits alone and switch auxiliary heads off"
+            f"{NETWORK_FORWARD}: expected logits {(len(images), classes)} in training mode, too, got {got};"
+            " return the logits alone and switch auxiliary heads off"
         )
 
 
@@ -157,7 +157,7 @@ def _without_gradient(net: nn.Module, images: Tensor, _: int) -> Iterator[str]:
 def _first_without_gradient(net: nn.Module, images: Tensor) -> str:
     """The innermost layer that passes no gradient to its own inputs, or words for the network."""
     for call in recorded_calls(net, images):
-        layer = net if call.layer == WHOLE else net.get_submodule(call.layer)
+        layer = net if call.layer == NETWORK_FORWARD else net.get_submodule(call.layer)
         inputs = [tensor.requires_grad_() for tensor in call.inputs]
         try:
             output = layer(*inputs)
@@ -171,7 +171,7 @@ def _first_without_gradient(net: nn.Module, images: Tensor) -> str:
             return call.layer
         if not any(tensor.grad is not None and tensor.grad.any() for tensor in inputs):
             return call.layer
-    return WHOLE
+    return NETWORK_FORWARD
 
 
 def _weighted_sum(output: Tensor) -> Tensor:
@@ -208,7 +208,7 @@ def _last_layer(net: nn.Module, images: Tensor) -> str:
     for name, output in returned:
         if output is logits and not last:
             last = name
-    return last or WHOLE
+    return last or NETWORK_FORWARD
 
 
 def _far(one: Tensor, other: Tensor) -> bool:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from eed_edge.train.networks.entered_layers import WHOLE
+from eed_edge.train.networks.entered_layers import NETWORK_FORWARD
 
 
 class Call(NamedTuple):
@@ -23,7 +23,7 @@ def recorded_calls(net: nn.Module, images: Tensor) -> list[Call]:
     hooks = []
 
     def after(name: str, output: Any) -> None:
-        calls.append(Call(name or WHOLE, before.pop(), _tensors(output)))
+        calls.append(Call(name or NETWORK_FORWARD, before.pop(), _tensors(output)))
 
     for name, module in net.named_modules():
         hooks.append(module.register_forward_pre_hook(lambda _, inputs: before.append(_tensors(inputs))))
@@ -51,7 +51,7 @@ def where_runs_part(together: list[Call], apart: list[Call], *, index: int, coun
             and _alike(one.inputs, other.inputs, index, count)
         ):
             return one.layer
-    return WHOLE
+    return NETWORK_FORWARD
 
 
 def _alike(together: list[Tensor], apart: list[Tensor], index: int, count: int) -> bool:

@@ -14,7 +14,7 @@ from eed_edge.export.network_graph import INPUT, OUTPUT, as_bytes, to_model
 from eed_edge.runtime.bundle.admit import admit
 from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS
 from eed_edge.train.networks.build import Classifier
-from eed_edge.train.networks.entered_layers import WHOLE, entered_layers
+from eed_edge.train.networks.entered_layers import NETWORK_FORWARD, entered_layers
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 TOLERANCE = 1e-3
@@ -34,7 +34,7 @@ def onnx_faults(net: Classifier, images: Tensor, *, team: int = 1) -> list[str]:
         layers = _layers_of_nodes(graph, net)
         model = as_bytes(graph)
     except ExportError as error:
-        layer = entered.layer if entered.layer != WHOLE else _untranslated_layer(net, images, error)
+        layer = entered.layer if entered.layer != NETWORK_FORWARD else _untranslated_layer(net, images, error)
         return [f"{layer}: {error}"]
     try:
         share = DEFAULT_LIMITS.values // team
@@ -42,7 +42,7 @@ def onnx_faults(net: Classifier, images: Tensor, *, team: int = 1) -> list[str]:
     except BundleError as error:
         reason = str(error).removeprefix(": ").partition("; export the bundle again")[0]
         node = re.match("node '([^']*)': ", reason)
-        layer = layers.get(node[1], WHOLE) if node else WHOLE
+        layer = layers.get(node[1], NETWORK_FORWARD) if node else NETWORK_FORWARD
         return [
             f"{layer}: a bundle cannot hold its ONNX form: {reason.removeprefix(node[0] if node else '')};"
             " compute it with other operations"
@@ -71,13 +71,13 @@ def _untranslated_layer(net: Classifier, images: Tensor, error: BaseException | 
     while error is not None and not (node := re.search(r"translating node %(\w+)", str(error))):
         error = error.__cause__
     if error is None or node is None:
-        return WHOLE
+        return NETWORK_FORWARD
     shapes = ({0: torch.export.Dim("N", min=1)},)
     with torch.no_grad():
         program = torch.export.export(net, (images[:2].contiguous(),), dynamic_shapes=shapes)
     stacks = [each.meta.get("nn_module_stack") for each in program.graph.nodes if each.name == node[1]]
     inside = [name for stack in stacks if stack for name, _ in stack.values() if name]
-    return inside[-1] if inside else WHOLE
+    return inside[-1] if inside else NETWORK_FORWARD
 
 
 def _layers_of_nodes(graph: Any, net: Classifier) -> dict[str, str]:
@@ -87,5 +87,5 @@ def _layers_of_nodes(graph: Any, net: Classifier) -> dict[str, str]:
     for node in graph.graph.node:
         scopes = {entry.key: entry.value for entry in node.metadata_props}.get(SCOPES, "[]")
         inside = [name for name in re.findall("'([^']*)'", scopes) if name and name in names]
-        layers[node.name] = inside[-1] if inside else WHOLE
+        layers[node.name] = inside[-1] if inside else NETWORK_FORWARD
     return layers

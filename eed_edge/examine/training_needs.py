@@ -39,9 +39,9 @@ class TrainingNeeds:
     def line(self) -> str:
         """All in one line for people."""
         parts = ", ".join(f"{stage} {duration(each)}" for stage, each in self.seconds.items())
-        whole, busy = duration(sum(self.seconds.values())), ", slowed by other work now" if _busy() else ""
+        total, busy = duration(sum(self.seconds.values())), ", slowed by other work now" if _busy() else ""
         return (
-            f"about {whole} on this machine{busy}, one process ({parts}),"
+            f"about {total} on this machine{busy}, one process ({parts}),"
             f" {memory_size(self.memory_bytes)} of memory, {memory_size(self.disk_bytes)} of disk"
         )
 

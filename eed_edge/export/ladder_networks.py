@@ -164,14 +164,14 @@ def _named_after_layers(model: bytes, layers: int) -> bytes:
     onnxruntime names a fused node after one of its nodes or of its tensors, and its profile has that name.
     """
     parsed = onnx.load_from_string(model)
-    graph, found = parsed.graph, -1
+    graph, last_slot = parsed.graph, -1
     slots: dict[str, int] = {}
     fixed = {value.name for value in (*graph.input, *graph.output)}
     names: dict[str, str] = {}
     for i, node in enumerate(graph.node):
         if node.op_type in LAYERS:
-            found += 1
-            slot = found
+            last_slot += 1
+            slot = last_slot
         else:
             slot = max((slots[name] for name in node.input if name in slots), default=0)
         node.name = f"{SLOT}{slot}_{i}"
@@ -179,9 +179,9 @@ def _named_after_layers(model: bytes, layers: int) -> bytes:
             slots[name] = slot
             if name not in fixed:
                 names[name] = f"{SLOT}{slot}_{i}_{j}"
-    if found + 1 != layers:
+    if last_slot + 1 != layers:
         raise ExportError(
-            f"expected {layers} layers after quantisation, got {found + 1}; export without int8"
+            f"expected {layers} layers after quantisation, got {last_slot + 1}; export without int8"
         )
     for node in graph.node:
         for part in (node.input, node.output):

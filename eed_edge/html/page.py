@@ -155,12 +155,12 @@ def provenance_section(sources: PageInputs) -> Section:
     """Provenance of the figures: machine, versions, commit, seed, commands and recipe."""
     report = sources.report
     machine = report.get("machine", {})
-    rows = [_told(title, machine[key]) for key, title in MACHINE.items() if key in machine]
-    rows += [_told(title, report[key]) for key, title in SOURCE.items() if key in report]
-    rows += [_told("Evaluations on test", sources.judged)] if sources.judged else []
+    rows = [_fact_row(title, machine[key]) for key, title in MACHINE.items() if key in machine]
+    rows += [_fact_row(title, report[key]) for key, title in SOURCE.items() if key in report]
+    rows += [_fact_row("Evaluations on test", sources.judged)] if sources.judged else []
     if "duplicates" in report:
-        _, _, found = duplicates_line(report["duplicates"]["pairs"]).partition(": ")
-        rows.append(_told("Duplicate pictures", found))
+        _, _, counts = duplicates_line(report["duplicates"]["pairs"]).partition(": ")
+        rows.append(_fact_row("Duplicate pictures", counts))
     tables = (Table("Machine and source", ("", ""), tuple(rows)),) if rows else ()
     folds = []
     if machine.get("versions"):
@@ -174,11 +174,11 @@ def provenance_section(sources: PageInputs) -> Section:
 
 def _lines(name: str, recorded: Mapping[str, Any]) -> tuple[str, ...]:
     """The recorded command lines of a command, or its general form."""
-    found = [formats.settings(text) for made, text in recorded.items() if made.split()[0] == name]
-    return tuple(found) or (COMMANDS[name],)
+    lines = [formats.settings(text) for made, text in recorded.items() if made.split()[0] == name]
+    return tuple(lines) or (COMMANDS[name],)
 
 
-def _told(name: str, value: Any) -> Row:
+def _fact_row(name: str, value: Any) -> Row:
     return Row(name, (Cell(str(value), mark="text"),))
 
 

@@ -58,9 +58,9 @@ def _first_scan(stream: IO[bytes]) -> int:
 
 def _count(stream: IO[bytes], pattern: bytes) -> int:
     """Occurrences of two bytes in a whole stream."""
-    found, last = 0, b""
+    count, last = 0, b""
     stream.seek(0)
     while piece := stream.read(_PIECE):
-        found += (last + piece).count(pattern)
+        count += (last + piece).count(pattern)
         last = piece[-1:]
-    return found
+    return count

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from eed_edge.pipeline.run_latency_table import recipe_with_own_table
+from eed_edge.pipeline.run_latency_table import recipe_with_run_table
 from eed_edge.pipeline.stage_context import StageContext
 from eed_edge.prune.pool import build_pool
 
@@ -15,7 +15,7 @@ def make_pool(context: StageContext) -> None:
         run.base().to(context.device),
         context.train,
         context.tune,
-        recipe=recipe_with_own_table(run),
+        recipe=recipe_with_run_table(run),
         folder=run.path / "pool",
         context=dataclasses.replace(context.training, callbacks=(log.record, *callbacks), stage="pool"),
     )

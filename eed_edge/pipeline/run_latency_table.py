@@ -22,7 +22,7 @@ def keep_latency_table(run: Run) -> None:
         write_latency_table(copy, read_latency_table(Path(source)))
 
 
-def recipe_with_own_table(run: Run) -> Recipe:
+def recipe_with_run_table(run: Run) -> Recipe:
     """The run's recipe, with the path of the run's own copy where it names a table."""
     recipe, copy = run.recipe, run.path / TABLE_FILE
     if not recipe.prune.latency_table or not copy.exists():

@@ -53,7 +53,7 @@ def predicted_ms(structure: Structure, table: LatencyTable, keep_ratio: Mapping[
     widths = {}
     for layer in structure.layers:
         if layer.name in full:
-            shares = layer.kept(keep_ratio)
+            shares = layer.remaining_shares(keep_ratio)
             widths[layer.name] = tuple(
                 share * width for share, width in zip(shares, full[layer.name], strict=True)
             )

@@ -170,10 +170,10 @@ def _cost_penalty(
     It is two-sided: from far below the target, the cross-entropy alone gives no gradient back up.
     """
     fixed = {root: score.detach() for root, score in scores.items()}
-    kept = {root: mask.mean() for root, mask in _masks(fixed, thresholds).items()}
-    used = [now / all_ / member_share for now, all_ in zip(structure.cost(kept), full_cost, strict=True)]
+    ratios = {root: mask.mean() for root, mask in _masks(fixed, thresholds).items()}
+    used = [now / all_ / member_share for now, all_ in zip(structure.cost(ratios), full_cost, strict=True)]
     if time is not None:
-        used.append(time.ms(kept) / time.most_ms)
+        used.append(time.ms(ratios) / time.most_ms)
     return (torch.stack(used).max() - 1).abs()
 
 

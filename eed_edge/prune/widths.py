@@ -51,7 +51,7 @@ def smallest_share(structure: Structure, *, round_to: int, branches: bool = Fals
         for group in structure.groups
     }
     pairs = zip(structure.cost(least), structure.cost(dict.fromkeys(full, 1.0)), strict=True)
-    share = float(max(part / whole for part, whole in pairs))
+    share = float(max(part / total for part, total in pairs))
     return math.ceil(1000 * share) / 1000
 
 
@@ -87,10 +87,10 @@ def choose_widths(
             log.info("%s: %d channels are no multiple of %d", group.root, group.channels, round_to)
 
     def fits(widths: Mapping[str, int]) -> bool:
-        kept = {root: width / full[root] for root, width in widths.items()}
-        params, macs = structure.cost(kept)
+        ratios = {root: width / full[root] for root, width in widths.items()}
+        params, macs = structure.cost(ratios)
         small = bool(params <= budget.params + 0.5 and macs <= budget.macs + 0.5)
-        return small and (time is None or time.ms(kept) <= time.most_ms)
+        return small and (time is None or time.ms(ratios) <= time.most_ms)
 
     def scaled(factor: float) -> dict[str, int]:
         return {
@@ -99,12 +99,12 @@ def choose_widths(
         }
 
     if not fits(scaled(0)):
-        least_kept = {root: width / full[root] for root, width in scaled(0).items()}
-        params, macs = structure.cost(least_kept)
-        if time is not None and time.ms(least_kept) > time.most_ms:
+        least_ratios = {root: width / full[root] for root, width in scaled(0).items()}
+        params, macs = structure.cost(least_ratios)
+        if time is not None and time.ms(least_ratios) > time.most_ms:
             raise NetworkError(
                 f"a member may take {time.most_ms:.3g} ms, but with the smallest widths it takes"
-                f" {time.ms(least_kept):.3g} by the latency table; raise prune.latency_ms or latency_share,"
+                f" {time.ms(least_ratios):.3g} by the latency table; raise prune.latency_ms or latency_share,"
                 " lower prune.round_to, or set prune.branches"
             )
         share = smallest_share(structure, round_to=round_to, branches=branches)

@@ -80,8 +80,8 @@ def recipe_path(source: str) -> Path:
     if path.is_dir():
         path = path / "recipe.toml"
     if not path.is_file():
-        beside = [str(other) for other in path.parent.glob("*.toml")]
-        meant = did_you_mean(source, [*recipe_names(), *beside])
+        neighbours = [str(other) for other in path.parent.glob("*.toml")]
+        meant = did_you_mean(source, [*recipe_names(), *neighbours])
         known = "" if meant else f": {', '.join(recipe_names()) or 'none installed'}"
         raise RecipeError(f"no recipe {source!r}{meant}: expected a TOML file or a recipe's name{known}")
     return path

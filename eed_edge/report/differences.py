@@ -75,8 +75,8 @@ class Difference:
 
 def differences(report: Mapping[str, Any], rival: str) -> tuple[Difference, ...]:
     """The measured differences between the deployed team and ``rival``, in the order of ``AXES``."""
-    found = (_accuracy(report, rival, "clean"), _robustness(report, rival), _speed(report, rival))
-    return tuple(each for each in found if each is not None)
+    measured = (_accuracy(report, rival, "clean"), _robustness(report, rival), _speed(report, rival))
+    return tuple(each for each in measured if each is not None)
 
 
 def robustness_attacks(report: Mapping[str, Any]) -> Iterator[str]:
@@ -87,14 +87,16 @@ def robustness_attacks(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _robustness(report: Mapping[str, Any], rival: str) -> Difference | None:
     """By the hardest attack, or by a weaker one on more images if that alone shows a difference."""
-    found = [
+    measured = [
         each for name in robustness_attacks(report) if (each := _accuracy(report, rival, name)) is not None
     ]
-    hardest = next(iter(found), None)
+    hardest = next(iter(measured), None)
     if hardest is None:
         return None
     shown = (
-        each for each in found if each.outcome != "same" and (each is hardest or each.images > hardest.images)
+        each
+        for each in measured
+        if each.outcome != "same" and (each is hardest or each.images > hardest.images)
     )
     return next(shown, hardest)
 

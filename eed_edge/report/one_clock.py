@@ -22,9 +22,9 @@ def with_one_clock(report: Mapping[str, Any], *, max_submodels: int | None) -> d
     bundle_ms = _number(lambda: report["latency"]["dynamic"]["mean_ms"])
     if bundle_ms is None:
         return changed
-    own = "uncapped" if max_submodels is None else "capped"
+    deployed = "uncapped" if max_submodels is None else "capped"
     measured = {
-        "slowdown": lambda: report["slowdown"][own]["clean"]["mean_ms"],
+        "slowdown": lambda: report["slowdown"][deployed]["clean"]["mean_ms"],
         "curves": lambda: _deployed_row(report)["mean_ms"],
         **{name: lambda name=name: report[name]["target_ms"] for name in BASELINE_PARTS},  # type: ignore[misc]
     }

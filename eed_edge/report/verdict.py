@@ -45,8 +45,8 @@ def verdict(report: Mapping[str, Any], *, precision: str, notes: Mapping[str, st
             f"Do not deploy {team}",
             ": the base network that it was made from is hardly better than guessing",
         )
-    rivals = {name: found for name in RIVALS if (found := differences(report, name))}
-    axes = {each.axis for found in rivals.values() for each in found}
+    rivals = {name: measured for name in RIVALS if (measured := differences(report, name))}
+    axes = {each.axis for measured in rivals.values() for each in measured}
     if missing := [axis for axis in MEASURED_BY if axis not in axes]:
         what = _listed([AXES[axis] for axis in missing], "or")
         how = _listed([MEASURED_BY[axis] for axis in missing])
@@ -66,7 +66,7 @@ def verdict(report: Mapping[str, Any], *, precision: str, notes: Mapping[str, st
 
 def _few_images(rivals: Rivals) -> str:
     """How few images accuracies were compared on, if that is few."""
-    images = {each.images for found in rivals.values() for each in found if each.images}
+    images = {each.images for measured in rivals.values() for each in measured if each.images}
     if not images or min(images) >= FEW_IMAGES:
         return ""
     return f"; accuracy on {'only' if len(images) == 1 else 'as few as'} {formats.images(min(images))}"
@@ -89,33 +89,33 @@ def _answer(team: str, lost: Rivals, mixed: Rivals, won: Rivals, equal: Rivals) 
         same = f"there is no measurable difference between {'the two' if len(equal) == 1 else 'them'}"
         return Verdict(f"Deploy {names}", f": {same}, and {team} beats {_with_reasons(won)}")
     if len(won) == 1:
-        [(name, found)] = won.items()
-        return Verdict(f"Deploy {team} instead of {RIVALS[name]}", f": it is {_described(found)}")
+        [(name, measured)] = won.items()
+        return Verdict(f"Deploy {team} instead of {RIVALS[name]}", f": it is {_described(measured)}")
     if won:
         instead = f" instead of {_with_reasons(won)}; it is measurably worse in nothing"
         return Verdict(f"Deploy {team}", instead)
     return Verdict(f"Deploy {names}", f": there is {_described(next(iter(equal.values())))}")
 
 
-def _lead(found: Sequence[Difference]) -> tuple[float, ...]:
+def _lead(measured: Sequence[Difference]) -> tuple[float, ...]:
     """How far a rival is ahead: in robustness first, then in clean accuracy."""
-    ahead = {each.axis: -each.amount for each in found}
+    ahead = {each.axis: -each.amount for each in measured}
     return ahead.get("robust", 0.0), ahead.get("clean", 0.0)
 
 
-def _result(found: Sequence[Difference]) -> str:
-    outcomes = {each.outcome for each in found} - {"same"}
+def _result(measured: Sequence[Difference]) -> str:
+    outcomes = {each.outcome for each in measured} - {"same"}
     return {0: "equal", 2: "mixed"}.get(len(outcomes)) or ("won" if "better" in outcomes else "lost")
 
 
-def _described(found: Sequence[Difference]) -> str:
+def _described(measured: Sequence[Difference]) -> str:
     """Such as ``2.65 times as fast but 1.3 points less accurate, with no measurable difference in speed``."""
     by_outcome = {
-        outcome: _listed([each.words for each in found if each.outcome == outcome])
+        outcome: _listed([each.words for each in measured if each.outcome == outcome])
         for outcome in ("better", "worse")
     }
     measurable = " but ".join(words for words in by_outcome.values() if words)
-    same = _listed([AXES[each.axis] for each in found if each.outcome == "same"], "or")
+    same = _listed([AXES[each.axis] for each in measured if each.outcome == "same"], "or")
     nothing = f"no measurable difference in {same}" if same else ""
     return ", with ".join(words for words in (measurable, nothing) if words)
 
@@ -123,18 +123,18 @@ def _described(found: Sequence[Difference]) -> str:
 def _against(team: str, rivals: Rivals) -> str:
     """Such as ``against the dense network, this team is 2.65 times as fast; against the narrow one, …``."""
     parts: list[str] = []
-    for name, found in rivals.items():
+    for name, measured in rivals.items():
         who = "it" if parts else team
-        has = "is" if any(each.outcome != "same" for each in found) else "has"
-        parts.append(f"against {RIVALS[name]}, {who} {has} {_described(found)}")
+        has = "is" if any(each.outcome != "same" for each in measured) else "has"
+        parts.append(f"against {RIVALS[name]}, {who} {has} {_described(measured)}")
     return "; ".join(parts)
 
 
 def _with_reasons(rivals: Rivals) -> str:
     """Such as ``the dense network (2.65 times as fast) and the narrow network (2.2 points more robust)``."""
     better = {
-        name: _described([each for each in found if each.outcome == "better"])
-        for name, found in rivals.items()
+        name: _described([each for each in measured if each.outcome == "better"])
+        for name, measured in rivals.items()
     }
     return _listed([f"{RIVALS[name]} ({words})" for name, words in better.items()])
 

@@ -109,7 +109,7 @@ def fit(
             checkpoints.write()
             raise
     result = TrainingResult(
-        best=state.best, last=copy_weights(state.kept_weights(net)), history=state.history
+        best=state.best, last=copy_weights(state.weights_to_save(net)), history=state.history
     )
     net.load_state_dict(result.best)
     net.eval()
@@ -128,7 +128,7 @@ def _validate(
     """Accuracies on tune of the weights to keep; a single process may be interrupted meanwhile."""
     processes = context.processes
     with (
-        temporary_weights(net, state.kept_weights(net)),
+        temporary_weights(net, state.weights_to_save(net)),
         let_through() if processes.size == 1 else nullcontext(),
     ):
         return validate(net, tune, cfg=cfg, seed=context.seed, processes=processes).as_row()
@@ -163,7 +163,7 @@ def _update_best(
         state.average = copy_weights(state.best) if state.average else {}
         state.optimiser.state.clear()
     elif best_epoch([*state.history, row]) == len(state.history):
-        state.best = copy_weights(state.kept_weights(net))
+        state.best = copy_weights(state.weights_to_save(net))
     state.history.append(row)
     state.epoch += 1
     state.batch, state.trained_s, state.local = 0, 0.0, {}

@@ -242,9 +242,9 @@ def open_run(path: Path) -> Run:
         CheckpointError: there is none, or it is damaged or of another version.
     """
     if not (path / "run.json").is_file():
-        found = ": it is a bundle" if (path / MANIFEST_FILE).is_file() else ""
+        hint = ": it is a bundle" if (path / MANIFEST_FILE).is_file() else ""
         raise CheckpointError(
-            f"{path}: no run here (run.json is missing){found}; make one with eed-edge train"
+            f"{path}: no run here (run.json is missing){hint}; make one with eed-edge train"
         )
     record = read_json(path / "run.json")
     if record.get("format") != FORMAT:

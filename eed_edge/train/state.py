@@ -45,7 +45,7 @@ class TrainingState:
     trained_s: float = 0.0
     local: dict[str, Tensor] = field(default_factory=dict)
 
-    def kept_weights(self, net: nn.Module) -> dict[str, Tensor]:
+    def weights_to_save(self, net: nn.Module) -> dict[str, Tensor]:
         """The weights to validate and save: the average, or the network's without one."""
         return self.average or net.state_dict()
 
@@ -166,7 +166,7 @@ def resume_state(
     for name, tensor in tensors.items():
         part, _, rest = name.partition("/")
         parts[part][rest] = tensor if part == "local" else tensor.to(device)
-    local = _own_part(parts["local"], processes)
+    local = _part_of_process(parts["local"], processes)
     for part in ("net", "average"):
         parts[part] |= {name: tensor.to(device) for name, tensor in local.get(part, {}).items()}
     try:
@@ -187,7 +187,7 @@ def resume_state(
     )
 
 
-def _own_part(gathered: dict[str, Tensor], processes: Processes) -> dict[str, dict[str, Tensor]]:
+def _part_of_process(gathered: dict[str, Tensor], processes: Processes) -> dict[str, dict[str, Tensor]]:
     """This process's gathered state by kind; empty when the number of processes has changed."""
     local: dict[str, dict[str, Tensor]] = {}
     for name, tensor in gathered.items():

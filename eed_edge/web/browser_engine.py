@@ -42,9 +42,9 @@ def read_engine(folder: Path = FOLDER) -> dict[str, bytes]:
     except (OSError, EOFError, zlib.error) as error:
         raise DeviceError(f"expected {PACKAGE} {VERSION} in {folder}, got: {error}; {remedy}") from error
     for name, expected in SHA256.items():
-        if (found := hashlib.sha256(files[name]).hexdigest()) != expected:
+        if (actual := hashlib.sha256(files[name]).hexdigest()) != expected:
             raise DeviceError(
                 f"{folder / name}: expected SHA-256 {expected[:16]}… of {PACKAGE} {VERSION},"
-                f" got {found[:16]}…; {remedy}"
+                f" got {actual[:16]}…; {remedy}"
             )
     return {PAGE_NAMES[name]: data for name, data in files.items()}

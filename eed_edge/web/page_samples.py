@@ -63,8 +63,8 @@ def read_samples(bundle: Bundle, run: Path | None) -> PageSamples:
     if not set(IMAGES) <= arrays.keys():
         raise InputError(f"{path}: expected test images, got none; run eed-edge attack, which stores them")
     for name in ("images", "strip_clean"):
-        if name in arrays and (found := arrays[name].transpose(0, 3, 1, 2).shape[1:]) != size:
-            raise InputError(f"{path}: expected images {size} as the bundle takes them, got {found}")
+        if name in arrays and (shape := arrays[name].transpose(0, 3, 1, 2).shape[1:]) != size:
+            raise InputError(f"{path}: expected images {size} as the bundle takes them, got {shape}")
     for name in ("labels", "strip_labels"):
         if name in arrays and not np.all((arrays[name] >= 0) & (arrays[name] < classes)):
             raise InputError(f"{path}: expected {name} from 0 to {classes - 1}; run eed-edge attack again")

@@ -56,7 +56,7 @@ def build_site(bundle: Path, run: Path | None, engine: Site) -> Site:
     dense = _dense(opened, run)
     samples = read_samples(opened, run)
     content = _content(manifest, samples, models, engine, dense)
-    site = {file.name: file.read_bytes() for file in _own_files()} | engine | models
+    site = {file.name: file.read_bytes() for file in _page_files()} | engine | models
     site |= {SAMPLES_FILE: samples.raw(), PAGE_FILE: json.dumps(content, indent=1).encode()}
     site[MANIFEST_FILE] = read_regular(bundle / MANIFEST_FILE)
     if dense is not None:
@@ -81,7 +81,7 @@ def write_site(site: Site, folder: Path) -> None:
             (target / name).write_bytes(data)
 
 
-def _own_files() -> list[Path]:
+def _page_files() -> list[Path]:
     """The page's own files, as they lie in the package."""
     files = [Path(str(each)) for each in resources.files("eed_edge.web").joinpath("page").iterdir()]
     return sorted(file for file in files if file.suffix in (".html", ".css", ".js"))

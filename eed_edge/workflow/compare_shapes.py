@@ -79,20 +79,20 @@ def compare_shapes(
         RecipeError: sizes or budget out of range, or ``mean_ms`` without a latency table.
         EedError: whatever ``train_team`` raises.
     """
-    chosen = choose_recipe(recipe, data, overrides=overrides)
-    _check(chosen, sizes, share, mean_ms)
+    resolved = choose_recipe(recipe, data, overrides=overrides)
+    _check(resolved, sizes, share, mean_ms)
     folder = Path(out)
     train = partial(
         _train, data=data, end=None if max_minutes is None else time.monotonic() + 60 * max_minutes,
         device=device, callbacks=callbacks, on_stage_end=on_stage_end,
     )  # fmt: skip
-    base = train(chosen, run=folder / "base", until="base")
+    base = train(resolved, run=folder / "base", until="base")
     runs: dict[int, Run] = {}
     for size in sizes:
         path, alike = folder / run_name(size), [run for other, run in runs.items() if min(other, size) > 1]
         _reuse(alike[0] if alike else base, path)
-        runs[size] = train(recipe_of_size(chosen, size, share=share, mean_ms=mean_ms), run=path)
-    return _judge(runs, chosen, data, folder)
+        runs[size] = train(recipe_of_size(resolved, size, share=share, mean_ms=mean_ms), run=path)
+    return _judge(runs, resolved, data, folder)
 
 
 def recipe_of_size(
@@ -160,8 +160,8 @@ def _reuse(run: Run, path: Path) -> None:
     for file in (run.path / "base.safetensors", *run.path.glob("pool/*.safetensors")):
         shutil.copy(file, unfinished / file.relative_to(run.path))
     rows = (run.path / "log.jsonl").read_text().splitlines(keepends=True)
-    kept = [row for row in rows if json.loads(row)["stage"] in ("base", "pool")]
-    (unfinished / "log.jsonl").write_text("".join(kept))
+    reused = [row for row in rows if json.loads(row)["stage"] in ("base", "pool")]
+    (unfinished / "log.jsonl").write_text("".join(reused))
     unfinished.rename(path)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from eed_edge.evaluate.evaluate import evaluate
 from eed_edge.evaluate.models_compared import ProgressCallback
 from eed_edge.train.data.splits import ImagesSource
-from eed_edge.train.networks.given_network import keep_network
+from eed_edge.train.networks.network_objects import register_network
 from eed_edge.train.run_folder import Run, open_run
 
 
@@ -54,7 +54,7 @@ def evaluate_bundle(
         InputError: more images than test has, no such suite or attack.
     """
     if network is not None:
-        keep_network(network)
+        register_network(network)
     return evaluate(
         run if isinstance(run, Run) else open_run(Path(run)),
         Path(bundle),

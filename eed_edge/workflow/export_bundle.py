@@ -13,7 +13,7 @@ from eed_edge.export.sign_bundle import bundle_signer
 from eed_edge.export.write_bundle import write_bundle
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, Manifest
 from eed_edge.train.data.splits import ImagesSource, splits_for_recipe
-from eed_edge.train.networks.given_network import keep_network
+from eed_edge.train.networks.network_objects import register_network
 from eed_edge.train.run_folder import Run, open_run
 
 
@@ -63,12 +63,12 @@ def export_bundle(
         StorageError: the disk is full; an earlier bundle is untouched.
     """
     if network is not None:
-        keep_network(network)
+        register_network(network)
     sign = None if private_key is None else bundle_signer(Path(private_key))  # refused before the work
     options = GateOptions(max_submodels, deadline_ms, abstain_share)
     opened, folder = run if isinstance(run, Run) else open_run(Path(run)), Path(bundle)
-    own = opened.recipe.gate
-    gate = replace(own, rule=rule or own.rule, max_drop=own.max_drop if max_drop is None else max_drop)
+    cfg = opened.recipe.gate
+    gate = replace(cfg, rule=rule or cfg.rule, max_drop=cfg.max_drop if max_drop is None else max_drop)
     request = None
     if int8 or with_dense_int8:
         splits = splits_for_recipe(opened.recipe, data)

@@ -10,11 +10,11 @@ from torch import nn
 
 from eed_edge import recipe as recipes
 from eed_edge.recipe import Recipe
-from eed_edge.train.data.given_images import ARRAYS, GivenImages, given_dataset, is_given
+from eed_edge.train.data.images_in_memory import ARRAYS, ImagesInMemory, dataset_in_memory, is_in_memory
 from eed_edge.train.data.picture_survey import survey, survey_dataset
 from eed_edge.train.data.recipe_draft import draft_recipe
 from eed_edge.train.data.splits import ImagesSource, Splits
-from eed_edge.train.networks.given_network import keep_network
+from eed_edge.train.networks.network_objects import register_network
 
 RecipeLike: TypeAlias = Recipe | str | os.PathLike[str] | Mapping[str, Any] | None
 """A recipe, its name under models/, its file, its fields as nested dicts; None drafts one."""
@@ -43,10 +43,10 @@ def choose_recipe(
     texts = overrides if not isinstance(overrides, Mapping) else ()
     recipes.apply_overrides(table, texts)
     values = dict(overrides) if isinstance(overrides, Mapping) else {}
-    if is_given(data) and not isinstance(data, Splits):
+    if is_in_memory(data) and not isinstance(data, Splits):
         values["data.name"] = ARRAYS
     if network is not None:
-        values["net.arch"] = keep_network(network)
+        values["net.arch"] = register_network(network)
     for key, value in values.items():
         recipes.set_field(table, key, value)
     return recipes.from_dict(table)
@@ -65,8 +65,10 @@ def _table(recipe: RecipeLike, data: ImagesSource) -> dict[str, Any]:
     return tomllib.loads(_draft(data))
 
 
-def _draft(data: str | os.PathLike[str] | GivenImages) -> str:
+def _draft(data: str | os.PathLike[str] | ImagesInMemory) -> str:
     """What ``eed-edge init`` would write for the images."""
     if isinstance(data, (str, os.PathLike)):
         return draft_recipe(survey(Path(data)), title=Path(data).resolve().stem, attack="n-fgsm")
-    return draft_recipe(survey_dataset(given_dataset(data, None), kind=ARRAYS), title=ARRAYS, attack="n-fgsm")
+    return draft_recipe(
+        survey_dataset(dataset_in_memory(data, None), kind=ARRAYS), title=ARRAYS, attack="n-fgsm"
+    )

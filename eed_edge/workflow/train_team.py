@@ -82,18 +82,18 @@ def train_team(
         Paused: ``max_minutes`` are over; call again to go on.
     """
     _warn_of_spinning()
-    chosen = choose_recipe(recipe, data, overrides=overrides, network=network)
-    splits = splits_for_recipe(chosen, data)
+    resolved = choose_recipe(recipe, data, overrides=overrides, network=network)
+    splits = splits_for_recipe(resolved, data)
     log.info(
         "%s: %d training images %s, %d classes, tune %d, calib %d",
-        chosen.name, len(splits.train), splits.input.size, len(splits.classes), len(splits.tune),
+        resolved.name, len(splits.train), splits.input.size, len(splits.classes), len(splits.tune),
         len(splits.calib),
     )  # fmt: skip
     context = TrainingContext(
         callbacks=tuple(callbacks), time_limit=TimeLimit(max_minutes), device=device, compact=compact
     )
     return pipeline.train(
-        chosen,
+        resolved,
         splits,
         Path(run),
         context=context,

@@ -9,7 +9,7 @@ import torch
 from eed_edge.errors import InputError
 from eed_edge.latency.latency_table import write_latency_table
 from eed_edge.manifest import InputSpec, Preprocess
-from eed_edge.pipeline.run_latency_table import TABLE_FILE, keep_latency_table, recipe_with_own_table
+from eed_edge.pipeline.run_latency_table import TABLE_FILE, keep_latency_table, recipe_with_run_table
 from eed_edge.prune import pool
 from eed_edge.prune.candidates import Candidate
 from eed_edge.prune.groups import analyse
@@ -48,7 +48,7 @@ def test_the_table_is_copied_until_the_pool_begins_and_the_run_can_move(tmp_path
     given.unlink()
     keep_latency_table(run)
     assert copy.read_bytes() == second
-    assert recipe_with_own_table(run).prune.latency_table == str(copy)
+    assert recipe_with_run_table(run).prune.latency_table == str(copy)
 
 
 def test_a_candidate_is_pruned_to_its_time_and_its_record_says_what_it_should_take(tmp_path):

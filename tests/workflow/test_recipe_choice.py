@@ -11,7 +11,7 @@ from torch import nn
 from eed_edge.errors import NetworkError, RecipeError
 from eed_edge.recipe import Recipe, load_recipe
 from eed_edge.train.networks.build import build_network
-from eed_edge.train.networks.given_network import keep_network
+from eed_edge.train.networks.network_objects import register_network
 from eed_edge.workflow.recipe_choice import choose_recipe
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
@@ -50,9 +50,9 @@ def test_a_network_is_copied_with_its_weights_and_has_the_same_name_whatever_the
         net[1].weight.zero_()
     built = build_network(arch, classes=3, channels=1, width=8)
     assert torch.equal(built.body[1].weight, before["1.weight"])
-    assert keep_network(net) == arch
+    assert register_network(net) == arch
     assert torch.equal(build_network(arch, classes=3, channels=1, width=8).body[1].weight, net[1].weight)
-    assert keep_network(nn.Sequential(nn.Flatten(), nn.Linear(4, 2))) != arch
+    assert register_network(nn.Sequential(nn.Flatten(), nn.Linear(4, 2))) != arch
 
 
 class Uncopied(nn.Linear):
@@ -64,7 +64,7 @@ def test_what_is_no_network_and_what_is_not_there_is_refused():
     with pytest.raises(NetworkError, match=r"expected a torch.nn.Module, got str; give a network"):
         choose_recipe(Recipe(), DATA, network="resnet18")
     with pytest.raises(NetworkError, match="Uncopied cannot be copied: not twice"):
-        keep_network(Uncopied(2, 2))
+        register_network(Uncopied(2, 2))
     with pytest.raises(
         NetworkError, match=r"'given:Gone-1': this run was trained from Python .* give it again"
     ):

@@ -47,11 +47,14 @@ def _numbers(value: float | tuple[float, ...]) -> str:
 
 def int8_line(metrics: Mapping[str, float | str]) -> str:
     """What int8 changed on the calibration images, in one line."""
-    own = {name.removeprefix("int8_"): value for name, value in metrics.items() if name.startswith("int8_")}
+    figures = {
+        name.removeprefix("int8_"): value for name, value in metrics.items() if name.startswith("int8_")
+    }
     return (
-        f"int8: right on {own['lost_clean']:.2%} fewer calib images than float32 when clean,"
-        f" {own['lost_attacked']:.2%} when attacked; of {own['images']:.0f} clean and attacked images"
-        f" {own['labels_unlike_float']:.0f} get another label, {own['stops_unlike_float']:.0f} another stop"
-        f" than from float32, {own['labels_unlike_copy']:.0f} and {own['stops_unlike_copy']:.0f}"
+        f"int8: right on {figures['lost_clean']:.2%} fewer calib images than float32 when clean,"
+        f" {figures['lost_attacked']:.2%} when attacked; of {figures['images']:.0f} clean and attacked images"
+        f" {figures['labels_unlike_float']:.0f} get another label,"
+        f" {figures['stops_unlike_float']:.0f} another stop than from float32,"
+        f" {figures['labels_unlike_copy']:.0f} and {figures['stops_unlike_copy']:.0f}"
         " than from a copy in torch"
     )

@@ -27,11 +27,11 @@ def resumable(folder: Path) -> Iterator[Progress]:
         try:
             yield progress
         except Paused as stop:
-            progress.print_line(f"paused, {stop}; {_kept(folder)}; resume with: {command_line()}")
+            progress.print_line(f"paused, {stop}; {_saved_parts(folder)}; resume with: {command_line()}")
             sys.exit(0)
         except Interrupted as stop:
             if not progress.silent:
-                print_notice(f"{stop}; {_kept(folder)}; resume with: {command_line()}")
+                print_notice(f"{stop}; {_saved_parts(folder)}; resume with: {command_line()}")
             sys.exit(stop.exit_code)
 
 
@@ -52,7 +52,7 @@ def keeping(what: str, *, again: str = "resume") -> Iterator[None]:
         sys.exit(130)
 
 
-def _kept(folder: Path) -> str:
+def _saved_parts(folder: Path) -> str:
     """What a run folder has: finished stages, the number of candidates, and what is under way."""
     parts = ["base"] if (folder / "base.safetensors").exists() else []
     candidates = [path for path in folder.glob("pool/*.safetensors") if not path.stem.endswith("-last")]

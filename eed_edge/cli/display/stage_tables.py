@@ -53,13 +53,15 @@ def _training(stage: str, folder: Path) -> str:
 
 
 def _selection(_: str, folder: Path) -> str:
-    found = json.loads((folder / "selection.json").read_text())
-    judged = "attacked" if "attacked" in found else "clean"
+    selection = json.loads((folder / "selection.json").read_text())
+    judged = "attacked" if "attacked" in selection else "clean"
     diversity = "robust diversity" if judged == "attacked" else "diversity"
-    members = "\n".join(f"{name:<10}{found[f'{judged}_alone'][name]:>14.3f}" for name in found["members"])
+    members = "\n".join(
+        f"{name:<10}{selection[f'{judged}_alone'][name]:>14.3f}" for name in selection["members"]
+    )
     return (
         f"{'select':<10}{f'{judged} alone':>14}\n{members}\n"
-        f"team: {judged} {found[judged]:.3f}, {diversity} {found['rd']:.3f}; {found['reason']}"
+        f"team: {judged} {selection[judged]:.3f}, {diversity} {selection['rd']:.3f}; {selection['reason']}"
     )
 
 

@@ -101,8 +101,8 @@ def command(
     from eed_edge.report.notes_file import read_notes
     from eed_edge.runtime.bundle.signature import signature_path
 
-    kept = f"{bundle} is as it was before" if bundle.exists() else f"nothing is written to {bundle}"
-    with keeping(kept, again="start again"), progress_display() as progress:
+    state = f"{bundle} is as it was before" if bundle.exists() else f"nothing is written to {bundle}"
+    with keeping(state, again="start again"), progress_display() as progress:
         progress.print_line("calibrating the gate and exporting")
         made = eed_edge.export_bundle(
             run,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--beside",
+    "other_bundle",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Another bundle to time in the same rounds, such as the team in float32.",
 )
@@ -49,7 +50,7 @@ def command(
     bundle: Path,
     run: Path | None,
     npz: Path | None,
-    beside: Path | None,
+    other_bundle: Path | None,
     threads: int | None,
     spinning: bool | None,
     arena: bool | None,
@@ -82,7 +83,7 @@ def command(
         check_exported_from(open_bundle(bundle).manifest, run, member_files(run))
     timed = benchmark.real_images(bundle, npz=npz, run=run)
     config = SessionConfig(threads or 1, bool(spinning), arena is not False)
-    networks = benchmark.find_networks(bundle, run) | ({"other_bundle": beside} if beside else {})
+    networks = benchmark.find_networks(bundle, run) | ({"other_bundle": other_bundle} if other_bundle else {})
     with keeping("nothing of this call is kept, earlier figures are", again="start again"):
         if tune:
             return _tune(bundle, timed, batch, repeats)
@@ -227,29 +228,29 @@ def _tune(bundle: Path, timed: "TimedImages", batch: int, rounds: int) -> dict[s
 
     print_answer(f"tuning on {timed.source}, {batch} a call, {rounds} rounds; nothing else should be running")
     before = snapshot()
-    tried = tune_session(bundle, timed.images, cores=os.cpu_count() or 1, batch=batch, rounds=rounds)
+    results = tune_session(bundle, timed.images, cores=os.cpu_count() or 1, batch=batch, rounds=rounds)
     conditions = conditions_between(before, snapshot())
-    print_answer("\n".join([*_conditions(conditions), _tuned(bundle, tried)]))
+    print_answer("\n".join([*_conditions(conditions), _tuned(bundle, results)]))
     return {
         "machine": report.machine(),
         "commit": report.commit(),
         "batch": batch,
-        "tuned": [{**one.config.as_record(), "typical_ms": one.typical_ms, **one.summary} for one in tried],
+        "tuned": [{**one.config.as_record(), "typical_ms": one.typical_ms, **one.summary} for one in results],
         "conditions": conditions,
     }
 
 
-def _tuned(bundle: Path, tried: "list[TuningResult]") -> str:
+def _tuned(bundle: Path, results: "list[TuningResult]") -> str:
     """A row per config, the best one first, and how to ask for that one."""
     titles = ("typical", *PERCENTILES.values())
     lines = [
         f"{'threads':>7}{'spinning':>10}{'arena':>7}" + "".join(f"{each:>9}" for each in titles) + "  ms"
     ]
-    for one in tried:
+    for one in results:
         spinning, arena = ("yes" if value else "no" for value in (one.config.spinning, one.config.arena))
         cells = "".join(f"{ms:>9.3f}" for ms in (one.typical_ms, *(one.summary[key] for key in PERCENTILES)))
         lines.append(f"{one.config.threads:>7}{spinning:>10}{arena:>7}{cells}")
-    best = tried[0].config
+    best = results[0].config
     options = f"--threads {best.threads} --{'' if best.spinning else 'no-'}spinning"
     options += f" --{'' if best.arena else 'no-'}arena"
     lines += [

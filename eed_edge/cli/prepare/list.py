@@ -86,14 +86,14 @@ def command(kind: str | None) -> dict[str, dict[str, str]]:
     KIND is recipes, data-sets, architectures, scores, training-attacks, attacks or rules; without it, all are
     listed. All but recipes and rules need the packages for training.
     """
-    found: dict[str, dict[str, str]] = {}
+    listed: dict[str, dict[str, str]] = {}
     for name in [kind] if kind else KINDS:
         place, entries = KINDS[name]
-        found[name] = {key: _line(entry) for key, entry in entries().items()}
-        width = max(map(len, found[name]), default=0)
-        rows = [f"  {key:<{width}}  {line}" for key, line in found[name].items()]
-        print_answer("\n".join([*([] if name == next(iter(found)) else [""]), f"{name} ({place})", *rows]))
-    return found
+        listed[name] = {key: _line(entry) for key, entry in entries().items()}
+        width = max(map(len, listed[name]), default=0)
+        rows = [f"  {key:<{width}}  {line}" for key, line in listed[name].items()]
+        print_answer("\n".join([*([] if name == next(iter(listed)) else [""]), f"{name} ({place})", *rows]))
+    return listed
 
 
 def _line(entry: Any) -> str:

@@ -35,17 +35,19 @@ def command(bundle: Path, key: Path | None) -> dict[str, Any]:
     from eed_edge.runtime.bundle.golden_answers import check_bundle
     from eed_edge.runtime.bundle.hub import local_path
 
-    found = check_bundle(local_path(bundle), trusted_key=key)
+    result = check_bundle(local_path(bundle), trusted_key=key)
     if key is not None:
         print_answer(f"ok  signed with the key {key}")
     print_answer(
-        f"ok  {printable(found.name)}: {found.submodels} sub-models, {found.files} files, {found.bytes:,}"
+        f"ok  {printable(result.name)}: {result.submodels} sub-models, {result.files} files, {result.bytes:,}"
         " bytes verified"
     )
-    ties = f", {found.ties} decided otherwise within {found.tie_tolerance:g} of a tie" if found.ties else ""
-    print_answer(
-        f"ok  {found.images} golden images answered as recorded, "
-        f"probabilities at most {found.largest_difference:.1e} apart"
-        f" (allowed {found.allowed_difference:g}){ties}"
+    ties = (
+        f", {result.ties} decided otherwise within {result.tie_tolerance:g} of a tie" if result.ties else ""
     )
-    return {**asdict(found), "signed": key is not None}
+    print_answer(
+        f"ok  {result.images} golden images answered as recorded, "
+        f"probabilities at most {result.largest_difference:.1e} apart"
+        f" (allowed {result.allowed_difference:g}){ties}"
+    )
+    return {**asdict(result), "signed": key is not None}

@@ -142,12 +142,12 @@ def _predictions(
     net: "Callable[[Floats], Prediction]", batch: list[InputPicture]
 ) -> "Iterator[tuple[InputPicture, Prediction, int]]":
     """Each picture and where its answer is, in a prediction whose ``failed_submodels`` are the picture's."""
-    whole = net(_stack(batch))
+    together = net(_stack(batch))
     for i, picture in enumerate(batch):
-        if whole.failed_submodels and len(batch) > 1:  # for some of them
+        if together.failed_submodels and len(batch) > 1:  # for some of them
             yield picture, net(_stack([picture])), 0
         else:
-            yield picture, whole, i
+            yield picture, together, i
 
 
 def _stack(pictures: list[InputPicture]) -> "Floats":

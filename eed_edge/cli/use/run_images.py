@@ -44,11 +44,11 @@ def _parts(path: Path, classes: Sequence[str], errors: list[str]) -> Iterator[tu
         yield path, None
         return
     label = {name: index for index, name in enumerate(classes)}
-    found = False
+    any_picture = False
     for picture in pictures_below(path):
-        found = True
+        any_picture = True
         yield picture, label.get(picture.parent.name) if picture.parent != path else None
-    if not found:
+    if not any_picture:
         errors.append(f"{path}: expected pictures ({', '.join(PICTURE_SUFFIXES)}) in this folder, got none")
 
 

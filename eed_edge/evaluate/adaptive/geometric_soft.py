@@ -41,13 +41,13 @@ class SoftGeometric(SoftRule):
     ) -> Tensor:
         """Return how far the log exit value of each prefix is above that of all others; ``q`` ends in 1."""
         log_q = _log_exit_probabilities(log_means, log_means.argmax(2), parameters)
-        own = _log_exit_probabilities(log_means, answers, parameters)
+        answer_values = _log_exit_probabilities(log_means, answers, parameters)
         ahead = torch.cat([torch.zeros_like(log_q[:1]), _log_of_rest(log_q[:-1]).cumsum(0)])
         certain = torch.zeros_like(log_q[:1])
-        values, own = (torch.cat([each[:-1], certain]) + ahead for each in (log_q, own))
+        values, answer_values = (torch.cat([each[:-1], certain]) + ahead for each in (log_q, answer_values))
         itself = torch.eye(len(values), dtype=torch.bool, device=values.device)[:, :, None]
         others = values.expand(len(values), -1, -1).masked_fill(itself, -torch.inf).amax(1)
-        return own - others
+        return answer_values - others
 
     def slowdown_loss(self, log_probs: Tensor, gate: StopRule) -> Tensor:
         """Sum ``-log prod_t (1 - q_t)``: the share that remains for later sub-models."""

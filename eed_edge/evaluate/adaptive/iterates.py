@@ -83,8 +83,8 @@ class IterateRecorder:
         for name, answer in answers.items():
             new = (answer != labels) & ~self.fooled[name][places]
             clean = self.images[places[new]]
-            kept = torch.minimum(torch.maximum(batch[rows[new]], clean - self.eps), clean + self.eps)
-            self.iterates[name][places[new]] = kept.clamp(0, 1).to(self.images.dtype)
+            inside_ball = torch.minimum(torch.maximum(batch[rows[new]], clean - self.eps), clean + self.eps)
+            self.iterates[name][places[new]] = inside_ball.clamp(0, 1).to(self.images.dtype)
             self.fooled[name][places[new]] = True
 
     def _owners(self, batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,6 +113,6 @@ class IterateRecorder:
             "dynamic": torch.from_numpy(replayed).to(rows.device),
         }
         if self.target:
-            own = torch.stack([output[rows] for _, output in answered]).float()
-            answers[self.target] = own.log_softmax(2).logsumexp(0).argmax(1)
+            target_logits = torch.stack([output[rows] for _, output in answered]).float()
+            answers[self.target] = target_logits.log_softmax(2).logsumexp(0).argmax(1)
         return answers

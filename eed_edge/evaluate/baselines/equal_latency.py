@@ -179,18 +179,18 @@ def _prepare(
         trained = (run.path / f"{kind.name}.safetensors").exists()
         return plan, None if trained else kind.network(job, plan.widths)
     macs = {} if epochs else training_cost.run_cost(run)
-    found, net = kind.match(job, LatencyTarget(images, deployed, mean_ms))
+    matched, net = kind.match(job, LatencyTarget(images, deployed, mean_ms))
     budget = training_cost.baseline_budget(macs, pruned=kind.pruned) if macs else 0.0
     cfg = team_training(kind, run.recipe, epochs or max(1, run.recipe.joint.finish_epochs))
-    cost = job.cost(found.widths)
+    cost = job.cost(matched.widths)
     teacher = count_cost(job.base, job.image)[1] if cfg.distill else 0
     if epochs is None:
         cfg = training_cost.epochs_for_budget(budget, cfg, cost=cost, images=len(job.train), teacher=teacher)
     longest = training_cost.training_macs(cfg, cost=cost, images=len(job.train), teacher=teacher)
     plan = Plan(
-        widths=found.widths, mean_ms=found.mean_ms, target_ms=found.target_ms, epochs=cfg.epochs,
+        widths=matched.widths, mean_ms=matched.mean_ms, target_ms=matched.target_ms, epochs=cfg.epochs,
         by_hand=epochs is not None, macs={**macs, kind.name: longest}, team=team, settings=TEAM,
-        conditions=found.conditions,
+        conditions=matched.conditions,
     )  # fmt: skip
     log.info(
         "%s: at most %d epochs%s", kind.name, plan.epochs, "" if epochs is None else ", asked for by hand"

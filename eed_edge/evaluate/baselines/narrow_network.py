@@ -36,8 +36,8 @@ class NarrowNetwork(Baseline):
 
     def match(self, job: BaselineJob, target: LatencyTarget) -> tuple[LatencyMatch, Classifier]:
         """Match the latency and build the network."""
-        found = match_uniform(job.base, target, round_to=job.run.recipe.prune.round_to, name=self.name)
-        return found, self.network(job, found.widths)
+        matched = match_uniform(job.base, target, round_to=job.run.recipe.prune.round_to, name=self.name)
+        return matched, self.network(job, matched.widths)
 
     def network(self, job: BaselineJob, widths: Widths) -> Classifier:
         """A network of these widths with new weights."""

@@ -12,7 +12,7 @@ from eed_edge.evaluate.baselines.latency_match import (
     width_ladder,
 )
 from eed_edge.evaluate.baselines.narrow_network import match_uniform
-from eed_edge.pipeline.run_latency_table import recipe_with_own_table
+from eed_edge.pipeline.run_latency_table import recipe_with_run_table
 from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.prune.groups import analyse
 from eed_edge.prune.learned_scores import learned_scores
@@ -41,7 +41,7 @@ class SingleNetwork(Baseline):
 
     def match(self, job: BaselineJob, target: LatencyTarget) -> tuple[LatencyMatch, Classifier]:
         """Learn scores at about the right size, then match the latency of what they keep."""
-        recipe = recipe_with_own_table(job.run)
+        recipe = recipe_with_run_table(job.run)
         round_to = recipe.prune.round_to
         share_file = job.run.path / "single.share"  # a search that is resumed keeps its size
         if share_file.exists():
@@ -55,16 +55,16 @@ class SingleNetwork(Baseline):
         structure, scores = learned_scores(
             job.base, job.train, best_score(job), recipe=sized, context=job.context(self, state=state)
         )
-        found = nearest_latency(
+        matched = nearest_latency(
             width_ladder(structure, scores.keep_ratio, round_to=round_to),
             lambda widths: remove_channels(job.base, structure, scores, widths).cpu(),
             target,
             name=self.name,
         )
-        net = remove_channels(job.base, structure, scores, found.widths)
+        net = remove_channels(job.base, structure, scores, matched.widths)
         recalibrate(net, job.train, batch=recipe.pool.batch)
         checkpoint.save_network(job.run.path / "single.pruned", net, {})
-        return found, net
+        return matched, net
 
     def network(self, job: BaselineJob, widths: Widths) -> Classifier:
         """The pruned network as it was saved before its training."""

@@ -224,8 +224,8 @@ def diversity_curve(selection: Mapping[str, Any], *, threshold: float) -> dict[s
     """
     if "rd_by_size" not in selection:
         return None
-    chosen = {"size": len(selection["members"]), "rd": selection["rd"]}
-    return {"threshold": threshold, "rows": selection["rd_by_size"], "chosen": chosen}
+    selected = {"size": len(selection["members"]), "rd": selection["rd"]}
+    return {"threshold": threshold, "rows": selection["rd_by_size"], "chosen": selected}
 
 
 def channel_widths(dense: nn.Module, members: Sequence[nn.Module]) -> dict[str, Any]:

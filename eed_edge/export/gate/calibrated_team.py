@@ -58,8 +58,8 @@ def calibrated_team(
     clean, *attacked = (member_probs(members, part) for part in versions)
     answers = MemberProbs(clean=clean, attacked=tuple(attacked), labels=images.labels.numpy())
     compared = tuple(part[: images_at_once(part, COMPARED_IMAGES)].clone() for part in versions)
-    own = run.recipe.gate
-    attack = f"pgd-{own.steps}, l_inf {run.recipe.base.eps_255:g}/255, against every prefix"
+    gate_cfg = run.recipe.gate
+    attack = f"pgd-{gate_cfg.steps}, l_inf {run.recipe.base.eps_255:g}/255, against every prefix"
     attack = attack if run.recipe.attacked else NO_ATTACK
-    gate = calibrate_gate(answers, own, attack=attack, options=options)
+    gate = calibrate_gate(answers, gate_cfg, attack=attack, options=options)
     return CalibratedTeam(models, precision, members, compared, answers, gate)

@@ -66,14 +66,14 @@ def calibrate(answers: MemberProbs, cfg: Gate, *, max_submodels: int | None = No
     only for images of this distribution and this attack. Without it, the bound of a setting is that of the
     setting by itself: it does not know that the setting was chosen on the same images.
     """
-    chosen = {name: _choose(answers, cfg, name) for name in GATE_RULES}
+    settings = {name: _choose(answers, cfg, name) for name in GATE_RULES}
     if max_submodels is not None:
-        chosen = {
+        settings = {
             name: _evaluate(answers, name, setting.parameters, max_submodels)
-            for name, setting in chosen.items()
+            for name, setting in settings.items()
         }
-    _warn(chosen, cfg, len(answers.labels), max_submodels)
-    return chosen
+    _warn(settings, cfg, len(answers.labels), max_submodels)
+    return settings
 
 
 def _choose(answers: MemberProbs, cfg: Gate, name: str) -> GateSetting:
@@ -120,13 +120,13 @@ def _with_thresholds(answers: MemberProbs, common: GateSetting, max_drop: float)
     allowed = int(max_drop * len(answers.labels) + 1e-9)
     start = (common.parameters["threshold"],) * (len(answers.clean) - 1)
     thresholds = search_thresholds(table, allowed, [start])
-    own = _evaluate(answers, "confidence", {**common.parameters, "thresholds": thresholds})
-    return own if own.submodels_used < common.submodels_used else common
+    per_stop = _evaluate(answers, "confidence", {**common.parameters, "thresholds": thresholds})
+    return per_stop if per_stop.submodels_used < common.submodels_used else common
 
 
-def _warn(chosen: Mapping[str, GateSetting], cfg: Gate, images: int, max_submodels: int | None) -> None:
+def _warn(settings: Mapping[str, GateSetting], cfg: Gate, images: int, max_submodels: int | None) -> None:
     """Warn of too few images, of a bound above a guaranteed limit, and of a cap that breaks it."""
-    needed, deployed = images_needed(cfg.max_drop), chosen[cfg.rule]
+    needed, deployed = images_needed(cfg.max_drop), settings[cfg.rule]
     drop = deployed.upper_bound if cfg.guarantee else deployed.lost_attacked
     if images < needed:
         outcome = "all members run" if cfg.guarantee else "new images may lose more"

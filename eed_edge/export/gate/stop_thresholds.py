@@ -76,9 +76,9 @@ def _descend(table: StopTable, allowed: int, start: Thresholds, order: Sequence[
         before = cost
         for stop in order:
             for candidate in CANDIDATES:
-                tried = (*best[:stop], candidate, *best[stop + 1 :])
-                outcome = table.cost(tried)
+                changed = (*best[:stop], candidate, *best[stop + 1 :])
+                outcome = table.cost(changed)
                 if outcome[1] <= allowed and outcome < cost:
-                    best, cost = tried, outcome
+                    best, cost = changed, outcome
         if cost == before:
             return best

@@ -63,12 +63,12 @@ class Int8Figures:
 class TeamAnswers:
     """A team's gate and its answers.
 
-    own: on clean images and on those attacked against its own prefixes.
+    by_version: on clean images and on those attacked against the prefixes of this team.
     shared: on images that both teams are shown, ``(members, n, k)``.
     """
 
     gate: DeployedRule
-    own: MemberProbs
+    by_version: MemberProbs
     shared: Floats
 
 
@@ -87,7 +87,9 @@ def compare_with_float(
     labels, stops = _unlike_copy(int8, copy_shared)
     lost_clean, lost_attacked = (
         float(before.mean() - after.mean())
-        for before, after in zip(float32.gate.right(float32.own), int8.gate.right(int8.own), strict=True)
+        for before, after in zip(
+            float32.gate.right(float32.by_version), int8.gate.right(int8.by_version), strict=True
+        )
     )
     if max(lost_clean, lost_attacked) > max_drop:
         raise ExportError(

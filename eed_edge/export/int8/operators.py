@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from eed_edge.export.int8 import shape_operators
-from eed_edge.export.int8.shape_operators import Attributes, Inputs, whole_numbers
+from eed_edge.export.int8.shape_operators import Attributes, Inputs, integers_of
 from eed_edge.export.int8.straight_through import dequantize_linear, quantize_linear
 
 Operator = Callable[[Inputs, Attributes], Tensor | tuple[Tensor, ...]]
@@ -121,7 +121,7 @@ def _reduction(reduce: Callable[..., Tensor]) -> Operator:
         values = inputs[0]
         assert values is not None
         axes = (
-            whole_numbers(inputs[1])
+            integers_of(inputs[1])
             if len(inputs) > 1 and inputs[1] is not None
             else attributes.get("axes", [])
         )

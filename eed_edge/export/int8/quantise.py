@@ -52,10 +52,10 @@ class Int8Choices:
     relus: bool = False
 
 
-CHOSEN = Int8Choices()
+DEFAULT_CHOICES = Int8Choices()
 
 
-def quantise(model: bytes, images: Floats, *, choices: Int8Choices = CHOSEN) -> bytes:
+def quantise(model: bytes, images: Floats, *, choices: Int8Choices = DEFAULT_CHOICES) -> bytes:
     """Return the network in int8 as ONNX bytes; equal arguments give equal bytes.
 
     Args:
@@ -67,7 +67,7 @@ def quantise(model: bytes, images: Floats, *, choices: Int8Choices = CHOSEN) -> 
     """
     parsed = onnx.load_from_string(model)
     layers = [node.name for node in parsed.graph.node if node.op_type in LAYERS]
-    kept = {layers[i] for i in choices.float_layers} if layers else set()
+    float_nodes = {layers[i] for i in choices.float_layers} if layers else set()
     activations = QuantType.QUInt8 if choices.unsigned_activations else QuantType.QInt8
     try:
         with tempfile.TemporaryDirectory() as place, _quiet():
@@ -83,7 +83,7 @@ def quantise(model: bytes, images: Floats, *, choices: Int8Choices = CHOSEN) -> 
                 per_channel=choices.per_channel,
                 reduce_range=choices.reduce_range,
                 calibrate_method=CalibrationMethod.MinMax,
-                nodes_to_exclude=sorted(kept) if len(layers) > len(kept) else [],
+                nodes_to_exclude=sorted(float_nodes) if len(layers) > len(float_nodes) else [],
                 extra_options={"QDQKeepRemovableActivations": choices.relus},
             )
             made = onnx.load(target)
@@ -112,9 +112,9 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]
 
 def _standard_domain_only(model: Any) -> None:
     """Drop the opsets of other domains, which some versions of the quantiser name and no node uses."""
-    kept = [entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    standard = [entry for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
     del model.opset_import[:]
-    model.opset_import.extend(kept)
+    model.opset_import.extend(standard)
 
 
 def _shorten_names(graph: Any) -> None:

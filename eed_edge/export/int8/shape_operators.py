@@ -12,7 +12,7 @@ Inputs = Sequence[Tensor | None]
 Attributes = Mapping[str, Any]
 
 
-def whole_numbers(tensor: Tensor | None) -> list[int]:
+def integers_of(tensor: Tensor | None) -> list[int]:
     """A tensor of whole numbers as a list."""
     assert tensor is not None
     return [int(value) for value in tensor.reshape(-1).tolist()]
@@ -22,7 +22,7 @@ def reshape(inputs: Inputs, attributes: Attributes) -> Tensor:
     """Reshape; a size of 0 keeps the old one."""
     values, shape = inputs
     assert values is not None
-    sizes = whole_numbers(shape)
+    sizes = integers_of(shape)
     if not attributes.get("allowzero"):
         sizes = [values.shape[i] if size == 0 else size for i, size in enumerate(sizes)]
     return values.reshape(sizes)
@@ -38,14 +38,14 @@ def flatten(inputs: Inputs, attributes: Attributes) -> Tensor:
 def squeeze(inputs: Inputs, attributes: Attributes) -> Tensor:
     """Squeeze the given axes, or all of size 1."""
     assert inputs[0] is not None
-    return inputs[0].squeeze(tuple(whole_numbers(inputs[1]))) if len(inputs) > 1 else inputs[0].squeeze()
+    return inputs[0].squeeze(tuple(integers_of(inputs[1]))) if len(inputs) > 1 else inputs[0].squeeze()
 
 
 def unsqueeze(inputs: Inputs, attributes: Attributes) -> Tensor:
     """Unsqueeze at places that count in the result."""
     values = inputs[0]
     assert values is not None
-    axes = whole_numbers(inputs[1])
+    axes = integers_of(inputs[1])
     for axis in sorted(axis % (values.dim() + len(axes)) for axis in axes):
         values = values.unsqueeze(axis)
     return values
@@ -65,9 +65,9 @@ def slice_ranges(inputs: Inputs, attributes: Attributes) -> Tensor:
     """Slice, forwards."""
     values, starts, ends, *rest = inputs
     assert values is not None
-    first, last = whole_numbers(starts), whole_numbers(ends)
-    axes = whole_numbers(rest[0]) if rest and rest[0] is not None else list(range(len(first)))
-    steps = whole_numbers(rest[1]) if len(rest) > 1 else [1] * len(first)
+    first, last = integers_of(starts), integers_of(ends)
+    axes = integers_of(rest[0]) if rest and rest[0] is not None else list(range(len(first)))
+    steps = integers_of(rest[1]) if len(rest) > 1 else [1] * len(first)
     if min(steps) < 1:
         raise ValueError("a slice that runs backwards")
     index = [slice(None)] * values.dim()
@@ -81,7 +81,7 @@ def split(inputs: Inputs, attributes: Attributes) -> tuple[Tensor, ...]:
     values, axis = inputs[0], attributes.get("axis", 0)
     assert values is not None
     if len(inputs) > 1:
-        return torch.split(values, whole_numbers(inputs[1]), axis)
+        return torch.split(values, integers_of(inputs[1]), axis)
     return torch.split(values, -(-values.shape[axis] // attributes["num_outputs"]), axis)
 
 
@@ -91,7 +91,7 @@ def pad(inputs: Inputs, attributes: Attributes) -> Tensor:
     assert values is not None
     if (mode := attributes.get("mode", b"constant")) != b"constant" or len(rest) > 1:
         raise ValueError(f"padding by {mode.decode()}")
-    sizes, n = whole_numbers(pads), values.dim()
+    sizes, n = integers_of(pads), values.dim()
     sides = [side for i in reversed(range(n)) for side in (sizes[i], sizes[n + i])]
     fill = float(rest[0]) if rest and rest[0] is not None else 0.0
     return functional.pad(values, sides, value=fill)

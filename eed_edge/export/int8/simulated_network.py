@@ -68,8 +68,8 @@ class SimulatedNetwork(nn.Module):
         """Return the outputs of a step by name."""
         inputs = [values[name] if name else None for name in step.inputs]
         try:
-            given = step.operator(inputs, step.attributes)
-            return dict(zip(step.outputs, given if isinstance(given, tuple) else (given,), strict=True))
+            outputs = step.operator(inputs, step.attributes)
+            return dict(zip(step.outputs, outputs if isinstance(outputs, tuple) else (outputs,), strict=True))
         except (ValueError, LookupError, TypeError, NotImplementedError) as error:
             raise ExportError(
                 f"{self.name}: a copy in torch, for attacks, cannot compute {step.described}: {error};"

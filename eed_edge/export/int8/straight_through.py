@@ -15,9 +15,9 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, scale: Tensor, zero: Tensor, low: int, high: int) -> Tensor:
-        whole = torch.round(values / scale) + zero
-        ctx.save_for_backward(scale, (whole >= low) | (zero != low))
-        return whole.clamp_(low, high)
+        rounded = torch.round(values / scale) + zero
+        ctx.save_for_backward(scale, (rounded >= low) | (zero != low))
+        return rounded.clamp_(low, high)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:

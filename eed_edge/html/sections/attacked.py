@@ -79,10 +79,12 @@ def slowdown_section(sources: PageInputs) -> Section:
     part = sources.report["slowdown"]
     cap = part.get("capped", {}).get("max_submodels")
     titles = {"uncapped": "No limit", "capped": f"At most {cap} sub-model{'' if cap == 1 else 's'}"}
-    own = "uncapped" if sources.manifest.gate.max_submodels is None else "capped"
+    deployed = "uncapped" if sources.manifest.gate.max_submodels is None else "capped"
     timed = sources.report.get("latency", {})
     tables = tuple(
-        _slow_table(titles[key], part[key], timed if key == own else {}) for key in titles if part.get(key)
+        _slow_table(titles[key], part[key], timed if key == deployed else {})
+        for key in titles
+        if part.get(key)
     )
     caption = [
         "Images are changed within eps so that early exit fails: the gate runs as many of the"

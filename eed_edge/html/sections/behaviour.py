@@ -71,13 +71,13 @@ def _value(rule: str, value: float) -> str:
 
 def _deployed(sources: PageInputs, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The bundle's own row; in reports of an earlier version, the one closest to its setting."""
-    if own_row := next((item for item in rows if item.get("deployed")), None):
-        return own_row
+    if deployed := next((item for item in rows if item.get("deployed")), None):
+        return deployed
     gate = sources.manifest.gate
     if sources.report["curves"]["threshold"]["rule"] != gate.rule:
         return None
-    own = next(iter(gate.parameters_of(gate.rule).values()))
-    return min(rows, key=lambda item: abs(item["threshold"] - own), default=None)
+    setting = next(iter(gate.parameters_of(gate.rule).values()))
+    return min(rows, key=lambda item: abs(item["threshold"] - setting), default=None)
 
 
 def eps_section(sources: PageInputs) -> Chart:
@@ -100,11 +100,11 @@ def eps_section(sources: PageInputs) -> Chart:
         for i, name in enumerate(shown):
             colour, mark, line = NETWORK_LOOK[name]
             aside = step * (i - (len(shown) - 1) / 2)  # so that bars do not hide one another
-            own = [item for item in rows if name in item]
-            low, high = _bounds(own, name)
-            heights = _percents(own, name)
+            measured = [item for item in rows if name in item]
+            low, high = _bounds(measured, name)
+            heights = _percents(measured, name)
             axes.errorbar(
-                [item["eps_255"] + aside for item in own],
+                [item["eps_255"] + aside for item in measured],
                 heights,
                 yerr=(
                     [y - b for y, b in zip(heights, low, strict=True)],

@@ -49,7 +49,9 @@ def _card(sources: PageInputs, i: int, added: Floats, scale: int) -> Example:
         Picture(_uri(arrays["strip_attacked"][i]), f"the same image of class {name}, attacked", "attacked"),
     )
     rows = [
-        Row(f"{t + 1}", tuple(_answer(sources, said[i][t], label) for said in _said(sources)))
+        Row(
+            f"{t + 1}", tuple(_answer(sources, answers[i][t], label) for answers in _submodel_labels(sources))
+        )
         for t in range(len(sources.manifest.submodels))
     ]
     deployed = tuple(
@@ -62,15 +64,15 @@ def _card(sources: PageInputs, i: int, added: Floats, scale: int) -> Example:
     return Example(f"Class {name}", pictures, table)
 
 
-def _said(sources: PageInputs) -> tuple[NDArray[Any], NDArray[Any]]:
+def _submodel_labels(sources: PageInputs) -> tuple[NDArray[Any], NDArray[Any]]:
     return sources.arrays["strip_said_clean"], sources.arrays["strip_said_attacked"]
 
 
-def _answer(sources: PageInputs, said: int, label: int, *, used: int | None = None) -> Cell:
-    right = int(said) == label
+def _answer(sources: PageInputs, answer: int, label: int, *, used: int | None = None) -> Cell:
+    right = int(answer) == label
     detail = "" if used is None else f"{used} of {len(sources.manifest.submodels)} run"
     return Cell(
-        f"{'✓' if right else '✗'}\N{NO-BREAK SPACE}{sources.class_name(int(said))}",
+        f"{'✓' if right else '✗'}\N{NO-BREAK SPACE}{sources.class_name(int(answer))}",
         detail,
         "right" if right else "wrong",
     )

@@ -86,23 +86,23 @@ def _tiles(sources: PageInputs) -> tuple[Row, ...]:
         tiles.append(_speed_tile(sources, latency))
     if "bytes" in cost:
         sizes = cost["bytes"]
-        beside = {name: formats.mib(sizes[name]) for name in ASIDE if name in sizes}
-        tiles.append(row("model files", formats.mib(sizes["ensemble"]), detail=_aside(beside)))
+        others = {name: formats.mib(sizes[name]) for name in ASIDE if name in sizes}
+        tiles.append(row("model files", formats.mib(sizes["ensemble"]), detail=_aside(others)))
     if "macs" in cost:
-        beside = {"dense": formats.amount(cost["macs"]["dense"])}
-        beside |= {
+        others = {"dense": formats.amount(cost["macs"]["dense"])}
+        others |= {
             name: formats.amount(report[name]["macs"]) for name in ASIDE if "macs" in report.get(name, {})
         }
         title = "MACs, all sub-models"
-        tiles.append(row(title, formats.amount(cost["macs"]["ensemble"]), detail=_aside(beside)))
+        tiles.append(row(title, formats.amount(cost["macs"]["ensemble"]), detail=_aside(others)))
     return tuple(tiles)
 
 
 def _accuracy_tile(title: str, figures: dict[str, Any]) -> Row:
-    beside = {name: formats.percent(figures[name]) for name in ASIDE if name in figures}
+    others = {name: formats.percent(figures[name]) for name in ASIDE if name in figures}
     on = formats.images(figures["images"])
     return row(
-        title, formats.percent(figures["dynamic"]), detail=f"{_aside(beside)}; {on}".removeprefix("; ")
+        title, formats.percent(figures["dynamic"]), detail=f"{_aside(others)}; {on}".removeprefix("; ")
     )
 
 
@@ -123,8 +123,8 @@ def _aside(texts: dict[str, str]) -> str:
 
 def _rivals_table(report: Any) -> Table | None:
     """A row for each rival that was measured; the team's side of every difference."""
-    found = {name: {each.axis: each for each in differences(report, name)} for name in RIVALS}
-    measured = {name: by_axis for name, by_axis in found.items() if by_axis}
+    by_rival = {name: {each.axis: each for each in differences(report, name)} for name in RIVALS}
+    measured = {name: by_axis for name, by_axis in by_rival.items() if by_axis}
     titles = {"clean": "Clean accuracy", "robust": "Robustness", "speed": "Speed"}
     axes = [axis for axis in titles if any(axis in by_axis for by_axis in measured.values())]
     if not measured:
@@ -139,13 +139,13 @@ def _rivals_table(report: Any) -> Table | None:
     return Table("The team compared with", ("", *(titles[axis] for axis in axes)), rows, stacked=True)
 
 
-def _difference(found: Difference | None) -> Cell:
-    if found is None:
+def _difference(difference: Difference | None) -> Cell:
+    if difference is None:
         return Cell(formats.NOTHING, "not measured")
-    spread = f" ({found.interval})" if found.interval else ""
-    on = f", {formats.images(found.images)}" if found.images else ""
+    spread = f" ({difference.interval})" if difference.interval else ""
+    on = f", {formats.images(difference.images)}" if difference.images else ""
     return Cell(
-        MARKS[found.outcome] + found.words,
-        f"{found.team} against {found.rival}{spread}{on}",
-        {"better": "right", "worse": "wrong", "same": ""}[found.outcome],
+        MARKS[difference.outcome] + difference.words,
+        f"{difference.team} against {difference.rival}{spread}{on}",
+        {"better": "right", "worse": "wrong", "same": ""}[difference.outcome],
     )

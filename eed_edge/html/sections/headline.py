@@ -112,10 +112,11 @@ def prefixes_section(sources: PageInputs) -> Section:
     ]
     columns = ("Sub-models", *map(attack_title, kinds), "Mean time")
     on = ", ".join(f"{attack_title(name)} {formats.images(part[name]['images'])}" for name in kinds)
-    own = " Each mean is attacked on its own." if len(kinds) > 1 else ""
+    attack_note = " Each mean is attacked on its own." if len(kinds) > 1 else ""
     caption = (
         "Accuracy of the mean of the first 1, 2, … sub-models, always all of them, without early exit: what a"
-        f" limit on sub-models gives.{own} The time is that of these sub-models one after another. {on}.",
+        f" limit on sub-models gives.{attack_note} The time is that of these sub-models one after another."
+        f" {on}.",
     )
     table = Table("Accuracy by number of sub-models", columns, tuple(rows))
     return Section(sources=("attack", "bench"), caption=caption, tables=(table,))

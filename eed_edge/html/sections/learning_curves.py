@@ -53,11 +53,11 @@ def _chart(stage: str, rows: Rows) -> Chart:
         caption = f"Pretrained weights, not trained further: {judged} accuracy {formats.percent(best)}."
     with drawing(title, caption) as drawn:
         axes = drawn.only
-        for i, own in enumerate(parts.values()):
+        for i, records in enumerate(parts.values()):
             for key, (colour, line) in zip(shown, ((BLUE, "-"), (RED, "--")), strict=False):
                 axes.plot(
-                    [item.get("epoch", j) + 1 for j, item in enumerate(own)],
-                    [100 * item[key] for item in own],
+                    [item.get("epoch", j) + 1 for j, item in enumerate(records)],
+                    [100 * item[key] for item in records],
                     "o" if key == "clean" else "s",
                     ls=line,
                     color=colour,
@@ -74,10 +74,10 @@ def _chart(stage: str, rows: Rows) -> Chart:
     cells = tuple(
         row(
             part or "last",
-            str(own[-1].get("epoch", len(own) - 1) + 1),
-            *(formats.percent(own[-1][key]) for key in shown),
+            str(records[-1].get("epoch", len(records) - 1) + 1),
+            *(formats.percent(records[-1][key]) for key in shown),
         )
-        for part, own in parts.items()
+        for part, records in parts.items()
     )
     return Chart(
         title,

@@ -19,12 +19,12 @@ def meaning_section(sources: PageInputs) -> Section:
     clean = part["clean"]
     before, after = clean.get("ece_uncalibrated"), clean["ece"]
     if manifest.temperatures is None:
-        said = (
+        meaning = (
             "This bundle's probabilities are not calibrated: 0.90 does not mean that 90 % of such answers are"
             " right, only that they are surer than 0.80. Exporting again calibrates them."
         )
     else:
-        said = (
+        meaning = (
             "A probability of 0.90 is meant to say: of 100 such answers, 90 are right. This holds on images"
             " like those of the data set, for the gate as exported; not"
             + (" under attack, nor" if len(sources.report["accuracy"]) > 1 else "")
@@ -47,7 +47,7 @@ def meaning_section(sources: PageInputs) -> Section:
         measured += (
             f" Under {on_the_mean(worst['name'])} sub-models it is {formats.points_apart(worst['ece'])}."
         )
-    caption = [said, measured, *_abstained_words(sources, clean)]
+    caption = [meaning, measured, *_abstained_words(sources, clean)]
     return Section(sources=("attack",), caption=tuple(caption), warnings=tuple(warnings))
 
 

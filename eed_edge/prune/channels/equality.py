@@ -99,10 +99,10 @@ def difference(net: nn.Module, groups: Sequence[Group], removed: dict[str, Tenso
     with torch.no_grad():
         with masked(net.eval(), groups, masks):
             expected = net(images)
-        found = sliced(net, groups, removed).eval()(images)
+        pruned = sliced(net, groups, removed).eval()(images)
     if not torch.isfinite(expected).all():
         return float("inf")
-    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+    return float((pruned - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
 
 
 def double_if_possible(net: nn.Module, images: Tensor) -> tuple[nn.Module, Tensor]:

@@ -78,7 +78,7 @@ class Layer:
     inputs: Mapping[str, float]
     outputs: Mapping[str, float]
 
-    def kept(self, keep_ratio: Mapping[str, Any]) -> tuple[Any, Any]:
+    def remaining_shares(self, keep_ratio: Mapping[str, Any]) -> tuple[Any, Any]:
         """The shares of its inputs and outputs that stay when each group keeps a share of its channels."""
         inputs: Any = 1 - sum(share * (1 - keep_ratio[root]) for root, share in self.inputs.items())
         outputs: Any = 1 - sum(share * (1 - keep_ratio[root]) for root, share in self.outputs.items())
@@ -106,7 +106,7 @@ class Structure:
         params: Any = 0.0
         macs: Any = 0.0
         for layer in self.layers:
-            inputs, outputs = layer.kept(keep_ratio)
+            inputs, outputs = layer.remaining_shares(keep_ratio)
             params = params + (layer.weights * inputs + layer.biases) * outputs
             macs = macs + layer.macs * inputs * outputs
         return params, macs

@@ -60,8 +60,8 @@ def _parts(graphs: Iterable[Message], prefix: str) -> tuple[dict[str, Any], list
     for graph in graphs:
         for tensor in graph.get("initializer", ()):
             if (name := tensor.get("name", "")).startswith(prefix):
-                kept = {key: value for key, value in tensor.items() if key not in ("name", "doc_string")}
-                tensors[name.removeprefix(prefix)] = kept
+                content = {key: value for key, value in tensor.items() if key not in ("name", "doc_string")}
+                tensors[name.removeprefix(prefix)] = content
         for node in graph.get("node", ()):
             outputs = node.get("output", [])
             if all(name.startswith(prefix) for name in outputs):

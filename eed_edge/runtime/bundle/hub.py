@@ -64,12 +64,12 @@ def _fetched(hub: Any, name: str, revision: str, limits: Limits) -> Path:
         files = hub.HfApi().model_info(name, revision=revision, files_metadata=True).siblings
     except Exception as error:
         try:
-            kept = hub.hf_hub_download(name, MANIFEST_FILE, revision=revision, local_files_only=True)
+            manifest_path = hub.hf_hub_download(name, MANIFEST_FILE, revision=revision, local_files_only=True)
         except Exception:
             raise error from None
         reason = " ".join(str(error).split()) or type(error).__name__
         logger.warning("the hub cannot be asked for %s (%.80s); its cached files are used", name, reason)
-        return Path(kept).parent
+        return Path(manifest_path).parent
     sizes = {one.rfilename: one.size for one in files}
     _compare_size(name, sizes, MANIFEST_FILE, None)
     path = Path(hub.hf_hub_download(name, MANIFEST_FILE, revision=revision))
@@ -90,8 +90,8 @@ def _compare_size(name: str, sizes: dict[str, int | None], file: str, expected: 
     size = sizes.get(file)
     fits = size is not None and (size <= LARGEST_MANIFEST if expected is None else size == expected)
     if not fits:
-        wanted = f"at most {LARGEST_MANIFEST}" if expected is None else str(expected)
+        size_text = f"at most {LARGEST_MANIFEST}" if expected is None else str(expected)
         raise BundleError(
-            f"{name}: expected {file} of {wanted} bytes on the hub, got {size or 'none'};"
+            f"{name}: expected {file} of {size_text} bytes on the hub, got {size or 'none'};"
             " upload the exported folder again"
         )

@@ -27,7 +27,7 @@ ROUNDING = 1e-5
 """Pixels so far outside of [0, 1] are clipped: rounding in a resize or in half precision leaves them."""
 
 
-def to_images(given: Any, spec: InputSpec) -> Floats:
+def to_images(value: Any, spec: InputSpec) -> Floats:
     """Convert what was given to the networks' input; an array of that kind comes back uncopied.
 
     With ``(c, h, w)`` the size of the networks' input, these are accepted:
@@ -46,17 +46,17 @@ def to_images(given: Any, spec: InputSpec) -> Floats:
         InputError: anything else, pixels outside of [0, 1] by more than ``ROUNDING``, or NaN.
         DeviceError: a picture has to be opened or resized, and Pillow is not installed.
     """
-    if isinstance(given, np.ndarray) and given.dtype == FLOAT32:
-        if given.ndim == 4 and given.shape[1:] == spec.size:
-            return in_unit_range(given)
-        return in_unit_range(_arranged(given, spec))
-    if isinstance(given, (list, tuple)):
-        return _stacked(given, spec)
-    if isinstance(given, (str, os.PathLike)):
-        return open_picture(to_path(given), spec)[None]
-    if _is_pillow(given):
-        return _scaled(prepare_uint8(from_pillow(given, exif=spec.preprocess.exif), spec)[None])
-    array = _as_array(given, spec)
+    if isinstance(value, np.ndarray) and value.dtype == FLOAT32:
+        if value.ndim == 4 and value.shape[1:] == spec.size:
+            return in_unit_range(value)
+        return in_unit_range(_arranged(value, spec))
+    if isinstance(value, (list, tuple)):
+        return _stacked(value, spec)
+    if isinstance(value, (str, os.PathLike)):
+        return open_picture(to_path(value), spec)[None]
+    if _is_pillow(value):
+        return _scaled(prepare_uint8(from_pillow(value, exif=spec.preprocess.exif), spec)[None])
+    array = _as_array(value, spec)
     if array.dtype == np.uint8:
         return _scaled(_prepared(array, spec))
     with np.errstate(over="ignore"):  # what becomes infinite is refused below
@@ -98,10 +98,10 @@ def _images_with_nan(images: Floats) -> str:
     return f"{len(rows)} of {len(images)} images, the first at {rows[0]}"
 
 
-def _stacked(given: Sequence[Any], spec: InputSpec) -> Floats:
+def _stacked(value: Sequence[Any], spec: InputSpec) -> Floats:
     """The images of a list, each a single one."""
     images: list[Floats] = []
-    for place, item in enumerate(given):
+    for place, item in enumerate(value):
         if isinstance(item, (list, tuple, int, float)):
             raise InputError(
                 f"expected a list of arrays, paths or PIL pictures, got {short_repr(item)} at {place};"
@@ -119,17 +119,17 @@ def _stacked(given: Sequence[Any], spec: InputSpec) -> Floats:
     return np.concatenate([np.zeros((0, *spec.size), np.float32), *images])
 
 
-def _as_array(given: Any, spec: InputSpec) -> NDArray[Any]:
+def _as_array(value: Any, spec: InputSpec) -> NDArray[Any]:
     """A float or uint8 array of what is an array or says how to become one."""
     try:
-        array = np.asarray(given) if hasattr(given, "__array__") else None
+        array = np.asarray(value) if hasattr(value, "__array__") else None
     except Exception as error:  # torch raises for gradients and GPUs
         raise InputError(
-            f"expected images, got {short_repr(given)}: {' '.join(str(error).split())}"
+            f"expected images, got {short_repr(value)}: {' '.join(str(error).split())}"
         ) from error
     if array is None:
         raise InputError(
-            f"expected images, a numpy array {_shapes(spec)}, got {type(given).__name__};"
+            f"expected images, a numpy array {_shapes(spec)}, got {type(value).__name__};"
             " give an array, the path of a picture, a PIL picture or a list of these"
         )
     if array.dtype != np.uint8 and array.dtype.kind != "f":
@@ -186,7 +186,7 @@ def _scaled(pixels: Uint8) -> Floats:
     return np.divide(pixels, np.float32(255), dtype=np.float32)
 
 
-def _is_pillow(given: Any) -> bool:
+def _is_pillow(value: Any) -> bool:
     """Whether it is a PIL picture; without Pillow's import there is none."""
     module = sys.modules.get("PIL.Image")
-    return module is not None and isinstance(given, module.Image)
+    return module is not None and isinstance(value, module.Image)

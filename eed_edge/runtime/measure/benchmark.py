@@ -78,8 +78,8 @@ def find_networks(folder: Path, run: Path | None) -> dict[str, Path]:
     """Return the ONNX files of dense and the baselines, where the bundle or the run has them."""
     places = [("dense", folder / DENSE_FILE), ("dense_int8", folder / DENSE_INT8_FILE)]
     if run is not None:
-        own = [("dense", run / DENSE_FILE), ("dense_int8", run / DENSE_INT8_FILE)]
-        places = [*own, *places, *((name, run / f"{name}.onnx") for name in BASELINES)]
+        run_files = [("dense", run / DENSE_FILE), ("dense_int8", run / DENSE_INT8_FILE)]
+        places = [*run_files, *places, *((name, run / f"{name}.onnx") for name in BASELINES)]
     return {name: path for name, path in places if path.is_file()}
 
 

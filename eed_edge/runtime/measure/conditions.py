@@ -27,14 +27,14 @@ class Snapshot:
     load: number of processes that run or wait to, mean over a minute.
     mhz: mean over the cores.
     machine_s: processor time that all work has taken, with what a hypervisor took away, in core seconds.
-    own_s: processor time of this process.
+    process_s: processor time of this process.
     at_s: time of day, from any start.
     """
 
     load: float | None
     mhz: float | None
     machine_s: float | None
-    own_s: float
+    process_s: float
     at_s: float
 
 
@@ -60,7 +60,7 @@ def conditions_between(
     """
     seconds, other = after.at_s - before.at_s, None
     if before.machine_s is not None and after.machine_s is not None and seconds > 0:
-        others_s = after.machine_s - before.machine_s - (after.own_s - before.own_s)
+        others_s = after.machine_s - before.machine_s - (after.process_s - before.process_s)
         other = max(0.0, others_s / seconds)
     this = machine()
     return {

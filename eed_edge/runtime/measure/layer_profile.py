@@ -160,8 +160,8 @@ def slot_times(events: Sequence[dict[str, Any]], slots: int) -> NDArray[np.float
     for event in nodes:
         while run + 1 < len(runs) and runs[run + 1] <= event["ts"]:
             run, slot = run + 1, 0
-        found = EVENT.search(event["name"])
-        slot = int(found[1]) if found else slot
+        match = EVENT.search(event["name"])
+        slot = int(match[1]) if match else slot
         times[run, slot] += (event["dur"], 1)
     return times
 

@@ -77,16 +77,16 @@ def _by_class(
     order = rng.permutation(len(labels))
     rank, counts = np.zeros(len(labels), np.int64), np.bincount(labels)
     for label in range(len(counts)):
-        own = order[labels[order] == label]
-        rank[own] = np.arange(len(own))
+        of_class = order[labels[order] == label]
+        rank[of_class] = np.arange(len(of_class))
     urgency = np.where(rank < sum(needed), 0.0, (rank + 1) / counts[labels])
     taken = order[np.argsort(urgency[order], kind="stable")][: limit or None]
     parts: list[list[Places]] = [[] for _ in needed]
     for label in range(len(counts)):
-        own = taken[labels[taken] == label]
-        sizes = [max(1, round(share * len(own))) for share in shares]
-        while len(own) - sum(sizes) < needed[-1]:
+        of_class = taken[labels[taken] == label]
+        sizes = [max(1, round(share * len(of_class))) for share in shares]
+        while len(of_class) - sum(sizes) < needed[-1]:
             sizes[int(np.argmax(sizes))] -= 1
-        for part, places in zip(parts, np.split(own, np.cumsum(sizes, dtype=np.intp)), strict=True):
+        for part, places in zip(parts, np.split(of_class, np.cumsum(sizes, dtype=np.intp)), strict=True):
             part.append(places)
     return [rng.permutation(np.concatenate(part)) for part in parts]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import DataError, DeviceError, RecipeError, StorageError, how_to_install
-from eed_edge.train.data.official_files import OFFICIAL, OfficialDataset, is_whole
+from eed_edge.train.data.official_files import OFFICIAL, OfficialDataset, is_official
 
 Progress = Callable[[str, int, int], None]
 """Called with a file's name, the bytes received and the bytes expected (0 when unknown)."""
@@ -37,7 +37,7 @@ def download_dataset(name: str, root: Path, *, progress: Progress | None = None)
         raise RecipeError(f"expected a public data set ({', '.join(['digits', *OFFICIAL])}), got {name!r}")
     official = OFFICIAL[name]
     place = official.place(root)
-    broken = [file for file, sha256 in official.files.items() if not is_whole(place / file, sha256)]
+    broken = [file for file, sha256 in official.files.items() if not is_official(place / file, sha256)]
     if not broken:
         return f"{name}: {len(official.files)} files in {place} verified, nothing to fetch"
     if official.archive:

@@ -102,9 +102,9 @@ def _candidates(first: Floats, second: Floats, at_once: int) -> Iterator[tuple[I
     here, there = (np.flatnonzero(np.abs(means).sum(1) > 0) for means in (first, second))
     if not len(here) or not len(there):
         return
-    found = KDTree(first[here]).query_ball_point(second[there], HASH_DISTANCE)
-    counts = np.array([len(each) for each in found])
-    partners = here[np.fromiter(itertools.chain.from_iterable(found), np.int64, counts.sum())]
+    neighbours = KDTree(first[here]).query_ball_point(second[there], HASH_DISTANCE)
+    counts = np.array([len(each) for each in neighbours])
+    partners = here[np.fromiter(itertools.chain.from_iterable(neighbours), np.int64, counts.sum())]
     rows = np.repeat(there, counts)
     for start in range(0, len(rows), at_once):
         yield rows[start : start + at_once], partners[start : start + at_once]

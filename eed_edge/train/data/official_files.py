@@ -64,7 +64,7 @@ OFFICIAL = {
 }
 
 
-def is_whole(path: Path, sha256: str) -> bool:
+def is_official(path: Path, sha256: str) -> bool:
     """Whether the file exists and has the official checksum.
 
     Raises:

@@ -33,14 +33,14 @@ def roles(entries: Mapping[str, Path], place: Path) -> dict[str, Path]:
     """
     parts: dict[str, Path] = {}
     for part, known in PART_NAMES.items():
-        found = [path for name, path in sorted(entries.items()) if name.lower() in known]
-        if len(found) > 1:
+        paths = [path for name, path in sorted(entries.items()) if name.lower() in known]
+        if len(paths) > 1:
             raise DataError(
-                f"{place}: expected one folder or file for {part}, got {found[0].name} and {found[1].name};"
+                f"{place}: expected one folder or file for {part}, got {paths[0].name} and {paths[1].name};"
                 " rename one of them"
             )
-        if found:
-            parts[part] = found[0]
+        if paths:
+            parts[part] = paths[0]
     if "train" not in parts:
         raise DataError(
             f"{place}: expected train beside {', '.join(sorted(entries))}, got none; name the training"

@@ -135,14 +135,14 @@ def mirroring_harms(images: Uint8, labels: NDArray[np.int64]) -> tuple[bool, tup
 
 def _nearest(
     shown: NDArray[np.float64],
-    own: NDArray[np.float64],
+    originals: NDArray[np.float64],
     labels: NDArray[np.int64],
     sums: NDArray[np.float64],
     counts: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
     """Whether each picture shown is nearest to the mean of its class without the picture itself."""
     right = np.zeros(len(shown), np.bool_)
-    for i, (picture, itself, label) in enumerate(zip(shown, own, labels, strict=True)):
+    for i, (picture, itself, label) in enumerate(zip(shown, originals, labels, strict=True)):
         means, present = sums.copy(), counts.copy()
         means[label] -= itself
         present[label] -= 1

@@ -62,8 +62,8 @@ def check_enough(seen: PictureSurvey) -> None:
     Raises:
         DataError: a class has too few pictures.
     """
-    own_part = {"test": "test", "tune": "val", "calib": "val"}
-    drawn = [part for part, own in own_part.items() if own not in seen.counts]
+    source_part = {"test": "test", "tune": "val", "calib": "val"}
+    drawn = [part for part, source in source_part.items() if source not in seen.counts]
     needed, low = len(drawn) + 1, int(seen.of_class.min())
     if low < needed:
         name = seen.classes[int(seen.of_class.argmin())]

@@ -24,7 +24,7 @@ from eed_edge.suggestions import expected_one_of
 from eed_edge.train.data import datasets, user_images
 from eed_edge.train.data.datasets import Dataset, ImageSource, PictureSize, Split
 from eed_edge.train.data.division import divide
-from eed_edge.train.data.given_images import ARRAYS, GivenImages, given_dataset
+from eed_edge.train.data.images_in_memory import ARRAYS, ImagesInMemory, dataset_in_memory
 
 __all__ = ["DATASETS", "Split", "Splits", "load_splits", "splits_for_recipe", "splits_from_arrays"]
 
@@ -69,8 +69,8 @@ class Splits:
         return test
 
 
-ImagesSource: TypeAlias = str | os.PathLike[str] | Splits | GivenImages | None
-"""Where images come from: a path, what ``given_dataset`` takes, or ``Splits``; None where none are needed."""
+ImagesSource: TypeAlias = str | os.PathLike[str] | Splits | ImagesInMemory | None
+"""A path, images in memory as ``dataset_in_memory`` takes them, or ``Splits``; None where none are needed."""
 
 
 def load_splits(cfg: Data, root: Path | None, *, seed: int) -> Splits:
@@ -93,8 +93,8 @@ def splits_for_recipe(recipe: Recipe, root: ImagesSource) -> Splits:
     """Load and divide the images of a recipe.
 
     Args:
-        root: file or folder of the images, images in memory as ``given_dataset`` takes them, or ``Splits``
-            that are made already, which come back as they are.
+        root: file or folder of the images, images in memory as ``dataset_in_memory`` takes them, or
+            ``Splits``, which are returned unchanged.
 
     Raises:
         DataError, DeviceError, RecipeError: as ``load_splits``.
@@ -103,7 +103,7 @@ def splits_for_recipe(recipe: Recipe, root: ImagesSource) -> Splits:
         return root
     if root is None or isinstance(root, (str, os.PathLike)):
         return load_splits(recipe.data, None if root is None else Path(root), seed=recipe.seed)
-    return divide_dataset(given_dataset(root, _size(recipe.data)), recipe.data, seed=recipe.seed)
+    return divide_dataset(dataset_in_memory(root, _size(recipe.data)), recipe.data, seed=recipe.seed)
 
 
 def splits_from_arrays(
@@ -140,18 +140,18 @@ def divide_dataset(source: Dataset, cfg: Data, *, seed: int) -> Splits:
     if cfg.calib_from:
         apart = user_images.calibration_images(Path(cfg.calib_from), source.classes, source.input)
     learning, read_test = _hold_out(source, cfg.test, seed, needs=3 if apart is None else 1)
-    own_seed = seeds.train_split_seed(seed)
+    split_seed = seeds.train_split_seed(seed)
     if apart is None:
         shares = {"tune": cfg.tune, "calib": cfg.calib}
         places = learning.places
         tune, calib, train = (
             source.train[places[part]]
             for part in divide(
-                learning.labels, shares, "train", classes=source.classes, seed=own_seed, limit=cfg.limit
+                learning.labels, shares, "train", classes=source.classes, seed=split_seed, limit=cfg.limit
             )
         )
     else:
-        train, tune, calib = _with_held_out(source, learning, apart, cfg, seed=own_seed)
+        train, tune, calib = _with_held_out(source, learning, apart, cfg, seed=split_seed)
     return Splits(train, tune, calib, source.classes, source.input, read_test, apart is not None)
 
 
@@ -162,8 +162,8 @@ def _with_held_out(
     _check_labels(apart, source.classes, "the part for tune and calib")
     total = len(learning.labels) + len(apart)
     share = min(1.0, cfg.limit / total) if cfg.limit else 1.0
-    kept = max(len(source.classes), round(share * len(learning.labels)))
-    (order,) = divide(learning.labels, {}, "train", classes=source.classes, seed=seed, limit=kept)
+    drawn = max(len(source.classes), round(share * len(learning.labels)))
+    (order,) = divide(learning.labels, {}, "train", classes=source.classes, seed=seed, limit=drawn)
     limit = max(2 * len(source.classes), round(share * len(apart))) if share < 1 else 0
     share_of_tune = {"tune": cfg.tune / (cfg.tune + cfg.calib)}
     first, second = divide(

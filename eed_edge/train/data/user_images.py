@@ -112,10 +112,10 @@ def folder_images(root: Path | None, size: PictureSize | None) -> Dataset:
         _check_shapes(files, shapes, spec)
 
     def pictures(part: str) -> PictureFiles:
-        found = _files(_class_folders(parts[part]), classes)
+        listed = _files(_class_folders(parts[part]), classes)
         if size is None:
-            _check_shapes(found, picture_shapes([path for path, _ in found]), spec)
-        return _shuffled(found, spec)
+            _check_shapes(listed, picture_shapes([path for path, _ in listed]), spec)
+        return _shuffled(listed, spec)
 
     def read_test() -> Split:
         test = pictures("test")

@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 from eed_edge.errors import NetworkError, how_to_install
 from eed_edge.suggestions import did_you_mean
 from eed_edge.train.networks.entered_layers import entered_layers
-from eed_edge.train.networks.given_network import GIVEN, kept_network
+from eed_edge.train.networks.network_objects import OBJECT_PREFIX, registered_network
 from eed_edge.train.networks.resnet import ResNet18, ResNet18ImageNet
 from eed_edge.train.networks.vgg import VGG16
 
@@ -80,7 +80,8 @@ def build_network(arch: str, *, classes: int, channels: int, width: int, seed: i
     Args:
         arch: a name of ``ARCHITECTURES``, or ``package.module:function`` with the signature
             ``function(*, classes, channels, width) -> nn.Module`` that maps ``(n, c, h, w)`` to
-            logits ``(n, classes)``, or ``timm:name``, or the name of a network that ``keep_network`` keeps.
+            logits ``(n, classes)``, or ``timm:name``, or a name that ``register_network``
+            returned.
         width: channels of the first stage; networks of timm have their own.
         seed: seed of the initial weights; torch's global generator is not changed.
 
@@ -171,7 +172,13 @@ def check_logits(net: nn.Module, images: Tensor, classes: int) -> None:
 
 
 def _maker(arch: str) -> Callable[[str], Callable[..., nn.Module]]:
-    return _from_timm if arch.startswith(TIMM) else kept_network if arch.startswith(GIVEN) else _imported
+    return (
+        _from_timm
+        if arch.startswith(TIMM)
+        else registered_network
+        if arch.startswith(OBJECT_PREFIX)
+        else _imported
+    )
 
 
 def _from_timm(arch: str) -> Callable[..., nn.Module]:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
-WHOLE = "the network's forward"
+NETWORK_FORWARD = "the network's forward"
 
 
 class Entered:
@@ -30,7 +30,7 @@ class Entered:
     @property
     def layer(self) -> str:
         """Its name, or words for the network as a whole."""
-        return self.failed or (self.stack[-1] if self.stack else "") or WHOLE
+        return self.failed or (self.stack[-1] if self.stack else "") or NETWORK_FORWARD
 
 
 @contextmanager

@@ -77,15 +77,17 @@ def test_a_machine_that_tells_nothing_has_none_and_no_warning(machine):
     assert "load average unknown to unknown" in conditions_line(found)
 
 
-def between(own_s, machine_s, seconds=10.0, load=0.0):
+def between(process_s, machine_s, seconds=10.0, load=0.0):
     return conditions_between(
         Snapshot(load, 2100, 50.0, 3.0, 100.0),
-        Snapshot(load + 1, 2000, None if machine_s is None else 50.0 + machine_s, 3.0 + own_s, 100 + seconds),
+        Snapshot(
+            load + 1, 2000, None if machine_s is None else 50.0 + machine_s, 3.0 + process_s, 100 + seconds
+        ),
     )
 
 
 def test_work_of_others_is_what_the_machine_did_beside_this_process():
-    found = between(own_s=9.5, machine_s=24.5)
+    found = between(process_s=9.5, machine_s=24.5)
     assert found["other_cores"] == pytest.approx(1.5)
     assert (found["load_start"], found["load_end"], found["mhz_start"], found["mhz_end"]) == (
         0,
@@ -94,17 +96,17 @@ def test_work_of_others_is_what_the_machine_did_beside_this_process():
         2000,
     )
     assert found["seconds"] == 10
-    assert between(own_s=10.1, machine_s=10.0)["other_cores"] == 0  # ticks are coarse
+    assert between(process_s=10.1, machine_s=10.0)["other_cores"] == 0  # ticks are coarse
 
 
 @pytest.mark.parametrize(
     ("cores", "found", "busy"),
     [
-        (2, between(own_s=10, machine_s=19), False),
-        (2, between(own_s=10, machine_s=20), True),
-        (4, between(own_s=10, machine_s=20), False),  # the load at the end is our own
-        (4, between(own_s=10, machine_s=None, load=2.5), True),
-        (4, between(own_s=10, machine_s=None, load=1.5), False),
+        (2, between(process_s=10, machine_s=19), False),
+        (2, between(process_s=10, machine_s=20), True),
+        (4, between(process_s=10, machine_s=20), False),  # the load at the end is our own
+        (4, between(process_s=10, machine_s=None, load=2.5), True),
+        (4, between(process_s=10, machine_s=None, load=1.5), False),
     ],
 )
 def test_a_warning_comes_where_others_keep_half_of_the_cores_busy(cores, found, busy):
@@ -119,7 +121,7 @@ def test_a_warning_comes_where_others_keep_half_of_the_cores_busy(cores, found, 
 @pytest.mark.skipif(not module.PROC.exists(), reason="Linux only")
 def test_this_machine_counts_the_work_of_this_process_too():
     before = snapshot()
-    while (after := snapshot()).own_s < before.own_s + 0.1:
+    while (after := snapshot()).process_s < before.process_s + 0.1:
         sum(range(1000))
     assert after.machine_s - before.machine_s > 0.1 - 0.03  # ticks are coarse
     assert conditions_between(before, after)["other_cores"] is not None

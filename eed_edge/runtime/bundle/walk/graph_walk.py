@@ -81,14 +81,14 @@ class _Walk:
 
     def _node(self, message: Message, scope: Scope) -> None:
         attributes = read_attributes(message, self.opset)
-        names, given = message.get("output", []), message.get("input", [])
+        names, input_names = message.get("output", []), message.get("input", [])
         node = OperatorNode(message["op_type"], attributes, len(names))
-        if not names or (not given and node.operator != "Constant") or len(given) > _MOST_INPUTS:
+        if not names or (not input_names and node.operator != "Constant") or len(input_names) > _MOST_INPUTS:
             raise ValueError(
                 f"expected {node.operator} with outputs and up to {_MOST_INPUTS} inputs, got {len(names)} and"
-                f" {len(given)}"
+                f" {len(input_names)}"
             )
-        inputs = [_lookup(scope, name) for name in given]
+        inputs = [_lookup(scope, name) for name in input_names]
         if node.operator == "If":
             outputs = self._branches(node, scope)
         else:

@@ -148,8 +148,8 @@ def _reduced(shape: Shape, axes: list[int], keep: int) -> Shape:
     """Return a shape after reducing axes, all of them if none is named."""
     elements(shape)
     gone = {axis_of(axis, len(shape)) for axis in axes} if axes else set(range(len(shape)))
-    kept = [ONE if i in gone else size for i, size in enumerate(shape)]
-    return tuple(size for i, size in enumerate(kept) if keep or i not in gone)
+    reduced = [ONE if i in gone else size for i, size in enumerate(shape)]
+    return tuple(size for i, size in enumerate(reduced) if keep or i not in gone)
 
 
 def _values(operator: str, tensors: list[Tensor], shape: Shape) -> Shape | None:

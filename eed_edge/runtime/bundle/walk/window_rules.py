@@ -97,6 +97,6 @@ def _same_axes(shape: Shape, kernel: tuple[int, ...]) -> None:
 
 
 def _check_kernel(node: OperatorNode, kernel: tuple[int, ...]) -> None:
-    given = tuple(node.attributes.get("kernel_shape") or kernel)
-    if given != kernel or not all(kernel):
-        raise ValueError(f"expected the kernel_shape of the weight, {kernel}, got {given}")
+    kernel_shape = tuple(node.attributes.get("kernel_shape") or kernel)
+    if kernel_shape != kernel or not all(kernel):
+        raise ValueError(f"expected the kernel_shape of the weight, {kernel}, got {kernel_shape}")

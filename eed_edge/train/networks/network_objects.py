@@ -1,4 +1,4 @@
-"""Networks given as objects, kept in memory under the name that a recipe's ``net.arch`` has for them."""
+"""Registry of networks that a caller passed as objects, by the ``net.arch`` of their recipes."""
 
 import copy
 import hashlib
@@ -8,13 +8,13 @@ from torch import nn
 
 from eed_edge.errors import NetworkError
 
-GIVEN = "given:"
-"""What precedes the name of such a network."""
+OBJECT_PREFIX = "given:"
+"""Prefix of ``net.arch`` of such a network."""
 _networks: dict[str, nn.Module] = {}
 
 
-def keep_network(net: nn.Module) -> str:
-    """Keep a copy of a network for this process.
+def register_network(net: nn.Module) -> str:
+    """Register a copy of a network for this process.
 
     Returns:
         Its ``net.arch``: the name of its class and a digest of the names and shapes of its tensors, so that
@@ -30,7 +30,7 @@ def keep_network(net: nn.Module) -> str:
         )
     tensors = [(name, tuple(tensor.shape)) for name, tensor in net.state_dict().items()]
     digest = hashlib.sha256(repr(tensors).encode()).hexdigest()[:8]
-    name = f"{GIVEN}{type(net).__name__}-{digest}"
+    name = f"{OBJECT_PREFIX}{type(net).__name__}-{digest}"
     try:
         _networks[name] = copy.deepcopy(net).cpu()
     except Exception as error:  # copying runs code of the network's parts
@@ -39,11 +39,11 @@ def keep_network(net: nn.Module) -> str:
     return name
 
 
-def kept_network(arch: str) -> Callable[..., nn.Module]:
-    """A function that copies the network of that name.
+def registered_network(arch: str) -> Callable[..., nn.Module]:
+    """Return a function that copies the registered network ``arch``.
 
     Raises:
-        NetworkError: none is kept in this process.
+        NetworkError: no such network is registered in this process.
     """
     if arch not in _networks:
         raise NetworkError(

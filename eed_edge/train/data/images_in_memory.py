@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 Labelled: TypeAlias = Union[tuple[Any, ...], "data.Dataset[Any]"]
 """Images and labels, and perhaps the classes' names; or a data set of pairs."""
-GivenImages: TypeAlias = Labelled | Mapping[str, Labelled]
-"""As ``given_dataset`` takes them."""
+ImagesInMemory: TypeAlias = Labelled | Mapping[str, Labelled]
+"""As ``dataset_in_memory`` takes them."""
 ARRAYS = "arrays"
 """``data.name`` of a run whose images were given in Python."""
 PARTS = ("train", "val", "test")
 
 
-def given_dataset(given: GivenImages, size: PictureSize | None) -> Dataset:
-    """A data set of what was given in Python.
+def dataset_in_memory(source: ImagesInMemory, size: PictureSize | None) -> Dataset:
+    """Make a data set of arrays, a torch data set, or a mapping of parts.
 
     Args:
-        given: ``(images, labels)`` or ``(images, labels, classes)``: images ``(n, h, w)``, ``(n, h, w, c)``
+        source: ``(images, labels)`` or ``(images, labels, classes)``: images ``(n, h, w)``, ``(n, h, w, c)``
             or ``(n, c, h, w)``, uint8 or floats in [0, 1], which are rounded to uint8; labels ``(n,)`` whole
             numbers from 0; classes their names. Or a ``torch.utils.data.Dataset``, or anything with a length
             and an index, of pairs of image and label: leave random augmentation and normalisation out of its
@@ -39,14 +39,14 @@ def given_dataset(given: GivenImages, size: PictureSize | None) -> Dataset:
 
     Example:
         >>> pixels = np.zeros((4, 8, 8), np.uint8)
-        >>> found = given_dataset((pixels, [0, 1, 0, 1], ["cat", "dog"]), None)
-        >>> found.input.size, found.classes
+        >>> pictures = dataset_in_memory((pixels, [0, 1, 0, 1], ["cat", "dog"]), None)
+        >>> pictures.input.size, pictures.classes
         ((1, 8, 8), ('cat', 'dog'))
 
     Raises:
         DataError: something else, or arrays that are unfit.
     """
-    parts = given if isinstance(given, Mapping) else {"train": given}
+    parts = source if isinstance(source, Mapping) else {"train": source}
     if "train" not in parts or not parts.keys() <= set(PARTS):
         raise DataError(
             f"expected the parts train, val and test, got {', '.join(map(str, parts)) or 'none'};"
@@ -64,31 +64,31 @@ def given_dataset(given: GivenImages, size: PictureSize | None) -> Dataset:
     )
 
 
-def is_given(source: Any) -> bool:
+def is_in_memory(source: Any) -> bool:
     """Whether the images are in memory, not at a path."""
     return source is not None and not isinstance(source, (str, os.PathLike))
 
 
-def _labelled(given: Any, part: str) -> tuple[Uint8, NDArray[np.int64], tuple[str, ...] | None]:
-    if isinstance(given, (tuple, list)):
-        if len(given) not in (2, 3):
+def _labelled(source: Any, part: str) -> tuple[Uint8, NDArray[np.int64], tuple[str, ...] | None]:
+    if isinstance(source, (tuple, list)):
+        if len(source) not in (2, 3):
             raise DataError(
-                f"{part}: expected (images, labels) or (images, labels, classes), got {len(given)}"
+                f"{part}: expected (images, labels) or (images, labels, classes), got {len(source)}"
             )
-        labels = np.asarray(given[1])
-        classes = tuple(map(str, given[2])) if len(given) == 3 else None
-        return _pixels(np.asarray(given[0]), part), labels, classes
-    if not isinstance(given, Sized) or not hasattr(given, "__getitem__"):
+        labels = np.asarray(source[1])
+        classes = tuple(map(str, source[2])) if len(source) == 3 else None
+        return _pixels(np.asarray(source[0]), part), labels, classes
+    if not isinstance(source, Sized) or not hasattr(source, "__getitem__"):
         raise DataError(
             f"{part}: expected arrays (images, labels) or a data set with a length, got"
-            f" {type(given).__name__}; give one of these"
+            f" {type(source).__name__}; give one of these"
         )
-    pairs = [_pair(given[place], part, place) for place in range(len(given))]
+    pairs = [_pair(source[place], part, place) for place in range(len(source))]
     if len({image.shape for image, _ in pairs}) != 1:
         raise DataError(
             f"{part}: expected images of one size, got {len(pairs)} of several; resize them in its transform"
         )
-    return np.stack([image for image, _ in pairs]), np.array([label for _, label in pairs]), _classes(given)
+    return np.stack([image for image, _ in pairs]), np.array([label for _, label in pairs]), _classes(source)
 
 
 def _pair(item: Any, part: str, place: int) -> tuple[Uint8, int]:
@@ -104,12 +104,12 @@ def _pair(item: Any, part: str, place: int) -> tuple[Uint8, int]:
         ) from error
 
 
-def _classes(given: Any) -> tuple[str, ...] | None:
+def _classes(dataset: Any) -> tuple[str, ...] | None:
     """The names of the classes where a data set, or the one that it is a part of, has them."""
-    while given is not None:
-        if (names := getattr(given, "classes", None)) is not None:
+    while dataset is not None:
+        if (names := getattr(dataset, "classes", None)) is not None:
             return tuple(map(str, names))
-        given = getattr(given, "dataset", None)
+        dataset = getattr(dataset, "dataset", None)
     return None
 
 

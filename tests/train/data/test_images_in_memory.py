@@ -8,7 +8,7 @@ from torch.utils.data import Subset, TensorDataset
 
 from eed_edge.errors import DataError
 from eed_edge.recipe import Recipe, from_dict
-from eed_edge.train.data.given_images import given_dataset
+from eed_edge.train.data.images_in_memory import dataset_in_memory
 from eed_edge.train.data.splits import splits_for_recipe
 from eed_edge.train.fingerprints import images_digest
 
@@ -53,16 +53,16 @@ def test_every_kind_is_divided_as_the_same_images_in_a_file_are(kind, tmp_path):
 
 def test_grey_images_may_come_without_channels_or_with_them_in_front():
     grey = PIXELS[..., 0]
-    wanted = given_dataset((grey, LABELS), None).train.images
+    wanted = dataset_in_memory((grey, LABELS), None).train.images
     assert wanted.shape == (60, 1, 6, 5)
     for given in (grey[:, None], grey[..., None]):
-        assert np.array_equal(given_dataset((given, LABELS), None).train.images, wanted)
+        assert np.array_equal(dataset_in_memory((given, LABELS), None).train.images, wanted)
 
 
 def test_classes_are_named_by_a_third_array_or_by_the_data_set_even_a_part_of_it():
-    assert given_dataset((PIXELS, LABELS, ["a", "b", "c"]), None).classes == ("a", "b", "c")
-    assert given_dataset(Subset(Pictures(), range(9)), None).classes == Pictures.classes
-    assert given_dataset((PIXELS, LABELS), None).classes == ("0", "1", "2")
+    assert dataset_in_memory((PIXELS, LABELS, ["a", "b", "c"]), None).classes == ("a", "b", "c")
+    assert dataset_in_memory(Subset(Pictures(), range(9)), None).classes == Pictures.classes
+    assert dataset_in_memory((PIXELS, LABELS), None).classes == ("0", "1", "2")
 
 
 def test_parts_of_their_own_stay_what_they_are():
@@ -101,7 +101,7 @@ REFUSED = {
 def test_what_is_no_data_set_is_refused_in_one_line(case):
     given, message = REFUSED[case]
     with pytest.raises(DataError, match=message):
-        given_dataset(given, None)
+        dataset_in_memory(given, None)
 
 
 def test_a_run_on_given_images_asks_for_them_again():
