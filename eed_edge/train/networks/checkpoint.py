@@ -113,9 +113,14 @@ def load_network(path: Path, *, named_arch: str = "") -> tuple[Classifier, dict[
     architecture = _architecture(path, record, named_arch)
     try:
         _check_size(architecture, tensors)
-        net = build_network(**architecture)
+        try:
+            net = build_network(**architecture)
+        except NetworkError as error:
+            raise CheckpointError(f"{path}: {error}") from error
         resize_to(net, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         net.load_state_dict(tensors)
+    except CheckpointError:
+        raise
     except Exception as error:  # damaged values make torch and networks of users raise many types
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path}: the weights do not fit the network: {reason}") from error

@@ -43,6 +43,12 @@ def test_the_module_that_the_recipe_names_is_imported(tmp_path, monkeypatch):
     assert torch.equal(loaded(images), net(images))
     with pytest.raises(CheckpointError, match=r"set net\.arch to it if you trust that module"):
         checkpoint.load_network(tmp_path / "own.safetensors")
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "own_net_of_test")
+    with pytest.raises(CheckpointError, match=r"safetensors: net\.arch .* run the command in the folder") as elsewhere:
+        checkpoint.load_network(tmp_path / "own.safetensors", named_arch=arch)
+    assert "do not fit" not in str(elsewhere.value)
 
 
 def test_another_name_in_the_recipe_does_not_vouch_for_the_file_s(tmp_path, monkeypatch):
