@@ -46,7 +46,9 @@ def test_the_module_that_the_recipe_names_is_imported(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(tmp_path)])
     monkeypatch.delitem(sys.modules, "own_net_of_test")
-    with pytest.raises(CheckpointError, match=r"safetensors: net\.arch .* run the command in the folder") as elsewhere:
+    with pytest.raises(
+        CheckpointError, match=r"safetensors: net\.arch .* run the command in the folder"
+    ) as elsewhere:
         checkpoint.load_network(tmp_path / "own.safetensors", named_arch=arch)
     assert "do not fit" not in str(elsewhere.value)
 
