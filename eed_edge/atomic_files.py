@@ -1,5 +1,6 @@
 """Write files and folders whole or not at all: temporary name, fsync, rename."""
 
+import errno
 import json
 import os
 import re
@@ -133,6 +134,27 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     if isinstance(error, StorageError):
         return error
     reason = error.strerror or str(error)
-    return StorageError(
-        f"cannot write {path}: {reason}; free some space or choose another folder, then run again"
-    )
+    remedy = "choose another place, then run again"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = f"free some space or {remedy}"
+    return StorageError(f"cannot write {path}: {reason}; {remedy}")
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place where ``write_atomic`` would fail, before long work whose result goes there.
+
+    Raises:
+        StorageError: it is a folder, its folder cannot be written, or it cannot be made.
+    """
+    above = path.parent
+    while not above.exists():
+        above = above.parent
+    code = 0
+    if path.is_dir():
+        code = errno.EISDIR
+    elif not above.is_dir():
+        code = errno.ENOTDIR
+    elif not os.access(above, os.W_OK | os.X_OK):
+        code = errno.EACCES
+    if code:
+        raise storage_error(path, OSError(code, os.strerror(code)))

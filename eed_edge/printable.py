@@ -1,5 +1,7 @@
 """Escape what a terminal would obey: control characters, changes of direction, undecodable bytes."""
 
+import shlex
+
 
 def printable(text: str) -> str:
     """Return ``text`` on one line with every character that is not printable as a backslash escape.
@@ -15,6 +17,11 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Return ``text`` like ``printable``, but with its line feeds."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def to_copy(*words: object) -> str:
+    """A command line of eed-edge that a shell takes as it stands, names with spaces included."""
+    return shlex.join(["eed-edge", *map(str, words)])
 
 
 def _escaped(letter: str) -> str:

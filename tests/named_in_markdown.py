@@ -22,7 +22,6 @@ READERS = {
     "my-pictures.toml",
     "here.json",
     "pi5.json",
-    "pictures.npz",
     "run/single.onnx",
     "test/",
     "val/",

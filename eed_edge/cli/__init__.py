@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 import eed_edge
-from eed_edge.cli.display.output import EscapedFormatter, print_answer
+from eed_edge.cli.display.output import EscapedFormatter, FirstTimeOnly, print_answer
 from eed_edge.cli.error_lines import print_failure, print_usage_error
 from eed_edge.suggestions import did_you_mean
 
@@ -81,10 +81,13 @@ class EedGroup(click.Group):
         """Run a command line and exit: 0 done, 1 failed, 2 usage error, 130 interrupted."""
         if logging.lastResort is not None:  # prints the warnings of the library
             logging.lastResort.setFormatter(EscapedFormatter())
+            logging.lastResort.filters = [FirstTimeOnly()]
         words, debug = _without_debug(sys.argv[1:] if args is None else list(args))
         if words[:1] == ["help"]:  # as git and uv take it
             words = [*words[1:], "--help"]
         try:
+            if "" in words:
+                raise click.UsageError("expected words, got an empty one; a shell variable may be unset")
             extra = {"obj": tuple(words), **extra}  # for whoever prints the command line
             code = super().main(words, prog_name or "eed-edge", complete_var, standalone_mode=False, **extra)
         except click.ClickException as error:

@@ -52,9 +52,11 @@ class MeasuringCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> None:
         """Run the command and give its figures; a process that has none, as under torchrun, gives none."""
-        from eed_edge.atomic_files import write_json
+        from eed_edge.atomic_files import check_place, write_json
 
         target = ctx.params.pop("json_to")
+        if target not in (None, STDOUT):
+            check_place(target)
         with contextlib.redirect_stdout(sys.stderr) if target == STDOUT else contextlib.nullcontext():
             figures = super().invoke(ctx)
         if figures and target == STDOUT:

@@ -9,6 +9,7 @@ from typing import Any
 
 from eed_edge.errors import RecipeError
 from eed_edge.files.regular_files import read_regular
+from eed_edge.printable import to_copy
 from eed_edge.suggestions import did_you_mean
 
 _LARGEST_RECIPE = 2**20  # bytes
@@ -75,7 +76,7 @@ def recipe_path(source: str) -> Path:
     if path.is_dir() and not (path / "recipe.toml").is_file():
         raise RecipeError(
             f"{source}: expected a recipe, got a folder without recipe.toml; for a folder of pictures,"
-            f" eed-edge init {source} writes one"
+            f" {to_copy('init', source)} writes one"
         )
     if path.is_dir():
         path = path / "recipe.toml"

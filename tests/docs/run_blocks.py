@@ -15,7 +15,6 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from tests.docs.code_blocks import PAGES, ROOT, Block, blocks_of
@@ -104,8 +103,6 @@ def _draw(place: Path) -> None:
     (place / "frames").mkdir()
     for i in range(3):
         Image.open(first).save(place / "frames" / f"{i}.jpg")
-    pictures = [np.asarray(Image.open(path)) for path in sorted((place / "my-pictures").rglob("00*.png"))]
-    np.savez(place / "pictures.npz", images=np.stack(pictures))
 
 
 def _command(place: Path) -> None:

@@ -59,11 +59,32 @@ def print_progress(text: str, *, last: bool) -> None:
         click.echo(f"\r{_encodable(printable(text), sys.stderr)}", nl=last, err=True)
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person reads the stream; one that is closed, which Python has as None, has no reader."""
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+class FirstTimeOnly(logging.Filter):
+    """Let every message through once: a command may open the same bundle several times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the message is new."""
+        text = record.getMessage()
+        new = text not in self._seen
+        self._seen.add(text)
+        return new
+
+
 class EscapedFormatter(logging.Formatter):
-    """Messages of the log, escaped."""
+    """Messages of the log, escaped, warnings marked as such."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable_lines(super().format(record))
+        loud = "warning: " if record.levelno >= logging.WARNING else ""
+        return loud + printable_lines(super().format(record))
 
 
 def _encodable(text: str, stream: TextIO | None) -> str:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from eed_edge.cli.display.output import print_notice
+from eed_edge.cli.display.output import is_terminal, print_notice
 from eed_edge.printable import printable_lines
 
 LINE_EVERY_S = 60.0
@@ -132,7 +132,7 @@ def progress_display() -> Iterator[Progress]:
     before = log.level
     log.setLevel(logging.INFO)
     try:
-        if sys.stdout.isatty() and not progress.silent:
+        if is_terminal(sys.stdout) and not progress.silent:
             from rich.progress import Progress as Bar
 
             with Bar(transient=True) as bar:

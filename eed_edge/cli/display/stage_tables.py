@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eed_edge.printable import to_copy
+
 if TYPE_CHECKING:
     from eed_edge.train.run_folder import Run
 
@@ -24,7 +26,7 @@ def closing_lines(run: "Run", until: str) -> Iterator[str]:
         joint = run.joint()
         diversity = "robust diversity" if run.recipe.attacked else "diversity"
         yield f"team: {', '.join(joint['members'])}; {diversity} {joint['rd']:.3f}"
-        yield f"next: eed-edge export {run.path} BUNDLE"
+        yield f"next: {to_copy('export', run.path, 'BUNDLE')}"
     else:
         yield f"finished {until}; continue with --until joint"
     notes = read_notes(run.path)

@@ -8,6 +8,7 @@ import click
 from eed_edge.cli.completion_words import complete_recipe
 from eed_edge.cli.measuring_command import MeasuringCommand
 from eed_edge.cli.options import data_option, device_option, help_examples, max_minutes_option, set_option
+from eed_edge.printable import to_copy
 
 if TYPE_CHECKING:
     from eed_edge.workflow.compare_shapes import Shapes
@@ -108,4 +109,5 @@ def _table(shapes: "Shapes") -> str:
             f"{100 * row.clean:.1f}", attacked,
         )  # fmt: skip
         lines.append("".join(f"{cell:>14}" for cell in cells))
-    return "\n".join([*lines, f"best on tune: {shapes.best}; next: eed-edge export {shapes.best} bundle"])
+    following = to_copy("export", shapes.best, "bundle")
+    return "\n".join([*lines, f"best on tune: {shapes.best}; next: {following}"])

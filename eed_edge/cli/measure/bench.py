@@ -10,6 +10,7 @@ from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.display.tables import predicted_lines, speedup_lines
 from eed_edge.cli.measuring_command import MeasuringCommand
 from eed_edge.cli.options import PATH, THREADS, help_examples
+from eed_edge.printable import to_copy
 from eed_edge.report.names import PERCENTILES, TIMED_NETWORKS
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     "--run", type=PATH, shell_complete=complete_run, help="Run folder: its networks, test images and report."
 )
 @click.option(
-    "--images", "npz", type=click.Path(path_type=Path), help="NPZ file of images (n, h, w, c) uint8."
+    "--images",
+    "npz",
+    type=click.Path(path_type=Path),
+    help="Folder of pictures, or NPZ file (n, h, w, c) uint8.",
 )
 @click.option(
     "--beside",
@@ -226,7 +230,9 @@ def _tune(bundle: Path, timed: "TimedImages", batch: int, rounds: int) -> dict[s
     from eed_edge.runtime.measure.conditions import conditions_between, snapshot
     from eed_edge.runtime.measure.session_tuning import tune_session
 
-    print_answer(f"tuning on {timed.source}, {batch} a call, {rounds} rounds; nothing else should be running")
+    print_answer(
+        f"tuning on {timed.source}, {batch} a call, repeats {rounds}; nothing else should be running"
+    )
     before = snapshot()
     results = tune_session(bundle, timed.images, cores=os.cpu_count() or 1, batch=batch, rounds=rounds)
     conditions = conditions_between(before, snapshot())
@@ -258,6 +264,6 @@ def _tuned(bundle: Path, results: "list[TuningResult]") -> str:
         " the least, the best here:",
         f"  eed_edge.load({str(bundle)!r}, threads={best.threads}, spinning={best.spinning},"
         f" arena={best.arena})",
-        f"  eed-edge run {bundle} FILE... {options}",
+        f"  {to_copy('run', bundle)} FILE... {options}",
     ]
     return "\n".join(lines)

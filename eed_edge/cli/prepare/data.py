@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from eed_edge.cli.display.output import print_answer, print_notice, print_progress
+from eed_edge.cli.display.output import is_terminal, print_answer, print_notice, print_progress
 from eed_edge.cli.options import help_examples
 
 
@@ -28,7 +28,7 @@ def command(name: str, root: Path) -> None:
     from eed_edge.train.data.download import download_dataset
 
     with keeping(f"files that are complete are kept in {root}"):
-        done = download_dataset(name, root, progress=_progress(every=1 if sys.stderr.isatty() else 25))
+        done = download_dataset(name, root, progress=_progress(every=1 if is_terminal(sys.stderr) else 25))
     print_answer(done)
 
 

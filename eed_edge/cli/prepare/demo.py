@@ -8,6 +8,7 @@ import click
 from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.options import help_examples, set_option
 from eed_edge.cli.use.web import serve_page
+from eed_edge.printable import to_copy
 
 if TYPE_CHECKING:
     from eed_edge.manifest import Manifest
@@ -28,12 +29,12 @@ NARROW_EPOCHS = 10
 """The team's cost would pay for about 300; with ``--full`` it is trained until tune stops rising."""
 ATTACKED_IMAGES = 80
 """Of 467 test images."""
-LENGTH = {False: "about five minutes", True: "about a quarter of an hour"}
+LENGTH = {False: "about four minutes", True: "about a quarter of an hour"}
 
 
 @click.command(
     "demo",
-    short_help="Try every step on images of digits, in some minutes.",
+    short_help="Try every step on images of digits, in about four minutes.",
     epilog=help_examples("eed-edge demo", "eed-edge demo --full --out full"),
 )
 @click.option(
@@ -51,7 +52,7 @@ LENGTH = {False: "about five minutes", True: "about a quarter of an hour"}
 )
 @click.option("--web", is_flag=True, help="Show the bundle as a page in the browser at the end; see web.")
 def command(out: Path, overrides: tuple[str, ...], full: bool, web: bool) -> None:
-    """Train, prune, select, export, attack and time on images of digits; some minutes on two cores.
+    """Train, prune, select, export, attack and time on images of digits; about four minutes on two cores.
 
     Trains a smaller team than the recipe digits-resnet18 and attacks fewer images; --full does not. Writes
     OUT/run, OUT/bundle, OUT/report.json and OUT/report.html. Run the same command again to resume.
@@ -115,7 +116,7 @@ def _report(out: Path, run: Path, manifest: "Manifest", figures: dict[str, Any])
     print_answer(report_table(figures, manifest))
     print_answer(f"\nreport: {out / 'report.json'}")
     bundle = out / "bundle"
-    print_answer(f"try: eed-edge check {bundle}; eed-edge run {bundle} {run / 'evaluation.npz'}")
+    print_answer(f"try: {to_copy('check', bundle)}; {to_copy('run', bundle, run / 'evaluation.npz')}")
     html.write_page(run, manifest, out / "report.html")
     print_answer(f"to look at: {out / 'report.html'}")
 

@@ -6,6 +6,7 @@ import click
 
 from eed_edge.cli.display.output import print_answer, print_notice
 from eed_edge.cli.options import help_examples
+from eed_edge.printable import to_copy
 
 
 @click.command(
@@ -50,4 +51,5 @@ def command(place: Path, out: Path | None, attack: str) -> None:
     print_answer(f"{place}: {describe(seen)}")
     if few := few_to_learn(seen, recipe.data):
         print_notice(f"warning: {few}")
-    print_answer(f"wrote {path}; look at it, then: eed-edge train {path} --data {place} --run RUN")
+    following = to_copy("train", path, "--data", place, "--run", "RUN")
+    print_answer(f"wrote {path}; look at it, then: {following}")

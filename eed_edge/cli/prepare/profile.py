@@ -9,6 +9,7 @@ import click
 from eed_edge.cli.display.output import print_answer, print_notice
 from eed_edge.cli.display.progress import progress_display
 from eed_edge.cli.options import PATH, data_option, help_examples, set_option
+from eed_edge.printable import to_copy
 
 if TYPE_CHECKING:
     from eed_edge.latency.latency_table import LatencyTable
@@ -52,19 +53,21 @@ def command(
     A RECIPE, a RUN or an ARCH, as for eed-edge inspect, gives networks of its architecture at many widths.
     NETWORKS is a folder of these that --networks has written: measuring it needs no torch, so a device can.
     """
+    from eed_edge.atomic_files import check_place
     from eed_edge.latency.ladder_index import INDEX
 
     if out is None and networks is None:
         raise click.UsageError("give --out to measure here, or --networks to write a folder for a device")
+    if out is not None:
+        check_place(out)
     with progress_display() as progress, tempfile.TemporaryDirectory() as place:
         folder = Path(source)
         if not (folder / INDEX).is_file():
             folder = networks or Path(place, "networks")
             _write(source, folder, int8=int8, number=number, root=root, overrides=overrides)
             if networks is not None:
-                print_answer(
-                    f"{folder}: {number} networks; on the device: eed-edge profile {folder} --out TABLE"
-                )
+                following = to_copy("profile", folder, "--out", "TABLE")
+                print_answer(f"{folder}: {number} networks; on the device: {following}")
         elif networks is not None:
             raise click.UsageError(f"{source} is a folder of networks already; leave --networks out")
         if out is not None:

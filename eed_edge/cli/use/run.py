@@ -77,7 +77,7 @@ def command(
     from eed_edge.runtime.bundle.hub import local_path
     from eed_edge.runtime.loading import load
 
-    _check_order(bundle, files)
+    _check_order(bundle, files, as_json=as_json)
     bundle = Path(local_path(bundle))
     if threshold is not None and not to_path(bundle).is_file():  # which takes no other settings
         _check_threshold(threshold, rule, open_bundle(bundle).manifest)
@@ -100,10 +100,14 @@ def command(
     ctx.exit(1 if errors else 0)
 
 
-def _check_order(bundle: Path, files: tuple[Path, ...]) -> None:
-    """Refuse a BUNDLE behind the files."""
+def _check_order(bundle: Path, files: tuple[Path, ...], *, as_json: bool) -> None:
+    """Refuse a BUNDLE behind the files, and a file for the answers among them."""
+    from eed_edge.cli.measuring_command import SUFFIX
     from eed_edge.manifest import MANIFEST_FILE
 
+    for path in files:
+        if as_json and path.suffix == SUFFIX and not path.is_dir():
+            raise click.UsageError(f"--json of run prints a line per image; to keep them write > {path}")
     if not (bundle / MANIFEST_FILE).is_file():
         for path in files:
             if (path / MANIFEST_FILE).is_file():
@@ -179,14 +183,9 @@ def _answer(picture: InputPicture, prediction: "Prediction", i: int, manifest: "
 _HEADER = f"{'label':>5}  {'class':<16}  {'probability':>11}  {'sub-models':>10}  file"
 
 
-def _name(label: int, classes: Sequence[str]) -> str:
-    """The class of a label, or the label where the bundle has no such class."""
-    return printable(classes[label]) if 0 <= label < len(classes) else str(label)
-
-
 def _row(answer: dict[str, Any], classes: Sequence[str]) -> str:
     truth = answer.get("truth", answer["label"])
-    notes = "" if truth == answer["label"] else f"  (truth {_name(truth, classes)})"
+    notes = "" if truth == answer["label"] else f"  (truth {printable(classes[truth])})"
     notes += "" if answer.get("complete", True) else "  (cut by the deadline)"
     if answer.get("abstained"):
         notes += "  (abstained)"

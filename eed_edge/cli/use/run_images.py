@@ -1,6 +1,7 @@
 """The images that ``eed-edge run`` is given: pictures, folders of pictures, NPZ files, standard input."""
 
 import io
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from eed_edge.arrays import Floats
     from eed_edge.manifest import InputSpec, Manifest
 
+log = logging.getLogger(__name__)
 STDIN = Path("-")
 _LARGEST_STREAM = 2**28  # bytes of a picture on standard input
 
@@ -31,7 +33,7 @@ def read_all(files: Sequence[Path], manifest: "Manifest", errors: list[str]) -> 
     for path in files:
         for part, truth in _parts(path, manifest.classes, errors):
             try:
-                yield from _pictures(part, truth, manifest.input)
+                yield from _pictures(part, truth, manifest)
             except (EedError, MemoryError) as error:
                 errors.append(str(error) if isinstance(error, EedError) else f"{part}: too large for memory")
 
@@ -52,15 +54,15 @@ def _parts(path: Path, classes: Sequence[str], errors: list[str]) -> Iterator[tu
         errors.append(f"{path}: expected pictures ({', '.join(PICTURE_SUFFIXES)}) in this folder, got none")
 
 
-def _pictures(path: Path, truth: int | None, spec: "InputSpec") -> Iterator[InputPicture]:
+def _pictures(path: Path, truth: int | None, manifest: "Manifest") -> Iterator[InputPicture]:
     from eed_edge.images.preprocess import open_picture
 
     if path == STDIN:
-        yield _standard_input(spec)
+        yield _standard_input(manifest.input)
     elif path.suffix.lower() == ".npz":
-        yield from _npz_pictures(path, spec)
+        yield from _npz_pictures(path, manifest)
     else:
-        yield InputPicture(str(path), open_picture(path, spec), truth)
+        yield InputPicture(str(path), open_picture(path, manifest.input), truth)
 
 
 def _standard_input(spec: "InputSpec") -> InputPicture:
@@ -78,16 +80,26 @@ def _standard_input(spec: "InputSpec") -> InputPicture:
     return InputPicture("-", prepare(pixels, spec))
 
 
-def _npz_pictures(path: Path, spec: "InputSpec") -> Iterator[InputPicture]:
-    """Images ``(n, h, w, c)`` uint8, or the network's input ``(n, c, h, w)`` float32, as golden.npz has."""
+def _npz_pictures(path: Path, manifest: "Manifest") -> Iterator[InputPicture]:
+    """Images ``(n, h, w, c)`` uint8, or the network's input ``(n, c, h, w)`` float32, as golden.npz has.
+
+    Labels that are not those of the bundle's classes are left out, with a warning.
+    """
     from eed_edge.images.npz import read_images, read_npz
     from eed_edge.manifest import GOLDEN_FILE
 
+    spec = manifest.input
     images, labels = read_images(path)
     if path.name == GOLDEN_FILE:
         labels = None  # answers of the bundle, not the truth
     if images.dtype != "float32" or images.shape[1:] != spec.size:
         images, labels = read_npz(path)
+    if not len(images):
+        raise InputError(f"{path}: expected at least one image, got none; write it again")
+    if labels is not None and not 0 <= labels.min() <= labels.max() < len(manifest.classes):
+        got = f"{labels.min()} to {labels.max()}"
+        log.warning("%s: labels %s are not those of the %d classes", path, got, len(manifest.classes))
+        labels = None
     for i, image in enumerate(images):
         truth = None if labels is None else int(labels[i])
         yield InputPicture(f"{path}[{i}]", _ready(image, spec, f"{path}[{i}]"), truth)

@@ -18,6 +18,7 @@ from eed_edge.manifest import (
     parse_manifest,
 )
 from eed_edge.manifest_bounds import LARGEST_MANIFEST
+from eed_edge.printable import to_copy
 from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle.admit import admit_all
 from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
@@ -154,7 +155,7 @@ def open_bundle(
     if MANIFEST_FILE not in kinds:
         advice = "check the path or export again"
         if "run.json" in kinds:
-            advice = f"it is a run, eed-edge export {folder} BUNDLE makes a bundle of it"
+            advice = f"it is a run, {to_copy('export', folder, 'BUNDLE')} makes a bundle of it"
         raise BundleError(f"expected a bundle, {folder} has no {MANIFEST_FILE}; {advice}")
     if not_plain := sorted(name for name, plain in kinds.items() if not plain):
         raise BundleError(

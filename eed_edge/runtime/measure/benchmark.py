@@ -11,7 +11,8 @@ import numpy as np
 from eed_edge.arrays import Floats, Ints
 from eed_edge.errors import BundleError, InputError
 from eed_edge.images.npz import read_npz
-from eed_edge.images.preprocess import prepare
+from eed_edge.images.picture_folder import pictures_below
+from eed_edge.images.preprocess import open_picture, prepare
 from eed_edge.latency.predicted_times import from_metrics
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, DENSE_INT8_FILE, Manifest
 from eed_edge.provenance import BASELINES
@@ -42,6 +43,7 @@ from eed_edge.runtime.measure.conditions import conditions_between, snapshot
 from eed_edge.runtime.measure.device_costs import device_costs
 from eed_edge.runtime.measure.prefixes import prefix_cascades, stops_in_shares
 
+MOST_PICTURES = 1000  # as many as a run keeps for timing
 TEST_FILE = "evaluation.npz"  # test images that eed-edge attack writes into the run folder
 
 
@@ -57,20 +59,27 @@ class TimedImages:
 def real_images(folder: Path, *, npz: Path | None = None, run: Path | None = None) -> TimedImages:
     """Return the images of ``npz``, or else of the run, or else the bundle's golden images.
 
+    Args:
+        npz: an NPZ file, or a folder of pictures, of which at most ``MOST_PICTURES`` are read.
+
     Raises:
         BundleError: a bundle that ``read_golden`` rejects.
-        InputError: an NPZ file that cannot be used or has no images.
+        InputError: an NPZ file or a picture that cannot be used, or none.
     """
     bundle = open_bundle(folder)
     path = npz or (run / TEST_FILE if run and (run / TEST_FILE).exists() else None)
     if path is None:
         images = read_golden(bundle).images
         return TimedImages(images, f"{len(images)} golden images", indicative=True)
-    pictures, _ = read_npz(path)
-    if not len(pictures):
-        raise InputError(f"{path}: expected at least one image, got none; write it again")
     spec = bundle.manifest.input
-    images = np.stack([prepare(picture, spec) for picture in pictures])
+    if path.is_dir():
+        files = list(pictures_below(path))
+        prepared = [open_picture(file, spec) for file in files[:: -(-len(files) // MOST_PICTURES) or 1]]
+    else:
+        prepared = [prepare(picture, spec) for picture in read_npz(path)[0]]
+    if not prepared:
+        raise InputError(f"{path}: expected at least one image, got none; add some")
+    images = np.stack(prepared)
     return TimedImages(images, f"{len(images)} images of {path}", indicative=False)
 
 

@@ -1,6 +1,7 @@
 """Readers of the public data sets: uint8 images after the preprocessing that a device repeats."""
 
 import io
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ from eed_edge.arrays import Uint8
 from eed_edge.errors import DataError, DeviceError, how_to_install
 from eed_edge.images.preprocess import prepare_uint8
 from eed_edge.manifest import InputSpec, Preprocess
+from eed_edge.printable import to_copy
 from eed_edge.train.data import official_files
 
+log = logging.getLogger(__name__)
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 DIGITS = tuple("0123456789")
 DIGITS_SIZE = 16
@@ -81,6 +84,9 @@ class PictureSize:
 
 def digits(root: Path | None, size: PictureSize | None) -> Dataset:
     """1,797 handwritten digits of 8x8 pixels that come with scikit-learn; ``root`` is not used."""
+    if root is not None:
+        own = to_copy("init", root)
+        log.warning("data.name is digits, which need no files: %s is not read; %s writes a recipe", root, own)
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -125,7 +131,7 @@ def svhn(root: Path | None, size: PictureSize | None) -> Dataset:
             reason = " ".join(str(error).split())
             raise DataError(
                 f"{place / name}: expected a .mat file of X (32, 32, 3, n) uint8 and y (n, 1), got: {reason};"
-                f" run: eed-edge data svhn --root {place}"
+                f" run: {to_copy('data', 'svhn', '--root', place)}"
             ) from error
         images = pictures.transpose(3, 2, 0, 1)
         return Split(_scaled(images, spec), np.where(labels == 10, 0, labels))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eed_edge.errors import DataError
 from eed_edge.files.regular_files import open_regular, read_regular
+from eed_edge.printable import to_copy
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def read_official_file(name: str, root: Path, file: str, *, allow_unofficial: bo
     """
     official = OFFICIAL[name]
     path = official.place(root) / file
-    advice = f"run: eed-edge data {name} --root {root}"
+    advice = f"run: {to_copy('data', name, '--root', root)}"
     try:
         content = read_regular(path)
     except OSError as error:

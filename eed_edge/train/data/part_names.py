@@ -44,7 +44,7 @@ def roles(entries: Mapping[str, Path], place: Path) -> dict[str, Path]:
     if "train" not in parts:
         raise DataError(
             f"{place}: expected train beside {', '.join(sorted(entries))}, got none; name the training"
-            " pictures train, or give --data a folder with one subfolder per class"
+            " pictures train, or choose a folder with one subfolder per class"
         )
     if "val" in parts and "test" not in parts:
         parts["test"] = parts.pop("val")

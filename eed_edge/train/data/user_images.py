@@ -196,6 +196,8 @@ def _check_arrays(
 ) -> tuple[Uint8, NDArray[np.int64], tuple[str, ...] | None]:
     """Check arrays that have been read; returns the same as ``_arrays``."""
     pixels = images[..., None] if images.ndim == 3 else images
+    if images.ndim and not len(images):
+        raise DataError(f"{path}: expected at least one image, got none; add some")
     if pixels.ndim != 4 or pixels.shape[3] not in (1, 3, 4) or pixels.dtype != np.uint8 or not pixels.size:
         raise DataError(
             f"{path}: expected images (n, h, w) or (n, h, w, c) uint8, c 1, 3 or 4,"
@@ -269,7 +271,7 @@ def _files(parts: Sequence[Path], classes: tuple[str, ...]) -> list[tuple[Path, 
         if not inside:
             remedy = "add some or remove the folder"
             if _subfolders(part):
-                remedy = f"give --data {part.name}, or name its parts train, val and test"
+                remedy = f"choose {part} if its subfolders are the classes"
             raise DataError(f"{part}: expected PNG or JPEG pictures, got none; {remedy}")
         files += [(path, classes.index(part.name)) for path in inside]
     return files

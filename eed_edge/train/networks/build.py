@@ -203,7 +203,7 @@ def _from_timm(arch: str) -> Callable[..., nn.Module]:
 
 def _imported(arch: str) -> Callable[..., nn.Module]:
     module_name, _, function_name = arch.partition(":")
-    if not function_name:
+    if not function_name or not all(part.isidentifier() for part in module_name.split(".")):
         raise NetworkError(
             f"net.arch: expected one of {', '.join(sorted(ARCHITECTURES))}, package.module:function or"
             f" timm:name, got {arch!r}{did_you_mean(arch, ARCHITECTURES)}"

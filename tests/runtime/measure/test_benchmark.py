@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from eed_edge.errors import BundleError, InputError
 from eed_edge.manifest import dump_manifest
@@ -139,7 +140,7 @@ def test_prefixes_and_stops_under_attack_are_timed_as_they_run(tiny, monkeypatch
     assert "pgd20" not in by_program
 
 
-def test_images_come_from_the_file_named_then_the_run_then_the_bundle(tiny, tmp_path):
+def test_images_come_from_the_file_named_then_the_run_then_the_bundle(tiny, tmp_path, monkeypatch):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), np.uint8)
     (tmp_path / benchmark.TEST_FILE).write_bytes(npz(images=pixels, labels=np.zeros(5, int)))
     (tmp_path / "mine.npz").write_bytes(npz(images=pixels[:2]))
@@ -147,6 +148,13 @@ def test_images_come_from_the_file_named_then_the_run_then_the_bundle(tiny, tmp_
     assert np.allclose(found.images, pixels.transpose(0, 3, 1, 2) / 255)
     assert not found.indicative
     assert len(benchmark.real_images(tiny.folder, npz=tmp_path / "mine.npz", run=tmp_path).images) == 2
+    for i, image in enumerate(pixels[:3]):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    pictures = benchmark.real_images(tiny.folder, npz=tmp_path, run=tmp_path)
+    assert np.array_equal(pictures.images, found.images[:3])
+    monkeypatch.setattr(benchmark, "MOST_PICTURES", 2)
+    some = benchmark.real_images(tiny.folder, npz=tmp_path)
+    assert np.array_equal(some.images, found.images[[0, 2]])
     for run in (None, tmp_path / "empty"):
         golden = benchmark.real_images(tiny.folder, run=run)
         assert np.array_equal(golden.images, tiny.images)

@@ -112,7 +112,7 @@ def test_an_npz_test_part_of_another_size_or_label_is_refused(tmp_path):
         ),
         (
             {"set/a/1.png": noise(8, 8), "set/b/1.png": noise(8, 8)},
-            r"set: expected PNG .* got none; give --data set, or name its parts train, val and test",
+            r"set: expected PNG .* got none; choose .*set if its subfolders are the classes",
         ),
         ({"a.png": noise(8, 8)}, r"expected one subfolder of pictures per class, got no subfolder"),
         (
