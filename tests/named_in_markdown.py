@@ -12,7 +12,12 @@ MADE_IN = {"build/demo/run": "run", "build/demo/bundle": "bundle", "RUN": "run",
 MADE_IN |= {"run": "run", "bundle": "bundle"}
 MADE_BY_MAKE = {"build/demo/report.json", "build/demo/report.html", "build/docs/index.html"}
 # What commands leave since the stored run and bundle were made; tests/evaluate and tests/export read them.
-MADE_SINCE = {"RUN/per_image.npz", "RUN/judged.jsonl", "RUN/notes.json", "dense-int8.onnx", "networks.json"}
+MADE_SINCE = {
+    *(f"{run}/{name}" for run in ("RUN", "run") for name in ("per_image.npz", "judged.jsonl", "notes.json")),
+    "run/latency-table.json",
+    "dense-int8.onnx",
+    "networks.json",
+}
 # What is the reader's own, on a device or elsewhere; each is in a text, or the test says so.
 READERS = {
     "cat.png",
