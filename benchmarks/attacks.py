@@ -54,12 +54,12 @@ def main(
     count: int,
     rounds: int,
     threads: int,
-    wanted: str,
+    device_name: str,
     target: Path,
 ) -> None:
     """Measure every network in turn and write the figures."""
     torch.set_num_threads(threads)
-    device, run = choose_device(wanted), open_run(run_folder)
+    device, run = choose_device(device_name), open_run(run_folder)
     test = splits.splits_for_recipe(run.recipe, root).test
     images = as_float(torch.from_numpy(test.images[:count].copy()).to(device))
     labels = torch.from_numpy(test.labels[:count].copy()).to(device)
@@ -69,7 +69,7 @@ def main(
         pair = {"ours": ours(net, images, labels, eps), "foolbox": theirs(net, images, labels, eps)}
         with frozen(net):
             networks[name] = compared(pair, net, images, labels, rounds)
-        click.echo(told(name, networks[name]))
+        click.echo(sentence(name, networks[name]))
     figures = {
         "command": ".venv/bin/python benchmarks/attacks.py " + " ".join(sys.argv[1:]),
         "machine": report.machine(),
@@ -115,14 +115,14 @@ def ours(net: nn.Module, images: Tensor, labels: Tensor, eps: float) -> Attack:
 
 
 def theirs(net: nn.Module, images: Tensor, labels: Tensor, eps: float) -> Attack:
-    """Foolbox's attack; its judging of the outcome, a single forward pass more, is left out."""
+    """Foolbox's attack, without the forward pass in which it checks the outcome."""
     model = foolbox.PyTorchModel(net.eval(), bounds=(0, 1), device=images.device)
     attack = foolbox.attacks.LinfPGD(abs_stepsize=eps / 4, steps=STEPS, random_start=True)
 
     def made(seed: int) -> Tensor:
         torch.manual_seed(seed)
-        found: Tensor = attack.run(model, images, foolbox.criteria.Misclassification(labels), epsilon=eps)
-        return found
+        attacked: Tensor = attack.run(model, images, foolbox.criteria.Misclassification(labels), epsilon=eps)
+        return attacked
 
     return made
 
@@ -133,16 +133,16 @@ def compared(
     """Success rates, images a second, and the ratio of the times round by round."""
     seconds, made = in_turns(pair, rounds)
     ratios = [a / b for a, b in zip(seconds["ours"], seconds["foolbox"], strict=True)]
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for name, attacked in made.items():
         with torch.no_grad():
             success = [float((net(one).argmax(1) != labels).float().mean()) for one in attacked]
-        found[name] = rate(seconds[name], len(labels)) | {
+        figures[name] = rate(seconds[name], len(labels)) | {
             "success": statistics.fmean(success),
             "success_least": min(success),
             "success_most": max(success),
         }
-    return found | {
+    return figures | {
         "time_ratio": statistics.median(ratios),
         "time_ratio_least": min(ratios),
         "time_ratio_most": max(ratios),
@@ -150,12 +150,12 @@ def compared(
 
 
 def in_turns(calls: dict[str, Attack], rounds: int) -> tuple[dict[str, list[float]], dict[str, list[Tensor]]]:
-    """Seconds and images of every call in every round; a first round warms up."""
+    """Seconds and images of every call in every round, after a round that warms up."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     made: dict[str, list[Tensor]] = {name: [] for name in calls}
     order = list(calls)
     for number in range(rounds + 1):
-        order.reverse()  # nobody always goes first
+        order.reverse()  # none is always first
         for name in order:
             started = time.perf_counter()
             attacked = calls[name](number)
@@ -176,13 +176,13 @@ def rate(seconds: list[float], images: int) -> dict[str, float]:
     }
 
 
-def told(name: str, found: dict[str, Any]) -> str:
+def sentence(name: str, figures: dict[str, Any]) -> str:
     """One line for the terminal."""
     sides = ", ".join(
-        f"{side} {found[side]['images_per_s']:.1f} images/s, fooled {found[side]['success']:.4f}"
+        f"{side} {figures[side]['images_per_s']:.1f} images/s, fooled {figures[side]['success']:.4f}"
         for side in ("ours", "foolbox")
     )
-    return f"{name:<8}{sides}; time ratio {found['time_ratio']:.3f}"
+    return f"{name:<8}{sides}; time ratio {figures['time_ratio']:.3f}"
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def main(path: Path, recipe: str, data: Path | None, images: int) -> None:
 
 
 def judge(net: torch.nn.Module, test: Images, *, eps: float) -> dict[str, np.ndarray]:
-    """Whether each image is classified correctly, clean and also under each attack, and under all."""
+    """Whether each image is classified correctly when clean, under each attack as well, and under all."""
     correct: dict[str, list[np.ndarray]] = {name: [] for name in ("clean", *ATTACKS, "worse")}
     with frozen(net):
         for images, labels in in_order(test, BATCH):

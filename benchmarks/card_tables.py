@@ -2,7 +2,8 @@
 
     .venv/bin/python benchmarks/card_tables.py cifar10-resnet18-w16
 
-They stand in card.md between the lines ``<!-- tables: begin -->`` and ``<!-- tables: end -->``, and the lines
+The tables stand in card.md between the lines ``<!-- tables: begin -->`` and ``<!-- tables: end -->``, and the
+    lines
 for a model hub at its beginning; the bundle beside it gets its own card. A test compares every card with what
 this script would write.
 """
@@ -180,13 +181,13 @@ def judged_table(judged: Mapping[str, Any]) -> str:
 
 
 def share(value: float, interval: tuple[float, float]) -> str:
-    """Such as ``64.4 (63.5 to 65.4)``."""
+    """A share in percent with its interval, such as ``64.4 (63.5 to 65.4)``."""
     low, high = interval
     return f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def difference(row: Mapping[str, Any]) -> str:
-    """Such as ``-1.3 (-2.4 to -0.3)``."""
+    """A difference in points with its interval, such as ``-1.3 (-2.4 to -0.3)``."""
     low, high = row["interval"]
     return f"{100 * row['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 

@@ -26,8 +26,8 @@ KINDS = ("clean", "pgd20", "autoattack")
 @click.option("--json", "target", required=True, type=click.Path(path_type=Path))
 def main(runs: tuple[Path, ...], target: Path) -> None:
     """Gather the budgets of all runs, print them from the fastest to the slowest, write the figures."""
-    found = {path.parent.name: report.read_report(path / "report.json") for path in runs}
-    budgets = [row for name, figures in found.items() for row in of_run(name, figures)]
+    reports = {path.parent.name: report.read_report(path / "report.json") for path in runs}
+    budgets = [row for name, figures in reports.items() for row in of_run(name, figures)]
     budgets.sort(key=lambda row: -row["speedup"])
     write_json(
         target,
@@ -75,16 +75,16 @@ def of_run(name: str, figures: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def of(row: dict[str, Any], key: str) -> dict[str, Any]:
-    """One accuracy of a row of the report."""
+    """Share, interval and images of one accuracy in a row of the report."""
     return {"share": row[key], "interval": row["interval"][key], "images": row["images"]}
 
 
-def cell(found: dict[str, Any] | None) -> str:
+def cell(accuracy: dict[str, Any] | None) -> str:
     """A share in percent with its interval and number of images."""
-    if found is None:
+    if accuracy is None:
         return f"{'-':>26}"
-    low, high = (100 * bound for bound in found["interval"])
-    return f"{100 * found['share']:>7.1f} ({low:.1f}-{high:.1f}) {found['images']:>5}"
+    low, high = (100 * bound for bound in accuracy["interval"])
+    return f"{100 * accuracy['share']:>7.1f} ({low:.1f}-{high:.1f}) {accuracy['images']:>5}"
 
 
 if __name__ == "__main__":

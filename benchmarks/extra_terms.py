@@ -4,9 +4,9 @@
     .venv/bin/python benchmarks/extra_terms.py trained                # the digits, some minutes
     .venv/bin/python benchmarks/extra_terms.py trained --recipe cifar10-resnet18-w16 --data DIR
 
-``optimum`` asks what a loss wants when nothing limits the members. Each has free logits for each image;
-labels are as uncertain as the answers of the reference team to test images; the loss is minimised over
-labels drawn from these. The accuracy of an answer is its share of the labels, the best possible that of
+``optimum`` finds the answers that minimise a loss when nothing limits the members. Each has free logits for
+each image; labels are as uncertain as the answers of the reference team to test images; the loss is minimised
+over labels drawn from these. The accuracy of an answer is its share of the labels, the best possible that of
 the commonest.
 
 ``trained`` repeats the joint stage of a recipe with other weights of the terms, from one base and one
@@ -55,7 +55,7 @@ ARMS: dict[str, dict[str, float]] = {
 
 @click.group(help=__doc__)
 def main() -> None:
-    """Two experiments."""
+    """Run one of the two experiments."""
 
 
 @main.command()
@@ -71,7 +71,7 @@ def optimum(data: Path, target: Path) -> None:
     rows = {
         name: {f"members_{members}": lost_at_optimum(weights, probs, members) for members in (2, 4)}
         for name, weights in ARMS.items()
-        if name != "gamma 4"  # it sees weights and activations, which free logits have not
+        if name != "gamma 4"  # it needs weights and activations, which free logits do not have
     }
     for name, row in rows.items():
         cells = (

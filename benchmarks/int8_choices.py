@@ -1,4 +1,4 @@
-"""Ways of quantising a network, side by side: time, size, and how far its answers are from the float ones.
+"""Compare ways of quantising a network: time, size, and distance of the answers from the float ones.
 
     .venv/bin/python benchmarks/int8_choices.py SUBMODEL.onnx TRAIN.npz TEST.npz
 
@@ -100,15 +100,15 @@ def _probs(session: Session, images: Floats) -> Floats:
     return np.concatenate([softmax(session.run(["logits"], {"images": part})[0])[0] for part in parts])
 
 
-def _row(probs: Floats, wanted: Floats, labels: Any) -> dict[str, float]:
+def _row(probs: Floats, float_probs: Floats, labels: Any) -> dict[str, float]:
     """Accuracy, share of the float network's labels, and the mean divergence from its probabilities."""
     tiny = np.finfo(np.float32).tiny
-    divergence = (wanted * (np.log(wanted + tiny) - np.log(probs + tiny))).sum(1)
+    divergence = (float_probs * (np.log(float_probs + tiny) - np.log(probs + tiny))).sum(1)
     return {
         "accuracy": float((probs.argmax(1) == labels).mean()),
-        "same_label": float((probs.argmax(1) == wanted.argmax(1)).mean()),
+        "same_label": float((probs.argmax(1) == float_probs.argmax(1)).mean()),
         "divergence": float(divergence.mean()),
-        "largest_difference": float(np.abs(probs - wanted).max()),
+        "largest_difference": float(np.abs(probs - float_probs).max()),
     }
 
 

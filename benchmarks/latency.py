@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/latency.py build/demo/bundle --run build/demo/run
 
 Dense, static, dynamic, prefixes and, where they are there, the single file (export --single-file) and the
-narrow network take turns in blocks of real images. Load time, first answer and peak memory come from fresh
-processes. Quote ratios, and measure on an idle machine. Writes benchmarks/results/latency.json unless
---json says otherwise.
+narrow network take turns in blocks of real images. Load time, first answer and peak memory come from new
+processes. Quote ratios, and measure on an idle machine. Writes benchmarks/results/latency.json unless --json
+says otherwise.
 """
 
 import json
@@ -37,16 +37,16 @@ def main(bundle: Path, run: Path | None, npz: Path | None, repeats: int, target:
     """Measure every config, print a table of each, write the figures."""
     if run is not None:
         check_exported_from(open_bundle(bundle).manifest, run, member_files(run))
-    found = benchmark.real_images(bundle, npz=npz, run=run)
+    timed = benchmark.real_images(bundle, npz=npz, run=run)
     networks = benchmark.find_networks(bundle, run)
-    click.echo(f"timing on {found.source}{', indicative only' if found.indicative else ''}")
+    click.echo(f"timing on {timed.source}{', indicative only' if timed.indicative else ''}")
     stops = recorded_stops(run, bundle) if run else None
     settings = []
     for batch in (1, 64):
         for threads in (1, 2):
             figures = benchmark.measure_latency(
                 bundle,
-                found.images,
+                timed.images,
                 networks=networks,
                 config=SessionConfig(threads),
                 repeats=repeats,
@@ -63,9 +63,9 @@ def main(bundle: Path, run: Path | None, npz: Path | None, repeats: int, target:
             "machine": report.machine(),
             "commit": report.commit(),
             "seed": seed(run),
-            "images": found.source,
-            "n": len(found.images),
-            "indicative": found.indicative,
+            "images": timed.source,
+            "n": len(timed.images),
+            "indicative": timed.indicative,
             "settings": settings,
         },
     )

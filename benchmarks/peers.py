@@ -1,4 +1,4 @@
-"""What one would use instead, beside ours in one run: the dense network in other engines, and early exits.
+"""Compare a team with its alternatives in one run: the dense network in other engines, and early exits.
 
     .venv/bin/python -m pip install -r benchmarks/requirements-peers.txt
     .venv/bin/python benchmarks/peers.py
@@ -6,10 +6,10 @@
 A CIFAR-sized ResNet-18 with random weights in torch eager, torch.compile, onnxruntime, OpenVINO and ncnn, in
 float32, in the precision that OpenVINO chooses by itself, and in int8; the same with three early exits as
 ``earlyon`` exports it (every exit is computed); and four pruned members of 5 % in eed-edge, in float32 and in
-int8: all of them, and with half of the images left stopping at each. ncnn stays float, its quantiser is in
-no package. One image a call, one thread, block by block; a figure is the mean over the images, its median
-and quartiles over the rounds, and its ratios are over the dense network in float and in int8. A peer that is
-not installed is named and left out. Each engine must give the dense network's logits, nearly. Writes
+int8: all of them, and with half of the images left stopping at each. ncnn stays float, as no package has its
+quantiser. One image a call, one thread, block by block; a figure is the mean over the images, its median and
+quartiles over the rounds, and its ratios are over the dense network in float and in int8. A peer that is not
+installed is named and left out. Each engine must give the dense network's logits, nearly. Writes
 benchmarks/results/peers.json unless --json says otherwise.
 """
 
@@ -119,8 +119,8 @@ def ncnn(net: nn.Module, folder: Path) -> Answer:
 
 
 def earlyon(net: nn.Module, folder: Path) -> Answer:
-    """Early exits as exported: one graph that computes every exit; the caller routes, nothing is saved."""
-    # Not earlyon.models, which needs torchvision: there is no CPU build of that for every torch.
+    """Early exits as exported: one graph computes every exit and the caller picks one; no time is saved."""
+    # earlyon.models would need torchvision, which has no CPU build for every torch.
     from earlyon import EarlyExitConfig, EarlyExitHead, EarlyExitWrapper, ExitPoint
     from earlyon.onnx import export_to_onnx
 
@@ -162,23 +162,23 @@ def write_int8(folder: Path, images: Floats) -> None:
 
 
 def open_peers(net: nn.Module, folder: Path, images: Floats) -> tuple[dict[str, Answer], dict[str, str]]:
-    """The peers that run here and give the network's logits, and why the others are left out."""
+    """Open the peers that run here and give the network's logits; say why the others are left out."""
     with torch.inference_mode():
-        wanted = net(torch.from_numpy(images)).numpy()
+        reference = net(torch.from_numpy(images)).numpy()
     ready: dict[str, Answer] = {}
     missing: dict[str, str] = {}
     for name, (make, allowed) in PEERS.items():
         try:
             answer = make(net, folder)
-            found = np.concatenate([answer(image[None]) for image in images])
+            answers = np.concatenate([answer(image[None]) for image in images])
         except ImportError as error:
             missing[name] = f"not installed ({error.name}); pip install -r benchmarks/requirements-peers.txt"
             continue
         except Exception as error:  # engines fail in many ways, and the others are still of interest
             missing[name] = f"failed: {type(error).__name__}: {(str(error).splitlines() or [''])[0]:.160}"
             continue
-        apart = float(np.abs(found - wanted).max())
-        if not apart <= allowed * max(1.0, float(np.abs(wanted).max())):
+        apart = float(np.abs(answers - reference).max())
+        if not apart <= allowed * max(1.0, float(np.abs(reference).max())):
             missing[name] = f"left out: its logits differ by {apart:.2e} from torch's"
             continue
         ready[name] = answer
@@ -210,14 +210,14 @@ def main(npz: Path | None, n: int, rounds: int, seed: int, clock: str, target: P
             "ours int8, all four": eed_edge.load(int8, threshold=2.0),
             "ours int8, half stop": eed_edge.load(int8),
         }
-        chosen = np.linspace(0, 255, n).astype(int)  # half of these 256 stop at each stage
-        parts = [images[i : i + 1] for i in chosen]
+        places = np.linspace(0, 255, n).astype(int)  # half of these 256 stop at each stage
+        parts = [images[i : i + 1] for i in places]
         calls = {name: partial(answer_part, program, parts) for name, program in {**ready, **ours}.items()}
         before = snapshot()
         times = in_blocks(calls, items=n, rounds=rounds, now=CLOCKS[clock])
         conditions = conditions_between(before, snapshot())
         used = {
-            name: float(eed_edge.load(each)(images[chosen]).submodels_used.mean())
+            name: float(eed_edge.load(each)(images[places]).submodels_used.mean())
             for name, each in (("float32", bundle), ("int8", int8))
         }
     rows = {}
@@ -255,12 +255,12 @@ def main(npz: Path | None, n: int, rounds: int, seed: int, clock: str, target: P
 
 
 def answer_part(program: Answer, parts: list[Floats], i: int) -> Any:
-    """One call of a program, on a part."""
+    """Call a program on one part of the images."""
     return program(parts[i])
 
 
 def version(name: str) -> str | None:
-    """Of an installed package."""
+    """The version of an installed package."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -70,7 +70,7 @@ def _standalone(inline: str) -> str:
     look = f"svg {{ {LIGHT}; {FONT} }} @media (prefers-color-scheme: dark) {{ svg {{ {DARK} }} }}"
     head = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     text = inline.replace("<svg", head, 1)
-    return re.sub(r"(<svg[^>]*>)", lambda found: f"{found[1]}<style>{look}</style>", text, count=1) + "\n"
+    return re.sub(r"(<svg[^>]*>)", lambda match: f"{match[1]}<style>{look}</style>", text, count=1) + "\n"
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""An ensemble to time: a CIFAR-sized ResNet-18 with random weights and four pruned members of 5 %.
+"""A team to time: a CIFAR-sized ResNet-18 with random weights and four pruned members of 5 %.
 
-Nobody learns anything here. Batch norms are set on real pictures, and each member's last layer is scaled
-so that half of the pictures it is asked for make the running mean sure enough.
+Nothing is trained. Batch norms are set on real pictures, and each member's last layer is scaled so that half
+of the pictures that reach it stop there.
 """
 
 import dataclasses
@@ -62,8 +62,8 @@ def base(images: Floats, *, seed: int) -> Classifier:
 
 
 def _data(images: Floats) -> Images:
-    given = torch.from_numpy(images[:256])
-    return Images((given * 255).byte(), torch.arange(len(given)) % CLASSES)
+    examples = torch.from_numpy(images[:256])
+    return Images((examples * 255).byte(), torch.arange(len(examples)) % CLASSES)
 
 
 def build(folder: Path, images: Floats, *, seed: int) -> dict[str, Any]:
@@ -72,11 +72,11 @@ def build(folder: Path, images: Floats, *, seed: int) -> dict[str, Any]:
     Returns:
         ``{params, macs: {dense, each}, widths, stopping}``.
     """
-    given = torch.from_numpy(images[:256])
+    examples = torch.from_numpy(images[:256])
     dense = base(images, seed=seed)
     members, widths = _members(dense, _data(images))
-    stopping = _calibrate(members, given)
-    example = given[:1]
+    stopping = _calibrate(members, examples)
+    example = examples[:1]
     models = [to_onnx(net, example) for net in members]
     costs = [count_cost(net, example) for net in members]
     folder.mkdir(parents=True, exist_ok=True)
@@ -139,11 +139,11 @@ def _members(dense: Classifier, data: Images) -> tuple[list[Classifier], list[li
     for score in list(SCORES)[:MEMBERS]:
         importance = SCORES[score](dense, structure, data.images[:64].float() / 255, data.labels[:64])
         choice = score_search.uniform(structure, importance, member_share=MEMBER_SHARE)
-        chosen = widths_of.choose_widths(structure, choice.keep_ratio, budget, round_to=ROUND_TO)
-        member = removal.remove_channels(dense, structure, choice, chosen)
+        channels = widths_of.choose_widths(structure, choice.keep_ratio, budget, round_to=ROUND_TO)
+        member = removal.remove_channels(dense, structure, choice, channels)
         removal.recalibrate(member, data, batch=64)
         members.append(member)
-        widths.append(list(chosen.values()))
+        widths.append(list(channels.values()))
     return members, widths
 
 

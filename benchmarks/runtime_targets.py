@@ -1,10 +1,10 @@
-"""What the runtime promises, measured: a CIFAR-sized ResNet-18 and four pruned members, random weights.
+"""Measure what the runtime promises: a CIFAR-sized ResNet-18 and four pruned members, random weights.
 
     .venv/bin/python benchmarks/runtime_targets.py
 
 Every figure is a ratio of two programs that take turns in one process on one thread, block by block, and
 call by call where they share their sessions (the overhead); a line shows its median and quartiles over the
-rounds. Load time and memory are of fresh processes that take turns. Measure on an idle machine. Writes
+rounds. Load time and memory are those of new processes that take turns. Measure on an idle machine. Writes
 benchmarks/results/runtime.json unless --json says otherwise.
 """
 
@@ -60,7 +60,7 @@ def judged(what: str, values: NDArray[np.float64], limit: float, *, at_least: bo
 
 
 def bare(net: Cascade, members: int) -> Answer:
-    """The same ``InferenceSession.run`` calls and nothing else."""
+    """A call that makes the same ``InferenceSession.run`` calls and does nothing else."""
     name = net.manifest.input.name
 
     def run(part: Floats) -> None:
@@ -71,7 +71,7 @@ def bare(net: Cascade, members: int) -> Answer:
 
 
 def plain(session: Session) -> Answer:
-    """One network or cascade as its user would run it without us."""
+    """A call of one network or cascade as a user runs it without eed-edge."""
     outputs = [node.name for node in session.get_outputs()][:2]
     name = session.get_inputs()[0].name
     return lambda part: session.run(outputs, {name: part})
@@ -135,7 +135,7 @@ def load_file(folder: Path, gate: str) -> SingleFileCascade:
 
 
 def against_dense(folder: Path, images: Floats, macs: Any, rounds: int, clock: str) -> list[Row]:
-    """How well sub-models use the CPU, as a share of what the dense network reaches."""
+    """The sub-models' operations per second as a share of what the dense network reaches."""
     net = load_bundle(folder, "confidence")
     dense = open_session((folder / "dense.onnx").read_bytes(), "dense.onnx")
     rows = []
@@ -160,8 +160,8 @@ def half_stopping(folder: Path, images: Floats, rounds: int, clock: str) -> Row:
     return judged(what, times["static"] / times["dynamic"], 1.6, at_least=True)
 
 
-def fresh(folder: Path, rounds: int) -> list[Row]:
-    """Load and first answer, and peak memory, against the dense network alone."""
+def new_process_costs(folder: Path, rounds: int) -> list[Row]:
+    """Load and first answer, and peak memory, compared with the dense network alone."""
     paths = {
         "dense": folder / "dense.onnx",
         "bundle": folder / "bundle",
@@ -179,13 +179,13 @@ def fresh(folder: Path, rounds: int) -> list[Row]:
 
 
 def equality(folder: Path, images: Floats) -> list[dict[str, Any]]:
-    """How many answers differ between the ways to run, near ties counted apart."""
-    found = []
+    """Count the answers that differ between the ways to run; near-ties are counted apart."""
+    rows = []
     for rule in FOUR:
         gate = f"mixed {rule}"
         net = load_bundle(folder, gate)
         ties = near_ties(net.member_probs(images), net.rule, net.parameters)
-        wanted = net(images)
+        reference = net(images)
         ways = {
             "batch 1": answer_in(net, images, 1),
             "batch 7": answer_in(net, images, 7),
@@ -195,25 +195,25 @@ def equality(folder: Path, images: Floats) -> list[dict[str, Any]]:
             "file, threads 2": eed_edge.load(folder / gate / CASCADE_FILE, threads=2)(images),
         }
         for way, got in ways.items():
-            differ = (got.labels != wanted.labels) | (got.submodels_used != wanted.submodels_used)
-            apart = np.abs(got.probs - wanted.probs).max(axis=1)
-            found.append(
+            differ = (got.labels != reference.labels) | (got.submodels_used != reference.submodels_used)
+            apart = np.abs(got.probs - reference.probs).max(axis=1)
+            rows.append(
                 {
                     "rule": rule,
                     "way": way,
                     "images": len(images),
-                    "submodels_used": float(wanted.submodels_used.mean()),
+                    "submodels_used": float(reference.submodels_used.mean()),
                     "near_ties": int(ties.sum()),
                     "differ": int((differ & ~ties).sum()),
                     "differ_near_ties": int((differ & ties).sum()),
                     "largest_difference": float(apart[~differ].max()),
                 }
             )
-    return found
+    return rows
 
 
 def answer_in(net: Answer, images: Floats, batch: int) -> Any:
-    """The answers in small batches, put together."""
+    """Answer in small batches and concatenate the results."""
     parts = [net(images[at : at + batch]) for at in range(0, len(images), batch)]
     fields = ("probs", "labels", "submodels_used", "answer_prefix")
     probs, labels, used, prefix = (np.concatenate([getattr(part, name) for part in parts]) for name in fields)
@@ -248,7 +248,7 @@ def main(npz: Path | None, n: int, rounds: int, seed: int, clock: str, target: P
         rows += against_dense(folder, images, built["macs"], rounds, clock)
         rows.append(half_stopping(folder, images, rounds, clock))
         conditions = conditions_between(before, snapshot())
-        rows += fresh(folder, max(5, rounds // 2))
+        rows += new_process_costs(folder, max(5, rounds // 2))
         same = equality(folder, images)
     for row in rows:
         verdict = "ok  " if row.holds else "MISS"

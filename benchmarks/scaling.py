@@ -1,4 +1,4 @@
-"""What training costs as it grows: the pool's time with its size, the joint stage's memory with its members.
+"""Growth of the cost of training: the pool's time with its size, the joint stage's memory with its members.
 
     .venv/bin/python benchmarks/scaling.py
 
@@ -56,19 +56,19 @@ def pool_seconds(rounds: int) -> dict[int, list[float]]:
     base = build.build_network(
         recipe.net.arch, classes=10, channels=train.images.shape[1], width=recipe.net.width, seed=0
     )
-    found: dict[int, list[float]] = {size: [] for size in SIZES}
+    seconds: dict[int, list[float]] = {size: [] for size in SIZES}
     for turn in range(rounds + 1):
         for size in SIZES:
-            chosen = dataclasses.replace(recipe.scores, names=SCORES[: size // 2])
+            scores = dataclasses.replace(recipe.scores, names=SCORES[: size // 2])
             with tempfile.TemporaryDirectory() as folder:
                 started = time.perf_counter()
                 pool.build_pool(
-                    base, train, tune, recipe=dataclasses.replace(recipe, scores=chosen), folder=Path(folder),
+                    base, train, tune, recipe=dataclasses.replace(recipe, scores=scores), folder=Path(folder),
                     context=TrainingContext(),
                 )  # fmt: skip
                 if turn:  # the first round warms up
-                    found[size].append(time.perf_counter() - started)
-    return found
+                    seconds[size].append(time.perf_counter() - started)
+    return seconds
 
 
 def joint_peak_mib(members: int) -> float:
@@ -101,19 +101,19 @@ def main(rounds: int, members: int | None, target: Path) -> None:
     if members:
         click.echo(joint_peak_mib(members))
         return
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for name, sizes, measured in (
         ("pool_s", SIZES, pool_seconds(rounds)),
         ("joint_peak_mib", MEMBERS, {count: _peaks(count, rounds) for count in MEMBERS}),
     ):
         medians = [float(np.median(measured[size])) for size in sizes]
-        found[name] = {"measured": measured, "line": line(list(sizes), medians)}
+        figures[name] = {"measured": measured, "line": line(list(sizes), medians)}
         for size, value in zip(sizes, medians, strict=True):
             click.echo(f"{name:<16}{size:>3}{value:>10.1f}")
-        told = found[name]["line"]
+        fitted = figures[name]["line"]
         click.echo(
-            f"{name:<16}each {told['each']:.2f}, none {told['none']:.2f},"
-            f" at most {100 * told['largest_distance']:.1f} % from the line"
+            f"{name:<16}each {fitted['each']:.2f}, none {fitted['none']:.2f},"
+            f" at most {100 * fitted['largest_distance']:.1f} % from the line"
         )
     write_json(
         target,
@@ -122,7 +122,7 @@ def main(rounds: int, members: int | None, target: Path) -> None:
             "machine": report.machine(),
             "commit": report.commit(),
             "n": rounds,
-            **found,
+            **figures,
         },
     )
     click.echo(f"written: {target}")

@@ -35,7 +35,7 @@ EPS = 8 / 255
 
 
 class Pictures(Dataset[tuple[Tensor, Tensor]]):
-    """One picture at a time, shifted and mirrored, as tutorials do it."""
+    """A data set that shifts and mirrors one picture at a time, as tutorials do."""
 
     def __init__(self, data: Images) -> None:
         self.data = data
@@ -51,7 +51,7 @@ class Pictures(Dataset[tuple[Tensor, Tensor]]):
 
 
 def plain_epoch(net: nn.Module, data: Images, cfg: Base, device: torch.device) -> None:
-    """The loop that one would write first."""
+    """One epoch of the loop that tutorials show."""
     optimiser = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
     for batch, target in DataLoader(Pictures(data), cfg.batch, shuffle=True, drop_last=True):
         images, labels = batch.to(device), target.to(device)
@@ -65,7 +65,7 @@ def plain_epoch(net: nn.Module, data: Images, cfg: Base, device: torch.device) -
         loss = F.cross_entropy(net(attacked), labels, label_smoothing=0.1)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        loss.item()  # what most loops log
+        loss.item()  # as most loops log it
 
 
 @click.command(help=__doc__)
@@ -75,9 +75,9 @@ def plain_epoch(net: nn.Module, data: Images, cfg: Base, device: torch.device) -
 @click.option("--rounds", type=int, default=5, show_default=True)
 @click.option("--device", "wanted", default="auto", show_default=True)
 @click.option("--json", "target", type=click.Path(path_type=Path), default=RESULTS / "training.json")
-def main(arch: str, width: int, count: int, rounds: int, wanted: str, target: Path) -> None:
+def main(arch: str, width: int, count: int, rounds: int, device_name: str, target: Path) -> None:
     """Measure both in turn and write the ratio."""
-    device = choose_device(wanted)
+    device = choose_device(device_name)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (count, 3, 32, 32), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, 10, (count,), generator=generator)

@@ -1,4 +1,4 @@
-"""Members pruned to a share of MACs beside members pruned to a time, of one base and at equal training.
+"""Compare members pruned to a share of MACs with members pruned to a time, of one base, trained alike.
 
     .venv/bin/python benchmarks/widths_by_time.py digits-resnet18 --out build/widths
     .venv/bin/python benchmarks/widths_by_time.py cifar10-resnet18-w16 --data data --out build/widths \\
@@ -133,22 +133,22 @@ def main(
     write_json(target or out / "widths-by-time.json", figures)
 
 
-def _base(recipe: Recipe, splits: Splits, place: Path, given: Path | None) -> Path:
+def _base(recipe: Recipe, splits: Splits, place: Path, base: Path | None) -> Path:
     """A run that has a base: the given one, or one that is trained here."""
-    if given is None:
+    if base is None:
         pipeline.train(recipe, splits, place, context=TrainingContext(), until="base")
-    return given or place
+    return base or place
 
 
-def _table(net: Classifier, recipe: Recipe, splits: Splits, given: Path | None, out: Path) -> Path:
+def _table(net: Classifier, recipe: Recipe, splits: Splits, table: Path | None, out: Path) -> Path:
     """The given latency table, or one that is measured on this machine."""
     path = out / "latency-table.json"
-    if given is None and not path.exists():
+    if table is None and not path.exists():
         image = as_float(torch.from_numpy(splits.tune.images[:1]))
         if not (out / "networks").exists():
             write_ladder(net, image, out / "networks", recipe=recipe)
         write_latency_table(path, profile_folder(out / "networks"))
-    return given or path
+    return table or path
 
 
 def _pool(recipe: Recipe, splits: Splits, place: Path, base: Run) -> Run:
@@ -182,8 +182,8 @@ def _ms(run: Run, table: Path, name: str) -> float:
     """Predicted milliseconds of a candidate."""
     image, widths = torch.zeros(1, *run.input.size), _record(run, name)["widths"]
     structure = analyse(run.base(), image)
-    kept = {group.root: widths[group.root] / group.channels for group in structure.groups}
-    return float(predicted_ms(structure, read_latency_table(table), kept))
+    ratios = {group.root: widths[group.root] / group.channels for group in structure.groups}
+    return float(predicted_ms(structure, read_latency_table(table), ratios))
 
 
 def _judge(net: Classifier, tune: Images, recipe: Recipe) -> dict[str, Bools]:

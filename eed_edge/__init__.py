@@ -8,14 +8,14 @@
     prediction = net(images)  # float32 (n, c, h, w) in [0, 1]
     prediction.labels, prediction.submodels_used
 
-Where torch is, a bundle is made in three calls::
+Where torch is installed, three calls make a bundle::
 
     run = eed_edge.train_team("digits-resnet18", run="run")
     eed_edge.export_bundle(run, "bundle")
     eed_edge.evaluate_bundle(run, "bundle")["accuracy"]
 
-They are not called ``train``, ``export`` and ``evaluate``: these are packages of this one, which Python would
-put in their place as soon as one of their modules is imported.
+The calls are not named ``train``, ``export`` and ``evaluate``, because these are subpackages: importing a
+module of one would replace a function of the same name.
 """
 
 import importlib

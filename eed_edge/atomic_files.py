@@ -17,7 +17,7 @@ from eed_edge.files.file_lock import FileLock, InUseError
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path`` in one step; a reader sees the old file or the new one.
+    """Write ``data`` to ``path`` in one step; a reader sees the old file or the new one.
 
     Raises:
         StorageError: the disk is full or the folder cannot be written; ``path`` is untouched.
@@ -41,17 +41,17 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Put ``value`` at ``path`` as indented JSON, whole; NaN and infinity are refused."""
+    """Write ``value`` to ``path`` as indented JSON in one step; NaN and infinity are refused."""
     write_atomic(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder to fill; on a clean exit it takes the place of ``path``.
+    """Yield an empty folder to fill; on a clean exit it takes the place of ``path``.
 
     When the body raises, the disk is full or the process is killed, ``path`` stays as it was. Where the
     system can exchange folders, ``path`` is there at every moment; elsewhere it is missing between two
-    renames, and who is killed there leaves a folder that the next call puts back. Leftovers of killed
+    renames, and a process killed there leaves a folder that the next call puts back. Leftovers of killed
     processes are removed.
 
     Raises:
@@ -86,7 +86,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _replace_folder(new: Path, path: Path) -> None:
-    """Put ``new`` at ``path``; what was there is then at ``new``, or gone."""
+    """Put ``new`` at ``path``; the old folder is then at ``new``, or removed."""
     if not path.exists():
         os.replace(new, path)
     elif not exchange(new, path):
@@ -103,7 +103,7 @@ def _replace_folder(new: Path, path: Path) -> None:
 
 
 def _clean_up(path: Path) -> None:
-    """Remove what killed processes left beside ``path``; put back what one had moved away."""
+    """Remove leftovers of killed processes beside ``path``; restore a folder that one had moved away."""
     pattern = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.(part|old)")
     for left in sorted(path.parent.iterdir()):
         if not pattern.fullmatch(left.name) or left.is_symlink() or not left.is_dir():
@@ -130,7 +130,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:
-    """One line for a file that could not be written."""
+    """Return a one-line error for a file that could not be written."""
     if isinstance(error, StorageError):
         return error
     reason = error.strerror or str(error)

@@ -21,12 +21,12 @@ def seal(content: dict[str, Any]) -> bytes:
     return blank.replace(_BLANK.encode(), hashlib.sha256(blank).hexdigest().encode())
 
 
-MOST_KEYS = 20_000  # of all objects together
+MOST_KEYS = 20_000  # keys of all objects together
 MOST_LEVELS = 16
 
 
 def decode(raw: bytes) -> dict[str, Any]:
-    """Read a JSON object; the digest is not looked at.
+    """Read a JSON object; its digest is not checked.
 
     Raises:
         ValueError: not UTF-8 or JSON, not an object, a key twice, too many keys or levels, or a number that

@@ -1,4 +1,4 @@
-"""Every error that eed-edge raises on purpose: what was expected, what came, what to do.
+"""Errors that eed-edge raises on purpose; each says what was expected, what came and what to do.
 
 ::
 
@@ -87,5 +87,5 @@ class StorageError(EedError, OSError):
 
 
 def how_to_install(extra: str) -> str:
-    """What to type where packages of an extra of setup.cfg are missing; no index has eed-edge itself."""
+    """Return the command that installs the packages of an extra; eed-edge is on no package index."""
     return f"pip install '.[{extra}]' in a clone, or 'FILE.whl[{extra}]' with the wheel's file name"

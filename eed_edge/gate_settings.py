@@ -1,4 +1,4 @@
-"""The manifest's gate: when to stop, how that was calibrated, and when an answer is to be doubted."""
+"""The manifest's gate: when to stop, how that was calibrated, and when an answer abstains."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -77,7 +77,7 @@ class GateSpec:
 
 @dataclass(frozen=True)
 class RuleLoss:
-    """What one rule lost on the calibration images, as fractions, and the mean count of sub-models run.
+    """Losses of one rule on the calibration images, as fractions, and the mean count of sub-models run.
 
     Both under the gate's ``max_submodels``, where it has one.
 

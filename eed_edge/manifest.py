@@ -1,4 +1,4 @@
-"""The bundle's contract: what ``manifest.json`` says, as frozen dataclasses, schemas 1 and 2."""
+"""The manifest of a bundle, ``manifest.json``, as frozen dataclasses, schemas 1 and 2."""
 
 import dataclasses
 import json

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def read_typed(kind: type[T], value: object, where: str) -> T:
-    """Give ``value`` as an instance of ``kind``.
+    """Return ``value`` as an instance of ``kind``.
 
     Args:
         kind: a dataclass, ``str``, ``int``, ``float``, ``bool``, ``X | None``, ``Literal``,

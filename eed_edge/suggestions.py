@@ -1,4 +1,4 @@
-"""What a mistyped word was probably meant to be."""
+"""Suggest the known word that a mistyped one was probably meant to be."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -28,9 +28,9 @@ def file_frames(path: Path, rate: float | None) -> Iterator[Any]:
     """Yield the frames of a Y4M or MJPEG file."""
     if path.suffix.lower() == ".y4m":
         with path.open("rb") as stream:
-            own = read_y4m_header(stream).frames_per_second
+            header_rate = read_y4m_header(stream).frames_per_second
         with path.open("rb") as stream:
-            yield from paced(read_y4m(stream), rate or own or 25)
+            yield from paced(read_y4m(stream), rate or header_rate or 25)
     else:
         with path.open("rb") as stream:
             yield from paced(read_mjpeg(stream), rate or 25)

@@ -59,10 +59,10 @@ def main(bundle: Path, images: Path, target: Path, tolerance: float | None) -> N
         _check_command(python, bundle, expected)
         answers = WORK / "answers.json"
         run([*python, HERE / "device.py", bundle, WORK / "cases", answers], "device.py", **_paths())
-        given = json.loads(answers.read_text())
-        given["versions"]["qemu"] = run([python[0], "--version"], "qemu").splitlines()[0]
-        figures = cases.compare(expected, given, "arm64")
-        cases.record(target, cases.entry_name("arm64", bundle), given, figures, images)
+        answered = json.loads(answers.read_text())
+        answered["versions"]["qemu"] = run([python[0], "--version"], "qemu").splitlines()[0]
+        figures = cases.compare(expected, answered, "arm64")
+        cases.record(target, cases.entry_name("arm64", bundle), answered, figures, images)
     except EedError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"written: {target}")
@@ -72,7 +72,7 @@ def _python() -> Sequence[str]:
     """The call of the arm64 Python."""
     names = ("qemu-aarch64-static", "qemu-aarch64")
     places = f"{os.environ['PATH']}:{WORK / 'qemu/usr/bin'}"
-    qemu = next((found for name in names if (found := shutil.which(name, path=places))), None)
+    qemu = next((path for name in names if (path := shutil.which(name, path=places))), None)
     pythons = sorted((ROOT / "usr/bin").glob("python3.[0-9]*[0-9]"))
     if not qemu or not pythons:
         raise DeviceError(f"expected qemu and {ROOT}/usr/bin/python3.*; remove {WORK} and try again")
@@ -93,8 +93,8 @@ def _install(python: str) -> None:
     run([*pip, "wheel", "--no-deps", "--wheel-dir", WORK / "wheel", SOURCE], "pip wheel")
     wheel = next((WORK / "wheel").glob("*.whl"))
     tested = (SOURCE / "constraints.txt").read_text().splitlines()
-    kept = [line for line in tested if not line.startswith("onnxruntime==")]
-    (WORK / "constraints.txt").write_text("\n".join(kept))
+    pinned = [line for line in tested if not line.startswith("onnxruntime==")]
+    (WORK / "constraints.txt").write_text("\n".join(pinned))
     shutil.rmtree(SITE, ignore_errors=True)
     where = [word for platform in PLATFORMS for word in ("--platform", platform)]
     version = Path(python).name.removeprefix("python")
@@ -109,10 +109,10 @@ def _check_command(python: Sequence[str], bundle: Path, expected: dict[str, Expe
     text = run(
         [*python, "-P", "-m", "eed_edge", "run", bundle, *pictures, "--json"], "eed-edge run", **_paths()
     )
-    own = expected[json.loads((WORK / "cases" / "cases.json").read_text())["own_rule"]]
+    deployed = expected[json.loads((WORK / "cases" / "cases.json").read_text())["own_rule"]]
     lines = [json.loads(line) for line in text.splitlines()]
-    said = [(line["label"], line["submodels_used"]) for line in lines]
-    cases.check_example(said, own, "eed-edge run on arm64")
+    printed = [(line["label"], line["submodels_used"]) for line in lines]
+    cases.check_example(printed, deployed, "eed-edge run on arm64")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The same images for every runtime, what the Python runtime says to them, and the comparison.
+"""Images for every runtime, the Python runtime's answers, and the comparison with them.
 
 A folder of cases holds ``cases.json``, ``images.bin`` (uint8, ``(n, h, w, c)``), a ``<rule>.onnx`` per rule
 and ``pictures/``, the first images as PNG files. Whoever runs the cases answers with JSON: ``versions`` and
@@ -42,7 +42,7 @@ class MismatchError(EedError, ValueError):
 
 @dataclass(frozen=True)
 class Expected:
-    """What the Python runtime says by one rule to ``n`` images; ``ties`` may fall either way.
+    """The Python runtime's answers by one rule for ``n`` images; ``ties`` may fall either way.
 
     tolerance: by how much probabilities may differ, and how near a tie is.
     """
@@ -57,7 +57,7 @@ class Expected:
 def write_cases(
     bundle: Path, npz: Path, folder: Path, *, tolerance: float | None = None
 ) -> dict[str, Expected]:
-    """Fill ``folder`` and say what is expected of each rule.
+    """Fill ``folder`` and return the expected answers of each rule.
 
     The manifest's own rule is run from the bundle's ``cascade.onnx`` where it has one.
 
@@ -78,8 +78,10 @@ def write_cases(
     for rule in GATE_RULES:
         net = eed_edge.load(bundle, rule=rule, deadline_ms=math.inf)
         answer = net(images)
-        said = net.member_probs(images)
-        ties = near_ties(said, net.rule, net.parameters, tolerance=tolerance, max_submodels=net.max_submodels)
+        probs = net.member_probs(images)
+        ties = near_ties(
+            probs, net.rule, net.parameters, tolerance=tolerance, max_submodels=net.max_submodels
+        )
         expected[rule] = Expected(answer.labels, answer.submodels_used, answer.probs, ties, tolerance)
         (folder / f"{rule}.onnx").write_bytes(_cascade(bundle, made, rule))
     (folder / "images.bin").write_bytes(pictures.tobytes())
@@ -121,7 +123,7 @@ def _write_pictures(pictures: Uint8, folder: Path) -> None:
 
 def _preparations(pictures: Uint8) -> list[dict[str, Any]]:
     """Ways of preprocessing with one picture each, RGBA of 37 by 29 pixels, and what Pillow makes of it."""
-    found = []
+    preparations = []
     for i, interpolation in enumerate(("nearest", "bilinear", "bicubic", "lanczos") * 2):
         grid = np.concatenate(pictures[6 * i : 6 * i + 6], axis=1)  # wider than 37 pixels
         red = np.resize(grid[:, :, 0], (29, 37))
@@ -135,7 +137,7 @@ def _preparations(pictures: Uint8) -> list[dict[str, Any]]:
         )
         size = (1 if channels == "L" else 3, *preprocess.crop)  # type: ignore[misc]
         spec = InputSpec(name="images", shape=("N", *size), channels=channels, preprocess=preprocess)  # type: ignore[arg-type]
-        found.append(
+        preparations.append(
             {
                 "input": dataclasses.asdict(spec),
                 "width": 37,
@@ -144,20 +146,20 @@ def _preparations(pictures: Uint8) -> list[dict[str, Any]]:
                 "expected": prepare_uint8(rgba, spec).ravel().tolist(),
             }
         )
-    return found
+    return preparations
 
 
-def compare(expected: Mapping[str, Expected], given: Mapping[str, Any], what: str) -> dict[str, Any]:
+def compare(expected: Mapping[str, Expected], answered: Mapping[str, Any], what: str) -> dict[str, Any]:
     """Figures by rule and way of running; an image near a tie may differ and is counted.
 
     Raises:
         MismatchError: a label, a count or a probability differs, or an answer is missing.
     """
     figures: dict[str, Any] = {rule: {} for rule in expected}
-    for answer in given["answers"]:
+    for answer in answered["answers"]:
         rule, how = answer["rule"], answer["how"]
         figures[rule][how] = _compare(expected[rule], answer, f"{what}, {rule}, {how}")
-    if missing := [rule for rule, found in figures.items() if not found]:
+    if missing := [rule for rule, ways in figures.items() if not ways]:
         raise MismatchError(f"{what}: expected answers by every rule, got none by {', '.join(missing)}")
     return figures
 
@@ -168,13 +170,13 @@ def _compare(expected: Expected, answer: Mapping[str, Any], where: str) -> dict[
         raise MismatchError(f"{where}: expected probabilities {expected.probs.shape}, got {probs.shape}")
     differ = np.zeros(len(probs), bool)
     for field in ("labels", "submodels_used"):
-        wanted, found = getattr(expected, field), np.asarray(answer[field])
-        apart = wanted != found
+        ours, theirs = getattr(expected, field), np.asarray(answer[field])
+        apart = ours != theirs
         if (lost := np.flatnonzero(apart & ~expected.ties)).size:
             i = lost[0]
             raise MismatchError(
                 f"{where}: {field} differ for {lost.size} of {len(probs)} images that are no near-ties,"
-                f" first image {i}: expected {wanted[i]}, got {found[i]}"
+                f" first image {i}: expected {ours[i]}, got {theirs[i]}"
             )
         differ |= apart
     largest = float(np.abs(probs - expected.probs)[~differ].max(initial=0))
@@ -192,30 +194,32 @@ def _compare(expected: Expected, answer: Mapping[str, Any], where: str) -> dict[
     }
 
 
-def check_example(said: Sequence[tuple[int, int]], expected: Expected, what: str) -> None:
-    """An example said these labels and sub-models used to the pictures.
+def check_example(printed: Sequence[tuple[int, int]], expected: Expected, what: str) -> None:
+    """Compare labels and sub-models used, as an example program printed them, with the expected ones.
 
     Raises:
-        MismatchError: it says something else to one that is no near-tie, or not something to each.
+        MismatchError: an answer differs for a picture that is no near-tie, or one is missing.
     """
-    if len(said) != PICTURES:
-        raise MismatchError(f"{what}: expected {PICTURES} answers, got {len(said)}")
-    for i, (label, used) in enumerate(said):
-        wanted = (int(expected.labels[i]), int(expected.submodels_used[i]))
-        if (label, used) != wanted and not expected.ties[i]:
+    if len(printed) != PICTURES:
+        raise MismatchError(f"{what}: expected {PICTURES} answers, got {len(printed)}")
+    for i, (label, used) in enumerate(printed):
+        right = (int(expected.labels[i]), int(expected.submodels_used[i]))
+        if (label, used) != right and not expected.ties[i]:
             raise MismatchError(
-                f"{what}: picture {i}: expected label and sub-models used {wanted}, got {(label, used)}"
+                f"{what}: picture {i}: expected label and sub-models used {right}, got {(label, used)}"
             )
 
 
-def record(target: Path, name: str, given: Mapping[str, Any], figures: Mapping[str, Any], npz: Path) -> None:
-    """Put one runtime's figures beside those of the others, and print them."""
+def record(
+    target: Path, name: str, answered: Mapping[str, Any], figures: Mapping[str, Any], npz: Path
+) -> None:
+    """Store one runtime's figures with those of the others, and print them."""
     images = max(one["images"] for ways in figures.values() for one in ways.values())
     entry = {
         "command": shlex.join([".venv/bin/python", *sys.argv]),
         "machine": report.machine(),
         "commit": report.commit(),
-        "versions": given["versions"],
+        "versions": answered["versions"],
         "images": f"{images} images of {npz}",
         "n": images,
         "rules": figures,

@@ -1,6 +1,6 @@
-"""device.py BUNDLE CASES ANSWERS.json: what a device says to the cases, by the bundle and by single files.
+"""device.py BUNDLE CASES ANSWERS.json: answer the cases on a device, by the bundle and by single files.
 
-It needs the device package alone; ``arm64.py`` runs it under emulation.
+The script needs the device package alone; ``arm64.py`` runs it under emulation.
 """
 
 import json

@@ -39,16 +39,16 @@ def main(bundle: Path, images: Path, target: Path, tolerance: float | None) -> N
     """Answer the cases under emulation, compare, write the figures."""
     try:
         expected = cases.write_cases(bundle, images, WORK / "cases", tolerance=tolerance)
-        given = answers_of(PROCESSOR, bundle, WORK / "cases", WORK / "answers.json")
-        figures = cases.compare(expected, given, f"emulated {PROCESSOR}")
-        cases.record(target, cases.entry_name(f"emulated {PROCESSOR}", bundle), given, figures, images)
+        answered = answers_of(PROCESSOR, bundle, WORK / "cases", WORK / "answers.json")
+        figures = cases.compare(expected, answered, f"emulated {PROCESSOR}")
+        cases.record(target, cases.entry_name(f"emulated {PROCESSOR}", bundle), answered, figures, images)
     except EedError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"written: {target}")
 
 
 def answers_of(processor: str, bundle: Path, folder: Path, answers: Path) -> dict[str, object]:
-    """What this Python says to the cases in ``folder`` when it runs on an emulated ``processor``.
+    """The answers of this Python to the cases in ``folder`` when it runs on an emulated ``processor``.
 
     Raises:
         DeviceError: this is no x86-64 machine, or qemu can neither be run nor be had.
@@ -56,11 +56,11 @@ def answers_of(processor: str, bundle: Path, folder: Path, answers: Path) -> dic
     qemu = find_qemu()
     command = [qemu, "-cpu", processor, sys.executable, "-P", HERE / "device.py", bundle, folder, answers]
     run(command, "device.py under qemu", PYTHONPATH=str(SOURCE), OMP_NUM_THREADS="1")
-    given: dict[str, object] = json.loads(answers.read_text())
-    versions = given["versions"]
+    answered: dict[str, object] = json.loads(answers.read_text())
+    versions = answered["versions"]
     assert isinstance(versions, dict)
     versions["qemu"] = run([qemu, "--version"], "qemu").splitlines()[0]
-    return given
+    return answered
 
 
 def find_qemu() -> str:
@@ -68,15 +68,15 @@ def find_qemu() -> str:
     if platform.machine() != "x86_64":
         raise DeviceError(f"expected an x86-64 machine, got {platform.machine()}; run it on one")
     places = f"{WORK / 'qemu/usr/bin'}"
-    found = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64-static", path=places)
-    if not found:
+    emulator = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64-static", path=places)
+    if not emulator:
         run([HERE / "unpack_qemu.sh", WORK / "qemu"], "unpack_qemu.sh")
-        found = shutil.which("qemu-x86_64-static", path=places)
-    if not found:
+        emulator = shutil.which("qemu-x86_64-static", path=places)
+    if not emulator:
         raise DeviceError(
             "expected qemu-x86_64-static, got none; on Debian: apt-get install qemu-user-static"
         )
-    return found
+    return emulator
 
 
 if __name__ == "__main__":

@@ -48,14 +48,14 @@ def main(bundle: Path, images: Path, target: Path, tolerance: float | None, onnx
         chromium = program(os.environ.get("CHROMIUM", ""), *BROWSERS, package="chromium")
         _install(npm)
         expected = cases.write_cases(bundle, images, WORK / "cases", tolerance=tolerance)
-        own = json.loads((WORK / "cases" / "cases.json").read_text())
-        answers = {"node": in_node(node, own, expected)}
-        answers["chromium"] = in_chromium(node, chromium, own, expected)
+        index = json.loads((WORK / "cases" / "cases.json").read_text())
+        answers = {"node": in_node(node, index, expected)}
+        answers["chromium"] = in_chromium(node, chromium, index, expected)
         if onnxruntime:
             answers["cpp"] = in_cpp(onnxruntime, images, expected)
-        figures = {name: cases.compare(expected, given, name) for name, given in answers.items()}
-        for name, given in answers.items():
-            cases.record(target, cases.entry_name(name, bundle), given, figures[name], images)
+        figures = {name: cases.compare(expected, answered, name) for name, answered in answers.items()}
+        for name, answered in answers.items():
+            cases.record(target, cases.entry_name(name, bundle), answered, figures[name], images)
     except EedError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"written: {target}")
@@ -65,13 +65,13 @@ def program(*names: str, package: str) -> str:
     """The first of these programs that is there; Debian has them in ``package``.
 
     Raises:
-        DeviceError: none is.
+        DeviceError: none is installed.
     """
     for name in names:
-        if name and (found := shutil.which(name)):
-            return found
-    wanted = " or ".join(name for name in names if name)
-    raise DeviceError(f"expected {wanted}, which is not installed; on Debian: apt-get install {package}")
+        if name and (path := shutil.which(name)):
+            return path
+    programs = " or ".join(name for name in names if name)
+    raise DeviceError(f"expected {programs}, which is not installed; on Debian: apt-get install {package}")
 
 
 def run(command: Sequence[str | Path], what: str, **environment: str) -> str:
@@ -83,8 +83,8 @@ def run(command: Sequence[str | Path], what: str, **environment: str) -> str:
     quiet = {"ORT_DISABLE_TELEMETRY": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | quiet | environment)
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["nothing"]
-        telling = [line for line in said if "rror" in line] or said
+        output = (done.stderr or done.stdout).strip().splitlines() or ["nothing"]
+        telling = [line for line in output if "rror" in line] or output
         raise DeviceError(f"{what}: expected it to succeed, it ended with {done.returncode}: {telling[-1]}")
     return done.stdout
 
@@ -92,8 +92,8 @@ def run(command: Sequence[str | Path], what: str, **environment: str) -> str:
 def _install(npm: str) -> None:
     """The packages and a copy of the scripts and examples, so that imports find both."""
     WORK.mkdir(parents=True, exist_ok=True)
-    wanted, stamp = (HERE / "package.json").read_bytes(), WORK / "package.json"
-    if not (WORK / "node_modules").is_dir() or not stamp.exists() or stamp.read_bytes() != wanted:
+    packages, stamp = (HERE / "package.json").read_bytes(), WORK / "package.json"
+    if not (WORK / "node_modules").is_dir() or not stamp.exists() or stamp.read_bytes() != packages:
         shutil.copy(HERE / "package.json", stamp)
         flags = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock")  # scripts bring CUDA
         try:
@@ -112,37 +112,37 @@ def _install(npm: str) -> None:
         )
 
 
-def in_node(node: str, own: Mapping[str, Any], expected: Mapping[str, Expected]) -> Any:
+def in_node(node: str, index: Mapping[str, Any], expected: Mapping[str, Expected]) -> Any:
     """Answers of onnxruntime-node; the example is run on the pictures."""
     answers = WORK / "answers-node.json"
     run([node, WORK / "node.mjs", answers], "node")
-    for rule, wanted in expected.items():
-        pictures = [WORK / "cases" / "pictures" / name for name in own["pictures"]]
+    for rule, rule_answers in expected.items():
+        pictures = [WORK / "cases" / "pictures" / name for name in index["pictures"]]
         example = [node, WORK / "examples" / "node" / "index.mjs", WORK / "cases" / f"{rule}.onnx", *pictures]
         lines = [json.loads(line) for line in run(example, "docs/examples/node").splitlines()]
-        said = [(line["label"], line["submodels_used"]) for line in lines]
-        cases.check_example(said, wanted, "docs/examples/node")
+        printed = [(line["label"], line["submodels_used"]) for line in lines]
+        cases.check_example(printed, rule_answers, "docs/examples/node")
     return json.loads(answers.read_text())
 
 
-def in_chromium(node: str, chromium: str, own: Mapping[str, Any], expected: Mapping[str, Expected]) -> Any:
+def in_chromium(node: str, chromium: str, index: Mapping[str, Any], expected: Mapping[str, Expected]) -> Any:
     """Answers of onnxruntime-web; the example page is opened and given the pictures."""
-    shutil.copy(WORK / "cases" / f"{own['own_rule']}.onnx", WORK / "examples" / "browser" / "cascade.onnx")
+    shutil.copy(WORK / "cases" / f"{index['own_rule']}.onnx", WORK / "examples" / "browser" / "cascade.onnx")
     answers = WORK / "answers-chromium.json"
     run([node, WORK / "browser.mjs", chromium, answers], "Chromium")
-    given = json.loads(answers.read_text())
+    answered = json.loads(answers.read_text())
     classes = json.loads((WORK / "cases" / "classes.json").read_text())
-    said = []
-    for line in given["examples"]:
-        found = re.fullmatch(r"(.*), [\d.]+ %, sub-models used: (\d+)", line)
-        if not found or found[1] not in classes:
+    printed = []
+    for line in answered["examples"]:
+        match = re.fullmatch(r"(.*), [\d.]+ %, sub-models used: (\d+)", line)
+        if not match or match[1] not in classes:
             raise MismatchError(
                 f"docs/examples/browser: expected a class, a probability and a count, got: {line}"
             )
-        said.append((classes.index(found[1]), int(found[2])))
-    cases.check_example(said, expected[own["own_rule"]], "docs/examples/browser")
-    given["versions"]["chromium"] = run([chromium, "--version"], "Chromium").split(" built")[0].strip()
-    return given
+        printed.append((classes.index(match[1]), int(match[2])))
+    cases.check_example(printed, expected[index["own_rule"]], "docs/examples/browser")
+    answered["versions"]["chromium"] = run([chromium, "--version"], "Chromium").split(" built")[0].strip()
+    return answered
 
 
 def in_cpp(prefix: Path, npz: Path, expected: Mapping[str, Expected]) -> Any:
@@ -155,11 +155,11 @@ def in_cpp(prefix: Path, npz: Path, expected: Mapping[str, Expected]) -> Any:
     run([cmake, "--build", build], "the C++ compiler")
     pictures = sorted(_as_pnm(npz, WORK / "cases" / "pnm"))
     answers = []
-    for rule, wanted in expected.items():
+    for rule, rule_answers in expected.items():
         text = run([build / "classify", WORK / "cases" / f"{rule}.onnx", *pictures], "docs/examples/cpp")
         lines = [json.loads(line) for line in text.splitlines()]
         labels = np.array([line["label"] for line in lines])
-        probs = wanted.probs.copy()  # it prints one class's probability
+        probs = rule_answers.probs.copy()  # it prints one class's probability
         probs[np.arange(len(labels)), labels] = [line["probability"] for line in lines]
         used = [line["submodels_used"] for line in lines]
         answers.append(
@@ -176,9 +176,10 @@ def in_cpp(prefix: Path, npz: Path, expected: Mapping[str, Expected]) -> Any:
 
 def _cpp_versions(prefix: Path) -> dict[str, str]:
     header = next(prefix.glob("include/**/onnxruntime_c_api.h")).read_text(encoding="utf-8")
-    found = re.search(r"#define ORT_API_VERSION (\d+)", header)
+    version = re.search(r"#define ORT_API_VERSION (\d+)", header)
     library = next(prefix.glob("lib/**/libonnxruntime.*")).resolve().name
-    return {"onnxruntime headers": f"1.{found[1]}" if found else "unknown", "onnxruntime library": library}
+    headers = f"1.{version[1]}" if version else "unknown"
+    return {"onnxruntime headers": headers, "onnxruntime library": library}
 
 
 def _as_pnm(npz: Path, folder: Path) -> list[Path]:

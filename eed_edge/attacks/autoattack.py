@@ -16,13 +16,13 @@ from eed_edge.errors import DeviceError, how_to_install
 
 @dataclass(frozen=True)
 class AutoAttack(Attack):
-    """AutoAttack, standard version: APGD-CE, APGD-T, FAB-T and Square, each on what the last left right.
+    """AutoAttack, standard: APGD-CE, APGD-T, FAB-T and Square, each on images that withstood the one before.
 
-    With fewer than 10 classes the targeted attacks aim at all the wrong ones; with fewer than 4
-    they do not apply, and APGD-CE, untargeted FAB and Square run instead.
+    With fewer than 10 classes the targeted attacks aim at every wrong class; with fewer than 4 they do not
+    apply, and APGD-CE, untargeted FAB and Square run instead.
 
     steps: iterations of APGD and FAB.
-    queries: answers that Square may ask for, an image.
+    queries: queries that Square may make for one image.
 
     Source:
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
@@ -43,7 +43,7 @@ class AutoAttack(Attack):
         return [] if classes >= 4 else ["apgd-ce", "fab", "square"]
 
     def run(self, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat) -> Tensor:
-        """Run pyautoattack; the global random numbers are left as they were.
+        """Run pyautoattack; the state of the global random generators is restored.
 
         Raises:
             DeviceError: pyautoattack is not installed.

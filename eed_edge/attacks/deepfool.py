@@ -37,7 +37,7 @@ class DeepFool(Attack):
         Raises:
             DeviceError: foolbox is not installed.
         """
-        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # foolbox imports GitPython, which wants git
+        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # foolbox imports GitPython, which looks for git
         try:
             from foolbox.attacks.deepfool import L2DeepFoolAttack
             from foolbox.models.pytorch import PyTorchModel

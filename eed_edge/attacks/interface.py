@@ -41,7 +41,7 @@ class Threat:
         return 0.5 * (self.eps / (8 / 255)) * math.sqrt(images[0].numel() / 3072)
 
     def random(self, device: torch.device) -> torch.Generator:
-        """The given generator, or a new one on ``device`` started from ``seed``."""
+        """Return ``generator``, or a new one on ``device`` started from ``seed``."""
         return self.generator or torch.Generator(device).manual_seed(self.seed)
 
 
@@ -52,7 +52,7 @@ class Attack(ABC):
     is found may be returned unchanged.
 
     norm: ball that every result lies in, ``l_inf`` of ``threat.eps`` or ``l_2`` of ``threat.radius_l2``;
-        None promises none.
+        None: in no particular ball.
     per_image: an image's result does not depend on the other images in the batch.
     """
 

@@ -34,7 +34,7 @@ class NFGSM(TrainingAttack):
 
     @classmethod
     def from_recipe(cls, cfg: Training, *, scale: float = 1.0) -> Self:
-        """The attack; it has no settings of its own."""
+        """Return the attack; it has no settings."""
         return cls()
 
     def run(self, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat) -> Tensor:

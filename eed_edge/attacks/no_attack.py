@@ -20,14 +20,14 @@ class NoAttack(TrainingAttack):
 
     @property
     def passes(self) -> int:
-        """None."""
+        """No passes."""
         return 0
 
     @classmethod
     def from_recipe(cls, cfg: Training, *, scale: float = 1.0) -> Self:
-        """The attack; it has no settings."""
+        """Return the attack; it has no settings."""
         return cls()
 
     def run(self, model: nn.Module, images: Tensor, labels: Tensor, threat: Threat) -> Tensor:
-        """The images themselves."""
+        """Return the images unchanged."""
         return images

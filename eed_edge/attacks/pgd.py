@@ -44,7 +44,7 @@ class PGD(TrainingAttack):
 
     @classmethod
     def from_recipe(cls, cfg: Training, *, scale: float = 1.0) -> Self:
-        """``steps`` of ``step_255`` each."""
+        """Return PGD with the recipe's ``steps`` and ``step_255``."""
         return cls(steps=cfg.steps, step=scale * cfg.step_255 / 255)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Square: random search by answers alone, for models whose gradients say nothing."""
+"""Square: random search that needs no gradients, for models whose gradients mislead."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from eed_edge.attacks.autoattack import AutoAttack
 
 @dataclass(frozen=True)
 class Square(AutoAttack):
-    """The Square attack of AutoAttack alone, on the images that the model answers rightly.
+    """The Square attack of AutoAttack alone, on the images that the model classifies correctly.
 
     Source:
         Andriushchenko et al., "Square Attack: a query-efficient black-box adversarial attack via random

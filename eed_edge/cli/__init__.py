@@ -15,7 +15,7 @@ from eed_edge.cli.display.output import EscapedFormatter, FirstTimeOnly, print_a
 from eed_edge.cli.error_lines import print_failure, print_usage_error
 from eed_edge.suggestions import did_you_mean
 
-# In the order of the work: a room of this package and its modules, each with a click command ``command``.
+# Subpackages in the order of the work, and their modules, each with a click command ``command``.
 ROOMS = {
     "prepare": ("demo", "data", "init", "list", "inspect", "profile", "completion"),
     "make": ("train", "shapes", "export"),
@@ -48,7 +48,7 @@ class EedGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that the first word names; another word is an error that suggests one."""
+        """Return the command that the first word names; the error for an unknown word suggests one."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             meant = did_you_mean(name, self.list_commands(ctx))
@@ -56,7 +56,7 @@ class EedGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands by room, with the options of the group behind them."""
+        """Write the commands by subpackage, then the options of the group."""
         listed = self.list_commands(ctx)
         width = max(map(len, listed))
         for room, names in ROOMS.items():
@@ -83,12 +83,12 @@ class EedGroup(click.Group):
             logging.lastResort.setFormatter(EscapedFormatter())
             logging.lastResort.filters = [FirstTimeOnly()]
         words, debug = _without_debug(sys.argv[1:] if args is None else list(args))
-        if words[:1] == ["help"]:  # as git and uv take it
+        if words[:1] == ["help"]:  # as in git and uv
             words = [*words[1:], "--help"]
         try:
             if "" in words:
                 raise click.UsageError("expected words, got an empty one; a shell variable may be unset")
-            extra = {"obj": tuple(words), **extra}  # for whoever prints the command line
+            extra = {"obj": tuple(words), **extra}  # for ``command_line``
             code = super().main(words, prog_name or "eed-edge", complete_var, standalone_mode=False, **extra)
         except click.ClickException as error:
             code = print_usage_error(error)
@@ -100,7 +100,7 @@ class EedGroup(click.Group):
 
 
 def _without_debug(words: list[str]) -> tuple[list[str], bool]:
-    """Remove ``--debug``, which may stand anywhere before ``--``; whether it was given."""
+    """Return the words without ``--debug``, which may stand anywhere before ``--``, and whether to debug."""
     end = words.index("--") if "--" in words else len(words)
     remaining = [word for word in words[:end] if word != "--debug"]
     debug = len(remaining) < end or os.environ.get("EED_EDGE_DEBUG", "") not in ("", "0")

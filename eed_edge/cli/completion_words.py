@@ -60,7 +60,7 @@ def _folders_with(file: str, incomplete: str) -> list[CompletionItem]:
 
 
 def _folder_entries(incomplete: str) -> Iterable[Path]:
-    """What lies in the folder that the beginning of a path names."""
+    """The entries of the folder in which an incomplete path ends."""
     place = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
     try:
         return sorted(place.iterdir())

@@ -1,4 +1,4 @@
-"""Every failure as one line on standard error and an exit code."""
+"""Print failures as one line on standard error, and give each an exit code."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""Commands that measure something: ``--json`` gives the figures that they return."""
+"""Base class of measuring commands: ``--json`` writes the figures that a command returns."""
 
 import contextlib
 import sys
@@ -51,7 +51,7 @@ class MeasuringCommand(click.Command):
             raise
 
     def invoke(self, ctx: click.Context) -> None:
-        """Run the command and give its figures; a process that has none, as under torchrun, gives none."""
+        """Run the command and write its figures; under torchrun, processes without figures write nothing."""
         from eed_edge.atomic_files import check_place, write_json
 
         target = ctx.params.pop("json_to")

@@ -10,11 +10,11 @@ from eed_edge.cli.completion_words import complete_bundle, complete_override, co
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 PATH = click.Path(path_type=Path)
-THREADS = click.IntRange(1, 1024)  # as eed_edge.load
+THREADS = click.IntRange(1, 1024)  # the same limits as in eed_edge.load
 
 
 def _in_order(ctx: click.Context, parameter: click.Parameter, bundle: Path | None) -> Path | None:
-    """Refuse a bundle and a run that stand in each other's place."""
+    """Refuse a bundle in the place of RUN and a run in that of BUNDLE."""
     run = ctx.params.get("run")
     if run and bundle and (run / "manifest.json").is_file() and (bundle / "run.json").is_file():
         raise click.UsageError(f"RUN comes before BUNDLE, got the bundle {run} before the run {bundle}", ctx)
@@ -45,7 +45,7 @@ def help_examples(*lines: str) -> str:
 
 
 def device_option(text: str = "Where the networks run.") -> Decorator:
-    """``--device``, with a help text of its own."""
+    """``--device``, with a help text that suits the command."""
     return click.option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda"]),

@@ -34,7 +34,7 @@ def accuracies(outcomes: Outcomes, suite: Suite, *, singles: list[str], members:
 def verdicts(
     outcomes: Outcomes, suite: Suite, *, singles: list[str], members: int
 ) -> dict[str, dict[str, Bools]]:
-    """Which images each network has right: a row for ``clean``, for each attack, and for ``adaptive``.
+    """Which images each network classifies correctly: a row for ``clean``, each attack and ``adaptive``.
 
     An image counts under an attack only if it is also correct when clean; under the strongest attack
     it must also be correct under PGD-20, if that ran.

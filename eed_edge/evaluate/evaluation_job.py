@@ -1,4 +1,4 @@
-"""One evaluation: what is judged, on which images, with which attacks, and where its batches are stored."""
+"""One evaluation: the models judged, the images, the attacks, and the folder of finished batches."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +22,7 @@ BATCH = 100
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """One call of ``evaluate``: what is judged, on which images and with which attacks.
+    """One call of ``evaluate``: the models judged, the images and the attacks.
 
     drawn: the test images that are attacked.
     rows: their places in the test part, ``(n,)``.

@@ -58,7 +58,7 @@ def gradient_steps(attack: Attack, classes: int) -> int:
 
 
 def _steps_of_autoattack(attack: Attack, classes: int) -> tuple[int, int]:
-    """Steps of its first attack, on images that are right, and of the rest, on images that withstand that."""
+    """Steps of its first attack, on images that are right, and of the others, on images that withstand it."""
     if not isinstance(attack, AutoAttack) or isinstance(attack, ShortAPGD):
         return 0, 0
     targets = min(9, classes - 1)
@@ -67,7 +67,7 @@ def _steps_of_autoattack(attack: Attack, classes: int) -> tuple[int, int]:
 
 
 def _step_seconds(net: nn.Module, images: torch.Tensor) -> float:
-    """Seconds an image of a forward pass and the gradient at the image, once it is warm."""
+    """Seconds per image of a forward pass and the gradient at the image, after a warm-up."""
     shown = images.clone().requires_grad_(True)
     for _ in range(2):
         started = time.perf_counter()

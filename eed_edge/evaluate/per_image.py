@@ -44,7 +44,7 @@ class PerImage:
 
 
 def common_images(first: AttackVerdicts, second: AttackVerdicts) -> tuple[AttackVerdicts, AttackVerdicts]:
-    """Both reduced to the test images that they share, so that they can be compared image by image."""
+    """Reduce both to the test images that they share, so that they can be compared image by image."""
     rows, left, right = np.intersect1d(first.rows, second.rows, assume_unique=True, return_indices=True)
     each = ((first, left), (second, right))
     reduced = [

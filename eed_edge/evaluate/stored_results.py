@@ -47,7 +47,7 @@ PARTS = (
 
 
 def stored_count(images: Split) -> int:
-    """How many of the images are kept for ``bench`` and the further analyses, at most."""
+    """The most images that are stored for ``bench`` and the further analyses."""
     return min(STORED_IMAGES, STORED_VALUES // int(images.images[0].size))
 
 
@@ -60,7 +60,7 @@ def store_verdicts(path: Path, new: PerImage, *, adds: bool) -> None:
 
 
 def note_judged(path: Path, bundle: Path, evaluated: str, figures: Mapping[str, Any], command: str) -> None:
-    """Append to the run's record of evaluations what was judged on test, and how."""
+    """Append an evaluation on test images to the run's record of them."""
     rows = figures["accuracy"]
     record = {
         "bundle": hashlib.sha256(read_regular(bundle / MANIFEST_FILE)).hexdigest(),

@@ -1,4 +1,4 @@
-"""Answers of a network: each image for itself, repeatable, logits, alike in training mode, with gradients."""
+"""Checks of a network's answers: independent of the batch, repeatable, logits, trainable, differentiable."""
 
 import random
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eed_edge.examine.layer_calls import recorded_calls, where_runs_part
+from eed_edge.examine.layer_calls import diverging_layer, recorded_calls
 from eed_edge.prune.channels.equality import double_if_possible, with_random_weights
 from eed_edge.train.networks.entered_layers import NETWORK_FORWARD, entered_layers
 
@@ -24,7 +24,7 @@ BOUNDED = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Tanh": "tanh", "Hardsigm
 
 
 def answer_faults(net: nn.Module, images: Tensor, classes: int) -> list[str]:
-    """What is first wrong with the network's answers, in a line; random weights let every path show.
+    """The first fault of the network's answers, in a line; random weights make every path count.
 
     Args:
         images: three images or more, ``(n, c, h, w)``; their number is what matters.
@@ -34,7 +34,7 @@ def answer_faults(net: nn.Module, images: Tensor, classes: int) -> list[str]:
         torch.manual_seed(0)
         for check in (_fails_alone, _random, _dependent, _bounded, _training, _without_gradient):
             for fault in check(probe.eval(), images, classes):
-                return [fault]  # what is wrong first makes later checks meaningless
+                return [fault]  # later checks would mean nothing
         return []
 
 
@@ -64,7 +64,7 @@ def _random(net: nn.Module, images: Tensor, _: int) -> Iterator[str]:
         again = recorded_calls(net, images)
         drawn = _random_states() != before
         if _far(again[-1].outputs[0], first[-1].outputs[0]):
-            layer = where_runs_part(first, again, index=0, count=1)
+            layer = diverging_layer(first, again, index=0, count=1)
             remedy = (
                 "switch dropout and noise off there, as in torch.nn.functional.dropout(x, p, self.training)"
                 if drawn
@@ -72,12 +72,12 @@ def _random(net: nn.Module, images: Tensor, _: int) -> Iterator[str]:
             )
             yield f"{layer}: two runs on the same images differ in evaluation mode; {remedy}"
             return
-        if not drawn:  # no other run can differ
+        if not drawn:  # without random numbers all runs are equal
             return
 
 
 def _random_states() -> tuple[object, ...]:
-    """What tells whether a random number was drawn: by torch, Python or NumPy."""
+    """States of the random generators of torch, Python and NumPy, which change with every number drawn."""
     return torch.get_rng_state().tolist(), random.getstate(), str(np.random.get_state())
 
 
@@ -88,7 +88,7 @@ def _dependent(net: nn.Module, images: Tensor, _: int) -> Iterator[str]:
     if not _far(together, alone):
         return
     index = int((together - alone).abs().amax(1).argmax())
-    layer = where_runs_part(
+    layer = diverging_layer(
         recorded_calls(net, images),
         recorded_calls(net, images[index : index + 1]),
         index=index,
@@ -102,7 +102,7 @@ def _dependent(net: nn.Module, images: Tensor, _: int) -> Iterator[str]:
 
 
 def _bounded(net: nn.Module, images: Tensor, _: int) -> Iterator[str]:
-    """Probabilities instead of logits: by their sum, or by the last operation."""
+    """Report probabilities in place of logits, recognised by their sum or by the last operation."""
     rows = [with_random_weights(net, seed).to(images.dtype)(images).detach() for seed in SEEDS]
     sums = torch.cat(rows).sum(1)
     kind = "softmax" if min(row.min() for row in rows) >= 0 and (sums - 1).abs().max() < 1e-3 else ""
@@ -181,7 +181,7 @@ def _weighted_sum(output: Tensor) -> Tensor:
 
 
 def _last_operation(logits: Tensor) -> str:
-    """The name of a last operation that bounds the logits, or an empty text."""
+    """The name of the last operation if it bounds the logits, else an empty text."""
     node = logits.grad_fn
     while node is not None:
         name = node.name().rpartition("::")[2].split("Backward")[0].lstrip("_")

@@ -1,4 +1,4 @@
-"""Copies of a network: in memory, through a file, and with layers or weights that go by several names."""
+"""Copies of a network: in memory, through a file, and with layers or weights that have several names."""
 
 import copy
 import tempfile

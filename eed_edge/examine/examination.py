@@ -23,11 +23,11 @@ IMAGES = 3
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found out about a network.
+    """The findings on a network.
 
     faults: why it cannot be trained, pruned or exported, a line each; empty if it can.
-    notes: what is good to know, a line each.
-    dry: its groups and a member, unless it failed before.
+    notes: facts that are no faults, a line each.
+    dry: its groups and a member, unless an earlier check failed.
     """
 
     faults: tuple[str, ...]
@@ -74,7 +74,7 @@ def examine(net: Classifier, few: Images, recipe: Recipe) -> Examination:
 def examine_before_training(net: Classifier, few: Images, recipe: Recipe) -> Examination:
     """Examine a network that is about to be trained.
 
-    The architectures of this package are known to reload, train and export at every width; of them only the
+    The architectures of this package are known to reload, train and export at every width; for them only
     pruning is tried.
     """
     if net.architecture["arch"] not in ARCHITECTURES:

@@ -1,4 +1,4 @@
-"""Calls of a network's layers, and at which layer two runs part."""
+"""Recorded calls of a network's layers, and the first layer at which two runs differ."""
 
 from typing import Any, NamedTuple
 
@@ -37,7 +37,7 @@ def recorded_calls(net: nn.Module, images: Tensor) -> list[Call]:
     return calls
 
 
-def where_runs_part(together: list[Call], apart: list[Call], *, index: int, count: int) -> str:
+def diverging_layer(together: list[Call], apart: list[Call], *, index: int, count: int) -> str:
     """The first layer that gives other outputs for inputs that are equal.
 
     Args:

@@ -1,4 +1,4 @@
-"""ONNX equals torch: the export of a network answers as the network does, for one image and for several."""
+"""Check that the ONNX export of a network answers as the network does, for one image and for several."""
 
 import dataclasses
 import re
@@ -22,10 +22,10 @@ TOLERANCE = 1e-3
 
 
 def onnx_faults(net: Classifier, images: Tensor, *, team: int = 1) -> list[str]:
-    """Why the network cannot be exported or may not be in a bundle, or what differs then, a line each.
+    """Why the network cannot be exported or admitted to a bundle, or how its answers differ, a line each.
 
     Args:
-        team: number of members; what a bundle limits for all together, each has a share of.
+        team: number of members, which share the limits of a bundle equally.
     """
     net, images = net.cpu(), images.cpu().contiguous()
     try:
@@ -67,7 +67,7 @@ def onnx_faults(net: Classifier, images: Tensor, *, team: int = 1) -> list[str]:
 
 
 def _untranslated_layer(net: Classifier, images: Tensor, error: BaseException | None) -> str:
-    """The layer of the operation without an ONNX form, which a cause of the error names, or words for all."""
+    """The layer of the operation without an ONNX form that the error names, or ``NETWORK_FORWARD``."""
     while error is not None and not (node := re.search(r"translating node %(\w+)", str(error))):
         error = error.__cause__
     if error is None or node is None:

@@ -22,7 +22,7 @@ SHAPES = {"cifar10": (40_000, 5_000), "svhn": (58_605, 7_326)}
 
 @dataclass(frozen=True)
 class Subject:
-    """What a network is examined with.
+    """The recipe, images and sizes that a network is examined with.
 
     few: some training images.
     classes: number of classes.

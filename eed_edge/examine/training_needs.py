@@ -37,7 +37,7 @@ class TrainingNeeds:
 
     @property
     def line(self) -> str:
-        """All in one line for people."""
+        """Describe time, memory and disk in one line."""
         parts = ", ".join(f"{stage} {duration(each)}" for stage, each in self.seconds.items())
         total, busy = duration(sum(self.seconds.values())), ", slowed by other work now" if _busy() else ""
         return (
@@ -104,6 +104,6 @@ def _peak_so_far() -> int:
 
 
 def _busy() -> bool:
-    """Whether other programs take more than half of the processors, so that steps are timed as too slow."""
+    """Whether other programs take more than half of the processors, which slows the timed steps."""
     load = getattr(os, "getloadavg", lambda: (0.0,))()[0]  # Windows has none
     return load > 0.5 * (os.cpu_count() or 1) + 1

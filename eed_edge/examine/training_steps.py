@@ -19,7 +19,7 @@ from eed_edge.train.system.devices import mixed_precision
 
 
 def training_faults(base: Classifier, dry: DryRun, few: Images, recipe: Recipe) -> list[str]:
-    """The first stage of which a step fails on ``few`` images, in a line."""
+    """The first stage whose training step fails on ``few`` images, in a line."""
     images, labels = as_float(few.images), few.labels
     masks = {group.root: torch.ones(group.channels, device=images.device) for group in dry.structure.groups}
     for mask in masks.values():

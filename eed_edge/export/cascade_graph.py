@@ -125,7 +125,7 @@ def _with_temperature(scope: GraphBuilder, means: str, prefix: str, temperatures
 
 
 class _Cascade:
-    """Adds the nodes of every stage; ``models`` are parsed sub-models in running order."""
+    """Builder of the nodes of every stage; ``models`` are parsed sub-models in running order."""
 
     def __init__(self, models: Sequence[Any], rule: str, parameters: Parameters, classes: int) -> None:
         self.models = models

@@ -1,4 +1,4 @@
-"""The dense base as an ONNX file of the run: ``bench`` compares with it, the device has no use for it."""
+"""The dense base as an ONNX file of the run: ``bench`` compares with it, the device does not need it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The card of a bundle, ``README.md``: first lines that a model hub reads, then what a person wants to know.
+"""The card of a bundle, ``README.md``: metadata for a model hub, then a description for people.
 
 Every figure comes from the manifest or from ``report.json``; what was not measured is not stated.
 """
@@ -50,7 +50,7 @@ def model_card(
         figures: content of the run's ``report.json`` if it is of this bundle, else nothing.
         licence: an identifier of the hub's list.
     """
-    named = "Not stated. Who publishes this bundle says it here and in the first lines, as `license`."
+    named = "Not stated. Whoever publishes this bundle names it here and in the first lines, as `license`."
     return "\n".join(
         [
             front_matter(recipe, figures, licence=licence),

@@ -36,7 +36,7 @@ class Row:
 class Table:
     """A table; ``stacked`` ones become a list of cards on a phone, ``folded`` ones are opened by a click.
 
-    note: what is said above it.
+    note: text above it.
     """
 
     caption: str
@@ -120,7 +120,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Front:
-    """The top of the page: the answer to whether to deploy, what carries it, and key figures.
+    """The top of the page: the verdict on deployment, its reasons, and key figures.
 
     facts: when and on what it was measured.
     """

@@ -1,4 +1,4 @@
-"""Assemble the page: the answer, each section from its data, and what has not been measured, by command."""
+"""Assemble the page: the verdict, each section from its data, and a list of what has not been measured."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -129,7 +129,7 @@ def _is_there(key: str, sources: PageInputs) -> bool:
 
 
 def _missing(sources: PageInputs) -> list[Row]:
-    """What was asked for and has not been measured, a row for each command."""
+    """Table of what was asked for and has not been measured, a row for each command."""
     titles: dict[str, list[str]] = {}
     for key, part in PARTS.items():
         if not _is_there(key, sources) and (sources.attacked or key not in OF_ATTACKS):

@@ -1,4 +1,4 @@
-"""Read ``evaluation.npz`` of a run: test images, examples with a stored attack, and what was answered."""
+"""Read ``evaluation.npz`` of a run: test images, examples with a stored attack, and the recorded answers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,7 +53,7 @@ def read_evaluation_images(path: Path, members: int) -> dict[str, NDArray[Any]]:
 
 
 def _check(names: tuple[str, ...], arrays: Arrays, members: int) -> None:
-    """Whether a set's arrays hold the same images, pictures ``(n, h, w, c)`` of one or three channels."""
+    """Check that a set's arrays hold the same images, pictures ``(n, h, w, c)`` of one or three channels."""
     first = arrays[names[0]]
     for name in names:
         shape = arrays[name].shape

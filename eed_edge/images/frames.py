@@ -1,4 +1,4 @@
-"""Frames of a video stream as pictures, by numpy alone: Y4M (YUV4MPEG2, 8 bits) and MJPEG, and their pace.
+"""Read video streams, Y4M (YUV4MPEG2, 8 bits) and MJPEG, as pictures by numpy alone, at a camera's rate.
 
 Both come from files and from pipes, such as ``ffmpeg -i CAMERA -f yuv4mpegpipe -`` or ``libcamera-vid --codec
 mjpeg -o -``. JPEG pictures need Pillow.
@@ -31,7 +31,7 @@ _LARGEST_JPEG = 64 * 2**20
 
 @dataclass(frozen=True)
 class Y4mHeader:
-    """What the first line of a Y4M stream says.
+    """Content of the first line of a Y4M stream.
 
     chroma: a key of ``CHROMA``.
     full_range: brightness is 0 to 255, not 16 to 235.
@@ -102,7 +102,7 @@ def read_mjpeg(stream: BinaryIO) -> Iterator[Uint8]:
         InputError: bytes that are no JPEG picture, or the last one is cut off.
         DeviceError: Pillow is not installed.
     """
-    read = getattr(stream, "read1", stream.read)  # of a pipe, what is there
+    read = getattr(stream, "read1", stream.read)  # of a pipe, what has arrived
     buffer, number = bytearray(), 0
     while True:
         end = _jpeg_end(buffer, number)
@@ -155,7 +155,7 @@ def _read_fully(stream: BinaryIO, length: int) -> bytes:
 
 
 def _jpeg_end(data: bytearray, number: int) -> int | None:
-    """Return where the JPEG file at the start of ``data`` ends, by its segments; None: not yet there."""
+    """Return where the JPEG file at the start of ``data`` ends, by its segments; None: it is incomplete."""
     at = 2
     if (len(data) >= 2 and data[:2] != b"\xff\xd8") or len(data) > _LARGEST_JPEG:
         raise InputError(f"MJPEG frame {number}: expected a JPEG picture, got {bytes(data[:8])!r}")

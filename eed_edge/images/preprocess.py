@@ -51,7 +51,7 @@ def open_picture(path: Path, spec: InputSpec) -> NDArray[np.float32]:
 
 
 def decoded_for(spec: InputSpec) -> tuple[int, int] | None:
-    """Height and width to which ``prepare`` scales a picture at least, or None."""
+    """Least height and width to which ``prepare`` scales a picture, or None."""
     side = spec.preprocess.shorter_side
     return (side, side) if side is not None else spec.preprocess.resize
 
@@ -152,7 +152,7 @@ def picture_shape(path: Path) -> tuple[int, int, int]:
 
 @contextmanager
 def _opened(source: Path | BinaryIO, name: str) -> Iterator["Image.Image"]:
-    """The picture of a file, not decoded yet; what fails here or inside the block is an ``InputError``."""
+    """Open a picture without decoding it; errors here and inside the block become ``InputError``."""
     pillow = _import_pillow()
     try:
         open_source = open_regular(source) if isinstance(source, Path) else nullcontext(source)

@@ -1,7 +1,7 @@
 """Fit a layer's time over its widths to times that were measured in whole networks.
 
-A smooth law, ``a + b·inputs + c·outputs + d·inputs·outputs`` with no negative number, is bent at the knots to
-where the measurements lie: kernels work in blocks of channels, and no law knows them all.
+A smooth law, ``a + b·inputs + c·outputs + d·inputs·outputs`` with no negative coefficient, is corrected at
+the knots towards the measurements: kernels work in blocks of channels, which the law does not model.
 """
 
 import itertools
@@ -90,7 +90,7 @@ def _terms(inputs: NDArray[np.float64], outputs: NDArray[np.float64]) -> NDArray
 def _law(
     inputs: NDArray[np.float64], outputs: NDArray[np.float64], ms: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The four numbers, none negative, with the least squares of relative errors: every choice is tried."""
+    """Fit the law's four coefficients, none negative, by least squares of relative errors."""
     terms = _terms(inputs, outputs) / ms[:, None]
     best, least = np.zeros(4), np.inf
     for choice in itertools.product((False, True), repeat=4):
@@ -104,7 +104,7 @@ def _law(
 
 
 def _neighbours(rows: int, columns: int) -> NDArray[np.float64]:
-    """A row for each pair of knots beside one another: the difference of their two unknowns."""
+    """A row for each pair of adjacent knots: the difference of their two unknowns."""
     places = np.arange(rows * columns).reshape(rows, columns)
     pairs = np.concatenate(
         [

@@ -42,7 +42,7 @@ def base_note(recipe: Recipe, clean: float, tune: Images) -> dict[str, str]:
         return {BASE_AT_CHANCE: ""}
     text = (
         f"the base is at chance level: right on {clean:.1%} of {len(labels)} tune images, one answer for all"
-        f" on {constant:.1%}; nothing made from it means anything. Causes to look at: {_causes(recipe)}"
+        f" on {constant:.1%}; nothing made from it is meaningful. Possible causes: {_causes(recipe)}"
     )
     return {BASE_AT_CHANCE: text}
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def select_members(context: StageContext) -> None:
-    """Choose the members and write ``selection.json``; the main process alone does."""
+    """Choose the members and write ``selection.json``, in the main process only."""
     if not context.processes.is_main:
         return
     run, cfg = context.run, context.run.recipe.select

@@ -16,7 +16,7 @@ from eed_edge.train.system.time_limit import Paused
 
 @dataclass(frozen=True)
 class StageContext:
-    """What every stage of one call works with.
+    """Run, images, log and training context of one call, shared by its stages.
 
     log: epoch log of this process; the main process writes ``log.jsonl``.
     training: callbacks, time limit and processes; ``training_of`` derives a stage's from it.

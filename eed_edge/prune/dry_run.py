@@ -90,7 +90,7 @@ def _dry_run(base: Classifier, images: Tensor, labels: Tensor, recipe: Recipe) -
 def _scored(
     base: Classifier, structure: Structure, name: str, images: Tensor, labels: Tensor, *, member_share: float
 ) -> ChannelScores:
-    """The scores of that name; the error of one that this network does not admit names it."""
+    """Compute the score ``name``; the error names a score that this network does not admit."""
     try:
         return score_search.uniform(
             structure, SCORES[name](base, structure, images, labels), member_share=member_share

@@ -1,4 +1,4 @@
-"""What every section of a recipe has: fields whose values are held to what they allow."""
+"""Base class of a recipe's sections: values are checked against what their fields allow."""
 
 import dataclasses
 from dataclasses import field
@@ -18,7 +18,7 @@ def choice(default: str, *allowed: str) -> Any:
 
 
 class RecipeSection:
-    """A part of the recipe whose values are held to what their fields allow."""
+    """A part of the recipe whose values are checked against what their fields allow."""
 
     DEFAULTS: ClassVar = True  # a key that is left out takes its default
 

@@ -1,4 +1,4 @@
-"""The sections of a recipe, a sentence per field; values are held to what their fields allow."""
+"""The sections of a recipe, a sentence per field; values are checked against what their fields allow."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Recipe files: where they lie, what they hold, and what ``--set`` changes in them."""
+"""Find and read recipe files, and apply the overrides of ``--set``."""
 
 import re
 import sysconfig
@@ -24,7 +24,7 @@ def read_table(source: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """
     path = recipe_path(source)
     try:
-        text = read_regular(path, most_bytes=_LARGEST_RECIPE).decode("utf-8-sig")  # editors put a mark first
+        text = read_regular(path, most_bytes=_LARGEST_RECIPE).decode("utf-8-sig")  # a BOM is skipped
         if max(part.count(".") for part in re.split("[\n,=]", text)) > _MOST_DOTS:
             raise ValueError(f"a key of more than {_MOST_DOTS} parts")
         table = tomllib.loads(text)

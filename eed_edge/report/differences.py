@@ -62,7 +62,7 @@ class Difference:
 
     @property
     def words(self) -> str:
-        """Such as ``1.3 points less accurate``, or ``no measurable difference``."""
+        """The difference in words, such as ``1.3 points less accurate``, or ``no measurable difference``."""
         if self.outcome == "same":
             return COMPARISON_WORDS["equal" if self.equal else "unclear"]
         better = self.outcome == "better"
@@ -86,7 +86,7 @@ def robustness_attacks(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _robustness(report: Mapping[str, Any], rival: str) -> Difference | None:
-    """By the hardest attack, or by a weaker one on more images if that alone shows a difference."""
+    """Compare under the hardest attack, or a weaker one on more images if that alone shows a difference."""
     measured = [
         each for name in robustness_attacks(report) if (each := _accuracy(report, rival, name)) is not None
     ]
@@ -102,7 +102,7 @@ def _robustness(report: Mapping[str, Any], rival: str) -> Difference | None:
 
 
 def _accuracy(report: Mapping[str, Any], rival: str, attack: str) -> Difference | None:
-    """By the paired interval; in reports without one, by that of two independent shares, which is wider."""
+    """Compare by the paired interval; in reports without it, by the wider one of two independent shares."""
     figures = report.get("accuracy", {}).get(attack, {})
     if not {"dynamic", rival} <= figures.keys():
         return None
@@ -146,7 +146,7 @@ def _unpaired_interval(figures: Mapping[str, Any], rival: str) -> tuple[float, f
 
 
 def _speed(report: Mapping[str, Any], rival: str) -> Difference | None:
-    """By the median ratio over rounds and its quartiles; in reports without them, by the mean times."""
+    """Compare by the median ratio over rounds and its quartiles; in reports without them, by mean times."""
     latency = report.get("latency", {})
     if not {"dynamic", rival} <= latency.keys():
         return None

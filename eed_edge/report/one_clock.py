@@ -1,4 +1,4 @@
-"""One mean time for one bundle: the times of every other part of a report, on the scale of ``latency``.
+"""Rescale the times of a report so that the bundle has one mean time, that of ``latency``.
 
 ``bench``, ``attack`` and the baselines time the deployed bundle at different moments and on different images.
 For people the bundle has one mean time, that of ``bench``; the other times of a part keep the ratio to the
@@ -13,7 +13,7 @@ BASELINE_PARTS = ("narrow", "single")
 
 
 def with_one_clock(report: Mapping[str, Any], *, max_submodels: int | None) -> dict[str, Any]:
-    """Return the report with these times; unchanged where ``latency`` or a part is not there.
+    """Return the report with rescaled times; a part is unchanged where it or ``latency`` is missing.
 
     Args:
         max_submodels: the cap of the bundle; with one, its own row of ``slowdown`` is the capped one.
@@ -36,7 +36,7 @@ def with_one_clock(report: Mapping[str, Any], *, max_submodels: int | None) -> d
 
 
 def _deployed_row(report: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The row of the threshold curve that is the bundle's own; in earlier reports, the one with its work."""
+    """The bundle's row of the threshold curve; in earlier reports, the row that runs as many sub-models."""
     rows, used = report["curves"]["threshold"]["rows"], report["submodels_used"]["clean"]
     nearest: Mapping[str, Any] = min(
         rows, key=lambda row: (not row.get("deployed"), abs(row["submodels_used"] - used))

@@ -1,4 +1,4 @@
-"""What a paired difference between two networks allows to be said."""
+"""Words for a paired difference between two networks."""
 
 from collections.abc import Mapping
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""Should this team be deployed, and instead of what? The answer in one sentence."""
+"""The verdict on a team in one sentence: whether to deploy it, and instead of which network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Rivals = Mapping[str, Sequence[Difference]]
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer and what carries it; together one sentence."""
+    """The answer and its reasons; together one sentence."""
 
     answer: str
     why: str
@@ -31,13 +31,13 @@ class Verdict:
 
 
 def verdict(report: Mapping[str, Any], *, precision: str, notes: Mapping[str, str]) -> Verdict:
-    """Answer from the differences to every rival that was measured.
+    """Derive the verdict from the differences to every rival that was measured.
 
     A rival wins if it is measurably better in accuracy, robustness or speed and worse in none of them.
 
     Args:
         precision: of the bundle, ``float32`` or ``int8``.
-        notes: what is to be known of the run, by name.
+        notes: notes on the run, by name.
     """
     team = "this int8 team" if precision == "int8" else "this team"
     if BASE_AT_CHANCE in notes:
@@ -65,7 +65,7 @@ def verdict(report: Mapping[str, Any], *, precision: str, notes: Mapping[str, st
 
 
 def _few_images(rivals: Rivals) -> str:
-    """How few images accuracies were compared on, if that is few."""
+    """A remark if accuracies were compared on few images, else an empty text."""
     images = {each.images for measured in rivals.values() for each in measured if each.images}
     if not images or min(images) >= FEW_IMAGES:
         return ""
@@ -109,7 +109,7 @@ def _result(measured: Sequence[Difference]) -> str:
 
 
 def _described(measured: Sequence[Difference]) -> str:
-    """Such as ``2.65 times as fast but 1.3 points less accurate, with no measurable difference in speed``."""
+    """Describe differences, such as ``2.65 times as fast but 1.3 points less accurate``."""
     by_outcome = {
         outcome: _listed([each.words for each in measured if each.outcome == outcome])
         for outcome in ("better", "worse")
@@ -121,7 +121,7 @@ def _described(measured: Sequence[Difference]) -> str:
 
 
 def _against(team: str, rivals: Rivals) -> str:
-    """Such as ``against the dense network, this team is 2.65 times as fast; against the narrow one, …``."""
+    """Describe every comparison, such as ``against the dense network, this team is 2.65 times as fast``."""
     parts: list[str] = []
     for name, measured in rivals.items():
         who = "it" if parts else team
@@ -131,7 +131,7 @@ def _against(team: str, rivals: Rivals) -> str:
 
 
 def _with_reasons(rivals: Rivals) -> str:
-    """Such as ``the dense network (2.65 times as fast) and the narrow network (2.2 points more robust)``."""
+    """List rivals with the team's advantage, such as ``the dense network (2.65 times as fast)``."""
     better = {
         name: _described([each for each in measured if each.outcome == "better"])
         for name, measured in rivals.items()

@@ -38,12 +38,12 @@ def load(
         deadline_ms: time for one call, ``math.inf`` for no deadline; None: the manifest's. A single file
             cannot keep a deadline; one in its manifest is logged as a warning.
         threads: threads per call.
-        spinning: let idle threads spin: lower latency alone, far higher beside other sessions.
+        spinning: let idle threads spin: lower latency on an idle machine, far higher beside other sessions.
         arena: keep memory for the next call: faster, but the process holds more.
         providers: onnxruntime execution providers, the preferred one first.
         verify: ``files``, or ``golden`` to compare the golden answers of every model of the bundle too,
             as ``eed-edge check`` does.
-        limits: most that the file may ask of the device, ``eed_edge.Limits()`` with what is to be larger.
+        limits: most that the file may ask of the device, ``eed_edge.Limits()`` with the values to raise.
         trusted_key: PEM file of the public key that must have signed the folder (``BUNDLE.sig`` beside it).
 
     Raises:

@@ -1,4 +1,4 @@
-"""Fingerprints of images and recipes: does a run folder belong to them?"""
+"""Fingerprints of images and recipes, to check that a run folder belongs to them."""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Time of a training step on this machine, from a few images: what estimates before long work stand on."""
+"""Time a training step on this machine with a few images, for the estimates before long work."""
 
 import copy
 import time
@@ -17,7 +17,7 @@ BATCH, REPEATS = 32, 2
 
 
 def step_seconds(net: nn.Module, few: Images, cfg: Training) -> float:
-    """Seconds an image of a training step with its attack; ``net`` is copied."""
+    """Seconds per image of a training step with its attack; ``net`` is copied."""
     net = copy.deepcopy(net)
     images, labels = as_float(few.images), few.labels
     optimiser = torch.optim.SGD(net.parameters(), lr=0.0, momentum=0.9)
@@ -38,7 +38,7 @@ def step_seconds(net: nn.Module, few: Images, cfg: Training) -> float:
 
 
 def gradient_seconds(net: nn.Module, few: Images) -> float:
-    """Seconds an image of a forward pass and the gradient at the image; ``net`` is copied."""
+    """Seconds per image of a forward pass and the gradient at the image; ``net`` is copied."""
     net, images = copy.deepcopy(net).eval().requires_grad_(False), as_float(few.images)
 
     def once() -> None:
@@ -49,7 +49,7 @@ def gradient_seconds(net: nn.Module, few: Images) -> float:
 
 
 def _seconds(call: Callable[[], None], device: torch.device) -> float:
-    """Seconds of a call, the best of a few, once it is warm."""
+    """Seconds of a call, the best of a few after a warm-up."""
     with torch.random.fork_rng(devices=[]):
         call()
         times = []

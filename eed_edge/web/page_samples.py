@@ -102,7 +102,7 @@ def _in_turn(used: NDArray[Any]) -> NDArray[np.intp]:
 
 
 def drawing_hint(spec: InputSpec, classes: tuple[str, ...], images: Floats) -> dict[str, float] | None:
-    """How digits lie in ``images``, for someone who draws one; None: the classes are no digits.
+    """Brightness and size of the digits in ``images``, to draw one alike; None: the classes are no digits.
 
     Returns:
         ``ground``, the brightness behind the ink, 0 or 1, and ``fill``, the share of the height that ink

@@ -56,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Host", "").partition(":")[0] not in (
             LOOPBACK,
             "localhost",
-        ):  # a page elsewhere whose name leads here
+        ):  # a page elsewhere whose host name resolves to this machine
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
             return
         name = self.path.partition("?")[0].removeprefix("/") or "index.html"

@@ -1,4 +1,4 @@
-"""Teams of several sizes at one mean time, one network included: which is best on tune?"""
+"""Compare a single network and teams of several sizes, at one mean time, on tune images."""
 
 import dataclasses
 import json

@@ -35,13 +35,13 @@ def evaluate_bundle(
         run: as ``train_team`` returns it, or its folder.
         bundle: exported from the run.
         data: the images as in training.
-        network: the network that was given to ``train_team``, in another process than that.
+        network: the network that was passed to ``train_team``, if that was another process.
         images: number of test images, drawn by the recipe's seed; None takes all.
         suite: ``quick``, ``standard`` or ``clean``; None takes ``quick``, or ``clean`` for a run without
             attacks.
         only: attacks of the suite; empty for all and the further analyses.
         device: ``auto``, ``cpu`` or ``cuda``, for the attacks; the bundle runs on the CPU.
-        command: what to name in the report as the command that made the figures.
+        command: the command that made the figures, for the report.
         on_progress: called with the name of the work, the steps done and their number.
 
     Returns:

@@ -41,7 +41,7 @@ def export_bundle(
         run: as ``train_team`` returns it, or its folder.
         bundle: a new folder, or a bundle to replace; it is replaced only by a complete one.
         data: the images as in training; needed for ``int8`` and ``with_dense_int8`` alone.
-        network: the network that was given to ``train_team``, in another process than that.
+        network: the network that was passed to ``train_team``, if that was another process.
         int8: quantise the sub-models; refused if they lose more than ``max_drop``.
         with_dense, with_dense_int8: add ``dense.onnx``, the unpruned base, or the same in int8.
         single_file: add ``cascade.onnx``, the ensemble and its gate in one graph.

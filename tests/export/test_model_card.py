@@ -37,7 +37,7 @@ def test_without_a_report_no_figure_and_no_licence_is_claimed(flow: Flow):
     assert told.data.eval_results is None
     assert not {"metrics", "hardware", "datasets"} & told.data.to_dict().keys()
     assert "None was measured when this card was written" in told.text
-    assert "Who publishes this bundle says it here" in told.text
+    assert "Whoever publishes this bundle names it here" in told.text
 
 
 def test_a_report_of_this_bundle_goes_into_its_card_and_one_of_another_does_not(flow: Flow, tmp_path):

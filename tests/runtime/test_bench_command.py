@@ -75,7 +75,7 @@ def test_bench_times_dense_in_int8_and_a_bundle_beside(make_tiny, tmp_path):
         "\nother bundle ",
         "speed-up over dense: clean",
         "speed-up over dense int8: clean",
-        "speed-up over the bundle beside it: ",
+        "speed-up over the other bundle: ",
         "loading the folder verified dense.onnx (0.0 MiB), dense-int8.onnx (0.0 MiB) too",
     ):
         assert text in found.stdout

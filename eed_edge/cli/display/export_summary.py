@@ -1,4 +1,4 @@
-"""What ``eed-edge export`` prints of a bundle: size, gate, answers, and what int8 changed."""
+"""Summary of an exported bundle: size, gate, calibration of the answers, and what int8 changed."""
 
 from collections.abc import Mapping
 from pathlib import Path

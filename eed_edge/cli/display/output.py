@@ -1,4 +1,4 @@
-"""Print for the command line: everything escaped, and an answer that cannot be written is an error."""
+"""Print on the command line: all text is escaped, and an answer that cannot be written is an error."""
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ def print_answer(text: str) -> None:
 
 def print_object(value: Any) -> None:
     """Print an object as one line of JSON; errors as in ``print_answer``."""
-    print_answer(json.dumps(value).replace("\x7f", "\\u007f"))  # the one control that json leaves
+    print_answer(json.dumps(value).replace("\x7f", "\\u007f"))  # which json does not escape
 
 
 def print_figures(value: Any) -> None:
@@ -42,7 +42,7 @@ def print_figures(value: Any) -> None:
 
 
 def print_notice(text: str, *, err: bool = True) -> None:
-    """Print lines on which no answer depends, such as progress and errors; what cannot be written is lost.
+    """Print lines that are no answer, such as progress and errors; lines that cannot be written are lost.
 
     Args:
         err: on standard error rather than standard output.
@@ -88,13 +88,13 @@ class EscapedFormatter(logging.Formatter):
 
 
 def _encodable(text: str, stream: TextIO | None) -> str:
-    """The text with what the stream's encoding lacks as escapes."""
+    """Return the text with escapes for characters that the stream cannot encode."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _discard_rest() -> None:
-    """Send what is still buffered nowhere: Python would fail on it once more when it exits."""
+    """Discard buffered output, on which Python would fail once more at its exit."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         descriptor = os.open(os.devnull, os.O_WRONLY)
         os.dup2(descriptor, sys.stdout.fileno())

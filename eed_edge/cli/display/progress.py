@@ -43,7 +43,7 @@ class Progress:
         last = row["epoch"] + 1 == row["epochs"]
         if row["stage"] == "pool" and not last:
             return  # one line per candidate; log.jsonl has every epoch
-        loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""  # none without training
+        loss = f"  loss {row['loss']:.3f}" if "loss" in row else ""  # none before training
         attacked = f" attacked {row['attacked']:.3f}" if "attacked" in row else ""
         self.print_line(
             f"{title:<12} epoch {row['epoch'] + 1}/{row['epochs']}{loss}"

@@ -37,13 +37,13 @@ def resumable(folder: Path) -> Iterator[Progress]:
 
 @contextmanager
 def keeping(what: str, *, again: str = "resume") -> Iterator[None]:
-    """Say, when Ctrl-C ends the work, that ``what`` is kept and how to resume.
+    """When Ctrl-C ends the work, print that ``what`` is kept and how to resume.
 
     Args:
-        again: what the same command would do.
+        again: what running the same command again does.
 
     Raises:
-        SystemExit: 130, then.
+        SystemExit: 130 after Ctrl-C.
     """
     try:
         yield
@@ -53,7 +53,7 @@ def keeping(what: str, *, again: str = "resume") -> Iterator[None]:
 
 
 def _saved_parts(folder: Path) -> str:
-    """What a run folder has: finished stages, the number of candidates, and what is under way."""
+    """List what a run folder has: finished stages, the number of candidates, and the stage under way."""
     parts = ["base"] if (folder / "base.safetensors").exists() else []
     candidates = [path for path in folder.glob("pool/*.safetensors") if not path.stem.endswith("-last")]
     parts += [f"{len(candidates)} candidates"] if candidates else []

@@ -1,4 +1,4 @@
-"""What ``train`` prints at the end of a stage and at its own end."""
+"""Tables that ``train`` prints after each stage, and its closing lines."""
 
 import json
 from collections.abc import Callable, Iterator

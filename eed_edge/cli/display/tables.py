@@ -21,7 +21,7 @@ NO_NOTES: Mapping[str, str] = MappingProxyType({})
 
 
 def command_line() -> str:
-    """The command line as it was given, for the report and to be given again."""
+    """Return the command line of this call, for the report and for instructions to resume."""
     context = click.get_current_context(silent=True)
     words = context.find_root().obj if context else None
     return shlex.join(["eed-edge", *(sys.argv[1:] if words is None else words)])
@@ -40,7 +40,7 @@ def accuracy_table(accuracy: Mapping[str, Any]) -> str:
 
 
 def paired_table(paired: Mapping[str, Any]) -> str:
-    """Dynamic against each other network on the same images: points, 95 % interval, McNemar's p, images."""
+    """Paired differences, dynamic minus each other network: points, 95 % interval, McNemar's p, images."""
     lines = [f"{'dynamic minus, points':<24}{'difference':>11}{'95 %':>19}{'p':>9}{'images':>9}"]
     for attack in attacks_in_order(paired):
         row = paired[attack]
@@ -60,7 +60,7 @@ def report_table(
     """The verdict, then accuracy, latency, cost and diversity of one run, each part only if it was measured.
 
     Args:
-        notes: what is to be known of the run, by name.
+        notes: notes on the run, by name.
 
     Raises:
         InputError: a part is damaged.
@@ -108,7 +108,7 @@ def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
 
 
 def predicted_lines(latency: dict[str, Any]) -> list[str]:
-    """The times of the sub-models by the latency table, beside what was measured; none without a table."""
+    """Predicted and measured times of the sub-models, as lines; none without a latency table."""
     if "predicted_ms" not in latency:
         return []
     parts = [
@@ -121,7 +121,7 @@ def predicted_lines(latency: dict[str, Any]) -> list[str]:
 def speedup_lines(latency: Mapping[str, Any]) -> list[str]:
     """Speed-ups over dense, and over dense in int8, with their quartiles over rounds, a line each.
 
-    Reports of the ring clock have no quartiles.
+    Reports that were timed call by call have no quartiles.
     """
     return [
         f"speed-up over {title}: {_speedups(latency, ending)}"
@@ -174,7 +174,7 @@ def further_lines(report: Mapping[str, Any]) -> list[str]:
 
 
 def _prefix_table(prefixes: Mapping[str, Any]) -> str:
-    """The mean of the first t sub-models, without early stop, on images attacked against itself."""
+    """Accuracy of each prefix mean without early exit, on images attacked against this prefix."""
     rows = {name: prefixes[name] for name in attacks_in_order(prefixes)}
     members = len(next(iter(rows.values()))["right"])
     lines = [

@@ -1,4 +1,4 @@
-"""``eed-edge shapes``: compare teams of several sizes, one network included, at one mean time."""
+"""``eed-edge shapes``: compare a single network and teams of several sizes at one mean time."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,10 +58,10 @@ def command(
 ) -> dict[str, Any]:
     """Train a team of each size for RECIPE on one base and compare them on tune images.
 
-    A single network and teams of larger size get the same mean time: members of a team have two thirds of
-    the single network's size, and the gate's threshold does the rest. The best team classifies the most
-    images correctly, under attack if the recipe attacks. Its run folder is printed, for eed-edge export.
-    Run the same command again to resume.
+    A single network and larger teams get the same mean time: members of a team have two thirds of the single
+    network's size, and the gate's threshold is set to match. The best team classifies the most images
+    correctly, under attack if the recipe attacks. Its run folder is printed, for eed-edge export. Run the
+    same command again to resume.
     """
     import dataclasses
 

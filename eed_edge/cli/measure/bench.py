@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images per call.")
 @click.option("--repeats", type=click.IntRange(min=1), default=4, show_default=True, help="Rounds.")
 @click.option(
-    "--cold", is_flag=True, help="Only time networks call by call: with the caches that another one leaves."
+    "--cold", is_flag=True, help="Only time call by call, so that each network finds another one's caches."
 )
 @click.option("--tune", is_flag=True, help="Only find the best threads, spinning and arena for this machine.")
 def command(
@@ -150,7 +150,7 @@ def _measure_cold(
     batch: int,
     repeats: int,
 ) -> dict[str, Any]:
-    """Time call by call, print a table and return what ``--json`` gives."""
+    """Time call by call, print a table and return the figures for ``--json``."""
     from eed_edge import report
     from eed_edge.runtime.measure import benchmark
 
@@ -164,7 +164,7 @@ def _measure_cold(
 
 
 def table(latency: dict[str, Any], submodels_used: float) -> str:
-    """Percentiles of everything that was timed, then what follows from them, as plain text."""
+    """Percentiles of every program, then speed-ups, overhead, device costs and conditions, as plain text."""
     rows: dict[str, Any] = {name: latency[name] for name in TIMED_NETWORKS if name in latency}
     rows |= {f"first {t}": row for t, row in enumerate(latency["prefixes"], 1)}
     rows |= {f"sub-model {t}": row for t, row in enumerate(latency["submodels"], 1)}
@@ -176,7 +176,7 @@ def table(latency: dict[str, Any], submodels_used: float) -> str:
     if "other_bundle_over_dynamic" in latency:
         other = latency["other_bundle_over_dynamic"]
         spread = f"({other['low']:.2f}-{other['high']:.2f})"
-        lines.append(f"speed-up over the bundle beside it: {other['median']:.2f}x {spread}")
+        lines.append(f"speed-up over the other bundle: {other['median']:.2f}x {spread}")
     lines += predicted_lines(latency)
     overhead, each = latency["overhead_ratio"], latency["overhead_us_per_submodel"]
     lines.append(f"overhead over the bare sessions {overhead:.3f}x, {each:.1f} us per sub-model")
@@ -196,11 +196,11 @@ def _times_table(rows: dict[str, Any]) -> list[str]:
         )
         p50, p90, p99, mean = (f"{row[key]:>9.3f}" for key in PERCENTILES)
         lines.append(f"{name.replace('_', ' '):<12}{p50}{calls:>16}{p90}{p99}{mean}{means:>16}")
-    return [*lines, "quartiles of all calls beside p50, of the rounds' means beside the mean"]
+    return [*lines, "quartiles: of all calls next to p50, of the rounds' means next to the mean"]
 
 
 def _device_table(latency: dict[str, Any]) -> list[str]:
-    """A line for each of what can be deployed: starting, memory, images a second, bytes on disk."""
+    """A line for each file or folder to deploy: start-up, memory, images per second, bytes on disk."""
     titles = ("load ms", "first answer ms", "mean MiB", "peak MiB", "images/s", "disk MiB")
     keys = ("load_ms", "first_answer_ms", "mean_rss_mib", "peak_rss_mib")
     lines = [f"{'new process':<12}" + "".join(f"{title:>17}" for title in titles)]
@@ -210,12 +210,12 @@ def _device_table(latency: dict[str, Any]) -> list[str]:
         lines.append(f"{name.replace('_', ' '):<12}" + "".join(f"{value:>17.1f}" for value in values))
     if unneeded := latency["unneeded_bytes"]:
         files = ", ".join(f"{name} ({size / 2**20:.1f} MiB)" for name, size in unneeded.items())
-        lines.append(f"loading the folder verified {files} too: a device does without")
+        lines.append(f"loading the folder also verified {files}, which a device does not need")
     return lines
 
 
 def _conditions(conditions: dict[str, Any]) -> list[str]:
-    """A line of the conditions, and a warning where the machine had other work."""
+    """A line of the conditions, and a warning if the machine had other work."""
     from eed_edge.runtime.measure.conditions import busy_warning, conditions_line
 
     warning = busy_warning(conditions)
@@ -223,7 +223,7 @@ def _conditions(conditions: dict[str, Any]) -> list[str]:
 
 
 def _tune(bundle: Path, timed: "TimedImages", batch: int, rounds: int) -> dict[str, Any]:
-    """Time every setting of a session, print a table and return what ``--json`` gives."""
+    """Time every setting of a session, print a table and return the figures for ``--json``."""
     import os
 
     from eed_edge import report
@@ -247,7 +247,7 @@ def _tune(bundle: Path, timed: "TimedImages", batch: int, rounds: int) -> dict[s
 
 
 def _tuned(bundle: Path, results: "list[TuningResult]") -> str:
-    """A row per config, the best one first, and how to ask for that one."""
+    """A row per configuration, the best first, and the options that select it."""
     titles = ("typical", *PERCENTILES.values())
     lines = [
         f"{'threads':>7}{'spinning':>10}{'arena':>7}" + "".join(f"{each:>9}" for each in titles) + "  ms"

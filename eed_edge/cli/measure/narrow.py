@@ -1,4 +1,4 @@
-"""``eed-edge narrow``: train a narrower copy of the base of the bundle's mean latency."""
+"""``eed-edge narrow``: train a narrower copy of the base with the bundle's mean latency."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""``eed-edge single``: train one pruned network of the bundle's mean latency."""
+"""``eed-edge single``: train one pruned network with the bundle's mean latency."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""Commands before training: a first try, data sets, a recipe for own pictures, a look at a network."""
+"""Commands before training: the demo, data sets, a recipe for your own pictures, checks of a network."""

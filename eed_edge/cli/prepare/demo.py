@@ -69,7 +69,7 @@ def command(out: Path, overrides: tuple[str, ...], full: bool, web: bool) -> Non
     from eed_edge.web.browser_engine import read_engine
     from eed_edge.web.page_site import build_site
 
-    engine = read_engine() if web else {}  # before all work: it may not be there
+    engine = read_engine() if web else {}  # first, since it may be missing
     bundle = out / "bundle"
     recipe = recipes.load_recipe(RECIPE, overrides if full else (*SHORT, *overrides))
     splits = data.splits_for_recipe(recipe, None)
@@ -122,7 +122,7 @@ def _report(out: Path, run: Path, manifest: "Manifest", figures: dict[str, Any])
 
 
 def _timed(run: Path, bundle: Path) -> dict[str, Any]:
-    """Time the bundle and what it is compared with; the report with these figures."""
+    """Time the bundle and the networks that it is compared with; return the report with these figures."""
     from eed_edge import report
     from eed_edge.cli.display.tables import command_line
     from eed_edge.runtime.measure import benchmark

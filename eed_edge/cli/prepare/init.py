@@ -1,4 +1,4 @@
-"""``eed-edge init``: look at own pictures and write a first recipe for them."""
+"""``eed-edge init``: survey your own pictures and write a first recipe for them."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from eed_edge.printable import to_copy
     help="What to train against; none: an ordinary classifier.",
 )
 def command(place: Path, out: Path | None, attack: str) -> None:
-    """Look at the pictures in FOLDER, or in an NPZ file, and write a commented recipe that suits them.
+    """Survey the pictures in FOLDER, or in an NPZ file, and write a commented recipe that suits them.
 
     FOLDER has one subfolder of pictures per class, or train/ with such subfolders beside val/, test/ or both.
     """
@@ -43,7 +43,7 @@ def command(place: Path, out: Path | None, attack: str) -> None:
     path = out or Path(f"{title}.toml")
     if path.exists():
         raise RecipeError(f"{path}: expected a new file, got one that is there; name another with --out")
-    with progress_display():  # what the reader of the set logs
+    with progress_display():  # shows the log messages of ``survey``
         seen = survey(place)
     check_enough(seen)
     write_atomic(path, draft_recipe(seen, title=title, attack=attack).encode())

@@ -97,6 +97,6 @@ def command(kind: str | None) -> dict[str, dict[str, str]]:
 
 
 def _line(entry: Any) -> str:
-    """What an entry is: a text, or the first sentence of its docstring without markup."""
+    """Describe an entry: by its text, or by the first sentence of its docstring without markup."""
     text = entry if isinstance(entry, str) else (inspect.getdoc(entry) or "").partition("\n")[0]
     return text.replace("``", "")

@@ -51,7 +51,7 @@ def command(
     """Measure how long each layer takes at each width on this machine, for prune.latency_table.
 
     A RECIPE, a RUN or an ARCH, as for eed-edge inspect, gives networks of its architecture at many widths.
-    NETWORKS is a folder of these that --networks has written: measuring it needs no torch, so a device can.
+    NETWORKS is a folder that --networks has written; measuring it needs no torch, so a device can do it.
     """
     from eed_edge.atomic_files import check_place
     from eed_edge.latency.ladder_index import INDEX
@@ -117,7 +117,7 @@ def table_lines(out: Path, table: "LatencyTable") -> list[str]:
     held = table.held_out
     lines += [
         f"{table.arch} in {table.precision} on {table.cpu}: {table.dense_ms:.3f} ms unpruned",
-        f"{held.networks} networks that a fit had not seen were predicted within {held.median:.1%} in the"
+        f"{held.networks} networks left out of the fit were predicted within {held.median:.1%} in the"
         f" median, {held.worst:.1%} at worst",
         table.conditions,
         f"{out}: for prune.latency_table, with prune.latency_ms or prune.latency_share",

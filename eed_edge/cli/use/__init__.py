@@ -1,1 +1,1 @@
-"""Commands for whoever has a bundle: verify it, classify with it."""
+"""Commands that use a bundle: verify it, classify pictures, show it in the browser."""

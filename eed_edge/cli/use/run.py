@@ -101,7 +101,7 @@ def command(
 
 
 def _check_order(bundle: Path, files: tuple[Path, ...], *, as_json: bool) -> None:
-    """Refuse a BUNDLE behind the files, and a file for the answers among them."""
+    """Refuse a BUNDLE that comes after the files, and a file for the answers among them."""
     from eed_edge.cli.measuring_command import SUFFIX
     from eed_edge.manifest import MANIFEST_FILE
 
@@ -145,10 +145,10 @@ def _check_threshold(threshold: float, rule: str | None, manifest: "Manifest") -
 def _predictions(
     net: "Callable[[Floats], Prediction]", batch: list[InputPicture]
 ) -> "Iterator[tuple[InputPicture, Prediction, int]]":
-    """Each picture and where its answer is, in a prediction whose ``failed_submodels`` are the picture's."""
+    """Yield each picture, a prediction whose ``failed_submodels`` are the picture's, and its row there."""
     together = net(_stack(batch))
     for i, picture in enumerate(batch):
-        if together.failed_submodels and len(batch) > 1:  # for some of them
+        if together.failed_submodels and len(batch) > 1:  # perhaps for some pictures only
             yield picture, net(_stack([picture])), 0
         else:
             yield picture, together, i

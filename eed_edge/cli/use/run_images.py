@@ -29,7 +29,7 @@ class InputPicture:
 
 
 def read_all(files: Sequence[Path], manifest: "Manifest", errors: list[str]) -> Iterator[InputPicture]:
-    """Yield the images of all files one by one; what cannot be read is left out and goes into ``errors``."""
+    """Yield the images of all files one by one; files that cannot be read are recorded in ``errors``."""
     for path in files:
         for part, truth in _parts(path, manifest.classes, errors):
             try:

@@ -28,7 +28,7 @@ def command(bundle: Path, run: Path | None, out: Path | None) -> None:
     from eed_edge.web.page_site import build_site, write_site
 
     folder = Path(local_path(bundle))
-    open_bundle(folder)  # before what a clone may lack: the bundle is named if it is none
+    open_bundle(folder)  # first, so that a wrong BUNDLE is reported before a missing onnxruntime-web
     site = build_site(folder, run, read_engine())
     if out is None:
         serve_page(site)

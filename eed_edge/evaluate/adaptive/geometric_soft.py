@@ -39,7 +39,7 @@ class SoftGeometric(SoftRule):
     def answer_margins(
         self, log_means: Tensor, log_probs: Tensor, answers: Tensor, parameters: Parameters
     ) -> Tensor:
-        """Return how far the log exit value of each prefix is above that of all others; ``q`` ends in 1."""
+        """Return the lead of each prefix's log exit value over that of all others; the last ``q`` is 1."""
         log_q = _log_exit_probabilities(log_means, log_means.argmax(2), parameters)
         answer_values = _log_exit_probabilities(log_means, answers, parameters)
         ahead = torch.cat([torch.zeros_like(log_q[:1]), _log_of_rest(log_q[:-1]).cumsum(0)])

@@ -1,4 +1,4 @@
-"""Further targets of an int8 bundle: its members before quantising, and the files by their answers alone."""
+"""Extra attack targets for an int8 bundle: its members before quantising, and the files as a black box."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Attack on the deployed rule: be wrong at a stop, and stop there and not before."""
+"""Rule-aware attack: images on which the deployed rule stops at a prefix whose answer is wrong."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,13 +19,13 @@ FIRST_STEP = 1.0
 
 @dataclass(frozen=True)
 class RuleAware(Attack):
-    """Maximise, for one stop after another, the least of all that makes the rule fail at that stop.
+    """For one stop after another, maximise the smaller of the two margins that make the rule fail there.
 
-    For stop t it is the smaller of two margins in log-probability: of a wrong class over the true one in
-    ``m_t``, and of the rule's answering with prefix t if that class is its favourite. Both are positive only
-    where the rule answers wrongly. The first start follows the likeliest wrong class, each further one the
-    next likely one of the clean image. Sign steps with momentum start anywhere in the ball. The rule itself
-    judges every iterate; the first one that fools it is the result, else the clean image.
+    For stop t these are, in log-probability, the margin of a wrong class over the true one in ``m_t``, and
+    that of the rule's answering with prefix t if that class is its favourite. Both are positive only where
+    the rule answers wrongly. The first start follows the likeliest wrong class, each further one the next
+    likely one of the clean image. Sign steps with momentum start anywhere in the ball. The rule itself judges
+    every iterate; the first one that fools it is the result, else the clean image.
 
     steps: gradient steps for each stop and start.
     restarts: random starts for each stop.

@@ -1,4 +1,4 @@
-"""What the slowdown attack costs: sub-models run, time and accuracy of the deployed rule."""
+"""Effect of the slowdown attack: sub-models run, time and accuracy of the deployed rule."""
 
 from functools import partial
 from typing import Any

@@ -2,7 +2,8 @@
 
 Projected gradient descent on one loss after another, each from new random starts: three that count every
 stop, and one for each stop that aims at getting past it. After every step the deployed rule is replayed on
-the members' probabilities; of all iterates and the clean image, that which runs most sub-models is returned.
+the members' probabilities; of all iterates and the clean image, the one that runs most sub-models is
+returned.
 
 Source:
     DeepSloth, Hong et al., "A Panda? No, It's a Sloth", ICLR 2021, arXiv 2010.02432: cross-entropy

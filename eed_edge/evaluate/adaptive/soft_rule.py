@@ -65,7 +65,7 @@ class SoftRule(ABC):
         """Return how clearly the rule answers with each prefix, ``(members, n)``, as ``stop_margins`` does.
 
         The default is that of a rule that answers with the prefix where it stops: stop here, and at no
-        prefix before. The last one has nothing but the latter to meet.
+        prefix before. For the last prefix the latter alone counts.
         """
         here = self.stop_margins(log_means, log_probs, answers, parameters)
         before = -self.stop_margins(log_means, log_probs, log_means.argmax(2), parameters)

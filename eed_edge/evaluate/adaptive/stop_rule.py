@@ -12,7 +12,7 @@ from eed_edge.runtime.gates.replay import replay_rule
 
 
 class StopRule(Protocol):
-    """What decides when to stop; a ``Cascade`` is one."""
+    """Name, parameters and cap of a gate rule; a ``Cascade`` has them."""
 
     @property
     def rule(self) -> str:

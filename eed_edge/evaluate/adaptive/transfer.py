@@ -1,4 +1,4 @@
-"""An attack that goes on where its network is wrong, for other networks that see its images."""
+"""Attack for transfer: it continues where its own network is wrong, to fool other networks as well."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -12,10 +12,10 @@ from eed_edge.attacks.pgd import PGD
 
 @dataclass(frozen=True)
 class Transfer(Attack):
-    """An attack and, wherever its network ends up wrong, PGD as well.
+    """An attack, followed by PGD wherever its network is wrong on the result.
 
     AutoAttack skips images that its network misclassifies unmodified, and leaves every other one at the first
-    misclassified version: nothing that another network need be wrong on. PGD goes on to raise the loss. Its
+    misclassified version, on which another network need not be wrong. PGD continues to raise the loss. Its
     images are returned where the network is wrong on them, else those of the attack.
 
     attack: the attack on the network itself.

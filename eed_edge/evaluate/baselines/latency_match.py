@@ -1,4 +1,4 @@
-"""Latency match: of a ladder of networks, the one whose mean latency is nearest to a bundle's."""
+"""Latency match: pick from a ladder of networks the one whose mean latency is nearest to a bundle's."""
 
 import itertools
 import logging
@@ -38,7 +38,7 @@ NAME = "dynamic"
 
 @dataclass(frozen=True)
 class LatencyTarget:
-    """The mean latency to equal: that of ``dynamic`` on ``images``, or ``mean_ms``.
+    """Target of the match: the mean latency of ``dynamic`` on ``images``, or ``mean_ms``.
 
     images: real ones, ``(n, c, h, w)`` float32 in [0, 1].
     """
@@ -171,7 +171,7 @@ def _call(model: bytes, images: Floats) -> Callable[[int], Any]:
 
 
 def _off_target(share: Ratio, rungs: int, rung: int) -> str:
-    """What is wrong with a match, or an empty text."""
+    """Return a warning about a match that is off target, else an empty text."""
     if abs(share.median - 1) <= TOLERANCE:
         return ""
     end = {0: ", the narrowest network", rungs - 1: ", the full network"}.get(rung, "")

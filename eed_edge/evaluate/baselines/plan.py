@@ -19,7 +19,7 @@ class Plan:
     epochs, by_hand: the most epochs of the training, and whether the user set them.
     macs: multiply-accumulates of the run's stages, and of this training at its longest.
     team: digest of the team's weights; empty when the user set the latency.
-    settings: whose training it has, ``team`` or, as in version 0.1, ``base``.
+    settings: whose training settings it has, ``team`` or, as in version 0.1, ``base``.
     conditions: load, clock rate and processor while it was timed, as one line.
     """
 
@@ -35,7 +35,7 @@ class Plan:
 
 
 def load_plan(path: Path, *, team: str, epochs: int | None) -> Plan:
-    """Load the plan of ``path`` and check that it is of this call.
+    """Load the plan of ``path`` and check that it belongs to this call.
 
     Raises:
         CheckpointError: the file is damaged, or of another team or number of epochs.

@@ -40,7 +40,7 @@ class SingleNetwork(Baseline):
         return recipe.pool.lr, recipe.pool.batch
 
     def match(self, job: BaselineJob, target: LatencyTarget) -> tuple[LatencyMatch, Classifier]:
-        """Learn scores at about the right size, then match the latency of what they keep."""
+        """Learn scores at about the right size, then match the latency of the networks that they give."""
         recipe = recipe_with_run_table(job.run)
         round_to = recipe.prune.round_to
         share_file = job.run.path / "single.share"  # a search that is resumed keeps its size
@@ -81,7 +81,7 @@ def _size(job: BaselineJob, recipe: Recipe, widths: Widths) -> dict[str, float]:
 
 
 def _sized(cfg: Prune, *, share: float, ms: float = 0.0) -> Prune:
-    """The targets of a member with those of the single network in their place."""
+    """Return the recipe's section with the single network's targets in place of a member's."""
     if cfg.member_share < 1 or not ms:  # else time alone decides
         cfg = dataclasses.replace(cfg, member_share=min(1.0, max(0.001, share)))
     return dataclasses.replace(cfg, latency_ms=ms, latency_share=0.0) if ms else cfg

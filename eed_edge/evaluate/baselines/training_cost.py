@@ -67,7 +67,7 @@ def run_cost(run: Run) -> dict[str, float]:
 
 
 def baseline_budget(macs: Mapping[str, float], *, pruned: bool) -> float:
-    """The team's cost as a baseline may spend it.
+    """Compute budget of a baseline, from the team's cost.
 
     Args:
         macs: as from ``run_cost``.
@@ -98,9 +98,9 @@ def epochs_for_budget(macs: float, cfg: T, *, cost: float, images: int, teacher:
 
 
 def with_epochs(cfg: T, epochs: int) -> T:
-    """The training with that many epochs; the same share of them finishes with ``pgd``.
+    """Return the training with that many epochs, the same share of which finishes with ``pgd``.
 
-    With ``wsd``, whose length is not known before, the same number of them does.
+    With ``wsd``, whose length is not known in advance, the same number of epochs does.
     """
     if cfg.schedule == "wsd":
         finish = min(cfg.finish_epochs, epochs)
@@ -110,7 +110,7 @@ def with_epochs(cfg: T, epochs: int) -> T:
 
 
 def training_macs(cfg: Training, *, cost: float, images: int, teacher: float = 0) -> float:
-    """Multiply-accumulates of such a training; arguments as in ``epochs_for_budget``."""
+    """Multiply-accumulates of a training; arguments as in ``epochs_for_budget``."""
     first, finish = cfg.epochs - cfg.finish_epochs, cfg.finish_epochs
     passes = first * attack_passes(cfg.attack, cfg) + finish * attack_passes("pgd", cfg)
     return per_epoch(images, cfg) * (cost * (passes + cfg.epochs * TRAINED) + teacher * cfg.epochs)
@@ -126,7 +126,7 @@ def _macs(run: Run) -> int:
 
 
 def _epochs(record: Mapping[str, Any], where: str, cfg: Training) -> float:
-    """Images × passes over the epochs of a record, each with the attack that it was trained with."""
+    """Sum of images × passes over the epochs of a record, each with the attack of that epoch."""
     rows = record.get("history")
     if not rows:
         raise CheckpointError(f"{where} has no record of its epochs, so its cost is unknown; give --epochs")

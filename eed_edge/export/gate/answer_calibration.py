@@ -1,4 +1,4 @@
-"""Calibrated answers: a temperature for each stop, and the probability below which an answer is doubted.
+"""Calibrated answers: a temperature for each stop, and the probability below which an answer abstains.
 
 Both are fitted on the calibration images for the gate as deployed. Temperatures make the probability of the
 answer the share of such answers that are right, on clean images like those of calib. They were not fitted on

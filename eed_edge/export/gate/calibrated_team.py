@@ -24,7 +24,7 @@ class CalibratedTeam:
     models: the ONNX files in running order.
     members: how these files answer.
     images: the calibration images in [0, 1], then the same attacked against every prefix; of large ones some.
-    answers: what the members say to them.
+    answers: the members' probabilities for them.
     gate: rule and parameters, temperatures, abstain threshold.
     metrics: further figures for the manifest.
     """

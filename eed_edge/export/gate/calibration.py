@@ -77,7 +77,7 @@ def calibrate(answers: MemberProbs, cfg: Gate, *, max_submodels: int | None = No
 
 
 def _choose(answers: MemberProbs, cfg: Gate, name: str) -> GateSetting:
-    """The setting of one rule; without the guarantee, its price is logged for the deployed rule."""
+    """Choose the setting of one rule; without the guarantee, log what it would cost the deployed rule."""
     rule = GATE_RULES[name]
     if cfg.guarantee:
         return _held_setting(answers, cfg, name)
@@ -99,7 +99,7 @@ def _choose(answers: MemberProbs, cfg: Gate, name: str) -> GateSetting:
 
 
 def _held_setting(answers: MemberProbs, cfg: Gate, name: str) -> GateSetting:
-    """The setting whose bound holds; thresholds per stop are tested along a fixed line."""
+    """Choose the setting whose bound holds; thresholds per stop are tested along a fixed line."""
     members = len(answers.clean)
     grid = GATE_RULES[name].calibration_grid(members)
     held = _guaranteed((_evaluate(answers, name, each) for each in grid), cfg.max_drop)

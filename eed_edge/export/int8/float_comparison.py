@@ -1,4 +1,4 @@
-"""What quantising costs: an int8 team's answers beside those of the float team, on the calibration images."""
+"""Cost of quantising: answers of an int8 team compared with the float team's, on the calibration images."""
 
 from dataclasses import asdict, dataclass
 
@@ -29,7 +29,7 @@ class DeployedRule:
         return replay_rule(probs, self.rule, self.parameters, max_submodels=self.max_submodels)
 
     def right(self, answers: MemberProbs) -> tuple[Bools, Bools]:
-        """Which images it has right when clean, and which under every attack as well, ``(n,)`` each."""
+        """Which images are right when clean, and which under every attack too, ``(n,)`` each."""
         clean = self.answers(answers.clean).labels == answers.labels
         attacked = [self.answers(probs).labels == answers.labels for probs in answers.attacked]
         return clean, np.logical_and.reduce([clean, *attacked])
@@ -82,7 +82,7 @@ def compare_with_float(
         max_drop: the largest share of the images that int8 may lose, clean or attacked.
 
     Raises:
-        ExportError: it loses more; or its copy answers otherwise where rounding cannot explain it.
+        ExportError: it loses more, or its copy answers differently where rounding cannot explain it.
     """
     labels, stops = _unlike_copy(int8, copy_shared)
     lost_clean, lost_attacked = (
@@ -110,7 +110,7 @@ def compare_with_float(
 
 
 def _unlike_copy(int8: TeamAnswers, copy_shared: Floats) -> tuple[int, int]:
-    """Count the labels and stops in which the copy differs; raise where that is no matter of rounding."""
+    """Count the labels and stops in which the copy differs; raise where rounding cannot explain it."""
     gate, images = int8.gate, int8.shared.shape[1]
     ours, copied = gate.answers(int8.shared), gate.answers(copy_shared)
     labels = ours.labels != copied.labels

@@ -1,4 +1,4 @@
-"""From a calibrated float team to one in int8, calibrated anew and compared with it."""
+"""Quantise a calibrated float team to int8, calibrate its gate anew and compare the two."""
 
 import logging
 from dataclasses import replace

@@ -35,7 +35,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Int8Choices:
-    """How a network is quantised; ``benchmarks/int8_choices.py`` measures these beside others.
+    """Settings of the quantisation; ``benchmarks/int8_choices.py`` compares them with others.
 
     float_layers: which of the layers with weights stay float, by their place; all are quantised where nothing
         would be left.
@@ -87,7 +87,7 @@ def quantise(model: bytes, images: Floats, *, choices: Int8Choices = DEFAULT_CHO
                 extra_options={"QDQKeepRemovableActivations": choices.relus},
             )
             made = onnx.load(target)
-    except Exception as error:  # it raises whatever its graph surgery runs into
+    except Exception as error:  # its graph surgery can raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ExportError(
             f"onnxruntime cannot quantise the network: {reason:.200}; export without int8"
@@ -100,7 +100,7 @@ def quantise(model: bytes, images: Floats, *, choices: Int8Choices = DEFAULT_CHO
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]
-    """Images in batches, as the calibration asks for them."""
+    """Batches of images, as onnxruntime's calibration reads them."""
 
     def __init__(self, images: Floats) -> None:
         self.batches = iter([images[at : at + BATCH] for at in range(0, len(images), BATCH)])
@@ -118,7 +118,7 @@ def _standard_domain_only(model: Any) -> None:
 
 
 def _shorten_names(graph: Any) -> None:
-    """Number tensors and nodes: the quantiser's names are a tenth of a small file."""
+    """Replace names of tensors and nodes by numbers: the quantiser's take a tenth of a small file."""
     fixed = {value.name for value in (*graph.input, *graph.output)} | {""}
     numbers: dict[str, str] = {}
 
@@ -135,7 +135,7 @@ def _shorten_names(graph: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the quantiser's advice from the terminal: it uses the root logger, which would get a handler."""
+    """Silence the quantiser's advice, which goes to the root logger and would add a handler to it."""
     logger, silent = logging.getLogger(), logging.NullHandler()
     level = logger.level
     logger.setLevel(logging.ERROR)

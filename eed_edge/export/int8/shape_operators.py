@@ -1,4 +1,4 @@
-"""ONNX operators in torch that only move values about, or tell sizes."""
+"""ONNX operators in torch that only rearrange values or return sizes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ Attributes = Mapping[str, Any]
 
 
 def integers_of(tensor: Tensor | None) -> list[int]:
-    """A tensor of whole numbers as a list."""
+    """Return a tensor of whole numbers as a list."""
     assert tensor is not None
     return [int(value) for value in tensor.reshape(-1).tolist()]
 
@@ -42,7 +42,7 @@ def squeeze(inputs: Inputs, attributes: Attributes) -> Tensor:
 
 
 def unsqueeze(inputs: Inputs, attributes: Attributes) -> Tensor:
-    """Unsqueeze at places that count in the result."""
+    """Unsqueeze at axes that are counted in the result."""
     values = inputs[0]
     assert values is not None
     axes = integers_of(inputs[1])

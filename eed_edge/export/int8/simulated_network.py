@@ -45,7 +45,7 @@ class SimulatedNetwork(nn.Module):
             each.name: torch.from_numpy(numpy_helper.to_array(each).copy()) for each in graph.initializer
         }
         self.steps = []
-        for step in steps:  # what images do not change, such as the weights, is computed once
+        for step in steps:  # values that do not depend on the images, such as the weights, are computed once
             if all(one in values or not one for one in step.inputs):
                 values |= self._run_step(step, values)
             else:

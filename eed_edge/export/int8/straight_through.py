@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class _StraightThrough(torch.autograd.Function):
-    """``clamp(round(x / scale) + zero)``, whose backward pass takes rounding and saturation for the identity.
+    """``clamp(round(x / scale) + zero)``, whose backward pass treats rounding and saturation as the identity.
 
     Where ``zero`` is the lowest value, saturation below stands for a ReLU that the quantiser has removed, and
     passes no gradient, as the ReLU did not.
@@ -38,7 +38,7 @@ def quantize_linear(values: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor
 
 
 def dequantize_linear(quantised: Tensor, scale: Tensor, zero_point: Tensor | None, axis: int = 1) -> Tensor:
-    """The values that quantised ones stand for; ``scale`` is one number, or one a place on ``axis``."""
+    """Dequantised values; ``scale`` is one number, or one for each index of ``axis``."""
     zero = torch.zeros_like(scale) if zero_point is None else zero_point.to(scale.dtype)
     if scale.numel() == 1:
         scale, zero = scale.reshape(()), zero.reshape(())

@@ -1,4 +1,4 @@
-"""What a probability means: calibration error on clean, attacked, corrupted and strange images."""
+"""Meaning of a probability: calibration error on clean, attacked and out-of-distribution images."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ TRUSTED = 0.05
 
 
 def meaning_section(sources: PageInputs) -> Section:
-    """In plain words what a probability means, and how far from it test images are."""
+    """The meaning of a probability in plain words, and the calibration error on test images."""
     part, manifest = sources.report["shift"], sources.manifest
     clean = part["clean"]
     before, after = clean.get("ece_uncalibrated"), clean["ece"]

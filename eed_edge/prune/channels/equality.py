@@ -1,4 +1,4 @@
-"""Pruned equals masked: tries groups on a copy with random weights, and sorts out those that fail.
+"""Check that pruned equals masked: try groups on a copy with random weights, and reject those that fail.
 
 torch-pruning infers the groups from shapes and may be wrong; a wrong group changes the answers or
 makes the pruned copy crash, for some choice of channels if not for all.
@@ -44,7 +44,7 @@ DRAWS: tuple[Draw, ...] = (_random_half, _first_third, _last_third, _random_numb
 def failing_groups(net: nn.Module, groups: Sequence[Group], image: Tensor) -> set[str]:
     """Roots of the groups without which pruned equals masked for every draw.
 
-    Halves of the groups are tried until each group has passed in company or failed alone.
+    The groups are bisected until each has passed together with others or failed alone.
 
     Args:
         image: one example ``(1, c, h, w)``; its values do not matter.
@@ -118,10 +118,9 @@ def double_if_possible(net: nn.Module, images: Tensor) -> tuple[nn.Module, Tenso
 
 
 def with_random_weights(net: nn.Module, seed: int = 0) -> nn.Module:
-    """A copy on the CPU in which no weight is zero, small or equal to another, so that every path shows.
+    """Copy the network to the CPU with weights that are not zero, small or equal, so that every path counts.
 
-    Layers without a variance of their own would hide what a fresh network hides: scales of 1e-6,
-    zero biases, zero last norms.
+    Initial weights can hide a path: layer scales of 1e-6, zero biases, or a last norm of zeros.
     """
     net = copy.deepcopy(net).cpu().eval().float()
     generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Judge the bytes of a model and return others, rebuilt from what was judged, for onnxruntime."""
+"""Check the bytes of a model and rebuild them, for onnxruntime, from what was checked."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -26,10 +26,10 @@ def admit(model: bytes, name: str, *, limits: Limits = DEFAULT_LIMITS) -> bytes:
 def admit_all(
     models: list[bytes], names: Sequence[str], *, limits: Limits = DEFAULT_LIMITS
 ) -> Iterator[bytes]:
-    """Judge models that belong together before the first is written again: their fields count together.
+    """Admit models that belong together: check all before the first is rebuilt; their fields are added up.
 
     Args:
-        models: emptied, so that the bytes of each are freed with what it was parsed to.
+        models: emptied, so that the bytes of each are freed together with its parsed form.
 
     Raises:
         BundleError: as ``admit``, for the first that is refused.

@@ -183,7 +183,7 @@ def open_bundle(
 
 
 def _passed_over(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry of the folder is no part of the bundle, and harmless."""
+    """Whether an entry of the folder is harmless and no part of the bundle."""
     if entry.name in UNREAD_NAMES or (entry.name.startswith("..") and entry.is_dir()):
         return True
     if entry.name in _DESKTOP_NAMES or entry.name.startswith("._"):

@@ -125,9 +125,9 @@ def _answer(net: SingleFileCascade, images: Floats) -> Prediction:
 def _check_dense(bundle: Bundle, name: str, expected: GoldenAnswers, limits: Limits) -> float:
     """Run the dense network on the golden images; return the largest difference from its recorded answers.
 
-    Bundles that eed-edge 0.1 wrote record none, nor do any in int8: then its answers must be finite, and
-    must not name the recorded labels less often than the opposite of them does, on more than a quarter of
-    the images: an untrained network does so on a few by chance.
+    Bundles of eed-edge 0.1 and those in int8 record none. Then its answers must be finite, and the recorded
+    labels may not be its least probable classes on more than a quarter of the images and more often than its
+    most probable ones; on a few images they are by chance.
     """
     model = admit(bundle.read(name), name, limits=limits)
     session = open_session(model, name)

@@ -1,8 +1,7 @@
 """Serialise a parsed model with only the fields that were checked.
 
-onnxruntime is given these bytes, not those of the file: a field that no reader of ours has looked at
-cannot reach it. Documentation, the metadata of parts and declared shapes of intermediate tensors are left
-out.
+onnxruntime gets these bytes, not those of the file: a field that was not checked cannot reach it.
+Documentation, the metadata of parts and declared shapes of intermediate tensors are left out.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a loaded bundle accepts as images, and its conversion to the networks' input."""
+"""Convert whatever a loaded bundle accepts as images to the networks' input."""
 
 import os
 import sys
@@ -28,7 +28,7 @@ ROUNDING = 1e-5
 
 
 def to_images(value: Any, spec: InputSpec) -> Floats:
-    """Convert what was given to the networks' input; an array of that kind comes back uncopied.
+    """Convert images of any accepted kind to the networks' input; an array of that kind is returned uncopied.
 
     With ``(c, h, w)`` the size of the networks' input, these are accepted:
 
@@ -37,7 +37,7 @@ def to_images(value: Any, spec: InputSpec) -> Floats:
     - uint8 arrays: ``(n, c, h, w)`` and ``(c, h, w)`` are divided by 255; pictures ``(h, w)``, ``(h, w, 1)``,
       ``(h, w, 3)``, ``(h, w, 4)`` of any size, or ``(n, h, w, …)`` of them, are prepared as files are;
     - the path of a picture, a PIL picture, and lists of single images;
-    - whatever numpy converts to such an array, as a torch tensor on the CPU.
+    - whatever numpy converts to such an array, such as a torch tensor on the CPU.
 
     Returns:
         ``(n, c, h, w)`` float32 in [0, 1].
@@ -99,7 +99,7 @@ def _images_with_nan(images: Floats) -> str:
 
 
 def _stacked(value: Sequence[Any], spec: InputSpec) -> Floats:
-    """The images of a list, each a single one."""
+    """Stack the single images of a list."""
     images: list[Floats] = []
     for place, item in enumerate(value):
         if isinstance(item, (list, tuple, int, float)):
@@ -120,7 +120,7 @@ def _stacked(value: Sequence[Any], spec: InputSpec) -> Floats:
 
 
 def _as_array(value: Any, spec: InputSpec) -> NDArray[Any]:
-    """A float or uint8 array of what is an array or says how to become one."""
+    """Return a float or uint8 array from an array or an object that converts itself to one."""
     try:
         array = np.asarray(value) if hasattr(value, "__array__") else None
     except Exception as error:  # torch raises for gradients and GPUs
@@ -187,6 +187,6 @@ def _scaled(pixels: Uint8) -> Floats:
 
 
 def _is_pillow(value: Any) -> bool:
-    """Whether it is a PIL picture; without Pillow's import there is none."""
+    """Whether the value is a PIL picture; it is none if nobody has imported Pillow."""
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(value, module.Image)

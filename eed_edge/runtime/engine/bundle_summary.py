@@ -1,4 +1,4 @@
-"""One line about a loaded bundle: its ``repr``."""
+"""The ``repr`` of a loaded bundle, in one line."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ SHOWN_CLASSES = 10
 def bundle_summary(
     kind: str, manifest: Manifest, *, rule: str, parameters: Mapping[str, Any], max_submodels: int
 ) -> str:
-    """Classes, input, sub-models and rule of a loaded bundle.
+    """Describe classes, input, sub-models and rule of a loaded bundle.
 
     Args:
         kind: the class whose ``repr`` it is.

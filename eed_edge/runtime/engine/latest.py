@@ -68,7 +68,7 @@ class _Newest:
         self._error: BaseException | None = None
 
     def read(self, source: Iterator[ImagesLike]) -> None:
-        """Take frames from ``source`` until it ends, raises or nobody wants more."""
+        """Take frames from ``source`` until it ends, raises or the answers are closed."""
         number, error = 0, None
         try:
             for frame in source:
@@ -79,7 +79,7 @@ class _Newest:
                     self._changed.notify()
                 del frame
                 number += 1
-        except BaseException as raised:  # it belongs to the thread that asks for answers
+        except BaseException as raised:  # raised in the thread that asks for answers
             error = raised
         finally:
             with self._changed:

@@ -1,4 +1,4 @@
-"""The result of one call: probabilities, labels, how many sub-models ran, and which answers to doubt."""
+"""The result of one call: probabilities, labels, how many sub-models ran, and which answers abstain."""
 
 from dataclasses import dataclass
 from struct import Struct

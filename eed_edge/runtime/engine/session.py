@@ -21,7 +21,7 @@ class SessionConfig:
     """Options of an onnxruntime session, with the defaults of ``eed_edge.load``.
 
     threads: intra-op threads, the calling thread included.
-    spinning: idle threads spin: lower latency alone, far higher beside other sessions.
+    spinning: idle threads spin: lower latency on an idle machine, far higher beside other sessions.
     arena: keep memory for the next call: faster, but the process holds more.
     providers: onnxruntime execution providers, the preferred one first.
 

@@ -47,6 +47,6 @@ def iterator_of(items: Iterable[ImagesLike]) -> Iterator[ImagesLike]:
 
 
 def as_batch(item: Any) -> Any:
-    """Add a batch axis to a single float image, which goes the fastest way then."""
+    """Add a batch axis to a single float image, which then takes the fast path."""
     single = isinstance(item, np.ndarray) and item.ndim == 3 and item.dtype == FLOAT32
     return item[None] if single else item

@@ -264,7 +264,7 @@ def _percentiles(times: dict[str, Times], *, members: int) -> dict[str, Any]:
 
 
 def _speedups(times: dict[str, Times]) -> dict[str, Any]:
-    """Return the speed-ups over dense in both precisions, and others' times over that of ``dynamic``."""
+    """Return the speed-ups over dense in both precisions, and ratios of other times to ``dynamic``."""
     figures: dict[str, Any] = {}
     for dense, ending in (("dense", ""), ("dense_int8", "_int8")):
         if dense in times:

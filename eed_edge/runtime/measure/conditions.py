@@ -22,11 +22,11 @@ SIMD = (
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The machine at one moment; None where it does not tell.
+    """The machine at one moment; None where the system reports nothing.
 
     load: number of processes that run or wait to, mean over a minute.
     mhz: mean over the cores.
-    machine_s: processor time that all work has taken, with what a hypervisor took away, in core seconds.
+    machine_s: processor time of all work, with the time that a hypervisor took away, in core seconds.
     process_s: processor time of this process.
     at_s: time of day, from any start.
     """
@@ -81,7 +81,7 @@ def busy_warning(conditions: Mapping[str, Any]) -> str:
     """Return a sentence if other work took too much of the machine, else an empty string.
 
     The load average counts this process, too; it is used at the start alone, and only where the system does
-    not tell processor times.
+    not report processor times.
     """
     other = conditions["other_cores"]
     other = conditions["load_start"] if other is None else other

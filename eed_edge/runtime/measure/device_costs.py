@@ -1,4 +1,4 @@
-"""What a bundle costs the device besides time: starting, memory, bytes on disk; and images a second."""
+"""Costs of a bundle on the device besides latency: start-up, memory, bytes on disk, images per second."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +28,7 @@ def device_costs(
     *,
     batch: int,
 ) -> dict[str, Any]:
-    """Return the report's fields of starting, memory, rate and size, each by name.
+    """Return the report's fields of start-up, memory, rate and size, each by name.
 
     Args:
         manifest: of the bundle ``folder``.

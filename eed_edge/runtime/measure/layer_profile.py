@@ -1,7 +1,7 @@
 """Measure a folder of networks: the time of each by the clock, shared out to layers by onnxruntime's profile.
 
-The clock tells how long a network takes without a profiler, the profile which part of it each layer has, once
-what the profiler adds to every node is taken off: it shows where the two are compared over all networks.
+The clock gives the time of a network without a profiler, the profile each layer's part of it, once the time
+that the profiler adds to every node is subtracted; comparing the two over all networks gives that time.
 Layers that are timed alone do not add up: inside a network each finds the caches as its neighbour left them.
 """
 
@@ -149,7 +149,7 @@ def slot_shares(
 def slot_times(events: Sequence[dict[str, Any]], slots: int) -> NDArray[np.float64]:
     """Microseconds and nodes of each slot in each run, ``(runs, slots, 2)``, by onnxruntime's profile.
 
-    What onnxruntime has put in between, such as a change of layout, goes with the node before it.
+    A node that onnxruntime has inserted, such as a change of layout, counts with the node before it.
     """
     nodes = sorted(
         (event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")),

@@ -1,4 +1,4 @@
-"""Prefixes as they run: the cascade made to stop at a given sub-model, to time what a stop costs."""
+"""Cascades that stop at a set sub-model, to time each prefix as it runs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def prefix_cascades(cascade: Cascade) -> list[Cascade]:
 
 
 def stops_in_shares(shares: Sequence[float], count: int) -> Ints:
-    """Return ``count`` stops, ``(count,)`` from 1, in the given shares and in random order.
+    """Return ``count`` stops, ``(count,)`` from 1, in these shares and in random order.
 
     Each stop comes ``count`` times its share, rounded so that the sum is ``count``.
     """

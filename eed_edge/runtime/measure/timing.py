@@ -1,4 +1,4 @@
-"""Cold starts timed in new processes, and the memory of a process."""
+"""Time cold starts in new processes, and read the memory of a process."""
 
 import json
 import os

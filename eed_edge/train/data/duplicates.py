@@ -1,7 +1,7 @@
 """Duplicate pictures between the parts of a data set: equal bytes, and nearly equal pixels.
 
-Nearly equal are two pictures, as they are or mirrored, whose pixels correlate at ``NEAR_CORRELATION`` or
-more and differ by ``NEAR_DIFFERENCE`` or less once each channel's mean is taken off: another brightness or
+Two pictures are nearly equal if, as they are or mirrored, their pixels correlate at ``NEAR_CORRELATION`` or
+more and differ by ``NEAR_DIFFERENCE`` or less once each channel's mean is subtracted: another brightness or
 compression does not hide a copy. Only pairs whose 4 x 4 block means are close are compared pixel by pixel.
 Copies that are shifted by pixels or strongly retouched are not in the count.
 """

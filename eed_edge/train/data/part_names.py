@@ -1,4 +1,4 @@
-"""Which part of a set each of its folders or files is, by the names in use."""
+"""Names of the parts of a set: which folder or file is train, val or test."""
 
 import logging
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ PART_NAMES = {
 
 
 def is_divided(names: Mapping[str, Path]) -> bool:
-    """Whether one of the names is that of a part, in any case."""
+    """Whether one of the names is that of a part, in upper or lower case."""
     return any(name.lower() in known for name in names for known in PART_NAMES.values())
 
 

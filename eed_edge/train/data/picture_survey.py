@@ -1,4 +1,4 @@
-"""What a set of own pictures looks like: classes, counts, sizes, channels, and whether mirroring harms."""
+"""Survey of a user's pictures: classes, counts, sizes, channels, and whether mirroring harms."""
 
 import re
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ class PictureSurvey:
 
 
 def survey(place: Path) -> PictureSurvey:
-    """Look at a folder of pictures or at NPZ files.
+    """Survey a folder of pictures or NPZ files.
 
     Raises:
         DataError: it is no set of pictures.
@@ -70,7 +70,7 @@ def _survey_arrays(place: Path) -> PictureSurvey:
 
 
 def survey_dataset(source: Dataset, *, kind: str) -> PictureSurvey:
-    """Look at a set of arrays in memory.
+    """Survey a set of arrays in memory.
 
     Args:
         kind: the recipe's ``data.name``.
@@ -114,7 +114,7 @@ def _surveyed(
 
 
 def mirroring_harms(images: Uint8, labels: NDArray[np.int64]) -> tuple[bool, tuple[float, float]]:
-    """Whether mirrored pictures are nearest to their own class's mean clearly less often than the pictures.
+    """Whether mirrored pictures are nearest to their own class's mean clearly less often than the originals.
 
     Args:
         images: ``(n, h, w)`` grey.

@@ -1,4 +1,4 @@
-"""A first recipe for a set of own pictures, as commented TOML: name, size, eps, flip and budget."""
+"""A first recipe for a user's pictures, as commented TOML: name, size, eps, flip and budget."""
 
 import math
 import re
@@ -80,7 +80,7 @@ def check_enough(seen: PictureSurvey) -> None:
 
 
 def few_to_learn(seen: PictureSurvey, cfg: Data) -> str:
-    """A warning where fewer than ``FEWEST_OF_A_CLASS`` pictures of a class train, or an empty text."""
+    """A warning if a class has fewer than ``FEWEST_OF_A_CLASS`` training pictures, else an empty text."""
     low, name = int(seen.of_class.min()), seen.classes[int(seen.of_class.argmin())]
     left = low * (1 - (0 if "test" in seen.counts else cfg.test))
     left *= 1 - (0 if "val" in seen.counts else cfg.tune + cfg.calib)

@@ -278,12 +278,12 @@ def _files(parts: Sequence[Path], classes: tuple[str, ...]) -> list[tuple[Path, 
 
 
 def _is_picture(path: Path) -> bool:
-    """Whether the entry is read; a pipe or device with a picture's name is, to be refused by name."""
+    """Whether the entry is read; a pipe or device with a picture's name is, so that its error names it."""
     return not _is_desktop_file(path) and is_picture_file(path)
 
 
 def _is_desktop_file(path: Path) -> bool:
-    """Whether a desktop has left it there, which is logged."""
+    """Whether a desktop system has left the file there; if so, it is logged."""
     left = path.name in DESKTOP_FILES or path.name.startswith("._")
     if left:
         log.info("%s: skipped, a file that desktop systems leave behind", path)

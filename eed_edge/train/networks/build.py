@@ -121,12 +121,12 @@ def _check_layers(body: nn.Module, arch: str) -> None:
 
 
 def choose_memory_format(net: Classifier, images: Tensor) -> None:
-    """Let weights and images lie channels last, unless the network fails on that, as ``view`` does."""
+    """Store weights and images channels last, unless the network fails on that, as ``view`` does."""
     arrange_memory(net)
     try:
         with torch.enable_grad():
             net.eval()(images.detach().requires_grad_(True)).sum().backward()
-    except Exception:  # what is wrong otherwise, too, shows in the checks that follow
+    except Exception:  # other faults show in the checks that follow
         net.channels_last = False
         arrange_memory(net)
     net.zero_grad(set_to_none=True)

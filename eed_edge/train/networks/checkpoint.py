@@ -103,7 +103,8 @@ def load_network(path: Path, *, named_arch: str = "") -> tuple[Classifier, dict[
     """Load the network of a file that ``save_network`` wrote, with its pruned widths, and its record.
 
     Args:
-        named_arch: the ``net.arch`` that the user's recipe names. The file's own word imports no module.
+        named_arch: the ``net.arch`` that the user's recipe names. A module that only the file names is not
+            imported.
 
     Raises:
         CheckpointError: the file is missing, cut short, of another format, of another network, or of an

@@ -16,20 +16,20 @@ class Entered:
         self.failed = ""
 
     def enter(self, name: str) -> None:
-        """A call begins; an outermost call forgets an earlier one that raised, but for its layer."""
+        """Record that a call begins; an outermost one clears an earlier failure, but for its layer."""
         if not name:
             self.failed = self.failed or (self.stack[-1] if self.stack else "")
             self.stack = []
         self.stack.append(name)
 
     def leave(self) -> None:
-        """A call ends."""
+        """Record that a call ends."""
         if self.stack:
             self.stack.pop()
 
     @property
     def layer(self) -> str:
-        """Its name, or words for the network as a whole."""
+        """The name of that layer, or ``NETWORK_FORWARD``."""
         return self.failed or (self.stack[-1] if self.stack else "") or NETWORK_FORWARD
 
 

@@ -95,7 +95,7 @@ def test_the_device_s_command_writes_the_table_and_says_how_well_it_predicts(fol
     found = call("profile", folder, "--out", tmp_path / "table.json", "--rounds", 1)
     assert found.exit_code == 0, found.output
     assert "first" in found.stdout
-    assert "3 networks that a fit had not seen were predicted within" in found.stdout
+    assert "3 networks left out of the fit were predicted within" in found.stdout
     assert (tmp_path / "table.json").is_file()
 
 

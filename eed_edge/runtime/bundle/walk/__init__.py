@@ -1,1 +1,1 @@
-"""What a model may do: allowed operators, and an upper bound of all that its graph computes for one image."""
+"""Checks of what a model does: operators, and an upper bound of all that its graph computes for one image."""

@@ -53,7 +53,7 @@ class _Walk:
     def __init__(self, opset: int, limits: Limits) -> None:
         self.opset = opset
         self.limits = limits
-        self.at = ""  # the node that is looked at, for messages
+        self.at = ""  # the current node, for messages
         self.sums = dict.fromkeys(("weights", "total_bytes", "operations", "constant_operations"), 0)
 
     def graph(self, graph: Message, outer: Scope) -> Scope:

@@ -1,4 +1,4 @@
-"""What a rule of the walk is: from a node and its inputs to bounds of its outputs."""
+"""Interface of a rule of the walk: from a node and its inputs to bounds of its outputs."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
