@@ -16,8 +16,8 @@ except ImportError:  # Windows: one worker
 
 def shared_folder(factory: pytest.TempPathFactory) -> Path:
     """The temporary folder of this test session, the same one for every worker of pytest-xdist."""
-    own = factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    base_folder = factory.getbasetemp()
+    return base_folder.parent if "PYTEST_XDIST_WORKER" in os.environ else base_folder
 
 
 def made_once(target: Path, make: Callable[[Path], object]) -> Path:

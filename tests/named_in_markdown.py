@@ -62,14 +62,14 @@ def code_of(text: str) -> list[str]:
 
 def paths_of(text: str) -> set[str]:
     """Links, and the words of code that look like a path: a slash between names, or a known ending."""
-    found = {link for link in LINK.findall(text) if "://" not in link}
+    links = {link for link in LINK.findall(text) if "://" not in link}
     for code in code_of(text):
         for word in NAME_LIST.sub(r"\1", code).split():
             word = re.split(r"[=(\"']", word.strip("\"'()…,;"))[-1].rstrip(":.")
             slash = re.fullmatch(r"[.~]{0,2}/?[A-Za-z_.<][\w.<>*-]+(/[\w.<>*-]+)*/?", word) and "/" in word
             if slash or re.search(rf"[\w>*]{ENDINGS}(\[\w\])?$", word):
-                found.add(word)
-    return found
+                links.add(word)
+    return links
 
 
 def is_there(path: str, folder: Path) -> bool:
@@ -99,14 +99,16 @@ def _exists(place: Path, path: str) -> bool:
 def definitions_of(text: str) -> set[tuple[str, str]]:
     """``(module's path, name)`` of ``train/losses.py: misclassified``, dotted names and imports."""
     code = "\n".join(code_of(text))
-    found = {(path, name.strip()) for path, names in NAME_LIST.findall(code) for name in names.split(",")}
+    names_in_code = {
+        (path, name.strip()) for path, names in NAME_LIST.findall(code) for name in names.split(",")
+    }
     for module, names in re.findall(r"^from (eed_edge[\w.]*) import ([\w, ]+)$", code, re.MULTILINE):
-        found |= {(f"{module.replace('.', '/')}.py", name.strip()) for name in names.split(",")}
+        names_in_code |= {(f"{module.replace('.', '/')}.py", name.strip()) for name in names.split(",")}
     for dotted in set(DOTTED.findall(code)) - METADATA:
         parts = dotted.split(".")
         if _module("/".join(parts)) is None:
-            found.add(("/".join(parts[:-1]) + ".py", parts[-1]))
-    return found
+            names_in_code.add(("/".join(parts[:-1]) + ".py", parts[-1]))
+    return names_in_code
 
 
 def is_defined(path: str, name: str) -> bool:

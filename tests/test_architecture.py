@@ -35,15 +35,15 @@ def test_importing_the_package_imports_neither_torch_nor_onnxruntime_nor_numpy()
     assert not imported_by("import eed_edge") & (HEAVY | {"onnxruntime", "numpy", "PIL", "click"})
 
 
-@pytest.mark.parametrize("given", [None, "7"])
-def test_importing_the_package_sets_what_libraries_read_when_they_are_loaded_unless_it_is_set(given):
+@pytest.mark.parametrize("preset", [None, "7"])
+def test_importing_the_package_sets_what_libraries_read_when_they_are_loaded_unless_it_is_set(preset):
     names = ("GOMP_SPINCOUNT", "ORT_DISABLE_TELEMETRY")
     environment = {key: value for key, value in os.environ.items() if key not in names}
-    environment |= dict.fromkeys(names, given) if given else {}
+    environment |= dict.fromkeys(names, preset) if preset else {}
     ask = f"import os, eed_edge; print(*map(os.environ.get, {names}))"
     command = [sys.executable, "-c", ask]
-    found = subprocess.check_output(command, cwd=ROOT, env=environment, text=True).split()
-    assert found == ([given] * 2 if given else ["10000", "1"])
+    values = subprocess.check_output(command, cwd=ROOT, env=environment, text=True).split()
+    assert values == ([preset] * 2 if preset else ["10000", "1"])
 
 
 def test_the_whole_runtime_needs_no_torch_and_opens_no_picture_library():
@@ -68,9 +68,9 @@ def test_an_unknown_name_at_the_front_door_is_an_attribute_error():
 
 
 def test_all_errors_are_listed_drawn_and_have_two_parents():
-    found = dict(inspect.getmembers(errors, inspect.isclass))
-    assert sorted(found) == sorted(errors.__all__)
-    for name, error in found.items():
+    values = dict(inspect.getmembers(errors, inspect.isclass))
+    assert sorted(values) == sorted(errors.__all__)
+    for name, error in values.items():
         if error is not errors.EedError:
             assert error.__bases__[0] is errors.EedError
             assert re.search(rf"{name} +\({error.__bases__[1].__name__}\)", errors.__doc__)

@@ -57,12 +57,12 @@ VULNERABLE = {"name": "numpy", "version": "1", "vulns": [{"id": "CVE-1"}]}
 def test_an_audit_succeeds_only_when_every_package_was_judged(tmp_path, answer, code, expected):
     text = answer if isinstance(answer, str) else json.dumps(answer)
     (tmp_path / "pip_audit.py").write_text(f"print({text!r})")  # its service is not to be had in tests
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, ROOT / "scripts" / "audit"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert told.returncode == code
-    assert expected in told.stdout + told.stderr
+    assert result.returncode == code
+    assert expected in result.stdout + result.stderr

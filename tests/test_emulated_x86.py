@@ -63,10 +63,10 @@ def test_weights_of_seven_bits_do_not_overflow_without_vnni_and_those_of_eight_d
         files.append(tmp_path / f"{name}.onnx")
         files[-1].write_bytes(quantise(model, images, choices=choices))
     with torch.no_grad():
-        wanted = net(torch.from_numpy(images[:2])).numpy()
+        expected = net(torch.from_numpy(images[:2])).numpy()
     seven, eight = answers_of(["qemu-x86_64-static", "-cpu", "Haswell"], files)
-    np.testing.assert_allclose(seven, wanted, atol=0.05)
-    assert np.abs(eight - wanted).max() > 0.5
+    np.testing.assert_allclose(seven, expected, atol=0.05)
+    assert np.abs(eight - expected).max() > 0.5
 
 
 @needs_qemu
@@ -76,8 +76,8 @@ def test_the_int8_digits_bundle_answers_alike_without_vnni(int8_flow: Flow, scri
     np.savez(tmp_path / "images.npz", images=images.transpose(0, 2, 3, 1))
     expected = cases.write_cases(int8_flow.bundle, tmp_path / "images.npz", tmp_path / "cases")
     answers = (tmp_path / "cases", tmp_path / "answers.json")
-    given = emulated_x86.answers_of("Haswell", int8_flow.bundle, *answers)
-    for figures in cases.compare(expected, given, "emulated").values():
+    answered = emulated_x86.answers_of("Haswell", int8_flow.bundle, *answers)
+    for figures in cases.compare(expected, answered, "emulated").values():
         assert [one["images"] for one in figures.values()] == [200, 200]
         assert all(one["largest_probability_difference"] <= 0.02 for one in figures.values())
 

@@ -54,10 +54,10 @@ def test_the_team_keeps_its_budget_of_parameters_and_macs(flow: Flow):
     from eed_edge.evaluate.metrics.model_cost import costs
 
     run = open_run(flow.run)
-    found = costs(run.base(), manifest.parse_manifest((flow.bundle / "manifest.json").read_bytes()))
-    assert found["sparsity"] >= run.recipe.prune.sparsity
+    actual = costs(run.base(), manifest.parse_manifest((flow.bundle / "manifest.json").read_bytes()))
+    assert actual["sparsity"] >= run.recipe.prune.sparsity
     for net, _ in run.members():
-        assert sum(p.numel() for p in net.parameters()) in found["cost"]["params"]["each"]
+        assert sum(p.numel() for p in net.parameters()) in actual["cost"]["params"]["each"]
 
 
 def test_the_bundle_checks_and_answers_a_picture(flow: Flow, tmp_path: Path):
@@ -80,14 +80,14 @@ def test_the_exported_cascade_answers_as_the_networks_in_torch(flow: Flow):
     images = torch.from_numpy(run.calib().images).float() / 255
     with torch.no_grad():
         probs = run.ensemble().member_logits(images).softmax(2).numpy()
-    wanted = replay_rule(probs, net.rule, net.parameters)
-    found = net(images.numpy())
+    expected = replay_rule(probs, net.rule, net.parameters)
+    actual = net(images.numpy())
     np.testing.assert_allclose(net.member_probs(images.numpy()), probs, atol=1e-5)
     # Two hardly trained members may both be wholly sure, of different classes: such ties are no answers.
     decided = ~near_ties(probs, net.rule, net.parameters)
     assert decided.any()
-    np.testing.assert_array_equal(found.labels[decided], wanted.labels[decided])
-    np.testing.assert_array_equal(found.submodels_used[decided], wanted.submodels_used[decided])
+    np.testing.assert_array_equal(actual.labels[decided], expected.labels[decided])
+    np.testing.assert_array_equal(actual.submodels_used[decided], expected.submodels_used[decided])
 
 
 def test_the_single_file_answers_as_the_bundle(flow: Flow):
@@ -96,9 +96,9 @@ def test_the_single_file_answers_as_the_bundle(flow: Flow):
     images = open_run(flow.run).calib().images.astype(np.float32) / 255
     session = onnxruntime.InferenceSession(flow.bundle / "cascade.onnx", providers=["CPUExecutionProvider"])
     probs, used = session.run(["probabilities", "submodels_used"], {"images": images})
-    wanted = eed_edge.load(flow.bundle)(images)
-    np.testing.assert_allclose(probs, wanted.probs, atol=1e-5)
-    np.testing.assert_array_equal(used, wanted.submodels_used)
+    expected = eed_edge.load(flow.bundle)(images)
+    np.testing.assert_allclose(probs, expected.probs, atol=1e-5)
+    np.testing.assert_array_equal(used, expected.submodels_used)
 
 
 def test_attack_bench_and_report_fill_the_report_and_print_it(attacked_flow: Flow):

@@ -49,7 +49,7 @@ def end(process):
     process.communicate()
 
 
-def is_whole(path):
+def is_complete(path):
     parts = [(path / f"part-{i}").read_text() for i in range(3)]
     return len(set(parts)) == 1 and len(list(path.iterdir())) == 3
 
@@ -78,7 +78,7 @@ def test_killed_at_any_moment_the_folder_is_whole_and_the_next_call_cleans_up(tm
         process = writer(path)
         time.sleep(moments.random() * 0.05)
         end(process)
-        assert is_whole(path)
+        assert is_complete(path)
     write(path)
     assert [entry.name for entry in place.iterdir()] == ["bundle"]
 
@@ -103,7 +103,7 @@ def test_without_exchange_the_next_call_puts_back_what_a_killed_one_moved_away(t
     os.replace(path, old / "bundle")
     with pytest.raises(RuntimeError), atomic_folder(path):
         raise RuntimeError  # even if the new one fails
-    assert is_whole(path)
+    assert is_complete(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["bundle"]
 
 
@@ -116,7 +116,7 @@ def test_without_exchange_nothing_is_lost_by_kills_either(tmp_path):
         end(process)
         with pytest.raises(RuntimeError), atomic_folder(path):
             raise RuntimeError
-        assert is_whole(path)
+        assert is_complete(path)
         assert [entry.name for entry in tmp_path.iterdir()] == ["bundle"]
 
 
@@ -135,7 +135,7 @@ def test_a_failing_second_rename_puts_the_old_folder_back(tmp_path, monkeypatch)
     with pytest.raises(StorageError, match="No space left"):
         write(path, "second")
     monkeypatch.undo()
-    assert is_whole(path)
+    assert is_complete(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["bundle"]
 
 
@@ -158,7 +158,7 @@ def test_a_second_writer_is_told_who_writes_and_touches_nothing(tmp_path):
         write(path, "second")
     leave.set()
     thread.join()
-    assert is_whole(path)
+    assert is_complete(path)
     assert (path / "part-0").read_text() == "slow"
     assert [entry.name for entry in tmp_path.iterdir()] == ["bundle"]
 
@@ -177,7 +177,7 @@ def test_a_stopped_writer_keeps_its_lock_and_its_folder(tmp_path):
     time.sleep(0.1)
     assert process.poll() is None
     end(process)
-    assert is_whole(path)
+    assert is_complete(path)
 
 
 def test_folders_of_others_with_similar_names_are_not_cleaned_up(tmp_path):

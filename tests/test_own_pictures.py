@@ -29,7 +29,7 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory, exported_once):
+def folder(tmp_path_factory, exported_once):
     """The folder, the recipe that init wrote, the run and the bundle."""
     place = tmp_path_factory.mktemp("own")
     draw_set(place / "Road Signs", classes=3, counts={"train": 50, "test": 12}, side=32)
@@ -47,8 +47,8 @@ def own(tmp_path_factory, exported_once):
     return place
 
 
-def test_a_run_without_attacks_reports_clean_figures_and_nothing_else(own):
-    report = json.loads((own / "run" / "report.json").read_text())
+def test_a_run_without_attacks_reports_clean_figures_and_nothing_else(folder):
+    report = json.loads((folder / "run" / "report.json").read_text())
     assert list(report["accuracy"]) == list(report["prefixes"]) == list(report["paired"]) == ["clean"]
     assert report["accuracy"]["clean"]["images"] == 36
     assert report["suite"] == "clean"
@@ -56,18 +56,18 @@ def test_a_run_without_attacks_reports_clean_figures_and_nothing_else(own):
     assert not report.keys() & {"attacks", "adaptive", "slowdown", "rd"}
     assert set(report["curves"]) == {"threshold", "stopping", "agreement", "widths"}
     assert all("attacked" not in row for row in report["curves"]["threshold"]["rows"])
-    rows = [json.loads(line) for line in (own / "run" / "log.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
     assert {row["attack"] for row in rows} == {"none"}
     assert not any("attacked" in row for row in rows)
 
 
-def test_neither_print_nor_page_speaks_of_attacks(own):
-    printed = call("report", own / "run", own / "bundle").output
+def test_neither_print_nor_page_speaks_of_attacks(folder):
+    printed = call("report", folder / "run", folder / "bundle").output
     commands = r"<a class=\"source\".*?</a>|<div id=\"command-.*?</div>"  # one is called attack
     page = re.sub(
         rf"<details.*?</details>|<style.*?</style>|{commands}",
         "",
-        (own / "report.html").read_text(),
+        (folder / "report.html").read_text(),
         flags=re.S,
     )
     for text in (printed, page):
@@ -77,28 +77,30 @@ def test_neither_print_nor_page_speaks_of_attacks(own):
     assert "clean" in printed
 
 
-def test_the_gate_is_calibrated_on_clean_images_alone(own):
-    calibration = parse_manifest((own / "bundle" / "manifest.json").read_bytes()).calibration
+def test_the_gate_is_calibrated_on_clean_images_alone(folder):
+    calibration = parse_manifest((folder / "bundle" / "manifest.json").read_bytes()).calibration
     assert calibration.attack == "none"
     assert calibration.confidence.lost_attacked == calibration.confidence.lost_clean
-    assert "attacked" not in call("export", own / "run", own / "bundle").output
+    assert "attacked" not in call("export", folder / "run", folder / "bundle").output
 
 
-def test_the_device_gives_a_picture_the_pixels_that_it_was_trained_with(own):
-    run = open_run(own / "run")
+def test_the_device_gives_a_picture_the_pixels_that_it_was_trained_with(folder):
+    run = open_run(folder / "run")
     steps = run.input.preprocess
     assert (steps.shorter_side, steps.crop, steps.resize) == (16, (16, 16), None)
-    pictures = sorted((own / "Road Signs" / "test").rglob("*.jpg"))[::12]
-    lines = call("run", own / "bundle", *pictures, "--json").output.splitlines()
+    pictures = sorted((folder / "Road Signs" / "test").rglob("*.jpg"))[::12]
+    lines = call("run", folder / "bundle", *pictures, "--json").output.splitlines()
     assert [json.loads(line)["class"] in run.classes for line in lines] == [True] * 3
 
 
-def test_without_attacks_an_attack_that_is_asked_for_is_still_made(own):
-    result = call("attack", own / "run", own / "bundle", "--data", own / "Road Signs", "--images", 8,
-                  "--suite", "quick", "--only", "pgd20", "--json", own / "asked.json")  # fmt: skip
+def test_without_attacks_an_attack_that_is_asked_for_is_still_made(folder):
+    result = call("attack", folder / "run", folder / "bundle", "--data", folder / "Road Signs", "--images", 8,
+                  "--suite", "quick", "--only", "pgd20", "--json", folder / "asked.json")  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert set(json.loads((own / "asked.json").read_text())["accuracy"]) == {"pgd20", "clean"}
-    refused = call("attack", own / "run", own / "bundle", "--data", own / "Road Signs", "--only", "pgd20")
+    assert set(json.loads((folder / "asked.json").read_text())["accuracy"]) == {"pgd20", "clean"}
+    refused = call(
+        "attack", folder / "run", folder / "bundle", "--data", folder / "Road Signs", "--only", "pgd20"
+    )
     assert "the suite clean has no attacks; leave it out or add --suite quick" in refused.output
 
 

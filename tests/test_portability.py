@@ -30,25 +30,25 @@ def expected(cases):
     return {"confidence": cases.Expected(probs.argmax(1), np.array([1, 2, 2]), probs, ties)}
 
 
-def given(expected, **lies):
+def answered(expected, **lies):
     """What a runtime that tells the truth would say, and then the lies."""
-    said = expected["confidence"]
+    answers = expected["confidence"]
     answer = {
-        "labels": said.labels.tolist(),
-        "submodels_used": said.submodels_used.tolist(),
-        "probabilities": said.probs.tolist(),
+        "labels": answers.labels.tolist(),
+        "submodels_used": answers.submodels_used.tolist(),
+        "probabilities": answers.probs.tolist(),
     }
     return {"answers": [{"rule": "confidence", "how": "batch 1", **answer, **lies}]}
 
 
 def test_the_same_answers_are_counted(cases, expected):
-    figures = cases.compare(expected, given(expected), "node")["confidence"]["batch 1"]
+    figures = cases.compare(expected, answered(expected), "node")["confidence"]["batch 1"]
     assert (figures["images"], figures["identical"], figures["near_ties"]) == (3, 3, 1)
     assert figures["largest_probability_difference"] == 0
 
 
 def test_a_near_tie_may_fall_either_way_and_is_counted(cases, expected):
-    figures = cases.compare(expected, given(expected, labels=[0, 1, 1]), "node")
+    figures = cases.compare(expected, answered(expected, labels=[0, 1, 1]), "node")
     assert figures["confidence"]["batch 1"]["identical"] == 2
 
 
@@ -64,7 +64,7 @@ def test_a_near_tie_may_fall_either_way_and_is_counted(cases, expected):
 )
 def test_another_answer_is_a_mismatch(cases, expected, lies, message):
     with pytest.raises(cases.MismatchError, match=f"node, confidence, batch 1: .*{message}"):
-        cases.compare(expected, given(expected, **lies), "node")
+        cases.compare(expected, answered(expected, **lies), "node")
 
 
 def test_no_answer_by_a_rule_is_a_mismatch(cases, expected):

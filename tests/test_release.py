@@ -48,6 +48,6 @@ def test_no_text_asks_for_eed_edge_from_an_index():
 
 
 def test_a_missing_package_is_to_be_installed_from_a_clone_or_from_the_wheel():
-    told = how_to_install("train")
-    assert "pip install '.[train]' in a clone" in told
-    assert "'FILE.whl[train]'" in told
+    command = how_to_install("train")
+    assert "pip install '.[train]' in a clone" in command
+    assert "'FILE.whl[train]'" in command

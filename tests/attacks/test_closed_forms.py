@@ -45,9 +45,9 @@ def test_l_inf_attacks_fool_a_linear_classifier_where_the_ball_reaches_over_the_
     assert (attacked - images).abs().max() <= eps + 1e-6
     assert attacked.min() >= 0
     assert attacked.max() <= 1
-    found = fooled(net, attacked, labels)
-    assert not found[distance > eps * 1.001].any()
-    assert found[distance < eps * 0.97].float().mean() >= LEAST.get(attack, 1.0)
+    result = fooled(net, attacked, labels)
+    assert not result[distance > eps * 1.001].any()
+    assert result[distance < eps * 0.97].float().mean() >= LEAST.get(attack, 1.0)
 
 
 @pytest.mark.parametrize("classes", [2, 5])
@@ -56,8 +56,8 @@ def test_autoattack_is_exact_on_a_linear_classifier(classes):
     distance = exact_linf(net, images, labels)
     eps = distance.quantile(0.6).item()
     attack = AutoAttack(queries=1000)
-    found = fooled(net, attack(net, images, labels, Threat(eps, seed=0)), labels)
-    assert torch.equal(found, distance < eps)
+    result = fooled(net, attack(net, images, labels, Threat(eps, seed=0)), labels)
+    assert torch.equal(result, distance < eps)
 
 
 @pytest.mark.parametrize("classes", [2, 10])
@@ -68,9 +68,9 @@ def test_deepfool_fools_a_linear_classifier_just_where_its_l2_ball_reaches(class
     threat = Threat(8 / 255 * radius / Threat(8 / 255, 0).radius_l2(images), seed=0)
     attacked = DeepFool()(net, images, labels, threat)
     assert (attacked - images).flatten(1).norm(dim=1).max() <= radius * 1.001
-    found = fooled(net, attacked, labels)
-    assert not found[distance > radius * 1.001].any()
-    assert found[distance < radius * 0.97].all()  # the overshoot of 0.02 takes some of the ball
+    result = fooled(net, attacked, labels)
+    assert not result[distance > radius * 1.001].any()
+    assert result[distance < radius * 0.97].all()  # the overshoot of 0.02 takes some of the ball
 
 
 @pytest.mark.parametrize(

@@ -180,8 +180,8 @@ def test_an_l2_attack_is_held_to_its_l2_ball():
 
 
 def test_the_settings_are_told_as_the_report_has_them():
-    told = {name: attack.description for name, attack in EVALUATION_ATTACKS.items()}
-    assert told == {
+    descriptions = {name: attack.description for name, attack in EVALUATION_ATTACKS.items()}
+    assert descriptions == {
         "pgd20": "PGD, cross-entropy, 20 steps of eps/4, one random start",
         "apgd": "APGD-DLR, 10 iterations: a quick look, not a claim",
         "autoattack": "AutoAttack standard (APGD-CE, APGD-T, FAB-T, Square 5000 queries), pyautoattack",

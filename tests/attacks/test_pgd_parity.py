@@ -56,9 +56,9 @@ def test_success_rates_are_equal_within_the_noise_of_random_starts(net):
             return (net(attacked).argmax(1) != labels).numpy()
 
     with torch.random.fork_rng(devices=[]), frozen(net):
-        found = np.array([fooled(theirs(seed)) for seed in range(SEEDS)])  # (seeds, n)
+        result = np.array([fooled(theirs(seed)) for seed in range(SEEDS)])  # (seeds, n)
         same_starts = np.array([fooled(ours(seed)) for seed in range(SEEDS)])
         other_starts = np.array([fooled(ours(100 + seed)) for seed in range(SEEDS)])
-    assert 0.3 < found.mean() < 0.9
-    assert (found == same_starts).mean() > 0.995  # torch's generator gives both the same first images
-    assert abs(found.mean() - other_starts.mean()) <= 0.01  # seeds alone are this far apart
+    assert 0.3 < result.mean() < 0.9
+    assert (result == same_starts).mean() > 0.995  # torch's generator gives both the same first images
+    assert abs(result.mean() - other_starts.mean()) <= 0.01  # seeds alone are this far apart

@@ -39,8 +39,8 @@ def completed(line):
         f". ~/.bashrc; COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1};"
         " compopt() { :; }; _eed_edge_completion eed-edge; printf '%s\\n' \"${COMPREPLY[@]}\""
     )
-    found = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    return found.stdout.split()
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    return result.stdout.split()
 
 
 def test_one_command_sets_it_up_in_bash_and_recipes_runs_and_bundles_are_completed(home):
@@ -67,16 +67,16 @@ def test_one_command_sets_it_up_in_bash_and_recipes_runs_and_bundles_are_complet
 def test_it_works_in_zsh(home):
     assert call("completion", "zsh", "--install").exit_code == 0
     script = ". ~/.zshrc; print $_comps[eed-edge]"
-    found = subprocess.run(["zsh", "-fc", script], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "_eed_edge_completion"
+    result = subprocess.run(["zsh", "-fc", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "_eed_edge_completion"
 
 
 @pytest.mark.skipif(not shutil.which("fish"), reason="no fish here")
 def test_it_works_in_fish(home):
     assert call("completion", "fish", "--install").exit_code == 0
     script = 'complete --do-complete "eed-edge train digits"'
-    found = subprocess.run(["fish", "-c", script], capture_output=True, text=True, check=True)
-    assert "digits-resnet18" in found.stdout.split()
+    result = subprocess.run(["fish", "-c", script], capture_output=True, text=True, check=True)
+    assert "digits-resnet18" in result.stdout.split()
 
 
 def test_the_shell_is_that_of_the_environment(home, monkeypatch):
@@ -85,9 +85,9 @@ def test_the_shell_is_that_of_the_environment(home, monkeypatch):
     assert "eed-edge" in (home / ".config" / "fish" / "completions" / "eed-edge.fish").read_text()
     assert "_eed_edge_completion" in call("completion", "bash").stdout
     monkeypatch.setenv("SHELL", "/bin/tcsh")
-    found = call("completion")
-    assert found.exit_code == 2
-    assert "expected bash, zsh, fish, got 'tcsh' in $SHELL; name one of these" in found.stderr
+    result = call("completion")
+    assert result.exit_code == 2
+    assert "expected bash, zsh, fish, got 'tcsh' in $SHELL; name one of these" in result.stderr
 
 
 def test_offered_words_are_those_that_are_taken():

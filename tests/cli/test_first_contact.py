@@ -76,10 +76,10 @@ def test_the_version_has_a_short_option():
     ],
 )
 def test_a_mistyped_word_is_answered_with_what_was_meant(words, code, meant):
-    found = call(*words)
-    assert found.exit_code == code
-    assert meant in found.stderr
-    assert found.stderr.count("\n") == 1
+    result = call(*words)
+    assert result.exit_code == code
+    assert meant in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_mistyped_file_is_answered_with_the_recipe_beside_it(tmp_path):

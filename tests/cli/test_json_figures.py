@@ -38,8 +38,8 @@ def test_a_word_behind_json_that_is_no_json_file_is_the_next_argument():
 
 
 def test_a_failure_gives_no_figures(tmp_path):
-    found = call("check", tmp_path, "--json")
-    assert (found.exit_code, found.stdout) == (1, "")
+    result = call("check", tmp_path, "--json")
+    assert (result.exit_code, result.stdout) == (1, "")
 
 
 def test_every_command_that_measures_has_it():

@@ -22,11 +22,11 @@ REGISTRIES = {
 
 
 def test_every_name_has_a_line_and_its_kind_a_heading():
-    plain, found = call("list").stdout, json.loads(call("list", "--json").stdout)
-    assert {kind: list(entries) for kind, entries in found.items()} == {
+    plain, result = call("list").stdout, json.loads(call("list", "--json").stdout)
+    assert {kind: list(entries) for kind, entries in result.items()} == {
         kind: list(names) for kind, names in REGISTRIES.items()
     }
-    for kind, entries in found.items():
+    for kind, entries in result.items():
         assert f"{kind} (" in plain
         for name, line in entries.items():
             assert line[0].isupper() or line[0].isdigit()

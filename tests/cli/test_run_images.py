@@ -36,7 +36,7 @@ def save(path, image):
 def test_a_folder_stands_for_its_pictures_sorted_and_subfolders_named_like_classes_for_labels(
     stored, tmp_path
 ):
-    images, labels, told = stored
+    images, labels, records = stored
     for i in range(6):
         save(tmp_path / "own" / str(labels[i]) / f"{i}.png", images[i])
     save(tmp_path / "own" / "attic" / "6.png", images[6])
@@ -50,31 +50,31 @@ def test_a_folder_stands_for_its_pictures_sorted_and_subfolders_named_like_class
         str(tmp_path / "own" / name) for name in ["7.png", *names, "attic/6.png"]
     ]
     assert [line.get("truth") for line in shown] == [None, *(labels[i] for i in inside), None]
-    assert [line["label"] for line in shown] == [told[i]["label"] for i in (7, *inside, 6)]
+    assert [line["label"] for line in shown] == [records[i]["label"] for i in (7, *inside, 6)]
 
 
 def test_accuracy_is_printed_where_labels_are_known_and_does_not_mix_with_json(stored):
-    _, labels, told = stored
-    right = sum(line["label"] == label for line, label in zip(told, labels, strict=True))
+    _, labels, records = stored
+    right = sum(line["label"] == label for line, label in zip(records, labels, strict=True))
     line = f"accuracy {100 * right / len(labels):.1f} %: {right} of {len(labels)} images with a label"
     plain, as_json = call("run", BUNDLE, DATA / "test.npz"), call("run", BUNDLE, DATA / "test.npz", "--json")
     assert plain.stdout.splitlines()[-1] == line
     assert plain.stdout.count("(truth ") == len(labels) - right
-    wrong = next(label for line, label in zip(told, labels, strict=True) if line["label"] != label)
+    wrong = next(label for line, label in zip(records, labels, strict=True) if line["label"] != label)
     assert f"(truth {eed_edge.load(BUNDLE).manifest.classes[wrong]})" in plain.stdout
     assert as_json.stderr == f"{line}\n"
     assert len(as_json.stdout.splitlines()) == len(labels)
 
 
 def test_a_picture_comes_from_standard_input(stored, tmp_path):
-    images, _, told = stored
+    images, _, records = stored
     picture = save(tmp_path / "x.png", images[3]).read_bytes()
 
-    def run(given):
-        return CliRunner().invoke(main, ["run", str(BUNDLE), "-", "--json"], input=given)
+    def run(content):
+        return CliRunner().invoke(main, ["run", str(BUNDLE), "-", "--json"], input=content)
 
     line = json.loads(run(picture).stdout)
-    assert (line["file"], line["probability"]) == ("-", told[3]["probability"])
+    assert (line["file"], line["probability"]) == ("-", records[3]["probability"])
     assert run(b"").stderr == "error: expected one picture on standard input, got nothing; write one to it\n"
     assert "error: standard input: expected a readable picture" in run(b"text").stderr
     assert run(b"text").exit_code == 1
@@ -89,31 +89,31 @@ def test_the_network_s_own_input_in_an_npz_file_is_taken_as_it_is(tmp_path):
     np.savez(tmp_path / "x.npz", images=images, labels=labels)
     assert [line["truth"] for line in answers(tmp_path / "x.npz")] == list(labels)
     np.savez(tmp_path / "y.npz", images=images[:, :, 1:])
-    found = call("run", BUNDLE, tmp_path / "y.npz")
-    assert "expected images (n, h, w, c) uint8, got (16, 1, 7, 8) float32" in found.stderr
+    result = call("run", BUNDLE, tmp_path / "y.npz")
+    assert "expected images (n, h, w, c) uint8, got (16, 1, 7, 8) float32" in result.stderr
 
 
 def test_errors_come_after_the_rows_and_a_table_without_rows_has_no_head(stored, tmp_path):
     picture = save(tmp_path / "x.png", stored[0][0])
-    found = call("run", BUNDLE, tmp_path / "none.png", picture, tmp_path / "bare")
-    head, row, error, other = found.output.splitlines()  # both streams, as they were written
+    result = call("run", BUNDLE, tmp_path / "none.png", picture, tmp_path / "bare")
+    head, row, error, other = result.output.splitlines()  # both streams, as they were written
     assert head.split()[0] == "label"
     assert row.endswith(str(picture))
     assert error.startswith(f"error: {tmp_path}/none.png: expected a readable picture")
     assert other.startswith(f"error: {tmp_path}/bare")
-    assert found.exit_code == 1
+    assert result.exit_code == 1
     alone = call("run", BUNDLE, tmp_path / "none.png")
     assert (alone.exit_code, alone.stdout) == (1, "")
 
 
 def test_a_folder_without_pictures_is_an_error(tmp_path):
     (tmp_path / "bare").mkdir()
-    found = call("run", BUNDLE, tmp_path / "bare")
-    assert (found.exit_code, found.stdout) == (1, "")
-    assert "expected pictures (.png, .jpg, .jpeg, .webp, .bmp, .ppm, .pgm) in this folder" in found.stderr
+    result = call("run", BUNDLE, tmp_path / "bare")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "expected pictures (.png, .jpg, .jpeg, .webp, .bmp, .ppm, .pgm) in this folder" in result.stderr
 
 
 def test_the_bundle_behind_the_files_is_a_wrong_call(tmp_path):
-    found = call("run", DATA / "test.npz", BUNDLE)
-    assert found.exit_code == 2
-    assert f"BUNDLE comes first, got {DATA / 'test.npz'} before the bundle {BUNDLE}" in found.stderr
+    result = call("run", DATA / "test.npz", BUNDLE)
+    assert result.exit_code == 2
+    assert f"BUNDLE comes first, got {DATA / 'test.npz'} before the bundle {BUNDLE}" in result.stderr

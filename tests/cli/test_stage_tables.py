@@ -31,11 +31,11 @@ def test_the_table_of_a_training_has_the_best_epoch_of_every_network(flow: Flow,
 
 
 def test_the_table_of_the_selection_has_members_diversity_and_the_reason(flow: Flow):
-    chosen = json.loads((flow.run / "selection.json").read_text())
+    selection = json.loads((flow.run / "selection.json").read_text())
     lines = stage_table("select", flow.run).splitlines()
-    assert [line.split()[0] for line in lines[1:-1]] == chosen["members"]
-    assert f"robust diversity {chosen['rd']:.3f}" in lines[-1]
-    assert lines[-1].endswith(chosen["reason"])
+    assert [line.split()[0] for line in lines[1:-1]] == selection["members"]
+    assert f"robust diversity {selection['rd']:.3f}" in lines[-1]
+    assert lines[-1].endswith(selection["reason"])
 
 
 def test_a_log_of_an_older_version_has_no_speed(tmp_path):
@@ -51,9 +51,9 @@ def test_a_log_of_an_older_version_has_no_speed(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("rank", "told"), [("0", "hello\n"), ("1", "")])
-def test_of_several_processes_the_first_one_alone_speaks(monkeypatch, capsys, rank, told):
+@pytest.mark.parametrize(("rank", "printed"), [("0", "hello\n"), ("1", "")])
+def test_of_several_processes_the_first_one_alone_speaks(monkeypatch, capsys, rank, printed):
     monkeypatch.setenv("RANK", rank)
     with progress_display() as progress:
         progress.print_line("hello")
-    assert capsys.readouterr().out == told
+    assert capsys.readouterr().out == printed

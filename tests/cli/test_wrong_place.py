@@ -56,9 +56,9 @@ BUNDLE, RUN = STORED / "bundle", STORED / "run"
     ],
 )
 def test_what_stands_there_is_named_in_one_line(words, code, text):
-    found = call(*words)
-    assert (found.exit_code, found.stderr.count("\n")) == (code, 1)
-    assert text in found.stderr
+    result = call(*words)
+    assert (result.exit_code, result.stderr.count("\n")) == (code, 1)
+    assert text in result.stderr
 
 
 def test_threads_out_of_range_are_a_wrong_call_on_both_sides():

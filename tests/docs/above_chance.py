@@ -14,14 +14,14 @@ MARGIN = 0.15
 
 def verdicts(report: dict[str, Any], classes: int) -> list[tuple[bool, str]]:
     """For each attack of the report, whether the bundle is well above chance, and a sentence that says so."""
-    found, chance = [], 1 / classes
+    lines, chance = [], 1 / classes
     for attack, row in report["accuracy"].items():
         low, high = row["interval"]["dynamic"]
         well = low >= chance + MARGIN
         right = f"{100 * row['dynamic']:.1f} % of {row['images']} right ({100 * low:.1f} to {100 * high:.1f})"
-        beside = f"{'well' if well else 'NOT well'} above chance, {100 * chance:.1f} %"
-        found.append((well, f"{attack}: {right}, {beside}"))
-    return found
+        chance_words = f"{'well' if well else 'NOT well'} above chance, {100 * chance:.1f} %"
+        lines.append((well, f"{attack}: {right}, {chance_words}"))
+    return lines
 
 
 def main() -> int:
@@ -30,9 +30,9 @@ def main() -> int:
     parser.add_argument("report", type=Path)
     parser.add_argument("--classes", type=int, required=True)
     asked = parser.parse_args()
-    found = verdicts(json.loads(asked.report.read_text()), asked.classes)
-    print(*(text for _, text in found), sep="\n")
-    return 0 if all(well for well, _ in found) else 1
+    lines = verdicts(json.loads(asked.report.read_text()), asked.classes)
+    print(*(text for _, text in lines), sep="\n")
+    return 0 if all(well for well, _ in lines) else 1
 
 
 if __name__ == "__main__":

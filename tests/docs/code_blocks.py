@@ -64,10 +64,10 @@ class Block(NamedTuple):
 
 def blocks_of(page: Path) -> list[Block]:
     """Every fenced block of a page but Sphinx's directives, in order."""
-    text, found = page.read_text(), []
+    text, blocks = page.read_text(), []
     for fence in FENCE.finditer(text):
         if not fence["kind"].startswith("{"):
             code = re.sub(rf"^{fence['indent']}", "", fence["code"], flags=re.MULTILINE)
             mark = tuple(line.strip() for line in (fence["mark"] or "").strip().splitlines())
-            found.append(Block(page, text.count("\n", 0, fence.start()) + 1, fence["kind"], code, mark))
-    return found
+            blocks.append(Block(page, text.count("\n", 0, fence.start()) + 1, fence["kind"], code, mark))
+    return blocks

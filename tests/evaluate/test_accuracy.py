@@ -17,17 +17,17 @@ def test_without_an_attack_radius_every_attacked_accuracy_is_the_clean_one(
     rows = accuracy.accuracies(outcomes, suites.find_suite("quick"), singles=["dense"], members=2)
     for kind in ("pgd20", "apgd", "adaptive"):
         assert rows[kind] == rows["clean"]
-    told = accuracy.adaptive_accuracy(outcomes, todo)
-    assert told["difference"] == rows["clean"]["dynamic"] - rows["clean"]["static"]
+    adaptive = accuracy.adaptive_accuracy(outcomes, todo)
+    assert adaptive["difference"] == rows["clean"]["dynamic"] - rows["clean"]["static"]
 
 
 def test_the_rows_are_what_a_plain_count_over_all_attacked_images_gives(
     models, images_and_labels, attacked_outcomes
 ):
     _, labels = images_and_labels
-    chosen, outcomes = suites.find_suite("quick"), attacked_outcomes
-    todo = attack_jobs.build_jobs(models, chosen)
-    rows = accuracy.accuracies(outcomes, chosen, singles=["dense"], members=2)
+    suite, outcomes = suites.find_suite("quick"), attacked_outcomes
+    todo = attack_jobs.build_jobs(models, suite)
+    rows = accuracy.accuracies(outcomes, suite, singles=["dense"], members=2)
     truth = labels.numpy()
 
     def right(defence: str, names: list[str]) -> float:
@@ -46,8 +46,8 @@ def test_the_rows_are_what_a_plain_count_over_all_attacked_images_gives(
     assert rows["adaptive"]["dynamic"] <= rows["apgd"]["dynamic"] <= rows["pgd20"]["dynamic"]
     low, high = rows["adaptive"]["interval"]["dynamic"]
     assert (low, high) == wilson(round(rows["adaptive"]["dynamic"] * len(truth)), len(truth))
-    told = accuracy.adaptive_accuracy(outcomes, todo)
-    assert {item["name"] for item in told["items"]} >= {
+    adaptive = accuracy.adaptive_accuracy(outcomes, todo)
+    assert {item["name"] for item in adaptive["items"]} >= {
         "PGD-20 on the mean of the first 1",
         "short APGD on the dense base, transferred",
         "APGD on member 2 alone, transferred",
@@ -55,9 +55,9 @@ def test_the_rows_are_what_a_plain_count_over_all_attacked_images_gives(
         "reweighted PGD on members by their distance from the tie (after MORA)",
         "rule-aware attack on the deployed rule",
     }
-    left = [item["dynamic"] for item in told["items"]]
+    left = [item["dynamic"] for item in adaptive["items"]]
     assert left == sorted(left, reverse=True)
-    assert left[-1] == told["dynamic"]
+    assert left[-1] == adaptive["dynamic"]
 
 
 def test_a_positive_difference_is_warned_of_and_a_deepfool_image_does_not_count_as_inside_the_ball():
@@ -76,9 +76,9 @@ def test_a_positive_difference_is_warned_of_and_a_deepfool_image_does_not_count_
         "pgd20 on mean-1": outcome(half, [True, True, True, False]),
         "deepfool on mean-1": outcome([False] * 4, [False] * 4),
     }
-    told = accuracy.adaptive_accuracy(outcomes, todo)
-    assert (told["dynamic"], told["static"], told["difference"]) == (0.75, 0.5, 0.25)
-    assert "25.0 points more" in told["warning"]
+    adaptive = accuracy.adaptive_accuracy(outcomes, todo)
+    assert (adaptive["dynamic"], adaptive["static"], adaptive["difference"]) == (0.75, 0.5, 0.25)
+    assert "25.0 points more" in adaptive["warning"]
     outcomes["pgd20 on mean-1"] = outcome(half, half)
     assert accuracy.adaptive_accuracy(outcomes, todo)["warning"] == ""
 

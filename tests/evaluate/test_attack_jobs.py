@@ -16,21 +16,21 @@ def test_attacked_images_are_those_that_the_defences_were_judged_on(
     models, images_and_labels, attacked_outcomes
 ):
     (images, labels), outcomes = images_and_labels, attacked_outcomes
-    kept = outcomes["pgd20 on mean-2"]
-    assert np.abs(kept.images - images.numpy()).max() <= 0.1 + 1e-6
-    answer = models.deployed(kept.images)
-    np.testing.assert_array_equal(answer.labels, kept.answer)
-    np.testing.assert_array_equal(answer.submodels_used, kept.submodels_used)
+    outcome = outcomes["pgd20 on mean-2"]
+    assert np.abs(outcome.images - images.numpy()).max() <= 0.1 + 1e-6
+    answer = models.deployed(outcome.images)
+    np.testing.assert_array_equal(answer.labels, outcome.answer)
+    np.testing.assert_array_equal(answer.submodels_used, outcome.submodels_used)
     clean = outcomes["clean on all"].right
     first = outcomes["clean on all"].prefix_correct(1, labels.numpy())
     untouched = ~(clean["static"] | clean["dynamic"] | first)
-    np.testing.assert_array_equal(kept.images[untouched], images.numpy()[untouched])
+    np.testing.assert_array_equal(outcome.images[untouched], images.numpy()[untouched])
 
 
 def test_an_image_that_only_a_prefix_has_right_is_attacked_there(models):
     labels, wrong = np.zeros(4, np.int64), np.zeros(4, np.bool_)
-    said = np.full((2, 4, 10), 0.1, np.float32)
-    said[0, :2, 0], said[0, 2:, 1], said[1, :, 1] = (
+    probs = np.full((2, 4, 10), 0.1, np.float32)
+    probs[0, :2, 0], probs[0, 2:, 1], probs[1, :, 1] = (
         0.8,
         0.8,
         0.9,
@@ -39,30 +39,30 @@ def test_an_image_that_only_a_prefix_has_right_is_attacked_there(models):
         {"dense": wrong, "static": wrong, "dynamic": wrong},
         labels,
         labels,
-        said,
+        probs,
         np.zeros(0, np.float32),
         0.0,
     )
     done = {"clean on all": clean}
     by_name = {job.name: job for job in attack_jobs.build_jobs(models, suites.find_suite("quick"))}
 
-    def wanted(name: str) -> list[bool]:
+    def attacked(name: str) -> list[bool]:
         return attack_jobs._images_to_attack(by_name[name], done, models, labels).tolist()
 
-    assert wanted("pgd20 on mean-1") == [True, True, False, False]
+    assert attacked("pgd20 on mean-1") == [True, True, False, False]
     first = np.array([True, False, False, False])
     done["pgd20 on mean-1"] = dataclasses.replace(clean, right=clean.right | {"mean-1": first})
-    assert wanted("apgd on mean-1") == [True, False, False, False]
-    assert wanted("apgd on mean-2") == [False] * 4
+    assert attacked("apgd on mean-1") == [True, False, False, False]
+    assert attacked("apgd on mean-2") == [False] * 4
 
 
 @pytest.mark.parametrize("other", ["pgd20 on dense", "apgd on dense", "pgd20 on narrow", "apgd on narrow"])
 def test_what_is_attacked_on_the_team_does_not_depend_on_other_networks(models, other):
     labels, right = np.zeros(4, np.int64), np.ones(4, np.bool_)
-    said = np.full((2, 4, 10), 0.1, np.float32)
-    said[:, :, 0] = 0.8
+    probs = np.full((2, 4, 10), 0.1, np.float32)
+    probs[:, :, 0] = 0.8
     verdicts = {"dense": right, "static": right, "dynamic": right}
-    clean = Outcome(verdicts, labels, labels, said, np.zeros(0, np.float32), 0.0)
+    clean = Outcome(verdicts, labels, labels, probs, np.zeros(0, np.float32), 0.0)
     fooled = dataclasses.replace(clean, right=dict.fromkeys(("dense", "static", "dynamic"), ~right))
     by_name = {job.name: job for job in attack_jobs.build_jobs(models, suites.find_suite("quick"))}
     done = {"clean on all": clean, other: fooled}
@@ -75,21 +75,21 @@ def test_what_is_attacked_on_the_team_does_not_depend_on_other_networks(models, 
 @pytest.mark.parametrize("team", ["static", "dynamic"])
 def test_the_strongest_attack_on_another_network_has_all_that_the_team_still_has_right(models, team):
     labels, right = np.zeros(4, np.int64), np.ones(4, np.bool_)
-    said = np.full((2, 4, 10), 0.1, np.float32)
+    probs = np.full((2, 4, 10), 0.1, np.float32)
     left = {"dense": ~right, "static": ~right, "dynamic": ~right}
-    clean = Outcome(left | {team: right}, labels, labels, said, np.zeros(0, np.float32), 0.0)
+    clean = Outcome(left | {team: right}, labels, labels, probs, np.zeros(0, np.float32), 0.0)
     later = np.array([True, False, True, True])
     done = {
         "clean on all": clean,
         "pgd20 on mean-1": dataclasses.replace(clean, right={"static": right, "dynamic": right, team: later}),
     }
 
-    def wanted(chosen) -> list[bool]:
-        by_name = {job.name: job for job in attack_jobs.build_jobs(models, chosen)}
+    def attacked(suite) -> list[bool]:
+        by_name = {job.name: job for job in attack_jobs.build_jobs(models, suite)}
         return attack_jobs._images_to_attack(by_name["apgd on dense"], done, models, labels).tolist()
 
-    assert wanted(suites.find_suite("quick")) == later.tolist()
-    assert wanted(suites.find_suite("quick", ["apgd"])) == [False] * 4  # no list, no transfer
+    assert attacked(suites.find_suite("quick")) == later.tolist()
+    assert attacked(suites.find_suite("quick", ["apgd"])) == [False] * 4  # no list, no transfer
 
 
 def test_an_image_that_fools_the_rule_on_an_attacks_way_counts_whatever_the_attack_returns(
@@ -107,8 +107,8 @@ def test_an_image_that_fools_the_rule_on_an_attacks_way_counts_whatever_the_atta
 
     def outcome(networks):
         job = attack_jobs.Job("adaptive", "members", passes_by, networks)
-        wanted = np.arange(30) % 3 > 0
-        return attack_jobs._run(job, models, images, labels, threat=Threat(0.3, 0), mask=wanted)
+        mask = np.arange(30) % 3 > 0
+        return attack_jobs._run(job, models, images, labels, threat=Threat(0.3, 0), mask=mask)
 
     watched, unwatched = outcome(members), outcome(())
     assert unwatched.right["dynamic"].all()

@@ -20,21 +20,21 @@ SHAPES = {
 
 def test_it_says_what_the_deployed_rule_and_its_members_say(models, images_of_test):
     clean = images_of_test.images.float() / 255
-    found = example_images.examples(models, clean, 1 - clean, images_of_test.labels.numpy(), count=8)
-    assert {name: array.shape for name, array in found.items()} == SHAPES
+    arrays = example_images.examples(models, clean, 1 - clean, images_of_test.labels.numpy(), count=8)
+    assert {name: array.shape for name, array in arrays.items()} == SHAPES
     for kind in ("clean", "attacked"):
-        images = np.ascontiguousarray(found[f"strip_{kind}"].transpose(0, 3, 1, 2))
+        images = np.ascontiguousarray(arrays[f"strip_{kind}"].transpose(0, 3, 1, 2))
         answer = models.deployed(images)
-        np.testing.assert_array_equal(found[f"strip_answer_{kind}"], answer.labels)
-        np.testing.assert_array_equal(found[f"strip_used_{kind}"], answer.submodels_used)
+        np.testing.assert_array_equal(arrays[f"strip_answer_{kind}"], answer.labels)
+        np.testing.assert_array_equal(arrays[f"strip_used_{kind}"], answer.submodels_used)
         np.testing.assert_array_equal(
-            found[f"strip_said_{kind}"].T, models.deployed.member_probs(images).argmax(2)
+            arrays[f"strip_said_{kind}"].T, models.deployed.member_probs(images).argmax(2)
         )
-    np.testing.assert_array_equal(found["strip_attacked"], 1 - found["strip_clean"])
+    np.testing.assert_array_equal(arrays["strip_attacked"], 1 - arrays["strip_clean"])
 
 
 @pytest.mark.parametrize(
-    ("kinds", "wanted"),
+    ("kinds", "expected"),
     [
         (["1111", "0000", "0000", "0000", "0000"], [0, 1, 2, 3]),
         (["1000", "0100", "0010", "0001", "0000"], [0, 1, 2, 3]),
@@ -44,6 +44,6 @@ def test_it_says_what_the_deployed_rule_and_its_members_say(models, images_of_te
         (["10", "00", "00", "00", "00"], [0]),
     ],
 )
-def test_kinds_take_turns_and_wrong_images_only_fill_up(kinds, wanted):
+def test_kinds_take_turns_and_wrong_images_only_fill_up(kinds, expected):
     masks = [np.array([mark == "1" for mark in kind]) for kind in kinds]
-    assert example_images._shared_out(masks, 4).tolist() == wanted
+    assert example_images._shared_out(masks, 4).tolist() == expected

@@ -25,13 +25,13 @@ def test_folded_networks_answer_and_steer_attacks_as_before():
             nn.init.uniform_(module.running_mean, -0.5, 0.5)
             nn.init.uniform_(module.running_var, 0.5, 2)
     images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    whole = folded(net)
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in whole.modules())
-    before, after = net(images), whole(images)
+    folded_net = folded(net)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded_net.modules())
+    before, after = net(images), folded_net(images)
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
-    (wanted,) = torch.autograd.grad(before.square().sum(), images)
+    (expected,) = torch.autograd.grad(before.square().sum(), images)
     (got,) = torch.autograd.grad(after.square().sum(), images)
-    torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-4 * wanted.abs().max().item())
+    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
 
 
 def test_a_convolution_used_twice_keeps_its_weights():

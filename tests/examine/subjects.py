@@ -35,8 +35,8 @@ def built(make, monkeypatch: pytest.MonkeyPatch, *, width: int = WIDTH) -> Class
     return net
 
 
-def examined(make, monkeypatch: pytest.MonkeyPatch, *, chosen: Recipe = RECIPE) -> Examination:
-    return examine(built(make, monkeypatch), few(), chosen)
+def examined(make, monkeypatch: pytest.MonkeyPatch, *, cfg: Recipe = RECIPE) -> Examination:
+    return examine(built(make, monkeypatch), few(), cfg)
 
 
 def random_removal(structure, seed: int) -> dict[str, torch.Tensor]:

@@ -62,6 +62,6 @@ def test_it_is_examined_without_a_fault_and_pruned_equals_masked(name, monkeypat
         expected = masked_by_hand(trial, structure, removed, images)
         with torch.no_grad():
             assert (small(images) - expected).abs().max() <= 1e-6 * expected.abs().max(), seed
-    kept = {group.root: 1 - len(removed[group.root]) / group.channels for group in structure.groups}
-    assert structure.cost(kept) == pytest.approx(count_cost(small, images[:1]), rel=1e-9)
-    assert structure.cost(dict.fromkeys(kept, 1.0)) == count_cost(net, as_float(few().images[:1]))
+    ratios = {group.root: 1 - len(removed[group.root]) / group.channels for group in structure.groups}
+    assert structure.cost(ratios) == pytest.approx(count_cost(small, images[:1]), rel=1e-9)
+    assert structure.cost(dict.fromkeys(ratios, 1.0)) == count_cost(net, as_float(few().images[:1]))

@@ -79,7 +79,7 @@ class Block(nn.Module):
         return x
 
 
-class Whole(nn.Module):
+class Body(nn.Module):
     """A network whose end is at fault."""
 
     def __init__(self, fault: str, width: int = 32) -> None:
@@ -109,7 +109,7 @@ class Whole(nn.Module):
         return ends[self.fault]() if self.fault in ends else logits
 
 
-class Softmax(Whole):
+class Softmax(Body):
     """A network that ends in softmax, as an architecture of the registry."""
 
     def __init__(self, *, classes: int, channels: int, width: int) -> None:
@@ -178,7 +178,7 @@ def test_a_fault_inside_names_its_layer_and_the_remedy_works(fault, message, rem
 @pytest.mark.parametrize(("fault", "message", "remedy"), ENDS)
 def test_a_fault_at_the_end_is_said_and_the_remedy_works(fault, message, remedy, monkeypatch):
     monkeypatch.setattr(examination, "onnx_faults", lambda *_, **__: [])
-    check(lambda **_: Whole(fault), lambda **_: Whole(remedy), message, monkeypatch)
+    check(lambda **_: Body(fault), lambda **_: Body(remedy), message, monkeypatch)
 
 
 def test_a_network_that_is_built_differently_every_time_is_refused(monkeypatch):
@@ -194,12 +194,12 @@ def test_a_network_that_is_built_differently_every_time_is_refused(monkeypatch):
 def test_the_share_and_the_sparsity_that_a_message_names_fit(monkeypatch):
     strict = recipe.from_dict({"prune": {"member_share": 0.01, "sparsity": 0.9}})
     monkeypatch.setattr(examination, "onnx_faults", lambda *_, **__: [])
-    (fault,) = examined(block_network(""), monkeypatch, chosen=strict).faults
+    (fault,) = examined(block_network(""), monkeypatch, cfg=strict).faults
     words = fault.split()
     share = float(words[words.index("prune.member_share") + 2])
     sparsity = float(words[words.index("prune.sparsity") + 2])
     fitting = recipe.from_dict({"prune": {"member_share": share, "sparsity": sparsity}})
-    assert examined(block_network(""), monkeypatch, chosen=fitting).faults == ()
+    assert examined(block_network(""), monkeypatch, cfg=fitting).faults == ()
 
 
 def test_ordinary_logits_are_never_taken_for_probabilities():

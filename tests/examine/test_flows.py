@@ -10,14 +10,14 @@ from tests.conftest import TINY, call
 from tests.examine.coverage import NETWORKS
 
 THREE = ("plain", "mobilenet_v3", "convnext")
-CHOSEN = tuple(NETWORKS) if os.environ.get("NETWORKS") == "all" else THREE
+NAMES = tuple(NETWORKS) if os.environ.get("NETWORKS") == "all" else THREE
 CHANGES = (
     "net.width=32", "scores.names=[\"erm\"]", "base.epochs=1", "joint.epochs=1", "prune.member_share=0.47",
     "prune.sparsity=0.03", "prune.round_to=4", "data.limit=160",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CHOSEN)
+@pytest.mark.parametrize("name", NAMES)
 def test_it_is_trained_exported_and_checked(name: str, tmp_path: Path):
     run, bundle = tmp_path / "run", tmp_path / "bundle"
     arch = f"net.arch=tests.examine.coverage:{NETWORKS[name].__name__}"

@@ -47,9 +47,9 @@ def test_pruned_equals_masked_and_what_stays_is_said(name, monkeypatch):
     def make(**sizes):
         return odd.build(name, **sizes)
 
-    found = examined(make, monkeypatch)
-    assert found.faults == ()
-    structure = found.dry.structure
+    result = examined(make, monkeypatch)
+    assert result.faults == ()
+    structure = result.dry.structure
     assert "body.2.0" in {group.root for group in structure.groups}  # the convolution behind the block
     drawn = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     base, images = double_if_possible(with_random_weights(built(make, monkeypatch), seed=5), drawn)
@@ -58,10 +58,10 @@ def test_pruned_equals_masked_and_what_stays_is_said(name, monkeypatch):
         removed = random_removal(structure, seed)
         expected = masked_by_hand(base, structure, removed, images)
         with torch.no_grad():
-            found_logits = sliced(base, structure.groups, removed).eval()(images)
-        assert (found_logits - expected).abs().max() <= tolerance * expected.abs().max(), seed
+            pruned_logits = sliced(base, structure.groups, removed).eval()(images)
+        assert (pruned_logits - expected).abs().max() <= tolerance * expected.abs().max(), seed
     if name in STAYS:
-        assert any(STAYS[name] in note for note in found.notes), found.notes
+        assert any(STAYS[name] in note for note in result.notes), result.notes
     else:
         assert not structure.unpruned
 

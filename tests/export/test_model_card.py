@@ -18,26 +18,26 @@ REPORT = json.loads((MODEL / "report.json").read_text())
 
 
 def test_a_hub_reads_licence_data_and_every_accuracy_of_the_report():
-    told = ModelCard((MODEL / "card.md").read_text()).data
-    assert (told.license, told.datasets, told.metrics) == ("apache-2.0", ["uoft-cs/cifar10"], ["accuracy"])
-    assert told.pipeline_tag == "image-classification"
-    assert told.hardware.startswith(REPORT["machine"]["cpu"])
-    assert told.model_name == MODEL.name
-    values = sorted(result.metric_value for result in told.eval_results)
+    card = ModelCard((MODEL / "card.md").read_text()).data
+    assert (card.license, card.datasets, card.metrics) == ("apache-2.0", ["uoft-cs/cifar10"], ["accuracy"])
+    assert card.pipeline_tag == "image-classification"
+    assert card.hardware.startswith(REPORT["machine"]["cpu"])
+    assert card.model_name == MODEL.name
+    values = sorted(result.metric_value for result in card.eval_results)
     assert values == sorted(row["dynamic"] for row in REPORT["accuracy"].values())
-    for result in told.eval_results:
+    for result in card.eval_results:
         assert (result.metric_type, result.dataset_type) == ("accuracy", "uoft-cs/cifar10")
         assert (result.dataset_split, result.task_type) == ("test", "image-classification")
 
 
 def test_without_a_report_no_figure_and_no_licence_is_claimed(flow: Flow):
     manifest = parse_manifest((flow.bundle / "manifest.json").read_bytes())
-    told = ModelCard(model_card(manifest, open_run(flow.run).recipe, {}))
-    assert told.data.license == "unknown"
-    assert told.data.eval_results is None
-    assert not {"metrics", "hardware", "datasets"} & told.data.to_dict().keys()
-    assert "None was measured when this card was written" in told.text
-    assert "Whoever publishes this bundle names it here" in told.text
+    card = ModelCard(model_card(manifest, open_run(flow.run).recipe, {}))
+    assert card.data.license == "unknown"
+    assert card.data.eval_results is None
+    assert not {"metrics", "hardware", "datasets"} & card.data.to_dict().keys()
+    assert "None was measured when this card was written" in card.text
+    assert "Whoever publishes this bundle names it here" in card.text
 
 
 def test_a_report_of_this_bundle_goes_into_its_card_and_one_of_another_does_not(flow: Flow, tmp_path):
@@ -53,9 +53,9 @@ def test_a_report_of_this_bundle_goes_into_its_card_and_one_of_another_does_not(
     report["evaluated"] = open_run(run).evaluated_digest(bundle).hexdigest()
     (run / "report.json").write_text(json.dumps(report))
     assert call("report", run, bundle, "--card").stdout == f"card: {bundle / 'README.md'}\n"
-    told = ModelCard((bundle / "README.md").read_text())
-    assert [result.metric_value for result in told.data.eval_results] == [0.75, 0.75]
-    assert "| PGD-20 | 75.0 (60.0 to 85.0) | 80.0 (70.0 to 90.0) | 40 |" in told.text
+    card = ModelCard((bundle / "README.md").read_text())
+    assert [result.metric_value for result in card.data.eval_results] == [0.75, 0.75]
+    assert "| PGD-20 | 75.0 (60.0 to 85.0) | 80.0 (70.0 to 90.0) | 40 |" in card.text
     assert call("check", bundle).exit_code == 0
 
 
@@ -63,7 +63,7 @@ def test_a_name_cannot_end_the_first_lines(flow: Flow):
     name = "x\n---\nlicense: mit"
     recipe = from_dict({"name": name})
     row = {"dynamic": 0.5, "images": 4}
-    told = ModelCard(front_matter(recipe, {"accuracy": {"clean": row}}, licence="unknown")).data
-    assert (told.license, told.model_name) == ("unknown", name)
+    card = ModelCard(front_matter(recipe, {"accuracy": {"clean": row}}, licence="unknown")).data
+    assert (card.license, card.model_name) == ("unknown", name)
     manifest = replace(parse_manifest((flow.bundle / "manifest.json").read_bytes()), name=name)
     assert "\nlicense: mit" not in model_card(manifest, recipe, {})

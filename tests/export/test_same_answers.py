@@ -108,9 +108,9 @@ def test_every_way_to_run_gives_the_same_answers(folder):
     assert ties.sum() <= 2
     near = ties | (np.abs(probs.max(1) - 0.9) < 1e-5)
     for way, (open_net, size) in WAYS.items():
-        found = in_batches(open_net(folder), size)
-        for name, expected, got in zip(("labels", "submodels_used"), (labels, used), found, strict=False):
+        actual = in_batches(open_net(folder), size)
+        for name, expected, got in zip(("labels", "submodels_used"), (labels, used), actual, strict=False):
             differ = np.flatnonzero((expected != got) & ~ties)
             assert not len(differ), f"{way}: {name} of images {differ}"
-        np.testing.assert_array_equal(found[3][~near], abstained[~near], err_msg=way)
-        np.testing.assert_allclose(found[2][~ties], probs[~ties], atol=1e-5, rtol=0, err_msg=way)
+        np.testing.assert_array_equal(actual[3][~near], abstained[~near], err_msg=way)
+        np.testing.assert_allclose(actual[2][~ties], probs[~ties], atol=1e-5, rtol=0, err_msg=way)

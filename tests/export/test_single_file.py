@@ -38,10 +38,10 @@ def test_the_file_alone_is_loaded_and_answers_as_the_rule_does(models, probs, tm
     path.write_bytes(to_cascade(models, manifest_of("geometric", {"g": 1.0, "k": 1.0})))
     net = eed_edge.load(path)
     many = np.concatenate([IMAGES, IMAGES])
-    wanted = replay_rule(np.concatenate([probs, probs], 1), "geometric", {"g": 1.0, "k": 1.0})
-    found = net(many)
-    np.testing.assert_array_equal(found.labels, wanted.labels)
-    np.testing.assert_array_equal(found.submodels_used, wanted.submodels_used)
+    expected = replay_rule(np.concatenate([probs, probs], 1), "geometric", {"g": 1.0, "k": 1.0})
+    actual = net(many)
+    np.testing.assert_array_equal(actual.labels, expected.labels)
+    np.testing.assert_array_equal(actual.submodels_used, expected.submodels_used)
     assert len(net(IMAGES[:0]).labels) == 0
     assert net.manifest.classes == tuple("abcde")
 
@@ -50,9 +50,9 @@ def test_settings_of_another_type_are_one_line_for_the_file_too(models, tmp_path
     path = tmp_path / "cascade.onnx"
     path.write_bytes(to_cascade(models, manifest_of("agreement", {"votes": 2})))
     wrong = {"threads": "2", "spinning": "yes", "arena": 3, "providers": "CPUExecutionProvider"}
-    for name, given in wrong.items():
-        with pytest.raises(InputError, match=f"^expected {name}, .*, got {given!r}; "):
-            eed_edge.load(path, **{name: given})
+    for name, value in wrong.items():
+        with pytest.raises(InputError, match=f"^expected {name}, .*, got {value!r}; "):
+            eed_edge.load(path, **{name: value})
     with pytest.raises(InputError, match=r"^expected deadline_ms, a number >= 0, got '5'; "):
         eed_edge.load(path, deadline_ms="5")
 

@@ -141,9 +141,9 @@ def test_any_rule_and_drop_may_be_exported_from_one_run(flow: Flow, tmp_path, ru
     assert call("check", tmp_path / "bundle").exit_code == 0
 
 
-@pytest.mark.parametrize(("guarantee", "wanted"), [(False, calib_answers.CALIB_IMAGES), (True, 1200)])
-def test_a_guarantee_is_sought_on_every_calib_image(guarantee, wanted):
+@pytest.mark.parametrize(("guarantee", "count"), [(False, calib_answers.CALIB_IMAGES), (True, 1200)])
+def test_a_guarantee_is_sought_on_every_calib_image(guarantee, count):
     calib = Split(np.zeros((1200, 1, 2, 2), np.uint8), np.arange(1200))
     images = calib_answers.calib_images(calib, Gate(guarantee=guarantee))
-    assert images.labels.tolist() == list(range(wanted))
-    assert images.images.shape == (wanted, 1, 2, 2)
+    assert images.labels.tolist() == list(range(count))
+    assert images.images.shape == (count, 1, 2, 2)

@@ -27,15 +27,15 @@ def call(*words: object) -> str:
     from eed_edge.cli import main
 
     sys.argv = ["eed-edge", *map(str, words)]
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with redirect_stdout(said):
+        with redirect_stdout(output):
             main()
     except SystemExit as end:
         if end.code:
             raise
-    print(said.getvalue(), end="")
-    return said.getvalue()
+    print(output.getvalue(), end="")
+    return output.getvalue()
 
 
 def make_images(folder: Path) -> None:
@@ -43,11 +43,11 @@ def make_images(folder: Path) -> None:
     from sklearn.datasets import load_digits
 
     grey, labels = load_digits(return_X_y=True)
-    chosen = np.flatnonzero(labels < CLASSES)[: TRAIN + TEST]
-    pixels = np.rint(grey[chosen].reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    places = np.flatnonzero(labels < CLASSES)[: TRAIN + TEST]
+    pixels = np.rint(grey[places].reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     folder.mkdir()
     for name, part in (("train", slice(0, TRAIN)), ("test", slice(TRAIN, None))):
-        np.savez_compressed(folder / f"{name}.npz", images=pixels[part], labels=labels[chosen][part])
+        np.savez_compressed(folder / f"{name}.npz", images=pixels[part], labels=labels[places][part])
 
 
 def make_run(run: Path, under_way: Path) -> None:

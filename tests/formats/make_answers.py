@@ -14,9 +14,9 @@ def of_run(run: Path, bundle: Path, path: Path) -> None:
     answer = eed_edge.load(bundle)(images)
     nets = {"dense": opened.base(), "narrow": opened.narrow()}
     nets |= {f"submodel-{i}": net for i, (net, _) in enumerate(opened.members())}
-    said = {name: logits(net, images) for name, net in nets.items()}
-    said |= {"probs": answer.probs, "labels": answer.labels, "submodels_used": answer.submodels_used}
-    np.savez_compressed(path, images=images, **said)
+    recorded = {name: logits(net, images) for name, net in nets.items()}
+    recorded |= {"probs": answer.probs, "labels": answer.labels, "submodels_used": answer.submodels_used}
+    np.savez_compressed(path, images=images, **recorded)
 
 
 def shown() -> np.ndarray:

@@ -46,18 +46,18 @@ def record(path: Path) -> dict[str, Any]:
         return json.loads(stream.metadata()["eed_edge"])
 
 
-def assert_same_tensors(found: Path, wanted: Path) -> None:
+def assert_same_tensors(new: Path, stored: Path) -> None:
     """The same names, and values as near as another machine's rounding lets them be."""
-    left, right = load_file(found), load_file(wanted)
+    left, right = load_file(new), load_file(stored)
     assert left.keys() == right.keys()
     for name, values in right.items():
         np.testing.assert_allclose(left[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-def grown(found: object, stored: object) -> bool:
+def grown(new: object, stored: object) -> bool:
     """Whether all that was stored is there with its value; a later version may have added fields."""
     if isinstance(stored, dict):
-        return isinstance(found, dict) and all(
-            key in found and grown(found[key], value) for key, value in stored.items()
+        return isinstance(new, dict) and all(
+            key in new and grown(new[key], value) for key, value in stored.items()
         )
-    return found == stored
+    return new == stored

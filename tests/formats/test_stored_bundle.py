@@ -53,12 +53,12 @@ def test_the_stored_bundle_gives_its_stored_answers(path):
     answer = eed_edge.load(path)(stored["images"])
     np.testing.assert_allclose(answer.probs, stored["probs"], atol=1e-5)
     assert answer.probs[0] == pytest.approx([0.884994, 0.013746, 0.091579, 0.002312, 0.007369], abs=1e-5)
-    for found, name, first in (
+    for new, name, first in (
         (answer.labels, "labels", LABELS),
         (answer.submodels_used, "submodels_used", SUBMODELS_USED),
     ):
-        assert found.tolist() == stored[name].tolist()
-        assert found[:10].tolist() == first
+        assert new.tolist() == stored[name].tolist()
+        assert new[:10].tolist() == first
 
 
 @pytest.mark.parametrize("rule", ["agreement", "geometric"])
@@ -84,15 +84,15 @@ def test_the_stored_manifest_has_these_keys_and_seals_itself():
 
 
 def test_the_manifest_that_export_writes_today_has_the_same_keys_and_figures(exported):
-    found, stored = content(exported / "manifest.json"), content(BUNDLE / "manifest.json")
-    assert keys(found) == manifest_keys(files=FILES[1:]) | SINCE_SCHEMA_2
-    assert found["schema"] == 2
-    assert found["created_by"] == {"tool": "eed-edge", "version": eed_edge.__version__}
+    new, stored = content(exported / "manifest.json"), content(BUNDLE / "manifest.json")
+    assert keys(new) == manifest_keys(files=FILES[1:]) | SINCE_SCHEMA_2
+    assert new["schema"] == 2
+    assert new["created_by"] == {"tool": "eed-edge", "version": eed_edge.__version__}
     for name in ("name", "precision", "classes", "input", "metrics"):
-        assert found[name] == stored[name]
-    assert found["gate"]["rule"] == "confidence"
-    assert found["gate"]["parameters"]["confidence"]["threshold"] == pytest.approx(0.509734, abs=1e-4)
-    assert found["calibration"]["attack"] == "pgd-3, l_inf 12/255, against every prefix"
+        assert new[name] == stored[name]
+    assert new["gate"]["rule"] == "confidence"
+    assert new["gate"]["parameters"]["confidence"]["threshold"] == pytest.approx(0.509734, abs=1e-4)
+    assert new["calibration"]["attack"] == "pgd-3, l_inf 12/255, against every prefix"
 
 
 def test_golden_npz_keeps_its_arrays(exported):
@@ -117,10 +117,10 @@ def test_each_network_of_the_run_gives_its_stored_logits(exported, name, made):
 
 def test_run_prints_the_stored_objects():
     result = call("run", BUNDLE, DATA / "test.npz", "--json")
-    found = [json.loads(line) for line in result.stdout.splitlines()]
+    new = [json.loads(line) for line in result.stdout.splitlines()]
     stored = content(STORED / "cli" / "run.jsonl")
     assert list(stored[3]) == ["file", "label", "class", "probability", "submodels_used", "truth"]
-    for here, there in zip(found, stored, strict=True):
+    for here, there in zip(new, stored, strict=True):
         assert list(here) == list(there)
         assert here["file"].endswith(there["file"])
         assert here["probability"] == pytest.approx(there["probability"], abs=1e-5)

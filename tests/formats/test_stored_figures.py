@@ -106,28 +106,28 @@ def test_the_stored_report_has_these_parts():
 
 
 def test_narrow_attack_and_bench_write_the_report_under_its_stored_names(measured):
-    found, stored = content(measured / "run" / "report.json"), content(STORED / "run" / "report.json")
-    assert names(found) == names(stored) | ADDED
-    assert found.keys() == REPORT | set(NEW_PARTS) | {"precision"}
+    new, stored = content(measured / "run" / "report.json"), content(STORED / "run" / "report.json")
+    assert names(new) == names(stored) | ADDED
+    assert new.keys() == REPORT | set(NEW_PARTS) | {"precision"}
 
 
 @pytest.mark.parametrize("command", ["attack", "bench"])
 def test_json_files_of_attack_and_bench_have_their_stored_names(measured, command):
-    found, stored = content(measured / f"{command}.json"), content(STORED / "cli" / f"{command}.json")
-    assert names(found) - ADDED == names(stored) - ADDED
+    new, stored = content(measured / f"{command}.json"), content(STORED / "cli" / f"{command}.json")
+    assert names(new) - ADDED == names(stored) - ADDED
     if command == "bench":
-        assert list(found) == ["machine", "commit", "commands", "latency", "submodels_used"]
-        assert keys(found["latency"]) == LATENCY | LATENCY_ADDED
+        assert list(new) == ["machine", "commit", "commands", "latency", "submodels_used"]
+        assert keys(new["latency"]) == LATENCY | LATENCY_ADDED
 
 
 def test_clean_accuracy_and_cost_are_as_they_were(measured):
-    found, stored = content(measured / "run" / "report.json"), content(STORED / "run" / "report.json")
-    assert grown(found["recipe"], stored["recipe"])
+    new, stored = content(measured / "run" / "report.json"), content(STORED / "run" / "report.json")
+    assert grown(new["recipe"], stored["recipe"])
     for key in ("cost", "sparsity", "rd", "seed", "suite", "evaluated"):
-        assert found[key] == stored[key], key
-    assert found["accuracy"]["clean"] == stored["accuracy"]["clean"]
+        assert new[key] == stored[key], key
+    assert new["accuracy"]["clean"] == stored["accuracy"]["clean"]
     for key in ("params", "macs", "widths", "epochs", "training", "target_ms"):
-        assert found["narrow"][key] == stored["narrow"][key], key
+        assert new["narrow"][key] == stored["narrow"][key], key
 
 
 def test_tune_writes_its_stored_names(tmp_path, monkeypatch):
@@ -151,9 +151,9 @@ def test_narrow_json_has_these_keys_and_narrow_refuses_a_plan_of_other_ones(run)
 
 
 def test_report_shows_the_stored_figures(run, tmp_path):
-    told = call("report", run, BUNDLE)
-    assert told.exit_code == 0, told.stderr
-    clean = next(line.split() for line in told.stdout.splitlines() if line.startswith("clean"))
+    result = call("report", run, BUNDLE)
+    assert result.exit_code == 0, result.stderr
+    clean = next(line.split() for line in result.stdout.splitlines() if line.startswith("clean"))
     assert clean[1::2] == ["82.50", "12.50", "77.50", "77.50", "40"]
     page = call("report", run, BUNDLE, "--html", tmp_path / "report.html")
     assert page.exit_code == 0, page.stderr

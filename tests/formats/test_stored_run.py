@@ -77,12 +77,12 @@ def go_on(run: Path, stage: str) -> list[dict]:
 
 @pytest.mark.parametrize(("stage", "rows"), [("base", 6), ("pool", 8), ("joint", 12), ("narrow", 14)])
 def test_a_stored_training_under_way_ends_with_the_stored_weights_and_log(run, stage, rows):
-    found, stored = go_on(run, stage), content(STORED / "run" / "log.jsonl")[:rows]
+    new, stored = go_on(run, stage), content(STORED / "run" / "log.jsonl")[:rows]
     for name in ENDS[stage]:
         assert_same_tensors(run / name, STORED / "run" / name)
         assert keys(record(run / name)) == RECORDS[name]
-    assert len(found) == rows
-    for here, there in zip(found, stored, strict=True):
+    assert len(new) == rows
+    for here, there in zip(new, stored, strict=True):
         place = ["stage", "part"] if here["stage"] == "pool" else ["stage"]
         assert list(there) == [*place, *EPOCH]
         assert [key for key in here if key != "attacked_first"] == list(there)  # newer than the format
@@ -102,16 +102,16 @@ SINCE_0_1 = {"batch", "trained_s"}  # an epoch can be interrupted; an old checkp
 def test_a_training_that_is_stopped_leaves_the_stored_names(tmp_path):
     words = ("--data", DATA, "--run", tmp_path / "run", "--max-minutes", 0)
     assert call("train", STORED / "recipe.toml", *words).exit_code == 0
-    found, stored = tmp_path / "run" / "base.state", STORED / "under-way" / "base" / "base.state"
-    assert keys(record(found)) == UNDER_WAY | SINCE_0_1
-    assert_same_tensors(found, stored)
+    new, stored = tmp_path / "run" / "base.state", STORED / "under-way" / "base" / "base.state"
+    assert keys(record(new)) == UNDER_WAY | SINCE_0_1
+    assert_same_tensors(new, stored)
 
 
 def test_selection_and_joint_json_have_these_keys():
     by_size = {f"rd_by_size[].{name}" for name in ("size", "teams", "min", "mean", "max")}
     alone = {"attacked_alone.erm-0", "attacked_alone.ase-0"}
-    chosen = {"members[]", "rd", "attacked", "reason", "considered[]", "rd_by_size[]"} | by_size | alone
-    assert keys(content(STORED / "run" / "selection.json")) == chosen
+    selection = {"members[]", "rd", "attacked", "reason", "considered[]", "rd_by_size[]"} | by_size | alone
+    assert keys(content(STORED / "run" / "selection.json")) == selection
     joint = {"members[]", "rd", "attacked_by_prefix[]", "notes[]", "training.gap"} | SUMMARY
     assert keys(content(STORED / "run" / "joint.json")) == joint
 
@@ -121,12 +121,12 @@ def test_a_stored_pruned_network_of_each_kind_gives_its_stored_logits(arch, size
     from eed_edge.train.networks.checkpoint import load_network
 
     with np.load(STORED / "networks" / "answers.npz") as arrays:
-        images, wanted = arrays["images"], arrays[arch]
+        images, expected = arrays["images"], arrays[arch]
     factor = size // images.shape[2]
     images = torch.from_numpy(images.repeat(factor, 2).repeat(factor, 3))
     with torch.no_grad():
-        found = load_network(STORED / "networks" / f"{arch}.safetensors")[0](images).numpy()
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+        new = load_network(STORED / "networks" / f"{arch}.safetensors")[0](images).numpy()
+    np.testing.assert_allclose(new, expected, atol=1e-5)
 
 
 def test_calib_npz_has_the_images_of_the_gate():

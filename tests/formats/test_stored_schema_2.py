@@ -31,9 +31,9 @@ def test_the_stored_manifest_has_these_keys_and_version_0_1_answers_alike_but_fo
     files = ("cascade.onnx", "golden.npz")
     assert keys(manifest) == manifest_keys(files=files) | SINCE_SCHEMA_2 | thresholds
     assert (manifest["schema"], manifest["precision"]) == (2, "float32")
-    found, before = eed_edge.load(BUNDLE)(answers()["images"]), answers()
-    np.testing.assert_array_equal(found.labels, before["labels"])
-    np.testing.assert_array_equal(found.submodels_used, before["submodels_used"])
+    actual, before = eed_edge.load(BUNDLE)(answers()["images"]), answers()
+    np.testing.assert_array_equal(actual.labels, before["labels"])
+    np.testing.assert_array_equal(actual.submodels_used, before["submodels_used"])
 
 
 def test_check_and_run_take_the_stored_bundle():

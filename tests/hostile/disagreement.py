@@ -11,7 +11,7 @@ from tests.hostile.onnx_parsers import cpp_checker_parses, parse_in_cpp, parse_i
 def disagreement(raw: bytes) -> str | None:
     """In words; None if all see the same model, or ours refuses it."""
     try:
-        found = inspect(raw, "a")
+        model = inspect(raw, "a")
     except BundleError:
         return None
     python, cpp = parse_in_python(raw), parse_in_cpp(raw)
@@ -24,13 +24,13 @@ def disagreement(raw: bytes) -> str | None:
         return "another view"
     if {domain for domain, _ in seen.operators} - set(STANDARD_DOMAINS):
         return "a custom operator"
-    if found.operators != {name for _, name in seen.operators}:
+    if model.operators != {name for _, name in seen.operators}:
         return "other operators"
-    names = [tensor.get("name", "") for tensor in _tensors("ModelProto", found.message)]
+    names = [tensor.get("name", "") for tensor in _tensors("ModelProto", model.message)]
     if sorted(names) != sorted(seen.initializers):
         return "other initializers"
     opsets = [version for domain, version in seen.opsets if domain in STANDARD_DOMAINS]
-    return None if opsets == [found.opset] else "another opset"
+    return None if opsets == [model.opset] else "another opset"
 
 
 def _tensors(kind: str, message: Message) -> Iterator[Message]:

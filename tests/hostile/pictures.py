@@ -39,8 +39,8 @@ def endless_png(folder):
 def text_png(folder):
     """Compressed text of 100 MB in front of a small picture."""
     packed = zlib.compress(b"a" * 100_000_000, 9)
-    whole = _png(4, 4, zlib.compress(b"\0" * 52))
-    return _write(folder / "text.png", whole[:33] + _chunk(b"zTXt", b"k\0\0" + packed) + whole[33:])
+    complete = _png(4, 4, zlib.compress(b"\0" * 52))
+    return _write(folder / "text.png", complete[:33] + _chunk(b"zTXt", b"k\0\0" + packed) + complete[33:])
 
 
 def huge_jpeg(folder):

@@ -27,14 +27,14 @@ def kind_of(field):
     return field.enum_type.name if field.enum_type is not None else SCALARS[field.type]
 
 
-def messages_from(descriptor, found):
+def messages_from(descriptor, messages):
     """ModelProto and every message that its fields lead to, short of the refused fields."""
-    found[name_of(descriptor)] = descriptor
+    messages[name_of(descriptor)] = descriptor
     for field in descriptor.fields:
         inner = field.message_type
-        if inner and name_of(inner) not in found and (name_of(descriptor), field.number) not in REFUSED:
-            messages_from(inner, found)
-    return found
+        if inner and name_of(inner) not in messages and (name_of(descriptor), field.number) not in REFUSED:
+            messages_from(inner, messages)
+    return messages
 
 
 MESSAGES = messages_from(onnx.ModelProto.DESCRIPTOR, {})

@@ -16,7 +16,7 @@ def page_of(folder: Path, report, name="tiny") -> str:
 
 @pytest.fixture(scope="session")
 def text(tmp_path_factory) -> str:
-    return page_of(tmp_path_factory.mktemp("run"), sample.whole_report())
+    return page_of(tmp_path_factory.mktemp("run"), sample.full_report())
 
 
 @pytest.fixture(scope="session")

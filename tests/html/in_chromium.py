@@ -41,8 +41,8 @@ def chromium(*words: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
 
 
-def whole_page(folder) -> str:
-    return render(read_inputs(sample.fill(folder / "run", sample.whole_report()), sample.bundle_manifest()))
+def full_page(folder) -> str:
+    return render(read_inputs(sample.fill(folder / "run", sample.full_report()), sample.bundle_manifest()))
 
 
 def published_page(folder) -> str:
@@ -53,22 +53,22 @@ def published_page(folder) -> str:
     )
 
 
-@pytest.mark.parametrize("make", [whole_page, published_page])
+@pytest.mark.parametrize("make", [full_page, published_page])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_is_wider_than_the_screen_and_the_console_stays_empty(tmp_path, make, width):
     (tmp_path / "page.html").write_text(make(tmp_path))
     (tmp_path / "probe.html").write_text(PROBE.format(width=width))
     done = chromium("--dump-dom", f"--window-size={width + 100},900", tmp_path / "probe.html")
-    told = re.search(r'<pre id="found">(.+?)</pre>', done.stdout)
-    assert told is not None, done.stderr
-    found = json.loads(html.unescape(told[1]))
-    assert found["folded"] == found["opened"] == {"wide": [], "width": width}
-    assert found["screens"] < 15
+    match = re.search(r'<pre id="found">(.+?)</pre>', done.stdout)
+    assert match is not None, done.stderr
+    figures = json.loads(html.unescape(match[1]))
+    assert figures["folded"] == figures["opened"] == {"wide": [], "width": width}
+    assert figures["screens"] < 15
     assert "CONSOLE" not in done.stderr
 
 
 def test_print_has_what_is_folded_on_the_screen(tmp_path):
-    (tmp_path / "page.html").write_text(whole_page(tmp_path))
+    (tmp_path / "page.html").write_text(full_page(tmp_path))
     chromium("--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'page.pdf'}", tmp_path / "page.html")
     reader = shutil.which("pdftotext")
     assert reader is not None, "expected pdftotext on the PATH; install it (apt-get install poppler-utils)"

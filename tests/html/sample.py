@@ -78,7 +78,7 @@ def conditions(other_cores: float | None) -> dict[str, Any]:
     return machine | loads | {"other_cores": other_cores, "seconds": 12.5}
 
 
-def whole_report() -> dict[str, Any]:
+def full_report() -> dict[str, Any]:
     """Every part of docs/REPORT.md, with figures that are easy to recognise."""
     plain = recipe.from_dict({"name": "tiny", "data": {"name": "cifar10"}, "net": {"width": 16}}).as_dict()
     shifted = {"accuracy": 0.61, "interval": [0.56, 0.66], "submodels_used": 1.6, "ece": 0.037}

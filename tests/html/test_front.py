@@ -46,7 +46,7 @@ def test_the_top_has_date_time_processor_and_key_figures(tmp_path, page):
         )
         == 1
     )
-    report = sample.whole_report()
+    report = sample.full_report()
     report["machine"]["date"] = "2026-11-07"
     facts = front(read_inputs(sample.fill(tmp_path, report), sample.bundle_manifest())).facts
     assert facts.startswith("Measured 7 November 2026 · 0.625\N{NO-BREAK SPACE}ms an image on average")
@@ -58,14 +58,14 @@ def test_the_top_has_date_time_processor_and_key_figures(tmp_path, page):
 
 
 def test_a_team_that_is_no_better_under_attack_than_guessing_is_warned_of(tmp_path):
-    report = sample.whole_report()  # three classes
+    report = sample.full_report()  # three classes
     for share, warned in ((0.34, False), (0.33, True)):
         report["accuracy"]["adaptive"]["dynamic"] = share
-        told = front(read_inputs(sample.fill(tmp_path, report), sample.bundle_manifest())).warnings
+        warnings = front(read_inputs(sample.fill(tmp_path, report), sample.bundle_manifest())).warnings
         words = (
             f"under adaptive attacks the team is right on {100 * share:.1f}\N{NO-BREAK SPACE}%, no more than"
         )
-        assert any(words in text for text in told) == warned
+        assert any(words in text for text in warnings) == warned
 
 
 @pytest.mark.parametrize("name", ["cifar10-resnet18-w16", "cifar10-resnet18"])

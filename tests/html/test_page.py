@@ -17,8 +17,8 @@ from tests.html.page_reader import read
 
 
 def test_every_part_is_on_the_page_of_a_whole_report(page):
-    wanted = [*PARTS, "making"]
-    assert [attributes["id"] for tag, attributes in page.tags if tag == "section"] == wanted
+    expected = [*PARTS, "making"]
+    assert [attributes["id"] for tag, attributes in page.tags if tag == "section"] == expected
     assert "missing" not in page.sections
     titles = [attributes["aria-label"] for tag, attributes in page.tags if tag == "svg"]
     assert len(titles) == len(set(titles)) == 6 + 3
@@ -52,7 +52,7 @@ def test_references_inside_the_drawings_meet_one_thing_each(text, page):
 
 
 def test_names_of_users_are_text_and_never_markup(tmp_path):
-    report = sample.whole_report()
+    report = sample.full_report()
     text = page_of(tmp_path, report, "<script>alert(1)</script>")
     page = read(text)
     assert not [tag for tag, _ in page.tags if tag in ("script", "b")]
@@ -64,7 +64,7 @@ def test_names_of_users_are_text_and_never_markup(tmp_path):
 
 
 def test_the_same_report_gives_the_same_bytes_in_another_process(tmp_path, text):
-    run = sample.fill(tmp_path, sample.whole_report())
+    run = sample.fill(tmp_path, sample.full_report())
     code = (
         "import sys; from pathlib import Path; from eed_edge import html; from tests.html import sample;"
         "html.write_page(Path(sys.argv[1]), sample.bundle_manifest(), Path(sys.argv[2]))"
@@ -78,13 +78,13 @@ def test_a_user_s_own_matplotlib_settings_change_nothing(tmp_path, text):
     from matplotlib import rc_context
 
     with rc_context({"axes.titlesize": 30, "xtick.direction": "in", "lines.markeredgewidth": 4}):
-        assert page_of(tmp_path, sample.whole_report()) == text
+        assert page_of(tmp_path, sample.full_report()) == text
 
 
 def test_a_report_of_accuracy_and_latency_alone_says_how_to_make_the_rest(tmp_path):
-    whole = sample.whole_report()
+    report = sample.full_report()
     (tmp_path / "report.json").write_text(
-        sample.json.dumps({key: whole[key] for key in ("accuracy", "latency")})
+        sample.json.dumps({key: report[key] for key in ("accuracy", "latency")})
     )
     page = read(render(read_inputs(tmp_path, sample.bundle_manifest())))
     assert page.tables["accuracy", "Accuracy"]["Clean 400 images"][3].startswith("78.8 %")
@@ -100,7 +100,7 @@ def test_a_report_of_accuracy_and_latency_alone_says_how_to_make_the_rest(tmp_pa
     "key", ["accuracy", "latency", "recipe", "machine", "curves", "adaptive", "cost", "commands"]
 )
 def test_any_part_may_be_missing(tmp_path, key):
-    report = sample.whole_report()
+    report = sample.full_report()
     if key != "curves":
         report["curves"] = {"stopping": report["curves"]["stopping"]}
     del report[key]
@@ -126,7 +126,7 @@ def test_any_part_may_be_missing(tmp_path, key):
     ],
 )
 def test_a_damaged_part_is_named_in_one_line(tmp_path, key, damage):
-    report = sample.whole_report() | {key: damage}
+    report = sample.full_report() | {key: damage}
     with pytest.raises(
         InputError, match=r"report\.json: .* is not as docs/REPORT\.md describes it .*; measure"
     ):

@@ -18,9 +18,9 @@ SPEEDUPS = "Speed of the team, median over rounds with quartiles, relative to"
 
 def test_accuracies_are_those_of_the_report_with_interval_and_images(page):
     rows = page.tables["accuracy", "Accuracy"]
-    found = rows["Clean 400 images"]
-    assert found[0] == "81.2 % 77.1–84.8 %"
-    assert found[3] == "78.8 % 74.5–82.5 %"
+    row = rows["Clean 400 images"]
+    assert row[0] == "81.2 % 77.1–84.8 %"
+    assert row[3] == "78.8 % 74.5–82.5 %"
     assert rows["Adaptive 400 images"][3].startswith("21.0 %")
     paper = page.tables["accuracy", "The paper's figures"]
     assert paper["Clean"] == ["87.0 %", "86.1 %"]  # ResNet-18 on CIFAR-10
@@ -28,7 +28,7 @@ def test_accuracies_are_those_of_the_report_with_interval_and_images(page):
 
 
 def test_either_baseline_alone_has_its_section(tmp_path):
-    report = sample.whole_report()
+    report = sample.full_report()
     report["single"] = report.pop("narrow")
     page = page_of(tmp_path, report)
     assert "Baselines of equal latency" in page
@@ -36,7 +36,7 @@ def test_either_baseline_alone_has_its_section(tmp_path):
 
 
 def test_a_narrow_network_of_a_shorter_training_is_not_said_to_have_had_the_whole_budget(tmp_path):
-    report = sample.whole_report()
+    report = sample.full_report()
     by_hand = "trained from scratch, for 12 epochs set by hand"
     assert by_hand not in page_of(tmp_path, report)
     report["narrow"]["budget"]["epochs_by_hand"] = True
@@ -44,7 +44,7 @@ def test_a_narrow_network_of_a_shorter_training_is_not_said_to_have_had_the_whol
 
 
 def test_a_report_without_paired_figures_is_shown(tmp_path):
-    report = sample.whole_report()
+    report = sample.full_report()
     del report["paired"]
     page = read(page_of(tmp_path, report))
     assert page.tables["", "The team compared with"]["dense network"][0].endswith(
@@ -115,13 +115,13 @@ def test_the_speed_has_its_spread_its_attacks_and_its_conditions(tmp_path, page)
     assert rows["stops as under the slowdown attack"][0].startswith("1.50×")
     assert "Conditions: load average 0.25 to 1.25, other work on 0.12 of 2 cores, 2100 to unknown MHz" in text
     assert "warning" not in text
-    report = sample.whole_report()
+    report = sample.full_report()
     report["latency"]["conditions"] = sample.conditions(1.5)
     assert "other work kept 1.5 of 2 cores busy" in page_of(tmp_path, report)
 
 
 def test_dense_in_int8_stands_beside_dense_and_speedups_are_given_over_both(tmp_path):
-    report = sample.whole_report()
+    report = sample.full_report()
     latency = report["latency"]
     latency["dense_int8"] = {**latency["dense"], "mean_ms": 0.75}
     latency |= {"speedup_mean_int8": 1.25, "speedup_worst_int8": 0.625}
@@ -145,7 +145,7 @@ def test_dense_in_int8_stands_beside_dense_and_speedups_are_given_over_both(tmp_
 
 
 def test_a_report_of_the_earlier_clock_has_its_times_and_none_of_prefixes(tmp_path):
-    report = sample.whole_report()
+    report = sample.full_report()
     old = {"p50_ms", "p90_ms", "p99_ms", "mean_ms"}
     latency = report["latency"]
     for name in ("prefixes", "speedups", "conditions"):
@@ -175,7 +175,7 @@ def test_one_figure_has_one_value_wherever_it_stands(page):
 
 
 def test_a_probability_is_explained_with_its_error_before_and_after_calibration(tmp_path):
-    report = sample.whole_report()
+    report = sample.full_report()
     report["shift"]["clean"]["ece_uncalibrated"] = 0.497
     inputs = read_inputs(sample.fill(tmp_path, report), sample.bundle_manifest())
     bare = " ".join(meaning_section(inputs).caption)
@@ -195,7 +195,7 @@ def test_a_probability_is_explained_with_its_error_before_and_after_calibration(
 
 
 def test_without_the_paper_s_data_set_its_figures_are_not_shown(tmp_path):
-    report = sample.whole_report()
+    report = sample.full_report()
     report["recipe"]["data"]["name"] = "digits"
     page = read(page_of(tmp_path, report))
     assert ("accuracy", "The paper's figures") not in page.tables

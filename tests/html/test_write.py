@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def run(tmp_path):
-    report = sample.whole_report()
+    report = sample.full_report()
     del report["curves"]
     return sample.fill(tmp_path / "run", report)
 
@@ -33,9 +33,9 @@ def test_without_the_report_extra_one_line_names_it_and_nothing_is_written(run, 
         "except errors.DeviceError as error: print(error)"
     )
     words = [sys.executable, "-c", code, run, tmp_path / "page.html"]
-    said = subprocess.check_output(words, cwd=ROOT, text=True)
+    printed = subprocess.check_output(words, cwd=ROOT, text=True)
     advice = how_to_install("report")
-    assert said == f"expected {package}, which makes the HTML page; {advice}\n"
+    assert printed == f"expected {package}, which makes the HTML page; {advice}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
@@ -87,14 +87,14 @@ def test_without_a_report_the_commands_that_make_one_are_named(tmp_path):
 
 def test_the_page_is_made_without_torch_and_onnxruntime():
     code = "import eed_edge.html.page, eed_edge.html.inputs, sys; print(*sys.modules)"
-    found = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split()
-    assert not {"torch", "onnxruntime", "matplotlib.pyplot"} & set(found)
+    modules = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split()
+    assert not {"torch", "onnxruntime", "matplotlib.pyplot"} & set(modules)
 
 
 def test_importing_the_package_imports_neither_matplotlib_nor_jinja():
     code = "import eed_edge.html, sys; print(*sys.modules)"
-    found = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split()
-    assert not {"matplotlib", "jinja2", "numpy"} & set(found)
+    modules = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split()
+    assert not {"matplotlib", "jinja2", "numpy"} & set(modules)
 
 
 def test_every_file_that_is_no_module_is_packed_into_the_wheel():
@@ -117,7 +117,7 @@ def test_every_file_that_is_no_module_is_packed_into_the_wheel():
 def test_the_command_writes_the_page_of_a_real_run(flow: Flow, tmp_path):
     run = shutil.copytree(flow.run, tmp_path / "run")
     figures = {
-        "accuracy": sample.whole_report()["accuracy"],
+        "accuracy": sample.full_report()["accuracy"],
         "evaluated": open_run(run).evaluated_digest(flow.bundle).hexdigest(),
     }
     (run / "report.json").write_text(json.dumps(figures))
@@ -129,47 +129,47 @@ def test_the_command_writes_the_page_of_a_real_run(flow: Flow, tmp_path):
 
 @pytest.fixture
 def judged(flow: Flow, tmp_path):
-    """The small run, a report of it, and a way to be told that report in both forms: the errors, if any."""
+    """The small run, a report of it, and a function that prints it in both forms and returns the errors."""
     run = shutil.copytree(flow.run, tmp_path / "judged")
 
-    def told(figures) -> list[str]:
+    def errors_of(figures) -> list[str]:
         (run / "report.json").write_text(json.dumps(figures))
         results = [call("report", run, flow.bundle, *to) for to in ((), ("--html", tmp_path / "page.html"))]
         assert len({result.exit_code for result in results}) == 1
         return [result.output for result in results] if results[0].exit_code else []
 
-    whole = sample.whole_report()
-    del whole["curves"]
-    return run, told, {**whole, "evaluated": open_run(run).evaluated_digest(flow.bundle).hexdigest()}
+    report = sample.full_report()
+    del report["curves"]
+    return run, errors_of, {**report, "evaluated": open_run(run).evaluated_digest(flow.bundle).hexdigest()}
 
 
 @pytest.mark.parametrize("other", ["base.safetensors", "narrow.safetensors", "bundle"])
 def test_figures_of_other_files_are_not_shown(judged, other):
-    run, told, report = judged
-    assert told(report) == []
+    run, errors_of, report = judged
+    assert errors_of(report) == []
     if other == "bundle":
         report["evaluated"] = "0" * 64
     else:
         (run / other).write_bytes(b"another network")
-    errors = told(report)
+    errors = errors_of(report)
     assert len(errors) == 2
-    for said in errors:
-        assert said.startswith("error: ")
-        assert "got those of other files; run eed-edge attack again" in said
-        assert said.count("\n") == 1
+    for error in errors:
+        assert error.startswith("error: ")
+        assert "got those of other files; run eed-edge attack again" in error
+        assert error.count("\n") == 1
 
 
 def test_figures_of_bench_and_narrow_alone_are_shown(judged):
-    _, told, report = judged
-    assert told({key: report[key] for key in ("machine", "latency", "narrow", "submodels_used")}) == []
+    _, errors_of, report = judged
+    assert errors_of({key: report[key] for key in ("machine", "latency", "narrow", "submodels_used")}) == []
 
 
 @pytest.mark.parametrize("damage", [{"clean": 3}, {"clean": {"dense": 0.5}}, [1]])
 def test_a_damaged_report_is_one_clear_line_in_both_forms(judged, damage):
-    _, told, report = judged
-    errors = told(report | {"accuracy": damage})
+    _, errors_of, report = judged
+    errors = errors_of(report | {"accuracy": damage})
     assert len(errors) == 2
-    for said in errors:
-        assert "report.json" in said
-        assert "is not as docs/REPORT.md describes it" in said
-        assert said.count("\n") == 1
+    for error in errors:
+        assert "report.json" in error
+        assert "is not as docs/REPORT.md describes it" in error
+        assert error.count("\n") == 1

@@ -80,8 +80,8 @@ def test_held_out_errors_are_of_the_size_of_the_noise_and_near_none_without_it()
 def test_a_table_is_the_same_after_writing_and_a_changed_file_is_refused(tmp_path):
     path = tmp_path / "table.json"
     write_latency_table(path, TABLE)
-    found = read_latency_table(path)
-    assert dataclasses.replace(found, digest="") == TABLE
+    table = read_latency_table(path)
+    assert dataclasses.replace(table, digest="") == TABLE
     path.write_text(path.read_text().replace("6.0", "5.0"))
     with pytest.raises(InputError, match=r"expected a latency table, got another file: digest"):
         read_latency_table(path)

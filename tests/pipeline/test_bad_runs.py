@@ -58,7 +58,7 @@ def test_too_little_memory_names_the_setting_to_lower(run, monkeypatch, error):
 
 
 def test_too_little_memory_on_a_cpu_is_told_and_other_failures_are_not_taken_for_it(run, monkeypatch):
-    for text, told in (
+    for text, message in (
         ("DefaultCPUAllocator: can't allocate memory", "lower joint.batch"),
         ("shapes", "shapes"),
     ):
@@ -66,7 +66,7 @@ def test_too_little_memory_on_a_cpu_is_told_and_other_failures_are_not_taken_for
             joint_stage.joint, "train_joint", lambda *_, text=text, **__: torch._assert(False, text)
         )
         monkeypatch.setattr(torch, "_assert", lambda _, text: (_ for _ in ()).throw(RuntimeError(text)))
-        refused(run, told)
+        refused(run, message)
 
 
 def test_a_run_of_another_recipe(run):
@@ -81,8 +81,8 @@ def test_a_run_of_another_version(run):
 
 @pytest.mark.parametrize("name", ["base.safetensors", "pool/erm-1.safetensors"])
 def test_a_checkpoint_cut_in_half(run, name):
-    whole = (run / name).read_bytes()
-    (run / name).write_bytes(whole[: len(whole) // 2])
+    content = (run / name).read_bytes()
+    (run / name).write_bytes(content[: len(content) // 2])
     for later in ("selection.json", "pool/ase-0.safetensors"):
         (run / later).unlink()
     if name.startswith("pool"):
@@ -93,8 +93,8 @@ def test_a_checkpoint_cut_in_half(run, name):
 def test_a_checkpoint_of_a_training_under_way_cut_in_half(flow: Flow, tmp_path: Path):
     run = tmp_path / "run"
     assert call("train", TINY, "--run", run, "--max-minutes", 0).exit_code == 0
-    whole = (run / "base.state").read_bytes()
-    (run / "base.state").write_bytes(whole[: len(whole) // 2])
+    content = (run / "base.state").read_bytes()
+    (run / "base.state").write_bytes(content[: len(content) // 2])
     refused(run, "base.state: expected a whole safetensors file")
 
 
@@ -122,12 +122,14 @@ def test_layers_without_batch_norm_are_told_once_for_the_whole_pool(tmp_path, ca
     net.body.stem[1] = torch.nn.Identity()
     data = Images(torch.randint(0, 256, (16, 1, 8, 8), dtype=torch.uint8), torch.arange(16) % 2)
     cfg = {"epochs": 1, "batch": 8, "judge_steps": 1, "subsets": 2}
-    chosen = recipe.from_dict(
+    recipe_of_net = recipe.from_dict(
         {"pool": cfg, "scores": {"names": ["bnsf", "erm"], "search": False, "images": 4},
          "prune": {"member_share": 0.9, "round_to": 4}}
     )  # fmt: skip
     with caplog.at_level(logging.INFO, logger="eed_edge"):
-        made = pool.build_pool(net, data, data, recipe=chosen, folder=tmp_path, context=TrainingContext())
+        made = pool.build_pool(
+            net, data, data, recipe=recipe_of_net, folder=tmp_path, context=TrainingContext()
+        )
     lines = [record.getMessage() for record in caplog.records if "no batch norm" in record.getMessage()]
     assert lines == ["bnsf: no batch norm behind body.stem.0, weights count as they are there"]
     assert [checkpoint.load_checkpoint(path)[1]["pruning"]["importance"] for path in made] == ["bnsf"] * 2 + [

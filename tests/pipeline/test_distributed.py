@@ -61,15 +61,18 @@ def test_the_parts_of_every_batch_make_up_the_batch_and_no_two_draw_the_same_noi
 
     def labels(part):
         generator = torch.Generator().manual_seed(5)
-        found = [
-            own for _, own in batches.epoch(data, batch=16, augment=augment, generator=generator, part=part)
+        labels_by_batch = [
+            batch_labels
+            for _, batch_labels in batches.epoch(
+                data, batch=16, augment=augment, generator=generator, part=part
+            )
         ]
-        return found, torch.rand(1, generator=generator).item()
+        return labels_by_batch, torch.rand(1, generator=generator).item()
 
-    whole, _ = labels(slice(None))
+    expected, _ = labels(slice(None))
     parts = [labels(Processes(rank, 4).shard) for rank in range(4)]
-    for i, batch in enumerate(whole):
-        together = torch.cat([found[i] for found, _ in parts])
+    for i, batch in enumerate(expected):
+        together = torch.cat([labels_by_batch[i] for labels_by_batch, _ in parts])
         assert sorted(together.tolist()) == sorted(batch.tolist())
     assert len({noise for _, noise in parts}) == 4
 
@@ -221,7 +224,7 @@ def test_a_process_that_dies_is_started_again_and_the_candidates_are_those_of_on
 def test_processes_with_different_recipes_end_with_one_line(tmp_path: Path):
     result = torchrun(tmp_path, *train_words(tmp_path / "run"), MORE="--set base.batch=64")
     assert result.returncode == 1
-    told = [line for line in result.stderr.splitlines() if line.startswith("error:")]
-    assert len(told) == 1
-    assert "base.batch is 32 in process 0 and 64 in process 1" in told[0]
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    assert "base.batch is 32 in process 0 and 64 in process 1" in errors[0]
     assert not (tmp_path / "run").exists()

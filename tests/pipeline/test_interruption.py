@@ -144,9 +144,9 @@ def test_training_writes_a_checkpoint_on_every_signal_and_ends_with_the_same_wei
         process.send_signal(getattr(signal, name))
         _, err = process.communicate(timeout=60)
         assert process.returncode == code
-        kept = f"kept in {run}: base as far as it is trained"
+        message = f"kept in {run}: base as far as it is trained"
         again = f"eed-edge train {TINY} --run {run} --until base"
-        assert err == f"stopped by {name}; {kept}; resume with: {again}\n"
+        assert err == f"stopped by {name}; {message}; resume with: {again}\n"
         assert not (run / "run.lock").exists()
         batches.append(checkpoint.load_checkpoint(run / "base.state")[1]["batch"])
     assert any(batches)  # it stopped inside an epoch

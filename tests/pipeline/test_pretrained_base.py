@@ -96,9 +96,9 @@ def test_a_base_without_epochs_goes_through_export_attack_narrow_and_report(
     ):
         result = call(*words)
         assert result.exit_code == 0, result.output
-    found = json.loads((run / "report.json").read_text())["narrow"]["budget"]
-    assert found["macs"]["base"] == 0 < found["macs"]["pool"]
-    assert "pretrained weights of base.init have cost is not known" in found["counted"]
+    budget = json.loads((run / "report.json").read_text())["narrow"]["budget"]
+    assert budget["macs"]["base"] == 0 < budget["macs"]["pool"]
+    assert "pretrained weights of base.init have cost is not known" in budget["counted"]
     page = (tmp_path / "report.html").read_text()
     assert "Pretrained weights, not trained further: attacked accuracy" in page
 
@@ -116,14 +116,14 @@ def test_a_run_under_way_goes_on_without_the_file_it_started_from(
     source = weights if kind == "state dict" else flow.run / "pool" / "erm-0.safetensors"
     init, digest = tmp_path / "init", hashlib.sha256(source.read_bytes()).hexdigest()
     shutil.copy(source, init)
-    whole, sliced = tmp_path / "whole", tmp_path / "sliced"
-    started(whole, init, "--until", "base")
+    uninterrupted, sliced = tmp_path / "whole", tmp_path / "sliced"
+    started(uninterrupted, init, "--until", "base")
     first = started(sliced, init, "--until", "base", "--max-minutes", 0)
     assert "paused, time is up after epoch 1 of 2" in first
     init.unlink()
     second = started(sliced, init, "--until", "base")
     assert ("before training" in first, "before training" in second) == (True, False)
-    assert (sliced / "base.safetensors").read_bytes() == (whole / "base.safetensors").read_bytes()
+    assert (sliced / "base.safetensors").read_bytes() == (uninterrupted / "base.safetensors").read_bytes()
     assert checkpoint.load_checkpoint(sliced / "base.safetensors")[1]["init"] == {
         "file": "init",
         "sha256": digest,
@@ -152,17 +152,17 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line_and_leaves_no_run(tmp_p
 
 
 def test_a_normalisation_for_another_number_of_channels_is_refused(tmp_path: Path):
-    chosen = recipe.from_dict({"net": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.2], "width": 8}})
+    cfg = recipe.from_dict({"net": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.2], "width": 8}})
     message = r"net.mean and net.std: expected one number or 1, one per channel, got 3"
     with pytest.raises(RecipeError, match=message) as caught:
-        base_stage.new_base(chosen, 4, BLACK, tmp_path / "base.state")
+        base_stage.new_base(cfg, 4, BLACK, tmp_path / "base.state")
     assert "\n" not in str(caught.value)
 
 
 def test_a_network_from_scratch_takes_the_recipes_normalisation_or_that_of_its_images(tmp_path: Path):
     def normalisation(**changes):
-        chosen = recipe.from_dict({"net": {"width": 8, **changes}})
-        net, read = base_stage.new_base(chosen, 4, BLACK, tmp_path / "base.state")
+        cfg = recipe.from_dict({"net": {"width": 8, **changes}})
+        net, read = base_stage.new_base(cfg, 4, BLACK, tmp_path / "base.state")
         assert read is None
         return net.normalise.mean.item(), net.normalise.std.item()
 

@@ -31,21 +31,21 @@ def run_with(folder: Path, table: Path) -> Run:
 
 
 def test_the_table_is_copied_until_the_pool_begins_and_the_run_can_move(tmp_path):
-    given, run = tmp_path / "given.json", run_with(tmp_path / "run", tmp_path / "given.json")
+    table, run = tmp_path / "given.json", run_with(tmp_path / "run", tmp_path / "given.json")
     with pytest.raises(InputError, match=r"given.json: expected a latency table, got: No such file"):
         keep_latency_table(run)
-    write_latency_table(given, TABLE)
+    write_latency_table(table, TABLE)
     keep_latency_table(run)
     copy = run.path / TABLE_FILE
     first = copy.read_bytes()
-    write_latency_table(given, dataclasses.replace(TABLE, dense_ms=7.0))
+    write_latency_table(table, dataclasses.replace(TABLE, dense_ms=7.0))
     keep_latency_table(run)
     second = copy.read_bytes()
     assert second != first
     (run.path / "pool").mkdir()
-    write_latency_table(given, TABLE)
+    write_latency_table(table, TABLE)
     keep_latency_table(run)
-    given.unlink()
+    table.unlink()
     keep_latency_table(run)
     assert copy.read_bytes() == second
     assert recipe_with_run_table(run).prune.latency_table == str(copy)

@@ -60,9 +60,11 @@ def test_too_few_images_of_a_class_or_for_the_gate_are_named():
 
 
 def test_given_weights_may_have_seen_tune_and_calib_unless_these_are_pictures_of_their_own():
-    given = {"base": {"init": "net.pt"}}
-    assert "may have seen the pictures of tune and calib" in notes_for([200, 200], given)["weights_have_seen"]
-    assert notes_for([200, 200], given | {"apart": True})["weights_have_seen"] == ""
+    fields = {"base": {"init": "net.pt"}}
+    assert (
+        "may have seen the pictures of tune and calib" in notes_for([200, 200], fields)["weights_have_seen"]
+    )
+    assert notes_for([200, 200], fields | {"apart": True})["weights_have_seen"] == ""
     assert notes_for([200, 200], {})["weights_have_seen"] == ""
 
 

@@ -36,7 +36,7 @@ def test_a_deadline_is_over_only_after_some_progress():
 
 def test_a_run_in_slices_on_ever_other_machines_ends_as_one_in_one_go(flow: Flow, tmp_path: Path):
     here, lines = tmp_path / "machine-0", []
-    for sitting in range(30):
+    for call_number in range(30):
         result = call("train", TINY, "--run", here, "--max-minutes", 0)
         assert result.exit_code == 0, result.output
         lines.append(result.output.splitlines()[-1])
@@ -45,7 +45,7 @@ def test_a_run_in_slices_on_ever_other_machines_ends_as_one_in_one_go(flow: Flow
         assert lines[-1].startswith("paused, time is up")
         assert f"; kept in {here}: base" in lines[-1]
         assert lines[-1].endswith(f"; resume with: eed-edge train {TINY} --run {here} --max-minutes 0")
-        here = shutil.move(here, tmp_path / f"machine-{sitting + 1}")
+        here = shutil.move(here, tmp_path / f"machine-{call_number + 1}")
     # Two epochs of base and of joint, and search and one epoch for each of four candidates.
     assert len(lines) == 2 + 2 * 4 + 2
     assert "paused, time is up after epoch 1 of 2" in lines[0]
@@ -83,8 +83,8 @@ def test_a_compact_run_keeps_base_and_candidates_in_half_precision(compact: Path
     files = ["base.safetensors", "base-last.safetensors", "pool/erm-0.safetensors"]
     for name in files:
         assert (compact / name).stat().st_size < 0.6 * (flow.run / name).stat().st_size
-    whole, rounded = (checkpoint.load_checkpoint(run / "base.safetensors")[0] for run in (flow.run, compact))
-    for name, tensor in whole.items():
+    full, rounded = (checkpoint.load_checkpoint(run / "base.safetensors")[0] for run in (flow.run, compact))
+    for name, tensor in full.items():
         if "conv" in name or name.endswith("classify.weight"):
             assert rounded[name].dtype == torch.float16
             assert torch.equal(rounded[name], tensor.half())
@@ -97,11 +97,11 @@ def test_a_compact_run_keeps_base_and_candidates_in_half_precision(compact: Path
 def test_rounded_weights_answer_as_whole_ones_within_noise(compact: Path, flow: Flow):
     images = torch.rand(200, 1, 8, 8)
     with torch.no_grad():
-        whole, rounded = (
+        full, rounded = (
             checkpoint.load_network(run / "base.safetensors")[0](images) for run in (flow.run, compact)
         )
-    assert torch.allclose(whole, rounded, atol=2e-2)
-    assert (whole.argmax(1) == rounded.argmax(1)).float().mean() > 0.98
+    assert torch.allclose(full, rounded, atol=2e-2)
+    assert (full.argmax(1) == rounded.argmax(1)).float().mean() > 0.98
 
 
 def test_a_compact_run_in_slices_ends_as_one_in_one_go(compact: Path, tmp_path: Path):

@@ -62,80 +62,80 @@ def test_nis_of_a_perceptron_is_the_chain_of_absolute_matrix_products():
     net = nn.Sequential(
         nn.Flatten(), nn.Linear(12, 7), nn.ReLU(), nn.Linear(7, 6), nn.ReLU(), nn.Linear(6, 4)
     )
-    found = scores_of("nis", net, torch.rand(2, 3, 2, 2)).scores
+    scores = scores_of("nis", net, torch.rand(2, 3, 2, 2)).scores
     last = np.ones(4)
     second = np.abs(net[5].weight.detach().numpy()).T @ last
     first = np.abs(net[3].weight.detach().numpy()).T @ second
-    np.testing.assert_allclose(found["3"], second, rtol=1e-6)
-    np.testing.assert_allclose(found["1"], first, rtol=1e-6)
+    np.testing.assert_allclose(scores["3"], second, rtol=1e-6)
+    np.testing.assert_allclose(scores["1"], first, rtol=1e-6)
 
 
 def test_nis_of_a_residual_network_is_the_walk_from_the_last_layer_backwards():
     torch.manual_seed(0)
     net = with_statistics(Residual())
-    found = scores_of("nis", net, torch.rand(2, 3, 6, 6)).scores
+    scores = scores_of("nis", net, torch.rand(2, 3, 6, 6)).scores
     kernel = {name: getattr(net, name).weight.detach().abs().flatten(2).sum(2).numpy() for name in "ab"}
     joined = net.out.weight.detach().abs().numpy().T @ np.ones(4)
     scale = (net.bn.weight.abs() / (net.bn.running_var + net.bn.eps).sqrt()).detach().numpy()
     inner = scale * (kernel["b"].T @ joined)
     split = kernel["a"].T @ inner + net.shortcut.weight.detach().abs().flatten(1).numpy().T @ joined
-    np.testing.assert_allclose(found["b"], joined, rtol=1e-6)
-    np.testing.assert_allclose(found["shortcut"], joined, rtol=1e-6)
-    np.testing.assert_allclose(found["a"], inner, rtol=1e-6)
-    np.testing.assert_allclose(found["stem"], split, rtol=1e-6)
+    np.testing.assert_allclose(scores["b"], joined, rtol=1e-6)
+    np.testing.assert_allclose(scores["shortcut"], joined, rtol=1e-6)
+    np.testing.assert_allclose(scores["a"], inner, rtol=1e-6)
+    np.testing.assert_allclose(scores["stem"], split, rtol=1e-6)
 
 
 def test_nis_equals_autograd_on_a_network_made_of_absolute_weights():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 5, 2), nn.Flatten(), nn.Linear(45, 4))
-    found = scores_of("nis", net, torch.rand(2, 3, 6, 6)).scores
+    scores = scores_of("nis", net, torch.rand(2, 3, 6, 6)).scores
     for parameter in net.parameters():
         parameter.data.abs_()
     hidden = net[0](torch.rand(1, 3, 6, 6)).detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(net[1:](hidden).sum(), hidden)
-    torch.testing.assert_close(found["0"].float(), gradient.sum((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scores["0"].float(), gradient.sum((0, 2, 3)), rtol=1e-4, atol=1e-5)
 
 
 def test_erm_is_the_mean_weight_relative_to_the_layers_largest_times_eta(convolutional):
-    found = scores_of("erm", convolutional, torch.rand(2, 3, 8, 8)).scores
+    scores = scores_of("erm", convolutional, torch.rand(2, 3, 8, 8)).scores
     weight = convolutional[0].weight.detach().numpy()
     expected = [np.sqrt(6 / 27) * np.mean(np.abs(w)) / np.abs(weight).max() for w in weight]
-    np.testing.assert_allclose(found["0"], expected, rtol=1e-5)
+    np.testing.assert_allclose(scores["0"], expected, rtol=1e-5)
 
 
 def test_ase_is_half_the_mean_squared_gradient_times_the_squared_weight(convolutional):
     images, labels = torch.rand(5, 3, 8, 8), torch.tensor([0, 1, 2, 3, 1])
-    found = scores_of("ase", convolutional, images, labels).scores
+    scores = scores_of("ase", convolutional, images, labels).scores
     squares = torch.zeros_like(convolutional[3].weight)
     for i in range(5):
         convolutional.zero_grad()
         F.cross_entropy(convolutional(images[i : i + 1]), labels[i : i + 1]).backward()
         squares += convolutional[3].weight.grad ** 2 / 5
     expected = (0.5 * squares * convolutional[3].weight.detach() ** 2).sum((1, 2, 3))
-    torch.testing.assert_close(found["3"], expected, rtol=1e-4, atol=1e-12)
+    torch.testing.assert_close(scores["3"], expected, rtol=1e-4, atol=1e-12)
 
 
 def test_ase_of_a_linear_layer_equals_its_closed_form():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Linear(5, 3))
     images, labels = torch.rand(6, 3, 2, 2), torch.tensor([0, 1, 2, 0, 1, 2])
-    found = scores_of("ase", net, images, labels).scores["2"]
+    scores = scores_of("ase", net, images, labels).scores["2"]
     hidden = net[:2](images).detach()
     errors = net(images).softmax(1).detach() - F.one_hot(labels, 3)  # dL/dlogits
     squares = torch.einsum("ni,nj->ij", errors**2, hidden**2) / 6
-    torch.testing.assert_close(found, (0.5 * squares * net[2].weight.detach() ** 2).sum(1))
+    torch.testing.assert_close(scores, (0.5 * squares * net[2].weight.detach() ** 2).sum(1))
 
 
 def test_bnsf_is_the_sum_of_absolute_effective_weights_and_scale_one_without_a_norm(convolutional):
-    found = scores_of("bnsf", convolutional, torch.rand(2, 3, 8, 8)).scores
+    scores = scores_of("bnsf", convolutional, torch.rand(2, 3, 8, 8)).scores
     norm = convolutional[1]
     scale = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach().numpy()
     weight = convolutional[0].weight.detach().numpy()
     np.testing.assert_allclose(
-        found["0"], [np.abs(s * w).sum() for s, w in zip(scale, weight, strict=True)], rtol=1e-5
+        scores["0"], [np.abs(s * w).sum() for s, w in zip(scale, weight, strict=True)], rtol=1e-5
     )
     np.testing.assert_allclose(
-        found["3"], [np.abs(w).sum() for w in convolutional[3].weight.detach().numpy()], rtol=1e-5
+        scores["3"], [np.abs(w).sum() for w in convolutional[3].weight.detach().numpy()], rtol=1e-5
     )
 
 

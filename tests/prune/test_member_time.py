@@ -40,22 +40,24 @@ def mega_macs(structure):
 def test_a_table_of_macs_predicts_the_macs_of_any_widths_for_networks_of_every_kind(make):
     build_it = None if make is None else (lambda: make(classes=4, channels=3, width=16))
     structure = structure_of(build_it)
-    kept = {group.root: 0.25 + 0.5 * (i % 2) for i, group in enumerate(structure.groups)}
-    assert predicted_ms(structure, mega_macs(structure), kept) == pytest.approx(structure.cost(kept)[1] / 1e6)
+    ratios = {group.root: 0.25 + 0.5 * (i % 2) for i, group in enumerate(structure.groups)}
+    assert predicted_ms(structure, mega_macs(structure), ratios) == pytest.approx(
+        structure.cost(ratios)[1] / 1e6
+    )
 
 
 STRUCTURE = structure_of()
 FULL = {group.root: group.channels for group in STRUCTURE.groups}
 EVENLY = dict.fromkeys(FULL, 0.5)
-WHOLE_MS = STRUCTURE.cost(dict.fromkeys(FULL, 1.0))[1] / 1e6
+FULL_MS = STRUCTURE.cost(dict.fromkeys(FULL, 1.0))[1] / 1e6
 
 
 def test_widths_use_up_the_time_and_do_not_exceed_it():
-    time = TimeBudget(STRUCTURE, mega_macs(STRUCTURE), 0.3 * WHOLE_MS)
-    chosen = choose_widths(STRUCTURE, EVENLY, NO_LIMIT, round_to=8, time=time)
-    assert time.of_widths(chosen) <= time.most_ms
-    for root, width in chosen.items():  # nothing more would have fitted
-        assert width == FULL[root] or time.of_widths({**chosen, root: width + 8}) > time.most_ms
+    time = TimeBudget(STRUCTURE, mega_macs(STRUCTURE), 0.3 * FULL_MS)
+    selected = choose_widths(STRUCTURE, EVENLY, NO_LIMIT, round_to=8, time=time)
+    assert time.of_widths(selected) <= time.most_ms
+    for root, width in selected.items():  # nothing more would have fitted
+        assert width == FULL[root] or time.of_widths({**selected, root: width + 8}) > time.most_ms
 
 
 def test_the_channels_of_a_layer_that_is_slow_for_its_macs_cost_more():
@@ -66,17 +68,17 @@ def test_the_channels_of_a_layer_that_is_slow_for_its_macs_cost_more():
         for layer in table.layers
     )
     slowed = TABLE.__class__(**{**vars(table), "layers": layers})
-    kept = {root: torch.tensor(0.5, requires_grad=True) for root in FULL}
-    TimeBudget(STRUCTURE, slowed, 1.0).ms(kept).backward()
-    assert float(kept[slow].grad) > 5 * float(kept[like].grad)
+    ratios = {root: torch.tensor(0.5, requires_grad=True) for root in FULL}
+    TimeBudget(STRUCTURE, slowed, 1.0).ms(ratios).backward()
+    assert float(ratios[slow].grad) > 5 * float(ratios[like].grad)
 
 
 def test_the_search_is_drawn_to_whichever_target_is_exceeded_most():
     scores = {root: torch.linspace(0, 1, channels) for root, channels in FULL.items()}
     thresholds = {root: torch.tensor(0.5, requires_grad=True) for root in FULL}
-    whole = STRUCTURE.cost(dict.fromkeys(FULL, 1.0))
-    time = TimeBudget(STRUCTURE, mega_macs(STRUCTURE), 0.01 * WHOLE_MS)
-    arguments = (STRUCTURE, scores, thresholds, whole)
+    full_cost = STRUCTURE.cost(dict.fromkeys(FULL, 1.0))
+    time = TimeBudget(STRUCTURE, mega_macs(STRUCTURE), 0.01 * FULL_MS)
+    arguments = (STRUCTURE, scores, thresholds, full_cost)
     without = score_search._cost_penalty(*arguments, member_share=1.0)
     within = score_search._cost_penalty(*arguments, member_share=1.0, time=time)
     assert within > 10 * without
@@ -94,7 +96,7 @@ def test_a_share_is_of_the_base_by_the_table_and_another_network_s_table_is_refu
     path, digest = tmp_path / "table.json", architecture_digest(STRUCTURE, SIZE)
     write_latency_table(path, TABLE.__class__(**{**vars(mega_macs(STRUCTURE)), "architecture": digest}))
     cfg = Prune(latency_table=str(path), latency_share=0.25)
-    assert time_budget(STRUCTURE, SIZE, cfg).most_ms == pytest.approx(0.25 * WHOLE_MS)
+    assert time_budget(STRUCTURE, SIZE, cfg).most_ms == pytest.approx(0.25 * FULL_MS)
     assert time_budget(STRUCTURE, SIZE, Prune(latency_table=str(path), latency_ms=3.0)).most_ms == 3
     assert time_budget(STRUCTURE, SIZE, Prune()) is None
     with pytest.raises(RecipeError, match=r"expected times of this network and images of \(3, 32, 32\)"):

@@ -17,14 +17,14 @@ from eed_edge.train.networks.build import Classifier
 
 
 def subsets(score: int, n: int = 1000) -> list[set[int]]:
-    chosen = candidates(Recipe())[3 * score : 3 * score + 3]
-    return [set(subset_indices(n, c, cfg=Pool(), seed=7).tolist()) for c in chosen]
+    of_score = candidates(Recipe())[3 * score : 3 * score + 3]
+    return [set(subset_indices(n, c, cfg=Pool(), seed=7).tolist()) for c in of_score]
 
 
 def test_there_are_twelve_candidates_of_four_scores_and_three_subsets():
-    found = candidates(Recipe())
-    assert len({candidate.name for candidate in found}) == 12
-    assert {candidate.score for candidate in found} == {"nis", "erm", "ase", "bnsf"}
+    entries = candidates(Recipe())
+    assert len({candidate.name for candidate in entries}) == 12
+    assert {candidate.score for candidate in entries} == {"nis", "erm", "ase", "bnsf"}
 
 
 def test_a_quarter_is_shared_and_the_rest_is_split_over_three():

@@ -23,10 +23,10 @@ def test_the_cost_model_equals_a_real_count_before_and_after_pruning(arch):
     net = network(arch)
     structure = analyse(net, IMAGE[:1])
     assert structure.cost({g.root: 1.0 for g in structure.groups}) == count_cost(net, IMAGE[:1])
-    chosen = {g.root: max(3, g.channels // (i % 4 + 1)) for i, g in enumerate(structure.groups)}
-    small = removal.remove_channels(net, structure, random_choice(structure), chosen)
-    kept = {g.root: chosen[g.root] / g.channels for g in structure.groups}
-    assert structure.cost(kept) == pytest.approx(count_cost(small, IMAGE[:1]), rel=1e-9)
+    new_widths = {g.root: max(3, g.channels // (i % 4 + 1)) for i, g in enumerate(structure.groups)}
+    small = removal.remove_channels(net, structure, random_choice(structure), new_widths)
+    ratios = {g.root: new_widths[g.root] / g.channels for g in structure.groups}
+    assert structure.cost(ratios) == pytest.approx(count_cost(small, IMAGE[:1]), rel=1e-9)
 
 
 def test_macs_of_resnet18_are_those_of_the_literature():
@@ -39,15 +39,15 @@ def test_the_pruned_network_answers_as_the_network_with_these_channels_masked(ar
     net = network(arch)
     structure = analyse(net, IMAGE[:1])
     choice = random_choice(structure)
-    chosen = {g.root: g.channels // 2 for g in structure.groups}
+    new_widths = {g.root: g.channels // 2 for g in structure.groups}
     masks = {
-        root: (score >= score.sort(descending=True).values[chosen[root] - 1]).float()
+        root: (score >= score.sort(descending=True).values[new_widths[root] - 1]).float()
         for root, score in choice.scores.items()
     }
     with torch.no_grad():
         with masked(net, structure.groups, masks):
             expected = net(IMAGE)
-        pruned = removal.remove_channels(net, structure, choice, chosen).eval()(IMAGE)
+        pruned = removal.remove_channels(net, structure, choice, new_widths).eval()(IMAGE)
     torch.testing.assert_close(pruned, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -62,12 +62,14 @@ def test_pruning_leaves_the_base_unchanged():
 def test_a_branch_whose_share_rounds_to_nothing_goes_as_a_whole_and_the_rest_answers_as_by_hand(tmp_path):
     net = network("resnet18")
     structure = analyse(net, IMAGE[:1])
-    kept = {g.root: 0.1 if g.branch in ("body.blocks.1", "body.blocks.4") else 1.0 for g in structure.groups}
-    without = structure.cost({root: float(share == 1) for root, share in kept.items()})
-    chosen = widths.choose_widths(structure, kept, Budget(*without), round_to=16, branches=True)
-    gone = {root for root, width in chosen.items() if not width}
+    ratios = {
+        g.root: 0.1 if g.branch in ("body.blocks.1", "body.blocks.4") else 1.0 for g in structure.groups
+    }
+    without = structure.cost({root: float(share == 1) for root, share in ratios.items()})
+    new_widths = widths.choose_widths(structure, ratios, Budget(*without), round_to=16, branches=True)
+    gone = {root for root, width in new_widths.items() if not width}
     assert gone == {"body.blocks.1.conv1", "body.blocks.4.conv1"}
-    small = removal.remove_channels(net, structure, random_choice(structure), chosen).eval()
+    small = removal.remove_channels(net, structure, random_choice(structure), new_widths).eval()
 
     features = net.body.stem(net.normalise(IMAGE))
     for i, block in enumerate(net.body.blocks):
@@ -75,16 +77,19 @@ def test_a_branch_whose_share_rounds_to_nothing_goes_as_a_whole_and_the_rest_ans
     torch.testing.assert_close(small(IMAGE), net.body.classify(features.mean((2, 3))))
 
     params, macs = count_cost(small, IMAGE[:1])
-    assert (params, macs) == (sum(p.numel() for p in small.parameters()), structure.cost(_shares(chosen))[1])
-    assert structure.cost(_shares(chosen))[0] - params == 2 * (16 + 64)  # the norms at the branches' ends
+    assert (params, macs) == (
+        sum(p.numel() for p in small.parameters()),
+        structure.cost(_shares(new_widths))[1],
+    )
+    assert structure.cost(_shares(new_widths))[0] - params == 2 * (16 + 64)  # the norms at the branches' ends
     checkpoint.save_network(tmp_path / "small.safetensors", small, {})
     again, _ = checkpoint.load_network(tmp_path / "small.safetensors")
     torch.testing.assert_close(again.eval()(IMAGE), small(IMAGE))
 
 
-def _shares(chosen):
+def _shares(new_widths):
     channels = {g.root: g.channels for g in analyse(network("resnet18"), IMAGE[:1]).groups}
-    return {root: width / channels[root] for root, width in chosen.items()}
+    return {root: width / channels[root] for root, width in new_widths.items()}
 
 
 def test_recalibration_gives_the_statistics_of_the_images():

@@ -52,8 +52,8 @@ def test_the_search_finds_the_channels_that_matter_from_scores_that_are_wrong():
     structure = analyse(net, torch.rand(1, 1, 4, 4))
     (group,) = structure.groups
     wrong = torch.arange(1, 9) / 8  # the useful channels 0 and 1 come last
-    found = search(net, structure, train, ChannelScores({group.root: wrong}, {group.root: 0.45}), epochs=30)
-    gain = (found.scores[group.root] - wrong).tolist()
+    learned = search(net, structure, train, ChannelScores({group.root: wrong}, {group.root: 0.45}), epochs=30)
+    gain = (learned.scores[group.root] - wrong).tolist()
     assert min(gain[:2]) > max(gain[2:])
 
 
@@ -121,9 +121,9 @@ def test_the_search_does_not_fall_through_the_target_on_a_deep_network():
         {root: score_search.ranks(score) for root, score in start.scores.items()},
         {g.root: 0.2**0.5 for g in structure.groups},
     )
-    found = search(net, structure, train, choice, epochs=2)
-    whole = structure.cost({g.root: 1.0 for g in structure.groups})
-    used = max(now / all_ for now, all_ in zip(structure.cost(found.keep_ratio), whole, strict=True))
+    learned = search(net, structure, train, choice, epochs=2)
+    full_cost = structure.cost({g.root: 1.0 for g in structure.groups})
+    used = max(now / all_ for now, all_ in zip(structure.cost(learned.keep_ratio), full_cost, strict=True))
     assert 0.15 < used < 0.3
 
 

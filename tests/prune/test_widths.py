@@ -29,30 +29,30 @@ def a_share_for_each_group() -> st.SearchStrategy[list[float]]:
 @given(shares=st.deferred(a_share_for_each_group), budget=st.floats(0.08, 1))
 def test_widths_are_multiples_of_eight_and_use_the_budget_without_exceeding_it(shares, budget):
     structure = wide()
-    kept = {g.root: share for g, share in zip(structure.groups, shares, strict=True)}
+    ratios = {g.root: share for g, share in zip(structure.groups, shares, strict=True)}
     params, macs = structure.cost({g.root: 1.0 for g in structure.groups})
     limit = Budget(budget * params, budget * macs)
-    chosen = widths.choose_widths(structure, kept, limit, round_to=8)
-    whole = {g.root: g.channels for g in structure.groups}
-    assert all(width % 8 == 0 and 8 <= width <= whole[root] for root, width in chosen.items())
+    new_widths = widths.choose_widths(structure, ratios, limit, round_to=8)
+    full = {g.root: g.channels for g in structure.groups}
+    assert all(width % 8 == 0 and 8 <= width <= full[root] for root, width in new_widths.items())
 
     def cost(widths):
-        return structure.cost({root: width / whole[root] for root, width in widths.items()})
+        return structure.cost({root: width / full[root] for root, width in widths.items()})
 
-    assert all(c <= b + 1 for c, b in zip(cost(chosen), limit, strict=True))
-    for root in chosen:  # nothing more would have fitted
-        if chosen[root] + 8 <= whole[root]:
-            more = cost({**chosen, root: chosen[root] + 8})
+    assert all(c <= b + 1 for c, b in zip(cost(new_widths), limit, strict=True))
+    for root in new_widths:  # nothing more would have fitted
+        if new_widths[root] + 8 <= full[root]:
+            more = cost({**new_widths, root: new_widths[root] + 8})
             assert any(c > b for c, b in zip(more, limit, strict=True))
 
 
 def test_branches_stay_unless_they_may_go_and_only_branches_may():
     structure = analyse(network("resnet18"), IMAGE[:1])
-    kept = {g.root: 0.1 for g in structure.groups}
-    whole = structure.cost({g.root: 1.0 for g in structure.groups})
-    limit = Budget(0.25 * whole[0], 0.25 * whole[1])
-    stay = widths.choose_widths(structure, kept, limit, round_to=8)
-    may = widths.choose_widths(structure, kept, limit, round_to=16, branches=True)
+    ratios = {g.root: 0.1 for g in structure.groups}
+    full = structure.cost({g.root: 1.0 for g in structure.groups})
+    limit = Budget(0.25 * full[0], 0.25 * full[1])
+    stay = widths.choose_widths(structure, ratios, limit, round_to=8)
+    may = widths.choose_widths(structure, ratios, limit, round_to=16, branches=True)
     assert all(width >= 8 for width in stay.values())
     assert 0 in may.values()
     assert all(width % 16 == 0 for width in may.values())
@@ -64,12 +64,12 @@ def test_branches_stay_unless_they_may_go_and_only_branches_may():
 def test_a_base_whose_widths_are_no_multiples_of_eight_keeps_whole_or_rounds_and_says_so(caplog):
     caplog.set_level("INFO")
     structure = analyse(network("resnet18", 12), IMAGE[:1])
-    whole = structure.cost({g.root: 1.0 for g in structure.groups})
-    chosen = widths.choose_widths(
-        structure, {g.root: 0.5 for g in structure.groups}, Budget(0.5 * whole[0], 0.5 * whole[1]), round_to=8
+    full = structure.cost({g.root: 1.0 for g in structure.groups})
+    new_widths = widths.choose_widths(
+        structure, {g.root: 0.5 for g in structure.groups}, Budget(0.5 * full[0], 0.5 * full[1]), round_to=8
     )
     channels = {g.root: g.channels for g in structure.groups}
-    assert all(width % 8 == 0 or width == channels[root] for root, width in chosen.items())
+    assert all(width % 8 == 0 or width == channels[root] for root, width in new_widths.items())
     assert "12 channels are no multiple of 8" in caplog.text
 
 

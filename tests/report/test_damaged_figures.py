@@ -37,8 +37,8 @@ def test_it_is_one_line_and_expected(tmp_path, name, damage):
     shutil.copytree(STORED / "run", tmp_path / "run")
     damage(tmp_path / "run" / name)
     for words in ([], ["--html", tmp_path / "page.html"]):
-        told = call("report", tmp_path / "run", STORED / "bundle", *words)
-        assert told.exit_code in (0, 1)  # not every page needs every file
-        assert "unexpected" not in told.output
-        if told.exit_code:
-            assert len(told.stderr.splitlines()) == 1
+        result = call("report", tmp_path / "run", STORED / "bundle", *words)
+        assert result.exit_code in (0, 1)  # not every page needs every file
+        assert "unexpected" not in result.output
+        if result.exit_code:
+            assert len(result.stderr.splitlines()) == 1

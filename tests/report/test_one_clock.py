@@ -61,9 +61,9 @@ def test_the_bundle_s_own_row_of_each_part_has_bench_s_mean_and_all_ratios_stay(
 def test_a_capped_bundle_is_the_capped_row_and_the_deployed_row_is_taken_where_it_is_marked():
     report = copy.deepcopy(REPORT)
     report["curves"]["threshold"]["rows"][2]["deployed"] = True
-    found = with_one_clock(report, max_submodels=1)
-    assert found["slowdown"]["capped"]["clean"]["mean_ms"] == pytest.approx(0.2)
-    assert found["curves"]["threshold"]["rows"][2]["mean_ms"] == pytest.approx(0.2)
+    rescaled = with_one_clock(report, max_submodels=1)
+    assert rescaled["slowdown"]["capped"]["clean"]["mean_ms"] == pytest.approx(0.2)
+    assert rescaled["curves"]["threshold"]["rows"][2]["mean_ms"] == pytest.approx(0.2)
 
 
 def test_what_was_not_measured_or_is_damaged_stays_as_it_is():

@@ -12,14 +12,14 @@ from eed_edge.report.names import attack_title, attacks_in_order
 
 
 def test_the_machine_is_described_and_only_installed_packages_have_a_version():
-    found = machine()
-    assert set(found) == {"date", "cpu", "cores", "os", "python", "versions"}
-    assert found["cpu"]
-    assert abs(datetime.now(UTC).date() - date.fromisoformat(found["date"])).days <= 1
-    assert found["cores"] >= 1
-    assert found["versions"]["numpy"]
-    assert "foolish-package" not in found["versions"]
-    json.dumps(found)
+    facts = machine()
+    assert set(facts) == {"date", "cpu", "cores", "os", "python", "versions"}
+    assert facts["cpu"]
+    assert abs(datetime.now(UTC).date() - date.fromisoformat(facts["date"])).days <= 1
+    assert facts["cores"] >= 1
+    assert facts["versions"]["numpy"]
+    assert "foolish-package" not in facts["versions"]
+    json.dumps(facts)
 
 
 def test_a_package_that_is_not_installed_is_left_out(monkeypatch):
@@ -30,10 +30,10 @@ def test_a_package_that_is_not_installed_is_left_out(monkeypatch):
 def git(folder, *words):
     identity = {f"GIT_{who}_{what}": "x@y" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     command = ["git", "-C", str(folder), *words]
-    found = subprocess.run(
+    facts = subprocess.run(
         command, env={**os.environ, **identity}, capture_output=True, check=True, text=True
     )
-    return found.stdout.strip()
+    return facts.stdout.strip()
 
 
 @pytest.fixture
@@ -107,11 +107,11 @@ def test_wilson_of_nothing_is_everything_and_of_nonsense_an_error():
 def test_figures_are_merged_object_by_object(tmp_path):
     path = tmp_path / "run" / "report.json"
     merge_report(path, {"accuracy": {"clean": {"dense": 0.9}}, "seed": 1, "latency": 5})
-    whole = merge_report(
+    merged = merge_report(
         path, {"accuracy": {"clean": {"static": 0.8}, "pgd20": {}}, "seed": 2, "latency": {"a": 1}}
     )
-    assert whole == json.loads(path.read_text())
-    assert whole == {
+    assert merged == json.loads(path.read_text())
+    assert merged == {
         "accuracy": {"clean": {"dense": 0.9, "static": 0.8}, "pgd20": {}},
         "seed": 2,
         "latency": {"a": 1},

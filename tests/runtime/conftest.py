@@ -105,7 +105,7 @@ class Tiny:
         (self.folder / "manifest.json").write_bytes(contract.dump_manifest(self.manifest))
 
 
-def models_that_say(members, classes, *, last=tiny_onnx.NAN_AT_0, more=()):
+def models_answering(members, classes, *, last=tiny_onnx.NAN_AT_0, more=()):
     """Real models and their manifest: the logits of sub-model t are 8 times row t of the image, exactly.
 
     Images are ``(n, 1, members, classes)``; a pixel of 0 makes that sub-model fail on that image.
@@ -122,11 +122,11 @@ def models_that_say(members, classes, *, last=tiny_onnx.NAN_AT_0, more=()):
     return models, make_manifest(models, {"golden.npz": b""}, size=size, classes=names)
 
 
-def cascade_that_says(
+def cascade_answering(
     members, classes, *, rule, parameters, max_submodels=None, last=None, more=(), **settings
 ):
-    """A cascade of ``models_that_say``."""
-    models, manifest = models_that_say(members, classes, last=last or tiny_onnx.NAN_AT_0, more=more)
+    """A cascade of ``models_answering``."""
+    models, manifest = models_answering(members, classes, last=last or tiny_onnx.NAN_AT_0, more=more)
     return Cascade(
         manifest,
         [Submodel(open_session(model, "x"), "logits") for model in models],
@@ -137,9 +137,9 @@ def cascade_that_says(
     )
 
 
-def as_images(said):
-    """What ``cascade_that_says`` is to say, ``(members, n, k)`` in [0, 1], as images."""
-    return np.ascontiguousarray(said.swapaxes(0, 1)[:, None], np.float32)
+def as_images(probs):
+    """What ``cascade_answering`` is to say, ``(members, n, k)`` in [0, 1], as images."""
+    return np.ascontiguousarray(probs.swapaxes(0, 1)[:, None], np.float32)
 
 
 @pytest.fixture

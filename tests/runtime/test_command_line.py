@@ -39,10 +39,10 @@ def pictures(tiny, tmp_path):
 
 def test_run_prints_a_json_line_per_picture_with_the_library_s_answer(tiny, pictures):
     paths, images = pictures
-    found = call("run", tiny.folder, *paths, "--json")
+    result = call("run", tiny.folder, *paths, "--json")
     answer = eed_edge.load(tiny.folder)(images)
-    assert found.exit_code == 0
-    for i, line in enumerate(map(json.loads, found.stdout.splitlines())):
+    assert result.exit_code == 0
+    for i, line in enumerate(map(json.loads, result.stdout.splitlines())):
         assert list(line) == ["file", "label", "class", "probability", "submodels_used"]
         assert line["file"] == str(paths[i])
         assert (line["label"], line["submodels_used"]) == (answer.labels[i], answer.submodels_used[i])
@@ -77,12 +77,12 @@ def test_run_takes_npz_files_and_says_the_truth_where_it_is_known(tiny, tmp_path
 def test_an_unreadable_picture_is_named_and_loses_nothing_else(tiny, pictures):
     paths, _ = pictures
     paths[1].write_bytes(b"no picture")
-    found = call("run", tiny.folder, *paths, paths[0].parent / "nowhere.jpg", "--json")
-    assert found.exit_code == 1
-    assert [json.loads(line)["file"] for line in found.stdout.splitlines()] == [
+    result = call("run", tiny.folder, *paths, paths[0].parent / "nowhere.jpg", "--json")
+    assert result.exit_code == 1
+    assert [json.loads(line)["file"] for line in result.stdout.splitlines()] == [
         str(paths[i]) for i in (0, 2, 3)
     ]
-    errors = found.stderr.splitlines()
+    errors = result.stderr.splitlines()
     assert len(errors) == 2
     assert str(paths[1]) in errors[0]
     assert "nowhere.jpg" in errors[1]
@@ -134,8 +134,8 @@ def test_a_submodel_left_out_shows_only_at_the_pictures_it_failed_for(make_tiny,
     pixels = np.full((40, 4, 4, 3), 200, np.uint8)
     pixels[[2, 35]] = 0
     (tmp_path / "x.npz").write_bytes(npz(images=pixels))
-    found = call("run", folder, tmp_path / "x.npz", "--json", "--threshold", 1)
-    lines = [json.loads(line) for line in found.stdout.splitlines()]
+    result = call("run", folder, tmp_path / "x.npz", "--json", "--threshold", 1)
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [i for i, line in enumerate(lines) if "failed_submodels" in line] == [2, 35]
     assert lines[2]["failed_submodels"] == lines[35]["failed_submodels"] == [0]
     assert [line["file"] for line in lines] == [f"{tmp_path}/x.npz[{i}]" for i in range(40)]
@@ -168,41 +168,41 @@ WRONG_CALLS = [
 
 @pytest.mark.parametrize(("words", "message"), WRONG_CALLS)
 def test_a_wrong_call_exits_with_2_and_says_what_is_wrong(tiny, words, message):
-    found = call(*[tiny.folder if word == "BUNDLE" else word for word in words])
-    assert found.exit_code == 2
-    assert message in found.stderr
-    assert found.stderr.startswith("error: ")
-    assert found.stderr.endswith(" --help tells what is expected\n")
-    assert found.stderr.count("\n") == 1
+    result = call(*[tiny.folder if word == "BUNDLE" else word for word in words])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.endswith(" --help tells what is expected\n")
+    assert result.stderr.count("\n") == 1
 
 
 def test_check_says_what_was_verified(tiny):
-    found = call("check", tiny.folder)
-    assert found.exit_code == 0
-    assert "ok  tiny: 3 sub-models, 5 files" in found.stdout
-    assert "20 golden images answered as recorded" in found.stdout
+    result = call("check", tiny.folder)
+    assert result.exit_code == 0
+    assert "ok  tiny: 3 sub-models, 5 files" in result.stdout
+    assert "20 golden images answered as recorded" in result.stdout
 
 
 def test_check_of_a_damaged_bundle_exits_with_1_and_one_line(tiny):
     for path in tiny.folder.iterdir():
-        whole = path.read_bytes()
-        path.write_bytes(whole[:50] + bytes([whole[50] ^ 4]) + whole[51:])
-        found = call("check", tiny.folder)
-        assert (found.exit_code, found.stdout, len(found.stderr.splitlines())) == (1, "", 1)
-        assert found.stderr.startswith("error: ")
-        path.write_bytes(whole)
+        content = path.read_bytes()
+        path.write_bytes(content[:50] + bytes([content[50] ^ 4]) + content[51:])
+        result = call("check", tiny.folder)
+        assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1)
+        assert result.stderr.startswith("error: ")
+        path.write_bytes(content)
 
 
 @pytest.mark.parametrize("command", ["check", "bench"])
 def test_a_single_file_where_a_folder_is_needed_is_one_line(tiny, command):
-    found = call(command, tiny.folder / "submodel-0.onnx")
-    assert (found.exit_code, found.stdout, found.stderr.count("\n")) == (1, "", 1)
-    assert "submodel-0.onnx; name the folder with its manifest.json" in found.stderr
+    result = call(command, tiny.folder / "submodel-0.onnx")
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert "submodel-0.onnx; name the folder with its manifest.json" in result.stderr
 
 
 def test_a_deadline_at_export_that_is_no_number_is_refused_before_anything_is_read():
-    found = call("export", "no-run", "bundle", "--deadline-ms", "nan")
-    assert (found.exit_code, found.stderr) == (
+    result = call("export", "no-run", "bundle", "--deadline-ms", "nan")
+    assert (result.exit_code, result.stderr) == (
         1,
         "error: expected deadline_ms, a number >= 0, got nan; infinity means none\n",
     )
@@ -238,10 +238,10 @@ def broken_check(monkeypatch):
 @pytest.mark.parametrize(("error", "code", "text"), ERRORS)
 def test_every_failure_is_one_line_and_an_exit_code(broken_check, error, code, text):
     broken_check(error)
-    found = call("check", "x")
-    assert found.exit_code == code
-    assert found.stderr.strip().startswith(text)
-    assert len(found.stderr.strip().splitlines()) == 1  # behind ^C click starts a new line
+    result = call("check", "x")
+    assert result.exit_code == code
+    assert result.stderr.strip().startswith(text)
+    assert len(result.stderr.strip().splitlines()) == 1  # behind ^C click starts a new line
 
 
 @pytest.mark.parametrize(
@@ -263,12 +263,12 @@ def test_debug_behind_two_dashes_is_a_file(broken_check):
 
 
 def test_help_lists_every_command_that_is_there_and_each_has_its_own():
-    found = call("--help")
+    result = call("--help")
     listed = main.list_commands(click.Context(main))
     assert {"check", "run", "bench"} <= set(listed) <= set(cli.COMMANDS)
-    assert found.exit_code == 0
+    assert result.exit_code == 0
     for name in listed:
-        assert name in found.stdout
+        assert name in result.stdout
     assert call("--version").stdout == f"eed-edge, version {eed_edge.__version__}\n"
 
 
@@ -279,20 +279,20 @@ def test_help_and_a_wrong_call_import_no_numpy():
         "except SystemExit: print('numpy' in sys.modules)"
     )
     for words in (["--help"], ["run", "--help"], ["check"]):
-        found = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", code.format(words)], capture_output=True, text=True, check=True
         )
-        assert found.stdout.splitlines()[-1] == "False"
+        assert result.stdout.splitlines()[-1] == "False"
 
 
 def test_python_m_eed_edge_is_the_command():
     started = time.perf_counter()
-    found = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "eed_edge", "check", "nowhere"], capture_output=True, text=True, check=False
     )
-    assert found.returncode == 1
+    assert result.returncode == 1
     assert (
-        found.stderr
+        result.stderr
         == "error: expected a bundle folder, cannot open nowhere: No such file or directory; check the path\n"
     )
     assert time.perf_counter() - started < 10

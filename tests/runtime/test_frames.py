@@ -103,8 +103,8 @@ def with_thumbnail(rgb):
 def test_pictures_of_an_mjpeg_stream_are_those_of_its_files():
     files = [jpeg(picture(0)), jpeg(picture(1, 40, 30), progressive=True), with_thumbnail(picture(2, 90, 80))]
     expected = [np.asarray(Image.open(io.BytesIO(data))) for data in files]
-    for found, original in zip(read_mjpeg(io.BytesIO(b"".join(files))), expected, strict=True):
-        np.testing.assert_array_equal(found, original)
+    for frame, original in zip(read_mjpeg(io.BytesIO(b"".join(files))), expected, strict=True):
+        np.testing.assert_array_equal(frame, original)
 
 
 def test_a_pipe_gives_a_frame_as_soon_as_it_is_there():
@@ -141,9 +141,9 @@ def test_frames_of_a_file_come_at_the_pace_of_a_camera():
         slept.append(seconds)
         clock[0] += seconds
 
-    found = []
+    frames = []
     for frame in paced("abcd", 20, now=lambda: clock[0], sleep=sleep):
-        found.append(frame)
+        frames.append(frame)
         clock[0] += 0.12 if frame == "b" else 0.01  # late after the second
-    assert found == list("abcd")
+    assert frames == list("abcd")
     assert slept == pytest.approx([0.04])

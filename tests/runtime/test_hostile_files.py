@@ -49,10 +49,10 @@ for path in map(Path, json.load(sys.stdin)):
 def resources(paths):
     """Whether each file is refused, MiB above the memory before it, and seconds of CPU."""
     asked = json.dumps(list(map(str, paths)))
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", MEASURE], input=asked, capture_output=True, text=True, cwd=ROOT, check=True
     )
-    return [json.loads(line) for line in told.stdout.splitlines()]
+    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="asks Linux for the peak of memory")
@@ -85,11 +85,11 @@ def test_one_call_answers_the_good_files_and_names_every_hostile_one(tiny, tmp_p
         (tmp_path / str(i)).mkdir()
         paths.append(make(tmp_path / str(i)))
     words = [word for path in paths for word in (good, path)]
-    told = call("run", tiny.folder, "--json", *words, tmp_path / "good.npz")
-    assert told.exit_code == 1
-    assert len(told.stdout.splitlines()) == len(paths) + 2
-    assert "unexpected" not in told.stderr
-    lines = told.stderr.splitlines()
+    result = call("run", tiny.folder, "--json", *words, tmp_path / "good.npz")
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == len(paths) + 2
+    assert "unexpected" not in result.stderr
+    lines = result.stderr.splitlines()
     assert len(lines) == len(paths)
     for path, line in zip(paths, lines, strict=True):
         name = str(path).encode("unicode_escape", "surrogatepass").decode()
@@ -99,8 +99,8 @@ def test_one_call_answers_the_good_files_and_names_every_hostile_one(tiny, tmp_p
 
 def test_an_npz_error_names_file_and_image(tiny, tmp_path):
     path = npz_files.other_size(tmp_path)
-    told = call("run", tiny.folder, path)
-    assert re.search(rf"error: {re.escape(str(path))}\[0\]: expected a picture of 4x4 pixels", told.stderr)
+    result = call("run", tiny.folder, path)
+    assert re.search(rf"error: {re.escape(str(path))}\[0\]: expected a picture of 4x4 pixels", result.stderr)
 
 
 @pytest.mark.parametrize("orientation", [1, 6])

@@ -47,9 +47,9 @@ def files_needed() -> set[Path]:
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("eed_edge"):
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-                found = {path for name in names if (path := file_of(name)) is not None} - needed
-                needed |= found
-                waiting += found
+                files = {path for name in names if (path := file_of(name)) is not None} - needed
+                needed |= files
+                waiting += files
     return needed
 
 

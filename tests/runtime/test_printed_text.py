@@ -83,28 +83,28 @@ def run_with(stdout, *words):
 @pytest.mark.parametrize("stdout", [">&-", ">/dev/full"])
 def test_answers_that_cannot_be_written_exit_1_with_one_line(tiny, tmp_path, stdout):
     picture = small_picture(tmp_path, "a.png")
-    told = run_with(stdout, "run", tiny.folder, picture, "--json")
-    assert told.returncode == 1
-    assert told.stderr.startswith("error: cannot write to standard output: ")
-    assert len(told.stderr.splitlines()) == 1
+    result = run_with(stdout, "run", tiny.folder, picture, "--json")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: cannot write to standard output: ")
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_answers_without_a_reader_exit_1(tiny, tmp_path):
     picture, (reading, writing) = small_picture(tmp_path, "a.png"), os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "eed_edge", "run", str(tiny.folder), str(picture)]
-    told = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    result = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
-    assert (told.returncode, len(told.stderr.splitlines())) == (1, 1)
-    assert "Broken pipe" in told.stderr
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+    assert "Broken pipe" in result.stderr
 
 
 def test_an_encoding_without_the_letter_gets_an_escape(tiny, tmp_path):
     picture = small_picture(tmp_path, "a.png").rename(tmp_path / "猫.png")
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     command = [sys.executable, "-m", "eed_edge", "run", str(tiny.folder), str(picture)]
-    told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
-    assert rb"\u732b.png" in told.stdout
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert rb"\u732b.png" in result.stdout
 
 
 def test_only_one_file_of_the_command_line_prints():

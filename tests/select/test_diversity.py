@@ -63,11 +63,11 @@ def test_the_spread_by_size_is_that_over_every_combination(failed):
     rows = diversity_by_size(failed)
     assert [row["size"] for row in rows] == list(range(2, len(failed) + 1))
     for row in rows:
-        found = [
+        diversities = [
             plain_diversity(failed[list(team)]) for team in combinations(range(len(failed)), row["size"])
         ]
-        assert row["teams"] == len(found)
-        expected = (min(found), sum(found) / len(found), max(found))
+        assert row["teams"] == len(diversities)
+        expected = (min(diversities), sum(diversities) / len(diversities), max(diversities))
         assert (row["min"], row["mean"], row["max"]) == pytest.approx(expected, abs=1e-9)
 
 

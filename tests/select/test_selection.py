@@ -62,10 +62,10 @@ def choose(failed, case, budget=1e9, **settings):
 def test_the_chosen_team_is_the_one_a_plain_search_finds(rule, seed, budget, rd):
     failed, case = pool(seed)
     expected = plain_choice(failed, case, plain_teams(failed, case, budget, gap=1.0), rule, rd)
-    chosen = choose(failed, case, budget, rule=rule, rd=rd, member_gap=1.0)
-    assert tuple(sorted(chosen.members)) == expected
-    assert chosen.rd == robust_diversity(failed[list(expected)])
-    assert chosen.accuracy == pytest.approx(accuracy(expected, case["probs"], case["labels"]))
+    team = choose(failed, case, budget, rule=rule, rd=rd, member_gap=1.0)
+    assert tuple(sorted(team.members)) == expected
+    assert team.rd == robust_diversity(failed[list(expected)])
+    assert team.accuracy == pytest.approx(accuracy(expected, case["probs"], case["labels"]))
 
 
 @given(seed=SEEDS)
@@ -83,9 +83,9 @@ def test_members_below_the_gap_are_not_considered(seed, gap):
     right = (~failed).sum(1)
     expected = tuple(i for i in range(6) if right.max() - right[i] <= round(gap * 20))
     if len(expected) >= 2:
-        chosen = choose(failed, case, rule="paper", member_gap=gap)
-        assert chosen.considered == expected
-        assert set(chosen.members) <= set(expected)
+        team = choose(failed, case, rule="paper", member_gap=gap)
+        assert team.considered == expected
+        assert set(team.members) <= set(expected)
 
 
 @given(seed=SEEDS, order=st.sampled_from(list(permutations(range(4)))))
@@ -100,17 +100,17 @@ def test_the_numbering_of_the_candidates_does_not_change_how_good_the_team_is(se
 def test_team_accuracies_do_not_depend_on_the_chunk_size(monkeypatch):
     _, case = pool(0)
     teams = all_teams(6)
-    whole = team_accuracies(case["probs"], case["labels"], teams)
+    at_once = team_accuracies(case["probs"], case["labels"], teams)
     monkeypatch.setattr(team_accuracy, "CHUNK", 1)
-    assert team_accuracies(case["probs"], case["labels"], teams).tolist() == whole.tolist()
+    assert team_accuracies(case["probs"], case["labels"], teams).tolist() == at_once.tolist()
 
 
 def test_of_a_large_pool_the_most_accurate_candidates_are_considered():
     failed, case = pool(1, members=20, n=200)
-    chosen = choose(failed, case, budget=400, rule="robust", member_gap=1.0)
-    rest = np.setdiff1d(np.arange(20), chosen.considered)
-    assert len(chosen.considered) == MOST_CONSIDERED
-    assert failed[rest].sum(1).min() >= failed[list(chosen.considered)].sum(1).max()
+    team = choose(failed, case, budget=400, rule="robust", member_gap=1.0)
+    rest = np.setdiff1d(np.arange(20), team.considered)
+    assert len(team.considered) == MOST_CONSIDERED
+    assert failed[rest].sum(1).min() >= failed[list(team.considered)].sum(1).max()
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_judge_decides_between_the_ten_best_teams_and_between_all_their_orders
         ),
         reverse=True,
     )[:10]
-    chosen = choose(failed, case, 700, rule="robust", member_gap=1.0, judge=judge).members
+    selection = choose(failed, case, 700, rule="robust", member_gap=1.0, judge=judge).members
 
     def score(team):
         return judge(team) + max(judge((member,)) for member in team)
@@ -155,24 +155,24 @@ def test_a_judge_decides_between_the_ten_best_teams_and_between_all_their_orders
     def order_score(order):
         return sum(judge(tuple(sorted(order[:t]))) for t in range(1, len(order)))
 
-    assert score(tuple(sorted(chosen))) == max(map(score, ranked))
-    if len(chosen) <= 4:
-        assert order_score(chosen) == max(map(order_score, permutations(chosen)))
+    assert score(tuple(sorted(selection))) == max(map(score, ranked))
+    if len(selection) <= 4:
+        assert order_score(selection) == max(map(order_score, permutations(selection)))
     else:
-        for t in range(len(chosen)):
-            nexts = [judge(tuple(sorted((*chosen[:t], member)))) for member in chosen[t:]]
+        for t in range(len(selection)):
+            nexts = [judge(tuple(sorted((*selection[:t], member)))) for member in selection[t:]]
             assert nexts[0] == max(nexts)
 
 
 @pytest.mark.parametrize("members", [1, 2, 3, 6])
 def test_a_team_of_a_given_size_is_the_best_of_that_size(members):
     failed, case = pool(5)
-    chosen = choose(failed, case, rule="robust", member_gap=1.0, members=members)
+    selection = choose(failed, case, rule="robust", member_gap=1.0, members=members)
     same_size = list(combinations(range(6), members))
     best = max(accuracy(team, case["probs"], case["labels"]) for team in same_size)
-    assert len(chosen.members) == members
-    assert chosen.accuracy == best
-    assert f"({len(same_size)} teams of 6 out of 6" in chosen.reason
+    assert len(selection.members) == members
+    assert selection.accuracy == best
+    assert f"({len(same_size)} teams of 6 out of 6" in selection.reason
 
 
 def changed(case, **values):

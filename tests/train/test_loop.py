@@ -55,9 +55,9 @@ def config(**changes) -> Base:
     return Base(**{**standard, **changes})
 
 
-def fit(net, data, cfg, state, watch=lambda row: None, loss=None, **rest):
+def fit(net, data, cfg, state, on_record=lambda row: None, loss=None, **rest):
     plain = loss or (lambda network, clean, attacked, labels: F.cross_entropy(network(attacked), labels))
-    context = TrainingContext(callbacks=(watch,), augment=AUGMENT, seed=1, state=state, **rest)
+    context = TrainingContext(callbacks=(on_record,), augment=AUGMENT, seed=1, state=state, **rest)
     return loop.fit(net, data, data, cfg=cfg, loss=plain, context=context)
 
 
@@ -65,7 +65,7 @@ def fit(net, data, cfg, state, watch=lambda row: None, loss=None, **rest):
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
 def test_a_killed_run_ends_bitwise_as_an_unbroken_one(data, tmp_path, monkeypatch, killed_after, averaging):
     monkeypatch.setattr(checkpointing, "AFTER_EPOCH_S", -1)
-    whole = fit(small_net(), data, config(averaging=averaging), tmp_path / "whole")
+    uninterrupted = fit(small_net(), data, config(averaging=averaging), tmp_path / "whole")
 
     def kill(row):
         if "batch" in row and row["epoch"] > killed_after:
@@ -74,9 +74,9 @@ def test_a_killed_run_ends_bitwise_as_an_unbroken_one(data, tmp_path, monkeypatc
     with pytest.raises(KilledError):
         fit(small_net(), data, config(averaging=averaging), tmp_path / "broken", kill)
     resumed = fit(small_net(), data, config(averaging=averaging), tmp_path / "broken")
-    for name in whole.best:
-        assert torch.equal(whole.best[name], resumed.best[name]), name
-        assert torch.equal(whole.last[name], resumed.last[name]), name
+    for name in uninterrupted.best:
+        assert torch.equal(uninterrupted.best[name], resumed.best[name]), name
+        assert torch.equal(uninterrupted.last[name], resumed.last[name]), name
 
 
 @pytest.mark.parametrize("killed_at", range(0, 17, 3))
@@ -85,8 +85,8 @@ def test_a_run_killed_inside_an_epoch_ends_bitwise_as_an_unbroken_one(
     data, tmp_path, monkeypatch, killed_at, averaging
 ):
     cfg = config(averaging=averaging, finish_epochs=1, clip=1.0)
-    whole_rows, rows = [], []
-    whole = fit(small_net(), data, cfg, tmp_path / "whole", whole_rows.append)
+    uninterrupted_rows, rows = [], []
+    uninterrupted = fit(small_net(), data, cfg, tmp_path / "whole", uninterrupted_rows.append)
     monkeypatch.setattr(checkpointing, "EVERY_S", -1)
     monkeypatch.setattr(checkpointing, "AFTER_EPOCH_S", 1e9)
     batches_seen = itertools.count()
@@ -99,17 +99,17 @@ def test_a_run_killed_inside_an_epoch_ends_bitwise_as_an_unbroken_one(
         with pytest.raises(KilledError):
             fit(small_net(), data, cfg, tmp_path / "broken", kill)
     resumed = fit(small_net(), data, cfg, tmp_path / "broken", rows.append)
-    for name in whole.best:
-        assert torch.equal(whole.best[name], resumed.best[name]), name
-        assert torch.equal(whole.last[name], resumed.last[name]), name
-    assert resumed.history == whole.history
+    for name in uninterrupted.best:
+        assert torch.equal(uninterrupted.best[name], resumed.best[name]), name
+        assert torch.equal(uninterrupted.last[name], resumed.last[name]), name
+    assert resumed.history == uninterrupted.history
     if 0 < killed_at < 16:  # it did go on inside: the batch under way when it was killed is done again
         assert sum("batch" in row for row in rows) == 16 - killed_at
 
 
 @pytest.mark.parametrize("moment", ["training", "validation"])
 def test_a_signal_leaves_a_checkpoint_of_the_last_batch(data, tmp_path, monkeypatch, moment):
-    whole = fit(small_net(), data, config(), tmp_path / "whole")
+    uninterrupted = fit(small_net(), data, config(), tmp_path / "whole")
     judge, calls = loop.validate, itertools.count()
 
     def interrupted_judge(*args, **rest):
@@ -117,22 +117,22 @@ def test_a_signal_leaves_a_checkpoint_of_the_last_batch(data, tmp_path, monkeypa
             os.kill(os.getpid(), signal.SIGTERM)
         return judge(*args, **rest)
 
-    def watch(row):
+    def on_record(row):
         if moment == "training" and row.get("batch") == 3 and row["epoch"] == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(loop, "validate", interrupted_judge)
     with pytest.raises(Interrupted), handled():
-        fit(small_net(), data, config(), tmp_path / "broken", watch)
+        fit(small_net(), data, config(), tmp_path / "broken", on_record)
     _, record = checkpoint.load_checkpoint(tmp_path / "broken")
     assert (record["epoch"], record["batch"]) == (1, 3 if moment == "training" else 4)
     resumed = fit(small_net(), data, config(), tmp_path / "broken")
-    for name in whole.best:
-        assert torch.equal(whole.best[name], resumed.best[name]), name
+    for name in uninterrupted.best:
+        assert torch.equal(uninterrupted.best[name], resumed.best[name]), name
 
 
 def test_the_time_limit_pauses_inside_an_epoch_once_a_checkpoint_is_due(data, tmp_path, monkeypatch):
-    whole = fit(small_net(), data, config(), tmp_path / "whole")
+    uninterrupted = fit(small_net(), data, config(), tmp_path / "whole")
     monkeypatch.setattr(checkpointing, "EVERY_S", -1)
     pauses = []
     for _ in range(30):
@@ -143,8 +143,8 @@ def test_the_time_limit_pauses_inside_an_epoch_once_a_checkpoint_is_due(data, tm
             pauses.append(str(stop))
     assert len(pauses) > 8
     assert "time is up in epoch 2 after batch 2 of 4" in pauses
-    for name in whole.best:
-        assert torch.equal(whole.best[name], resumed.best[name]), name
+    for name in uninterrupted.best:
+        assert torch.equal(uninterrupted.best[name], resumed.best[name]), name
 
 
 def test_a_checkpoint_before_a_long_validation_is_not_trained_again(data, tmp_path, monkeypatch):
@@ -228,9 +228,11 @@ def test_the_last_epochs_finish_with_pgd(data, tmp_path, finish, attacks):
 def test_seconds_and_speed_are_told_but_not_kept_with_the_weights(data, tmp_path):
     rows = []
     fitted = fit(small_net(), data, config(epochs=1), tmp_path / "state", rows.append)
-    told = rows[-1]
-    assert told["images_s"] > 64 / told["seconds"]  # judging is left out
-    assert fitted.history == [{key: told[key] for key in told if key not in ("stage", "images_s", "seconds")}]
+    record = rows[-1]
+    assert record["images_s"] > 64 / record["seconds"]  # judging is left out
+    assert fitted.history == [
+        {key: record[key] for key in record if key not in ("stage", "images_s", "seconds")}
+    ]
 
 
 def test_a_loss_that_is_not_finite_is_told(data, tmp_path):

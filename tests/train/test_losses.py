@@ -133,8 +133,8 @@ def test_the_ensembles_logits_are_the_log_of_the_mean_probabilities():
 
 @pytest.mark.parametrize(("members", "classes", "off"), [(3, 4, False), (4, 4, True), (1, 4, True)])
 def test_diversity_is_switched_off_with_a_note_when_its_matrix_is_singular(members, classes, off):
-    found = loss_notes(Joint(), Ensemble([nn.ReLU() for _ in range(members)]), classes=classes)
-    assert [note.startswith("diversity term off") for note in found] == [True] * off
+    notes = loss_notes(Joint(), Ensemble([nn.ReLU() for _ in range(members)]), classes=classes)
+    assert [note.startswith("diversity term off") for note in notes] == [True] * off
 
 
 def test_a_team_without_activation_modules_gets_a_note_and_one_with_any_of_them_none():

@@ -26,8 +26,8 @@ def test_a_schedule_passes_through_its_corner_points(name, at, share):
 
 def test_a_step_schedule_takes_the_recipes_own_drops_and_factors():
     cfg = Base(schedule="step", drops=(0.2, 0.6, 0.9), factors=(0.5, 0.3, 0.1))
-    found = [schedule(cfg, at) for at in (0, 0.19, 0.2, 0.59, 0.6, 0.9, 1)]
-    assert found == [1.0, 1.0, 0.5, 0.5, 0.3, 0.1, 0.1]
+    rates = [schedule(cfg, at) for at in (0, 0.19, 0.2, 0.59, 0.6, 0.9, 1)]
+    assert rates == [1.0, 1.0, 0.5, 0.5, 0.3, 0.1, 0.1]
 
 
 def rows(*attacked):

@@ -50,11 +50,11 @@ def test_larger_pictures_go_through_a_network_in_smaller_batches(side, most):
 
 
 @pytest.mark.parametrize(
-    ("clean", "kept"),
+    ("clean", "best"),
     [([0.2, 0.994, 0.988, 0.988], 3), ([0.2, 0.994, 0.98], 1), ([0.5], 0), ([0.9, 0.95, 0.945, 0.93], 2)],
 )
-def test_without_attacks_the_last_epoch_close_to_the_best_is_kept(clean, kept):
-    assert best_epoch([{"clean": share} for share in clean]) == kept
+def test_without_attacks_the_last_epoch_close_to_the_best_is_kept(clean, best):
+    assert best_epoch([{"clean": share} for share in clean]) == best
 
 
 def test_under_attack_the_first_of_the_best_epochs_is_kept():

@@ -25,9 +25,9 @@ def make_run(folder: Path) -> tuple[Path, Path, dict[str, float]]:
     run, bundle, seconds = folder / "run", folder / "bundle", {}
     for name, words in (("train", _train(run)), ("export", _export(run, bundle))):
         started = time.monotonic()
-        told = _end(_start(words))
-        if told[0]:
-            raise RuntimeError(f"{name} failed undisturbed: {told[1]}")
+        outcome = _end(_start(words))
+        if outcome[0]:
+            raise RuntimeError(f"{name} failed undisturbed: {outcome[1]}")
         seconds[name] = time.monotonic() - started
     return run, bundle, seconds
 
@@ -56,11 +56,11 @@ def kill_export(tally: Tally, run: Path, bundle: Path, *, kills: int, seconds: f
     for _ in range(kills):
         _kill_after(_start(_export(run, bundle)), chance.random() * seconds)
         tally.faults += 1
-        _check_whole(tally, bundle, "a kill")
+        _check_complete(tally, bundle, "a kill")
     code, text = _end(_start(_export(run, bundle)))
     if code:
         tally.count("lost", f"export after kills: {text}")
-    _check_whole(tally, bundle, "the last export")
+    _check_complete(tally, bundle, "the last export")
     if left := [path.name for path in bundle.parent.iterdir() if path.name.startswith(".")]:
         tally.count("lost", f"left after an export: {left}")
 
@@ -80,7 +80,7 @@ def fill_disk(tally: Tally, folder: Path, run: Path, bundle: Path) -> None:
         errors = [line for line in text.splitlines() if line.startswith("error: ")]
         if code != 1 or len(errors) != 1 or "unexpected" in text or "Traceback" in text:
             tally.count("unexpected", f"{words[0]} {options}: exit {code}, {text[-300:]}")
-        _check_whole(tally, bundle, f"{words[0]} {options}")
+        _check_complete(tally, bundle, f"{words[0]} {options}")
     if broken := _broken(folder / "full"):
         tally.count("lost", f"broken files on a full disk: {broken}")
 
@@ -96,7 +96,7 @@ def race(tally: Tally, folder: Path, run: Path, bundle: Path) -> None:
         for code, text in pair:
             if code and (code != 1 or "in use by" not in text):
                 tally.count("unexpected", f"{words[0]} beside another: exit {code}, {text[-300:]}")
-    _check_whole(tally, bundle, "two exports")
+    _check_complete(tally, bundle, "two exports")
     if broken := _broken(both):
         tally.count("lost", f"broken files of two trainings: {broken}")
 
@@ -176,7 +176,7 @@ def _same_arrays(one: dict, other: dict) -> bool:
     return one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
 
 
-def _check_whole(tally: Tally, bundle: Path, after: str) -> None:
+def _check_complete(tally: Tally, bundle: Path, after: str) -> None:
     try:
         check_bundle(bundle)
     except EedError as error:

@@ -71,12 +71,12 @@ def _checked(path: Path) -> tuple[str, str]:
 
     from eed_edge.cli import main
 
-    told = CliRunner().invoke(main, ["check", str(path)])
-    if told.exit_code == 0:
-        return "accepted", told.stdout
-    errors = [line for line in told.stderr.splitlines() if line.startswith("error: ")]
-    plain = told.exit_code == 1 and len(errors) == 1 and told.stderr.replace("\n", "").isprintable()
-    return ("refused" if plain and "unexpected" not in errors[0] else "unexpected"), told.stderr
+    result = CliRunner().invoke(main, ["check", str(path)])
+    if result.exit_code == 0:
+        return "accepted", result.stdout
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    plain = result.exit_code == 1 and len(errors) == 1 and result.stderr.replace("\n", "").isprintable()
+    return ("refused" if plain and "unexpected" not in errors[0] else "unexpected"), result.stderr
 
 
 def _reader(kind: str) -> Callable[[Path], object]:

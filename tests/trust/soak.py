@@ -39,8 +39,8 @@ def answer_many(
                     tally.count("wrong", f"image {rows[row]} in thread {number}")
 
     before = None
-    for wanted in (share // 10, share):  # the first part fills the pools
-        share = wanted
+    for goal in (share // 10, share):  # the first part fills the pools
+        share = goal
         workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
         for worker in workers:
             worker.start()

@@ -28,7 +28,7 @@ from eed_edge.web.page_site import build_site
 from tests.conftest import call
 from tests.formats.stored import STORED
 from tests.runtime.conftest import softmax
-from tests.web.page_bundles import CLASSES, MEMBERS, bundle_of_large_pictures, bundle_that_says
+from tests.web.page_bundles import CLASSES, MEMBERS, bundle_answering, bundle_of_large_pictures
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 WORK = ROOT / "build" / "web-test"
@@ -48,16 +48,16 @@ OTHER_PARAMETERS = [
 
 
 def program(*names):
-    found = next(filter(None, map(shutil.which, filter(None, names))), None)
-    assert found, (
+    page = next(filter(None, map(shutil.which, filter(None, names))), None)
+    assert page, (
         f"expected {' or '.join(filter(None, names))}; on Debian: apt-get install nodejs npm chromium"
     )
-    return found
+    return page
 
 
-def node(script, given, *words):
+def node(script, settings_of, *words):
     command = [program("node"), WORK / script, *words]
-    done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, input=json.dumps(settings_of), capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -66,9 +66,9 @@ def node(script, given, *words):
 def installed():
     """The driver of the browser, below build/web-test with copies of the scripts that import it."""
     WORK.mkdir(parents=True, exist_ok=True)
-    stamp, wanted = WORK / "package.json", (HERE / "package.json").read_bytes()
-    if not (WORK / "node_modules").is_dir() or not stamp.exists() or stamp.read_bytes() != wanted:
-        stamp.write_bytes(wanted)
+    stamp, expected = WORK / "package.json", (HERE / "package.json").read_bytes()
+    if not (WORK / "node_modules").is_dir() or not stamp.exists() or stamp.read_bytes() != expected:
+        stamp.write_bytes(expected)
         flags = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--silent")
         subprocess.run([program("npm"), "install", "--prefix", WORK, *flags], check=True)
     shutil.copy(HERE / "use_page.mjs", WORK)
@@ -85,22 +85,24 @@ def visit():
             stack.callback(server.shutdown)
             chromium = program(os.environ.get("CHROMIUM"), *BROWSERS)
             origin = f"http://127.0.0.1:{server.server_port}/"
-            given = [{"url": origin + path, "steps": [["open"], *steps], **how}]
-            (found,) = node("use_page.mjs", given, chromium)
-            assert found["console"] == []
-            assert all(url.startswith((origin, "blob:", "data:")) for url in found["requests"])
-            assert all(status == 200 for _, status in found["replies"])
-            assert not found["wide"]
-            assert [step["status"] for step in found["steps"]] == [""] * len(found["steps"])
-            return found["steps"], found["requests"]
+            settings_of = [{"url": origin + path, "steps": [["open"], *steps], **how}]
+            (page,) = node("use_page.mjs", settings_of, chromium)
+            assert page["console"] == []
+            assert all(url.startswith((origin, "blob:", "data:")) for url in page["requests"])
+            assert all(status == 200 for _, status in page["replies"])
+            assert not page["wide"]
+            assert [step["status"] for step in page["steps"]] == [""] * len(page["steps"])
+            return page["steps"], page["requests"]
 
         yield use
 
 
 def assert_same(shown, image, net):
     """The page shows what Python answers to the image ``(c, h, w)``, unless that is a near-tie."""
-    answer, said = net(image[None]), net.member_probs(image[None])
-    if near_ties(said, net.rule, net.parameters, tolerance=TOLERANCE, max_submodels=net.max_submodels)[0]:
+    answer, labels_of = net(image[None]), net.member_probs(image[None])
+    if near_ties(labels_of, net.rule, net.parameters, tolerance=TOLERANCE, max_submodels=net.max_submodels)[
+        0
+    ]:
         return
     probs = np.array([shown["probs"][str(k)] for k in range(len(net.manifest.classes))])
     np.testing.assert_allclose(probs, answer.probs[0], atol=TOLERANCE)
@@ -130,17 +132,17 @@ def test_the_gate_in_javascript_is_the_gate_in_python(rule, parameters):
         for most in (None, 1, 3)
         for temperatures in (None, (0.3, 0.9, 1.2, 3.0))
     ]
-    for given in settings:
+    for settings_of in settings:
         logits = rng.normal(0, 3, (300, MEMBERS, CLASSES))
         logits[:30] *= 40  # a probability of exactly 1
         logits[rng.random((300, MEMBERS)) < 0.1, 0] = np.nan
-        logits[np.isnan(logits[:, : given["maxSubmodels"], 0]).all(axis=1)] = 0
+        logits[np.isnan(logits[:, : settings_of["maxSubmodels"], 0]).all(axis=1)] = 0
         gate = {
             "rule": rule,
             "parameters": parameters,
             "members": MEMBERS,
             "abstainBelow": 0.5,
-            **given,
+            **settings_of,
         }
         plain = [[[None if np.isnan(v) else v for v in row] for row in image] for image in logits]
         done = subprocess.run(
@@ -150,29 +152,29 @@ def test_the_gate_in_javascript_is_the_gate_in_python(rule, parameters):
             text=True,
             check=True,
         )
-        (found,) = json.loads(done.stdout)
-        said = np.where(np.isnan(logits).any(2, keepdims=True), np.nan, logits).transpose(1, 0, 2)
-        probs = softmax(said).astype(np.float32)
+        (page,) = json.loads(done.stdout)
+        labels_of = np.where(np.isnan(logits).any(2, keepdims=True), np.nan, logits).transpose(1, 0, 2)
+        probs = softmax(labels_of).astype(np.float32)
         expected = replay_rule(
             probs,
             rule,
             parameters,
-            max_submodels=given["maxSubmodels"],
-            temperatures=given["temperatures"],
+            max_submodels=settings_of["maxSubmodels"],
+            temperatures=settings_of["temperatures"],
         )
-        np.testing.assert_allclose([one["probs"] for one in found], expected.probs, atol=1e-6)
-        for name, wanted in (
+        np.testing.assert_allclose([one["probs"] for one in page], expected.probs, atol=1e-6)
+        for name, content in (
             ("label", expected.labels),
             ("used", expected.submodels_used),
             ("prefix", expected.answer_prefix),
             ("abstained", expected.probs.max(axis=1) < 0.5),
         ):
-            np.testing.assert_array_equal([one[name] for one in found], wanted)
+            np.testing.assert_array_equal([one[name] for one in page], content)
 
 
 @pytest.mark.parametrize("rule", PARAMETERS)
 def test_every_rule_number_and_failure_is_answered_as_in_python(visit, tmp_path, rule):
-    bundle = bundle_that_says(tmp_path / "bundle", rule=rule)
+    bundle = bundle_answering(tmp_path / "bundle", rule=rule)
     images = golden_images(bundle)
     net = eed_edge.load(bundle)
     shown, _ = visit(bundle, *(["sample", i] for i in range(len(images))))
@@ -183,7 +185,7 @@ def test_every_rule_number_and_failure_is_answered_as_in_python(visit, tmp_path,
 
 
 def test_rule_and_number_of_sub_models_can_be_changed(visit, tmp_path):
-    bundle = bundle_that_says(tmp_path / "bundle")
+    bundle = bundle_answering(tmp_path / "bundle")
     steps = [(rule, cap) for rule in PARAMETERS for cap in (1, 2, 4)]
     words = [word for rule, cap in steps for word in (["rule", rule], ["cap", cap])]
     shown, _ = visit(bundle, ["sample", 3], *words)

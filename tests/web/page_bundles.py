@@ -7,7 +7,7 @@ import numpy as np
 
 from eed_edge import manifest as contract
 from tests.runtime import tiny_onnx
-from tests.runtime.conftest import make_manifest, models_that_say, npz
+from tests.runtime.conftest import make_manifest, models_answering, npz
 
 MEMBERS, CLASSES = 4, 6
 HOSTILE = ("<img src=x onerror=alert(1)>", "__proto__", 'owl "&" \u202eowl')
@@ -32,13 +32,13 @@ def write(folder, models, manifest, images):
     return folder
 
 
-def bundle_that_says(folder, *, rule="confidence", count=40):
+def bundle_answering(folder, *, rule="confidence", count=40):
     """Sub-models that say what a row of the image says; a pixel of 0 makes one fail. Schema 2, all of it."""
     rng = np.random.default_rng(1)
     images = rng.random((count, 1, MEMBERS, CLASSES)).astype(np.float32)
     images[rng.random((count, 1, MEMBERS)) < 0.15, 0] = 0  # that sub-model fails for this image
     images[(images[:, 0, :, 0] == 0).all(axis=1)] = 0.5
-    models, manifest = models_that_say(MEMBERS, CLASSES)
+    models, manifest = models_answering(MEMBERS, CLASSES)
     parameters = contract.GateParameters(
         contract.Confidence(0.7, (0.8, 0.7, 0.6)), contract.Agreement(2), contract.Geometric(1.5, 0.8)
     )

@@ -9,7 +9,7 @@ from eed_edge import manifest as contract
 from eed_edge.errors import InputError
 from eed_edge.runtime.bundle.folder import open_bundle
 from eed_edge.web.page_samples import drawing_hint, read_samples
-from tests.web.page_bundles import CLASSES, MEMBERS, bundle_of_large_pictures, bundle_that_says
+from tests.web.page_bundles import CLASSES, MEMBERS, bundle_answering, bundle_of_large_pictures
 
 DIGITS = tuple("0123456789")
 GREY = contract.InputSpec(name="images", shape=("N", 1, 8, 8), channels="L", preprocess=contract.Preprocess())
@@ -28,7 +28,7 @@ def save(folder, **changed):
 
 
 def test_images_of_each_number_of_sub_models_come_in_turn(tmp_path):
-    bundle = open_bundle(bundle_that_says(tmp_path / "bundle"))
+    bundle = open_bundle(bundle_answering(tmp_path / "bundle"))
     samples = read_samples(bundle, save(tmp_path / "run"))
     assert samples.labels == [0, 5, 4, 1, 2, 3]
     assert samples.from_run
@@ -43,13 +43,13 @@ def test_images_of_each_number_of_sub_models_come_in_turn(tmp_path):
     ],
 )
 def test_images_that_do_not_fit_the_bundle_are_refused(tmp_path, changed, message):
-    bundle = open_bundle(bundle_that_says(tmp_path / "bundle"))
+    bundle = open_bundle(bundle_answering(tmp_path / "bundle"))
     with pytest.raises(InputError, match=message):
         read_samples(bundle, save(tmp_path / "run", **changed))
 
 
 def test_a_run_without_test_images_says_which_command_stores_them(tmp_path):
-    bundle = open_bundle(bundle_that_says(tmp_path / "bundle"))
+    bundle = open_bundle(bundle_answering(tmp_path / "bundle"))
     with pytest.raises(InputError, match="got none; run eed-edge attack"):
         read_samples(bundle, tmp_path)
 

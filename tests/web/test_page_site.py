@@ -13,7 +13,7 @@ from eed_edge.errors import CheckpointError, InputError
 from eed_edge.web.page_site import PAGE_TYPES, build_site, write_site
 from tests.formats.stored import STORED
 from tests.runtime.conftest import softmax
-from tests.web.page_bundles import HOSTILE, bundle_of_large_pictures, bundle_that_says
+from tests.web.page_bundles import HOSTILE, bundle_answering, bundle_of_large_pictures
 
 ENGINE = {"ort.js": b"engine", "ort-wasm.js": b"glue", "ort-wasm.wasm": b"\0asm"}
 PAGE = resources.files("eed_edge.web").joinpath("page")
@@ -39,15 +39,15 @@ def test_the_folder_is_written_whole_and_an_older_page_is_replaced(site, tmp_pat
     write_site(site, tmp_path / "page")
     (tmp_path / "page" / "left.txt").write_text("of an older version")
     write_site(site, tmp_path / "page")
-    found = {file.name: file.read_bytes() for file in (tmp_path / "page").iterdir()}
-    assert found == site
+    files = {file.name: file.read_bytes() for file in (tmp_path / "page").iterdir()}
+    assert files == site
     named = {
         *page(site)["open"]["files"],
         *page(site)["open"]["engine"].values(),
         "dense.onnx",
         "samples.bin",
     }
-    assert named <= found.keys()
+    assert named <= files.keys()
 
 
 def test_every_file_has_a_known_kind_and_every_module_that_is_imported_is_there(site):
@@ -82,24 +82,26 @@ def test_models_of_the_page_answer_as_the_bundle_does(site, evaluation):
 
 
 def test_the_samples_are_the_run_s_test_images_and_stored_attacks(site, evaluation):
-    said = page(site)["samples"]
+    samples = page(site)["samples"]
     values = np.frombuffer(site["samples.bin"], "<f4").reshape(-1, 1, 8, 8)
-    count, attacked = len(said["images"]["labels"]), len(said["attacked"]["labels"])
+    count, attacked = len(samples["images"]["labels"]), len(samples["attacked"]["labels"])
     images, clean, added = np.split(values, [count, count + attacked])
     known = {
         (image.tobytes(), label)
         for image, label in zip(evaluation["images"], evaluation["labels"], strict=True)
     }
     shown = np.rint(images[:, 0, :, :, None] * 255).astype(np.uint8)
-    assert {(i.tobytes(), label) for i, label in zip(shown, said["images"]["labels"], strict=True)} == known
+    assert {
+        (i.tobytes(), label) for i, label in zip(shown, samples["images"]["labels"], strict=True)
+    } == known
     changed = (evaluation["strip_clean"] != evaluation["strip_attacked"]).any(axis=(1, 2, 3))
     np.testing.assert_array_equal(clean[:, 0], evaluation["strip_clean"][changed, :, :, 0])
     np.testing.assert_array_equal(added[:, 0], evaluation["strip_attacked"][changed, :, :, 0])
-    assert said["attacked"]["labels"] == evaluation["strip_labels"][changed].tolist()
+    assert samples["attacked"]["labels"] == evaluation["strip_labels"][changed].tolist()
 
 
 def test_without_a_run_the_golden_images_are_shown_without_a_truth(tmp_path):
-    bundle = bundle_that_says(tmp_path / "bundle")
+    bundle = bundle_answering(tmp_path / "bundle")
     site = build_site(bundle, None, ENGINE)
     with np.load(bundle / "golden.npz") as golden:
         assert site["samples.bin"] == golden["images"].tobytes()
@@ -108,7 +110,7 @@ def test_without_a_run_the_golden_images_are_shown_without_a_truth(tmp_path):
 
 
 def test_a_run_that_it_was_not_exported_from_is_refused(tmp_path):
-    bundle = bundle_that_says(tmp_path / "bundle")
+    bundle = bundle_answering(tmp_path / "bundle")
     with pytest.raises(CheckpointError, match="was not exported from"):
         build_site(bundle, STORED / "run", ENGINE)
 

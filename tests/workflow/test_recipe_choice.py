@@ -19,11 +19,11 @@ DATA = np.random.default_rng(0).integers(0, 256, (90, 8, 8), dtype=np.uint8), np
 
 
 def test_names_files_fields_and_recipes_are_the_same_recipe_and_overrides_hold_in_both_forms():
-    wanted = load_recipe(str(TINY), ["base.epochs=7"])
+    expected = load_recipe(str(TINY), ["base.epochs=7"])
     fields = load_recipe(str(TINY)).as_dict()
-    for given in (TINY, str(TINY), fields, load_recipe(str(TINY))):
-        assert choose_recipe(given, None, overrides={"base.epochs": 7}) == wanted
-        assert choose_recipe(given, None, overrides=["base.epochs=7"]) == wanted
+    for form in (TINY, str(TINY), fields, load_recipe(str(TINY))):
+        assert choose_recipe(form, None, overrides={"base.epochs": 7}) == expected
+        assert choose_recipe(form, None, overrides=["base.epochs=7"]) == expected
     assert fields["base"]["epochs"] == 2  # the caller's stays
     assert choose_recipe(None, None) == load_recipe("digits-resnet18")
 

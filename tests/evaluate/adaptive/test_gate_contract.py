@@ -23,7 +23,7 @@ from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.runtime.gates.single_image_exit import run_single_image
 from eed_edge.runtime.gates.softmax import softmax
-from tests.runtime.conftest import as_images, models_that_say
+from tests.runtime.conftest import as_images, models_answering
 
 MEMBERS, CLASSES, IMAGES = 4, 5, 200
 SETTINGS = 4  # tried per rule, spread over its calibration grid
@@ -33,8 +33,8 @@ SHAPE = ("N", 1, MEMBERS, CLASSES)
 def recorded_logits():
     """``(members, n, k)`` in (0, 8), with members that often agree."""
     rng = np.random.default_rng(0)
-    said = 0.6 * rng.random((1, IMAGES, CLASSES)) + 0.4 * rng.random((MEMBERS, IMAGES, CLASSES))
-    return 8 * (0.01 + 0.98 * said).astype(np.float32)
+    probs = 0.6 * rng.random((1, IMAGES, CLASSES)) + 0.4 * rng.random((MEMBERS, IMAGES, CLASSES))
+    return 8 * (0.01 + 0.98 * probs).astype(np.float32)
 
 
 LOGITS = recorded_logits()
@@ -112,7 +112,7 @@ def test_the_first_setting_of_the_grid_never_stops_early_whatever_the_probabilit
         for i in range(IMAGES)
     ]
     assert {used for _, used, *_ in single} == {MEMBERS}
-    models, _ = models_that_say(MEMBERS, CLASSES)
+    models, _ = models_answering(MEMBERS, CLASSES)
     model = cascade_model(models, rule=rule, parameters=first, image_shape=SHAPE, classes=CLASSES)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     _, used, failed = session.run(None, {"images": as_images(logits / 8)})
@@ -140,7 +140,7 @@ def test_a_single_image_is_decided_as_in_a_batch(rule, parameters):
 
 @pytest.mark.parametrize(("rule", "parameters"), CASES)
 def test_the_onnx_graph_decides_as_the_runtime(rule, parameters):
-    models, _ = models_that_say(MEMBERS, CLASSES)
+    models, _ = models_answering(MEMBERS, CLASSES)
     model = cascade_model(models, rule=rule, parameters=parameters, image_shape=SHAPE, classes=CLASSES)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     means, used, failed = session.run(None, {"images": as_images(LOGITS / 8)})

@@ -153,8 +153,8 @@ def test_a_float_bundle_has_no_further_targets_and_an_int8_one_has_all(deployed,
 def test_attack_judges_an_int8_bundle_by_its_files_and_dense_int8_beside_dense(int8_flow: Flow, tmp_path):
     run = shutil.copytree(int8_flow.run, tmp_path / "run")
     (run / "report.json").unlink(missing_ok=True)
-    found = call("attack", run, int8_flow.bundle, "--images", 12, "--suite", "quick")
-    assert found.exit_code == 0, found.output
+    result = call("attack", run, int8_flow.bundle, "--images", 12, "--suite", "quick")
+    assert result.exit_code == 0, result.output
     report = json.loads((run / "report.json").read_text())
     names = [item["name"] for item in report["adaptive"]["items"]]
     assert {
@@ -168,4 +168,4 @@ def test_attack_judges_an_int8_bundle_by_its_files_and_dense_int8_beside_dense(i
         assert {"dense", "dense_int8", "static", "dynamic"} <= row.keys()
     assert report["precision"] == "int8"
     assert len(report["replay"]["disagreements"]) <= report["replay"]["allowed"]
-    assert "dense_int8" in found.output
+    assert "dense_int8" in result.output

@@ -42,45 +42,47 @@ def recorder(team, images, labels, target="mean-2"):
 
 def test_the_first_iterate_that_fools_each_defence_is_kept_as_a_plain_loop_keeps_it(team, images):
     labels = answers(team, images)["dynamic"]
-    watch, seen = recorder(team, images, labels), []
+    iterates, seen = recorder(team, images, labels), []
     prefix = team.prefix(2)
     prefix.register_forward_hook(lambda _net, inputs, _output: seen.append(inputs[0].detach().clone()))
-    with watch.watching(list(prefix.members)):
+    with iterates.watching(list(prefix.members)):
         PGD()(prefix, images, labels, Threat(EPS, 0))
     assert len(seen) == 20
     for name in ("static", "dynamic", "mean-2"):
-        assert 0 < watch.fooled[name].sum() < len(images)
+        assert 0 < iterates.fooled[name].sum() < len(images)
         for i in range(len(images)):
             wrong = [batch[i] for batch in seen if answers(team, batch[i : i + 1])[name] != labels[i]]
-            assert watch.fooled[name][i] == bool(wrong)
-            torch.testing.assert_close(watch.iterates[name][i], wrong[0] if wrong else images[i])
+            assert iterates.fooled[name][i] == bool(wrong)
+            torch.testing.assert_close(iterates.iterates[name][i], wrong[0] if wrong else images[i])
 
 
 def test_rows_may_be_dropped_and_reordered_and_what_lies_in_no_ball_counts_for_none(team, images):
     labels = torch.full((30,), 3)  # so that every iterate fools
     for change, counts in ((0.9, True), (1.1, False)):
-        watch, rows = recorder(team, images, labels, None), torch.tensor([7, 3, 20])
-        with watch.watching(list(team.members)):
+        iterates, rows = recorder(team, images, labels, None), torch.tensor([7, 3, 20])
+        with iterates.watching(list(team.members)):
             team(images[rows] + change * EPS)
-        assert watch.fooled["dynamic"].nonzero()[:, 0].tolist() == (sorted(rows.tolist()) if counts else [])
+        assert iterates.fooled["dynamic"].nonzero()[:, 0].tolist() == (
+            sorted(rows.tolist()) if counts else []
+        )
     beyond = torch.ones(1, *SIZE)
-    watch = recorder(team, beyond, labels[:1], None)
-    with watch.watching(list(team.members)):
+    iterates = recorder(team, beyond, labels[:1], None)
+    with iterates.watching(list(team.members)):
         team(beyond + EPS / 2)  # no picture
-    assert not watch.fooled["dynamic"].any()
+    assert not iterates.fooled["dynamic"].any()
 
 
 def test_equal_pictures_are_fooled_together_and_nothing_is_recorded_after_the_block(team, images):
     twice, labels = images[:1].repeat(2, 1, 1, 1), torch.full((2,), 3)
-    watch = recorder(team, twice, labels, None)
+    iterates = recorder(team, twice, labels, None)
     team(twice)
-    with watch.watching(list(team.members)):
+    with iterates.watching(list(team.members)):
         team(images[5:])
     team(twice)
-    assert not watch.fooled["dynamic"].any()
-    with watch.watching([team.members[1]]):
+    assert not iterates.fooled["dynamic"].any()
+    with iterates.watching([team.members[1]]):
         team.members[1](twice[:1])
-    assert watch.fooled["dynamic"].all()
+    assert iterates.fooled["dynamic"].all()
 
 
 def test_a_watched_attack_returns_what_it_returns_unwatched(team, images):

@@ -74,9 +74,9 @@ def test_it_fools_a_rule_that_fails_in_a_gap_where_the_rest_of_the_list_finds_no
     outcomes = run_batch(
         todo, models, images, labels, threat=Threat(EPS, 0), folder=tmp_path, step=lambda name: None
     )
-    told = accuracy.adaptive_accuracy(outcomes, todo)
-    assert [item["dynamic"] for item in told["items"][:-1]] == [1.0] * (len(todo) - 2)
-    assert told["items"][-1]["dynamic"] == 0.0
+    adaptive = accuracy.adaptive_accuracy(outcomes, todo)
+    assert [item["dynamic"] for item in adaptive["items"][:-1]] == [1.0] * (len(todo) - 2)
+    assert adaptive["items"][-1]["dynamic"] == 0.0
 
 
 CASES = [

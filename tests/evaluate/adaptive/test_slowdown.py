@@ -157,15 +157,15 @@ def test_figures_are_those_of_the_deployed_rule_and_its_capped_twin(models, imag
     slowed = slowdown_attack.slowdown_images(
         models, few, eps=0.1, restarts=1, seed=0, on_progress=lambda *_: None
     )
-    found = slowdown.measure_slowdown(models, few, clean, slowed, settings={"steps": 20})
-    assert found["settings"] == {"steps": 20, "timed_images": 30}
+    figures = slowdown.measure_slowdown(models, few, clean, slowed, settings={"steps": 20})
+    assert figures["settings"] == {"steps": 20, "timed_images": 30}
     answer = models.deployed(clean.numpy())
-    whole, capped = found["uncapped"], found["capped"]
+    uncapped, capped = figures["uncapped"], figures["capped"]
     for name in ("clean", "pgd20"):  # given here as the same images
-        assert whole[name]["mean"] == answer.submodels_used.mean()
-        assert whole[name]["accuracy"] == (answer.labels == few.labels.numpy()).mean()
-    assert whole["slowdown"]["mean"] >= whole["clean"]["mean"]
-    assert 0 < whole["slowdown"]["mean_ms"] <= whole["slowdown"]["p99_ms"] * 1.0001
+        assert uncapped[name]["mean"] == answer.submodels_used.mean()
+        assert uncapped[name]["accuracy"] == (answer.labels == few.labels.numpy()).mean()
+    assert uncapped["slowdown"]["mean"] >= uncapped["clean"]["mean"]
+    assert 0 < uncapped["slowdown"]["mean_ms"] <= uncapped["slowdown"]["p99_ms"] * 1.0001
     assert capped["max_submodels"] == 1
     assert {capped[name]["max"] for name in ("clean", "pgd20", "slowdown")} == {1}
     first = models.deployed.member_probs(clean.numpy())[0].argmax(1)

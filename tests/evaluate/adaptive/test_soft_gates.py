@@ -140,11 +140,14 @@ def test_reweighting_fools_the_mean_where_the_ball_reaches_over_the_tie():
 def test_a_member_far_beyond_the_tie_has_next_to_no_weight():
     sure, near = classifier(2, SIZE, seed=0), classifier(2, SIZE, seed=1)
     sure[1].bias.data += torch.tensor([100.0, 0.0])
-    given = pictures(60)[near(pictures(60)).argmax(1) == 0]
+    images = pictures(60)[near(pictures(60)).argmax(1) == 0]
     attacked = Mora(steps=5)(
-        Ensemble([sure, near]).eval(), given, torch.zeros(len(given), dtype=torch.long), Threat(0.001, seed=0)
+        Ensemble([sure, near]).eval(),
+        images,
+        torch.zeros(len(images), dtype=torch.long),
+        Threat(0.001, seed=0),
     )
-    moved = (attacked - given)[((given - 0.5).abs() < 0.49).flatten(1).all(1)].sign().flatten(1)
+    moved = (attacked - images)[((images - 0.5).abs() < 0.49).flatten(1).all(1)].sign().flatten(1)
     uphill = (near[1].weight[1] - near[1].weight[0]).sign()
     assert (moved == uphill).float().mean() > 0.95
 

@@ -107,11 +107,11 @@ def test_epochs_and_latency_by_hand_are_recorded_as_such(flow: Flow, tmp_path: P
     run = shutil.copytree(flow.run, tmp_path / "run")
     words = ("narrow", run, "--mean-ms", 1000, "--epochs", 1)
     assert call(*words).exit_code == 0
-    found = json.loads((run / "report.json").read_text())["narrow"]
-    assert (found["epochs"], found["budget"]["epochs_by_hand"]) == (1, True)
-    assert found["target_ms"] == pytest.approx(1000)
+    narrow = json.loads((run / "report.json").read_text())["narrow"]
+    assert (narrow["epochs"], narrow["budget"]["epochs_by_hand"]) == (1, True)
+    assert narrow["target_ms"] == pytest.approx(1000)
     assert (
-        found["macs"] > 0.5 * count_cost(open_run(run).base(), torch.zeros(1, 1, 8, 8))[1]
+        narrow["macs"] > 0.5 * count_cost(open_run(run).base(), torch.zeros(1, 1, 8, 8))[1]
     )  # among the widest
     refused = call("narrow", run, "--mean-ms", 1000, "--epochs", 2)
     assert refused.exit_code == 1
@@ -121,9 +121,9 @@ def test_epochs_and_latency_by_hand_are_recorded_as_such(flow: Flow, tmp_path: P
 def test_narrow_reads_train_and_tune_only_and_goes_on_where_it_was_killed(
     made, flow: Flow, tmp_path: Path, monkeypatch
 ):
-    whole, _ = made
+    uninterrupted, _ = made
     run = shutil.copytree(flow.run, tmp_path / "run")
-    shutil.copy(whole / "narrow.json", run)  # the same widths, whatever the clock says now
+    shutil.copy(uninterrupted / "narrow.json", run)  # the same widths, whatever the clock says now
     monkeypatch.setattr(checkpointing, "AFTER_EPOCH_S", -1)
     real = splits.splits_for_recipe
 
@@ -133,12 +133,12 @@ def test_narrow_reads_train_and_tune_only_and_goes_on_where_it_was_killed(
     monkeypatch.setattr(splits, "splits_for_recipe", without_test)
     epochs = []
 
-    def watch(row):
+    def callback(row):
         if "batch" not in row:
             epochs.append(row["epoch"])
 
     def kill(row):
-        watch(row)
+        callback(row)
         if row["epoch"] == 2:
             raise KeyboardInterrupt
 
@@ -147,10 +147,12 @@ def test_narrow_reads_train_and_tune_only_and_goes_on_where_it_was_killed(
             NarrowNetwork(), open_run(run), flow.bundle, None, context=TrainingContext(callbacks=(kill,))
         )
     train_baseline(
-        NarrowNetwork(), open_run(run), flow.bundle, None, context=TrainingContext(callbacks=(watch,))
+        NarrowNetwork(), open_run(run), flow.bundle, None, context=TrainingContext(callbacks=(callback,))
     )
     assert epochs == sorted(set(epochs))
-    ours, theirs = (checkpoint.load_checkpoint(folder / "narrow.safetensors")[0] for folder in (run, whole))
+    ours, theirs = (
+        checkpoint.load_checkpoint(folder / "narrow.safetensors")[0] for folder in (run, uninterrupted)
+    )
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 

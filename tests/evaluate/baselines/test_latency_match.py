@@ -86,13 +86,13 @@ def test_the_network_nearest_to_the_latency_is_found(
 
     monkeypatch.setattr(latency_match, "in_blocks", timed)
     target = LatencyTarget(IMAGE.numpy(), *((None, goal) if by_hand else (lambda images: None, None)))
-    found = nearest_latency(
+    match = nearest_latency(
         ladder, lambda widths: reinitialised(dense, widths, IMAGE, seed=0), target, name="narrow"
     )
     sizes = [macs(structure, widths) for widths in ladder]
     nearest = min(sizes, key=lambda size: abs(np.log(size / goal)))
-    assert macs(structure, found.widths) == nearest
-    assert (found.mean_ms, found.target_ms) == pytest.approx((nearest, goal))
+    assert macs(structure, match.widths) == nearest
+    assert (match.mean_ms, match.target_ms) == pytest.approx((nearest, goal))
     off = abs(nearest / goal - 1) > 0.05
     assert ("expected a network within 5%" in caplog.text) == off
 
@@ -119,8 +119,8 @@ def search(log_ratio, rungs: int) -> tuple[int, int]:
 @pytest.mark.parametrize("target", [3, 20, 71, 100, 140])
 def test_times_that_rise_evenly_take_few_exports(target):
     noise = np.random.default_rng(target).normal(0, 0.005, 143)
-    found, exports = search(lambda rung: 0.018 * (rung - target) + noise[rung], 143)
-    assert abs(found - target) <= 3
+    match, exports = search(lambda rung: 0.018 * (rung - target) + noise[rung], 143)
+    assert abs(match - target) <= 3
     assert exports <= 5
 
 
@@ -129,8 +129,8 @@ def test_a_curve_and_steps_are_followed_to_the_last_rung_below(target):
     def steps(rung: int) -> float:
         return 5 * (math.floor(rung / 2) - math.floor(target / 2)) * (1 if rung > target else 3) or -0.5
 
-    found, exports = search(steps, 143)
-    assert steps(found) <= 0 < steps(min(142, found + 2))
+    match, exports = search(steps, 143)
+    assert steps(match) <= 0 < steps(min(142, match + 2))
     assert exports <= 12
 
 

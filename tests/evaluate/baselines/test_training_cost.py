@@ -79,20 +79,20 @@ def test_a_pruned_baseline_spends_what_pool_and_joint_stage_have_cost():
 
 def test_the_budget_is_what_every_stage_of_the_run_has_cost(flow: Flow):
     run = open_run(flow.run)
-    found = training_cost.run_cost(run)
+    costs = training_cost.run_cost(run)
     base = count_cost(run.base(), torch.zeros(1, 1, 8, 8))[1]
     # 156 training images: four batches of 32; each of two subsets has 97, a quarter shared: three batches
-    assert found["base"] == 2 * 128 * 5 * base
-    assert found["scores"] == 4 * 96 * 4 * base
+    assert costs["base"] == 2 * 128 * 5 * base
+    assert costs["scores"] == 4 * 96 * 4 * base
     macs = [
         checkpoint.load_checkpoint(path)[1]["pruning"]["macs"]
         for path in (flow.run / "pool").glob("*-?.safetensors")
     ]
     assert len(macs) == 4
-    assert found["pool"] == sum(96 * (5 * own + base) for own in macs)
+    assert costs["pool"] == sum(96 * (5 * member + base) for member in macs)
     team = sum(record["pruning"]["macs"] for _, record in run.members())
-    assert found["joint"] == 2 * 128 * 5 * team
-    assert found["total"] == sum(found[stage] for stage in ("base", "scores", "pool", "joint"))
+    assert costs["joint"] == 2 * 128 * 5 * team
+    assert costs["total"] == sum(costs[stage] for stage in ("base", "scores", "pool", "joint"))
 
 
 def test_a_budget_buys_whole_epochs_and_one_at_least():
@@ -105,9 +105,9 @@ def test_a_budget_buys_whole_epochs_and_one_at_least():
     finished = Base(batch=10, epochs=10, finish_epochs=2, steps=10)  # a fifth of the epochs costs 23 passes
     assert training_cost.training_macs(finished, cost=1, images=10) == 10 * (8 * 5 + 2 * 23)
     for epochs in range(1, 30):
-        whole = training_cost.training_macs(training_cost.with_epochs(finished, epochs), cost=10, images=100)
-        assert training_cost.epochs_for_budget(whole, finished, cost=10, images=100).epochs == epochs
-        assert training_cost.epochs_for_budget(whole - 1, finished, cost=10, images=100).epochs == max(
+        budget = training_cost.training_macs(training_cost.with_epochs(finished, epochs), cost=10, images=100)
+        assert training_cost.epochs_for_budget(budget, finished, cost=10, images=100).epochs == epochs
+        assert training_cost.epochs_for_budget(budget - 1, finished, cost=10, images=100).epochs == max(
             1, epochs - 1
         )
     assert (

@@ -26,19 +26,21 @@ def answers(images=120, members=3, seed=0):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 4, images)
 
-    def said(strength):
+    def probabilities(strength):
         powers = np.exp(rng.normal(0, 1, (members, images, 4)) + strength * np.eye(4)[labels])
         return (powers / powers.sum(2, keepdims=True)).astype(np.float32)
 
-    return accuracy_curves.CurveLabels(said(2.0), np.stack([said(1.0) for _ in range(members)]), labels)
+    return accuracy_curves.CurveLabels(
+        probabilities(2.0), np.stack([probabilities(1.0) for _ in range(members)]), labels
+    )
 
 
-def one_by_one(given, threshold, times, last):
+def one_by_one(recorded, threshold, times, last):
     """The confidence rule image by image: clean, attacked, sub-models, milliseconds."""
     totals = np.zeros(4)
-    for j, label in enumerate(given.labels):
+    for j, label in enumerate(recorded.labels):
         rights = []
-        for probs in (given.clean, *given.attacked):
+        for probs in (recorded.clean, *recorded.attacked):
             for t in range(1, last + 1):
                 mean = probs[:t, j].mean(0, dtype=np.float64)
                 if mean.max() >= threshold or t == last:
@@ -47,32 +49,32 @@ def one_by_one(given, threshold, times, last):
             if len(rights) == 1:
                 totals[2:] += t, times[t - 1]
         totals[:2] += rights[0], all(rights)
-    return totals / len(given.labels)
+    return totals / len(recorded.labels)
 
 
 @pytest.mark.parametrize("last", [2, 3])
 def test_every_row_of_the_threshold_curve_equals_a_walk_image_by_image(last):
-    given, times = answers(), [1.0, 2.25, 6.0]  # more than in proportion
+    recorded, times = answers(), [1.0, 2.25, 6.0]  # more than in proportion
     gate = SimpleNamespace(rule="confidence", parameters={"threshold": 0.63}, max_submodels=last)
-    found = accuracy_curves.threshold_curve(given, gate, times_ms=times)
-    assert (found["rule"], found["images"]) == ("confidence", 120)
-    for row in found["rows"]:
-        wanted = one_by_one(given, row["threshold"], times, last)
+    curve = accuracy_curves.threshold_curve(recorded, gate, times_ms=times)
+    assert (curve["rule"], curve["images"]) == ("confidence", 120)
+    for row in curve["rows"]:
+        expected = one_by_one(recorded, row["threshold"], times, last)
         assert [row[key] for key in ("clean", "attacked", "submodels_used", "mean_ms")] == pytest.approx(
-            wanted
+            expected
         )
 
 
 @pytest.mark.parametrize(("rule", "parameters"), RULES)
 def test_the_deployed_setting_is_on_the_curve_and_work_rises_along_it(rule, parameters):
-    given = answers()
+    recorded = answers()
     gate = SimpleNamespace(rule=rule, parameters=parameters, max_submodels=3)
-    rows = accuracy_curves.threshold_curve(given, gate, times_ms=[1, 2, 3])["rows"]
+    rows = accuracy_curves.threshold_curve(recorded, gate, times_ms=[1, 2, 3])["rows"]
     name = next(iter(parameters))
-    (own,) = [row for row in rows if row["threshold"] == parameters[name]]
-    answer = replay_rule(given.clean, rule, parameters)
-    assert own["clean"] == (answer.labels == given.labels).mean()
-    assert own["submodels_used"] == own["mean_ms"] == answer.submodels_used.mean()
+    (deployed,) = [row for row in rows if row["threshold"] == parameters[name]]
+    answer = replay_rule(recorded.clean, rule, parameters)
+    assert deployed["clean"] == (answer.labels == recorded.labels).mean()
+    assert deployed["submodels_used"] == deployed["mean_ms"] == answer.submodels_used.mean()
     used = [row["submodels_used"] for row in rows]
     assert used == sorted(used)
     outcomes = {(row["clean"], row["attacked"], row["submodels_used"]) for row in rows}
@@ -84,17 +86,17 @@ def test_the_deployed_setting_is_on_the_curve_and_work_rises_along_it(rule, para
 
 
 def test_thresholds_per_stop_have_a_row_of_their_own_beside_those_of_equal_thresholds():
-    given, thresholds = answers(), (0.75, 0.4)
+    recorded, thresholds = answers(), (0.75, 0.4)
     parameters = {"threshold": 0.63, "thresholds": thresholds}
     gate = SimpleNamespace(rule="confidence", parameters=parameters, max_submodels=3)
-    rows = accuracy_curves.threshold_curve(given, gate, times_ms=[1, 2, 3])["rows"]
-    (own,) = [row for row in rows if row.get("deployed")]
-    answer = replay_rule(given.clean, "confidence", parameters)
-    assert own["thresholds"] == list(thresholds)
-    assert own["submodels_used"] == answer.submodels_used.mean()
+    rows = accuracy_curves.threshold_curve(recorded, gate, times_ms=[1, 2, 3])["rows"]
+    (deployed,) = [row for row in rows if row.get("deployed")]
+    answer = replay_rule(recorded.clean, "confidence", parameters)
+    assert deployed["thresholds"] == list(thresholds)
+    assert deployed["submodels_used"] == answer.submodels_used.mean()
     for row in rows:
-        if row is not own:
-            equal = replay_rule(given.clean, "confidence", {"threshold": row["threshold"]})
+        if row is not deployed:
+            equal = replay_rule(recorded.clean, "confidence", {"threshold": row["threshold"]})
             assert row["submodels_used"] == equal.submodels_used.mean()
     assert len({row["submodels_used"] for row in rows}) > 5
 
@@ -106,12 +108,12 @@ def test_stopping_shares_are_counted_and_sum_to_one():
 
 def test_agreement_counts_equal_labels_pair_by_pair():
     probs = answers(members=4).clean
-    found = accuracy_curves.member_agreement(probs)
+    agreement = accuracy_curves.member_agreement(probs)
     for i in range(4):
         for j in range(4):
             same = [one.argmax() == other.argmax() for one, other in zip(probs[i], probs[j], strict=True)]
-            assert found[i][j] == pytest.approx(np.mean(same))
-    assert [found[i][i] for i in range(4)] == [1, 1, 1, 1]
+            assert agreement[i][j] == pytest.approx(np.mean(same))
+    assert [agreement[i][i] for i in range(4)] == [1, 1, 1, 1]
 
 
 def test_widths_name_every_layer_and_a_lost_branch_has_none():
@@ -121,9 +123,9 @@ def test_widths_name_every_layer_and_a_lost_branch_has_none():
         body.branch = nn.Conv2d(width, 2 * width, 1) if branch else None
         body.up = nn.ConvTranspose2d(width, width + 1, 2)
         body.classify = nn.Linear(width, 10)
-        whole = nn.Module()
-        whole.body = body
-        return whole
+        network = nn.Module()
+        network.body = body
+        return network
 
     assert accuracy_curves.channel_widths(net(8), [net(4), net(2, branch=False)]) == {
         "layers": ["stem", "branch", "up", "classify"],
@@ -135,8 +137,8 @@ def test_widths_name_every_layer_and_a_lost_branch_has_none():
 def test_robust_diversity_is_taken_from_the_selection_and_left_out_of_older_ones():
     rows = [{"size": 2, "teams": 1, "min": 0.1, "mean": 0.1, "max": 0.1}]
     selection = {"members": ["a", "b"], "rd": 0.1, "rd_by_size": rows}
-    found = accuracy_curves.diversity_curve(selection, threshold=0.7)
-    assert found == {"threshold": 0.7, "rows": rows, "chosen": {"size": 2, "rd": 0.1}}
+    curve = accuracy_curves.diversity_curve(selection, threshold=0.7)
+    assert curve == {"threshold": 0.7, "rows": rows, "chosen": {"size": 2, "rd": 0.1}}
     assert accuracy_curves.diversity_curve({"members": ["a", "b"], "rd": 0.1}, threshold=0.7) is None
 
 
@@ -150,8 +152,8 @@ def test_a_prefix_is_timed_as_it_runs_and_not_as_a_sum(models, images_of_test, m
         return {name: np.full((rounds, items), 10.0 * int(name)) for name in calls}
 
     monkeypatch.setattr(accuracy_curves, "in_blocks", run_each)
-    found = accuracy_curves.prefix_ms(models.deployed, pixels)
-    assert found == [10, 20]
+    prefix_ms = accuracy_curves.prefix_ms(models.deployed, pixels)
+    assert prefix_ms == [10, 20]
     assert seen == {"1": {1}, "2": {2}}
     assert set(models.deployed(pixels.numpy()).submodels_used) == {1, 2}
     monkeypatch.undo()
@@ -176,7 +178,7 @@ def test_accuracy_against_eps_is_the_share_beyond_that_distance_for_linear_netwo
     pixels = torch.randint(90, 166, (300, *size), generator=torch.Generator().manual_seed(0))
     images, labels = pixels / 255, dense(pixels / 255).argmax(1)
     ensemble, seen = Ensemble([member, member]), []
-    found = accuracy_curves.eps_curve(
+    curve = accuracy_curves.eps_curve(
         ModelsCompared({"dense": dense}, ensemble, Deployed(ensemble, 0.7)),
         Images(pixels.to(torch.uint8), labels),
         eps=eps,
@@ -188,13 +190,13 @@ def test_accuracy_against_eps_is_the_share_beyond_that_distance_for_linear_netwo
         name: linear.exact_linf(net, images, labels)
         for name, net in (("dense", dense), ("static", member), ("dynamic", member), ("narrow", other))
     }
-    assert found["images"] == 300
+    assert curve["images"] == 300
     assert seen[-1] == ("eps", 24, 24)
-    for row, share in zip(found["rows"], (0, 0.25, 0.5, 1, 1.5, 2), strict=True):
+    for row, share in zip(curve["rows"], (0, 0.25, 0.5, 1, 1.5, 2), strict=True):
         assert row["eps_255"] == pytest.approx(share * eps * 255)
         for name, distance in distances.items():
             assert row[name] == pytest.approx(float((distance > share * eps).float().mean()), abs=0.007)
-    assert 0 < found["rows"][-1]["dense"] < 0.8 < found["rows"][0]["dense"] == 1
+    assert 0 < curve["rows"][-1]["dense"] < 0.8 < curve["rows"][0]["dense"] == 1
 
 
 def test_the_eps_curve_counts_what_survives_every_prefix_as_dynamic():
@@ -203,7 +205,7 @@ def test_the_eps_curve_counts_what_survives_every_prefix_as_dynamic():
     pixels = torch.randint(90, 166, (500, *size), generator=torch.Generator().manual_seed(0))
     labels = first(pixels / 255).argmax(1)
     ensemble = Ensemble([first, second])
-    found = accuracy_curves.eps_curve(
+    curve = accuracy_curves.eps_curve(
         ModelsCompared({"dense": second}, ensemble, Deployed(ensemble, 0.0)),  # the first always answers
         Images(pixels.to(torch.uint8), labels),
         eps=eps,
@@ -212,8 +214,8 @@ def test_the_eps_curve_counts_what_survives_every_prefix_as_dynamic():
         baselines={},
     )
     distance = linear.exact_linf(first, pixels / 255, labels)
-    assert found["images"] == 500
-    for row, share in zip(found["rows"], (0, 0.25, 0.5, 1, 1.5, 2), strict=True):
+    assert curve["images"] == 500
+    for row, share in zip(curve["rows"], (0, 0.25, 0.5, 1, 1.5, 2), strict=True):
         assert row["dynamic"] == pytest.approx(float((distance > share * eps).float().mean()), abs=0.007)
         assert row["dynamic"] != row["static"]
         assert "narrow" not in row

@@ -55,11 +55,11 @@ def test_the_seed_decides_and_batches_do_not(name):
             return no_class_images(batch, name, seed=seed, first=first)
         return corrupt(batch, name, 2, seed=seed, first=first)
 
-    whole = make(images)
-    np.testing.assert_array_equal(whole, make(images))
-    np.testing.assert_array_equal(whole, np.concatenate([make(images[:3]), make(images[3:], first=3)]))
+    together = make(images)
+    np.testing.assert_array_equal(together, make(images))
+    np.testing.assert_array_equal(together, np.concatenate([make(images[:3]), make(images[3:], first=3)]))
     if name in ("noise", *NO_CLASS):
-        assert not np.array_equal(whole, make(images, seed=6))
+        assert not np.array_equal(together, make(images, seed=6))
 
 
 @pytest.mark.parametrize("size", [(3, 32, 32), (1, 64, 96)])
@@ -67,8 +67,8 @@ def test_blur_is_scipys_gaussian_with_the_edge_going_on(size):
     images = pictures(size, count=2)
     for deviation, strength in zip(PARAMETERS["blur"], STRENGTHS, strict=True):
         pixels = deviation * max(1, min(size[1:]) / 32)
-        wanted = gaussian_filter(images.astype(float), (0, 0, pixels, pixels), mode="nearest")
-        np.testing.assert_allclose(corrupt(images, "blur", strength, seed=0), wanted, atol=2e-3)
+        expected = gaussian_filter(images.astype(float), (0, 0, pixels, pixels), mode="nearest")
+        np.testing.assert_allclose(corrupt(images, "blur", strength, seed=0), expected, atol=2e-3)
 
 
 def test_contrast_keeps_every_channels_mean_and_shrinks_the_rest():
@@ -82,8 +82,8 @@ def test_jpeg_is_what_pillow_reads_back():
     image = pictures((1, 16, 16), count=1)
     stream = io.BytesIO()
     Image.fromarray(np.rint(image[0, 0] * 255).astype(np.uint8)).save(stream, "JPEG", quality=40)
-    wanted = np.asarray(Image.open(stream)) / np.float32(255)
-    np.testing.assert_array_equal(corrupt(image, "jpeg", 3, seed=0)[0, 0], wanted)
+    expected = np.asarray(Image.open(stream)) / np.float32(255)
+    np.testing.assert_array_equal(corrupt(image, "jpeg", 3, seed=0)[0, 0], expected)
 
 
 def test_a_constant_image_is_grey_noise_covers_the_range_and_shuffling_keeps_the_pixels():
@@ -136,14 +136,14 @@ def test_calibration_error_equals_a_plain_loop(seed):
     confidence = rng.random(300).astype(np.float32)
     confidence[:3] = 0, 1, 0.5
     right = rng.random(300) < confidence**2
-    wanted = 0.0
+    expected = 0.0
     for b in range(15):
         low, high = b / 15, (b + 1) / 15
         inside = [i for i in range(300) if low < confidence[i] <= high or (b == 0 and confidence[i] == 0)]
         if inside:
             gap = np.mean(right[inside]) - np.mean(confidence[inside].astype(float))
-            wanted += len(inside) / 300 * abs(gap)
-    assert shift.expected_calibration_error(confidence, right) == pytest.approx(wanted)
+            expected += len(inside) / 300 * abs(gap)
+    assert shift.expected_calibration_error(confidence, right) == pytest.approx(expected)
 
 
 def test_calibration_error_is_near_zero_for_a_calibrated_answer_and_large_for_a_boaster():
@@ -170,7 +170,7 @@ def test_calibration_error_of_nonsense_is_refused(confidence, right, match):
 def test_the_part_has_all_kinds_and_its_clean_row_is_the_deployed_answer(models, images_of_test):
     seen = []
     inverted = 1 - images_of_test.images.numpy() / np.float32(255)
-    found = shift.measure_shift(
+    figures = shift.measure_shift(
         models.deployed,
         images_of_test,
         attacked={"pgd20": inverted},
@@ -178,40 +178,42 @@ def test_the_part_has_all_kinds_and_its_clean_row_is_the_deployed_answer(models,
         on_progress=lambda *row: seen.append(row),
     )
     other = models.deployed(inverted)
-    (attacked,) = found["attacked"]
+    (attacked,) = figures["attacked"]
     assert attacked["name"] == "pgd20"
     assert attacked["accuracy"] == (other.labels == images_of_test.labels.numpy()).mean()
     assert attacked["abstained"] == other.abstained.mean()
     answer = models.deployed(images_of_test.images.numpy() / np.float32(255))
     right = answer.labels == images_of_test.labels.numpy()
-    assert found["images"] == 80
-    assert found["clean"]["accuracy"] == right.mean()
-    assert found["clean"]["submodels_used"] == answer.submodels_used.mean()
-    own = found["clean"]
-    assert own["abstained"] == answer.abstained.mean()
-    assert own["abstained_right"] == (answer.abstained & right).sum() / right.sum()
-    assert own["abstained_wrong"] == (answer.abstained & ~right).sum() / (~right).sum()
-    assert 0 < own["abstained"] < 1
-    assert found["clean"]["ece"] == shift.expected_calibration_error(answer.probs.max(1), right)
+    assert figures["images"] == 80
+    assert figures["clean"]["accuracy"] == right.mean()
+    assert figures["clean"]["submodels_used"] == answer.submodels_used.mean()
+    clean = figures["clean"]
+    assert clean["abstained"] == answer.abstained.mean()
+    assert clean["abstained_right"] == (answer.abstained & right).sum() / right.sum()
+    assert clean["abstained_wrong"] == (answer.abstained & ~right).sum() / (~right).sum()
+    assert 0 < clean["abstained"] < 1
+    assert figures["clean"]["ece"] == shift.expected_calibration_error(answer.probs.max(1), right)
     net = models.deployed
     without = dataclasses.replace(net.manifest, temperatures=None)
     bare = Cascade(without, net.submodels, rule=net.rule, parameters=net.parameters, max_submodels=2)
     before = bare(images_of_test.images.numpy() / np.float32(255)).probs.max(1)
     assert not np.allclose(before, answer.probs.max(1))
-    wanted = shift.expected_calibration_error(before, right)
-    assert found["clean"]["ece_uncalibrated"] == pytest.approx(wanted, abs=1e-5)
-    kinds = [(row["name"], row["strength"]) for row in found["corruptions"]]
+    expected = shift.expected_calibration_error(before, right)
+    assert figures["clean"]["ece_uncalibrated"] == pytest.approx(expected, abs=1e-5)
+    kinds = [(row["name"], row["strength"]) for row in figures["corruptions"]]
     assert kinds == [(name, strength) for name in PARAMETERS for strength in STRENGTHS]
-    assert [row["name"] for row in found["no_class"]] == list(NO_CLASS)
-    low, high = found["corruptions"][0]["interval"]
-    assert low <= found["corruptions"][0]["accuracy"] <= high
+    assert [row["name"] for row in figures["no_class"]] == list(NO_CLASS)
+    low, high = figures["corruptions"][0]["interval"]
+    assert low <= figures["corruptions"][0]["accuracy"] <= high
     assert seen[-1] == ("shift", 20 * 80, 20 * 80)
 
 
 def test_batches_of_the_measurement_do_not_matter(models, images_of_test, monkeypatch):
-    whole = shift.measure_shift(models.deployed, images_of_test, seed=0, on_progress=lambda *_: None)
+    together = shift.measure_shift(models.deployed, images_of_test, seed=0, on_progress=lambda *_: None)
     monkeypatch.setattr(shift, "BATCH", 33)
-    assert shift.measure_shift(models.deployed, images_of_test, seed=0, on_progress=lambda *_: None) == whole
+    assert (
+        shift.measure_shift(models.deployed, images_of_test, seed=0, on_progress=lambda *_: None) == together
+    )
 
 
 def test_brightness_raises_the_hsv_value_alone():

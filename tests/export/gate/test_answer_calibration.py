@@ -28,37 +28,37 @@ def known(images, temperature, seed, members=2):
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 2.5, (images, CLASSES))
     labels = (softmax(logits).cumsum(1) > rng.random((images, 1))).argmax(1)
-    said = softmax(logits * temperature).astype(np.float32)
-    clean = np.stack([said] * members)
+    probs = softmax(logits * temperature).astype(np.float32)
+    clean = np.stack([probs] * members)
     return MemberProbs(clean, (clean,) * members, labels)
 
 
 @pytest.mark.parametrize("temperature", [0.2, 0.5, 1.0, 3.0])
 def test_the_temperature_that_was_put_in_is_found_at_each_stop(temperature):
-    given = known(4000, temperature, seed=1)
-    middle = float(np.median(given.clean[0].max(1)))
-    assert fit_temperatures(given, gate(middle)) == pytest.approx([temperature] * 2, rel=0.12)
+    answers = known(4000, temperature, seed=1)
+    middle = float(np.median(answers.clean[0].max(1)))
+    assert fit_temperatures(answers, gate(middle)) == pytest.approx([temperature] * 2, rel=0.12)
 
 
 @pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
 def test_fitted_on_some_images_the_probability_is_the_share_of_right_answers_on_others(rule):
-    own = gate(0.3, rule)
-    temperatures = fit_temperatures(known(1000, 0.25, seed=2), own)
-    fresh = known(5000, 0.25, seed=3)
+    gate_spec = gate(0.3, rule)
+    temperatures = fit_temperatures(known(1000, 0.25, seed=2), gate_spec)
+    other_images = known(5000, 0.25, seed=3)
     errors = []
-    for given in (None, temperatures):
-        answer = replay_rule(fresh.clean, rule, own.parameters_of(rule), temperatures=given)
+    for each in (None, temperatures):
+        answer = replay_rule(other_images.clean, rule, gate_spec.parameters_of(rule), temperatures=each)
         confidence = np.minimum(answer.probs.max(1), 1)
-        errors.append(expected_calibration_error(confidence, answer.labels == fresh.labels))
+        errors.append(expected_calibration_error(confidence, answer.labels == other_images.labels))
     assert errors[0] > 0.2
     assert errors[1] < 0.03
 
 
 def test_a_stop_with_few_images_leans_on_all_of_them_and_one_that_never_errs_stays_in_range():
-    given = known(1000, 0.25, seed=4)
-    (first, last) = fit_temperatures(given, gate(float(np.sort(given.clean[0].max(1))[1])))  # one goes on
+    answers = known(1000, 0.25, seed=4)
+    (first, last) = fit_temperatures(answers, gate(float(np.sort(answers.clean[0].max(1))[1])))  # one goes on
     assert last == pytest.approx(first, rel=0.6)
-    sure = MemberProbs(given.clean, given.attacked, given.clean[0].argmax(1))
+    sure = MemberProbs(answers.clean, answers.attacked, answers.clean[0].argmax(1))
     assert all(LOWEST <= each <= HIGHEST for each in fit_temperatures(sure, gate(0.3)))
 
 
@@ -66,20 +66,20 @@ def test_a_stop_with_few_images_leans_on_all_of_them_and_one_that_never_errs_sta
 def test_a_stop_that_never_errs_is_as_sure_as_if_one_more_image_had_any_label(images):
     members = np.full((2, images, CLASSES), 0.1, np.float32)
     members[..., 0] = 0.5
-    given = MemberProbs(members, (members,), np.zeros(images, np.int64))
-    (first, _) = fit_temperatures(given, gate(0.3))  # all stop there; with 20 more in weight
+    answers = MemberProbs(members, (members,), np.zeros(images, np.int64))
+    (first, _) = fit_temperatures(answers, gate(0.3))  # all stop there; with 20 more in weight
     answer = softmax(np.log(members[0, :1]) / first).max()
     assert answer == pytest.approx((images + 20 + 1 / CLASSES) / (images + 21), abs=1e-4)
-    assert 0.9 < fit_abstain(given, gate(0.3), (first, first), share=0.95).threshold < answer
+    assert 0.9 < fit_abstain(answers, gate(0.3), (first, first), share=0.95).threshold < answer
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.95, 1.0])
 def test_the_threshold_is_the_largest_that_leaves_the_share_clean_and_under_every_attack(share):
     rng = np.random.default_rng(6)
     parts = [known(400, scale, seed=7).clean for scale in (1.0, 0.6, 0.3)]
-    given = MemberProbs(parts[0], tuple(parts[1:]), rng.integers(0, CLASSES, 400))
+    answers = MemberProbs(parts[0], tuple(parts[1:]), rng.integers(0, CLASSES, 400))
     temperatures = (0.5, 0.8)
-    abstain = fit_abstain(given, gate(0.6), temperatures, share=share)
+    abstain = fit_abstain(answers, gate(0.6), temperatures, share=share)
 
     def left(threshold):
         shares = []
@@ -87,7 +87,7 @@ def test_the_threshold_is_the_largest_that_leaves_the_share_clean_and_under_ever
             answer = replay_rule(version, "confidence", {"threshold": 0.6}, temperatures=temperatures)
             tops = [
                 p.max()
-                for p, one, y in zip(answer.probs, answer.labels, given.labels, strict=True)
+                for p, one, y in zip(answer.probs, answer.labels, answers.labels, strict=True)
                 if one == y
             ]
             shares.append(np.mean([top >= threshold for top in tops]))
@@ -102,7 +102,9 @@ def test_the_threshold_is_the_largest_that_leaves_the_share_clean_and_under_ever
 
 
 def test_a_team_that_is_never_right_abstains_from_nothing():
-    given = known(50, 1.0, seed=8)
-    wrong = (given.clean[0].argmax(1) + 1) % CLASSES
-    abstain = fit_abstain(MemberProbs(given.clean, given.attacked, wrong), gate(0.5), (1.0, 1.0), share=0.9)
+    answers = known(50, 1.0, seed=8)
+    wrong = (answers.clean[0].argmax(1) + 1) % CLASSES
+    abstain = fit_abstain(
+        MemberProbs(answers.clean, answers.attacked, wrong), gate(0.5), (1.0, 1.0), share=0.9
+    )
     assert abstain.threshold == 0

@@ -11,7 +11,7 @@ from eed_edge.export.cascade_graph import to_cascade
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import open_session
 from eed_edge.runtime.engine.single_image import Submodel
-from tests.runtime.conftest import as_images, models_that_say
+from tests.runtime.conftest import as_images, models_answering
 
 MEMBERS, CLASSES = 4, 3
 TEMPERATURES = (0.3, 0.6, 2.5, 0.1)
@@ -34,16 +34,16 @@ FAILING = as_images(
 
 def both(tmp_path, rule, parameters, *, cap=None, temperatures=TEMPERATURES, threshold=0.8):
     """The folder's cascade and the single file of one manifest."""
-    models, manifest = models_that_say(MEMBERS, CLASSES)
+    models, manifest = models_answering(MEMBERS, CLASSES)
     kinds = {
         "confidence": contract.Confidence,
         "agreement": contract.Agreement,
         "geometric": contract.Geometric,
     }
-    own = dataclasses.replace(manifest.gate.parameters, **{rule: kinds[rule](**parameters)})
+    parameters_of_rule = dataclasses.replace(manifest.gate.parameters, **{rule: kinds[rule](**parameters)})
     manifest = dataclasses.replace(
         manifest,
-        gate=contract.GateSpec(rule, own, cap),
+        gate=contract.GateSpec(rule, parameters_of_rule, cap),
         temperatures=temperatures,
         abstain=None if threshold is None else contract.Abstain(threshold, 0.9, 0.9, 0.9),
     )
@@ -67,17 +67,17 @@ def test_every_way_to_run_gives_the_same_probabilities_and_abstains_alike(
     if cap:
         images = images[(images[:, 0, :cap] > 0).any(axis=(1, 2))]  # some allowed sub-model answers
     folder, single_file = both(tmp_path, rule, parameters, cap=cap)
-    whole, other = folder(images), single_file(images)
-    assert 0 < whole.abstained.mean() < 1
-    np.testing.assert_array_equal(whole.abstained, whole.probs.max(1) < np.float32(0.8))
-    np.testing.assert_array_equal(other.submodels_used, whole.submodels_used)
-    np.testing.assert_allclose(other.probs, whole.probs, atol=2e-6)
-    clear = np.abs(whole.probs.max(1) - 0.8) > 1e-5
-    np.testing.assert_array_equal(other.abstained[clear], whole.abstained[clear])
+    batch, other = folder(images), single_file(images)
+    assert 0 < batch.abstained.mean() < 1
+    np.testing.assert_array_equal(batch.abstained, batch.probs.max(1) < np.float32(0.8))
+    np.testing.assert_array_equal(other.submodels_used, batch.submodels_used)
+    np.testing.assert_allclose(other.probs, batch.probs, atol=2e-6)
+    clear = np.abs(batch.probs.max(1) - 0.8) > 1e-5
+    np.testing.assert_array_equal(other.abstained[clear], batch.abstained[clear])
     for i in range(60):
         one = folder(images[i : i + 1])
-        np.testing.assert_allclose(one.probs[0], whole.probs[i], atol=1e-7)
-        assert one.abstained.tolist() == whole.abstained[i : i + 1].tolist()
+        np.testing.assert_allclose(one.probs[0], batch.probs[i], atol=1e-7)
+        assert one.abstained.tolist() == batch.abstained[i : i + 1].tolist()
 
 
 @pytest.mark.parametrize(("rule", "parameters"), GATES)

@@ -17,12 +17,12 @@ def answers(images: int = 400, members: int = 3, seed: int = 0, skill: float = 2
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 5, images)
 
-    def said(strength: float) -> np.ndarray:
+    def probabilities(strength: float) -> np.ndarray:
         logits = rng.normal(0, 1, (members, images, 5)) + strength * np.eye(5)[labels]
         powers = np.exp(logits)
         return (powers / powers.sum(2, keepdims=True)).astype(np.float32)
 
-    return MemberProbs(said(skill), tuple(said(skill / 2) for _ in range(members)), labels)
+    return MemberProbs(probabilities(skill), tuple(probabilities(skill / 2) for _ in range(members)), labels)
 
 
 def lost(probs: np.ndarray, thresholds: list[float], labels: np.ndarray) -> tuple[np.ndarray, float]:
@@ -39,38 +39,40 @@ def lost(probs: np.ndarray, thresholds: list[float], labels: np.ndarray) -> tupl
 
 
 def test_recorded_losses_equal_a_walk_image_by_image():
-    given = answers()
-    chosen = calibrate(given, Gate(max_drop=0.02))["confidence"]
-    thresholds = chosen.parameters["thresholds"]
-    clean, used = lost(given.clean, thresholds, given.labels)
-    assert (chosen.lost_clean, chosen.submodels_used) == pytest.approx((clean.mean(), used))
-    attacked = [lost(probs, thresholds, given.labels)[0] for probs in given.attacked]
+    recorded = answers()
+    setting = calibrate(recorded, Gate(max_drop=0.02))["confidence"]
+    thresholds = setting.parameters["thresholds"]
+    clean, used = lost(recorded.clean, thresholds, recorded.labels)
+    assert (setting.lost_clean, setting.submodels_used) == pytest.approx((clean.mean(), used))
+    attacked = [lost(probs, thresholds, recorded.labels)[0] for probs in recorded.attacked]
     union = np.logical_or.reduce([clean, *attacked])
-    assert chosen.lost_attacked == pytest.approx(union.mean())
+    assert setting.lost_attacked == pytest.approx(union.mean())
     assert union.sum() > max(each.sum() for each in attacked)
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
 def test_the_chosen_setting_loses_no_more_than_allowed_and_saves_work(rule, seed):
-    chosen = calibrate(answers(seed=seed), Gate(max_drop=0.02))[rule]
-    assert max(chosen.lost_clean, chosen.lost_attacked) <= 0.02
-    assert chosen.submodels_used <= 3
+    setting = calibrate(answers(seed=seed), Gate(max_drop=0.02))[rule]
+    assert max(setting.lost_clean, setting.lost_attacked) <= 0.02
+    assert setting.submodels_used <= 3
 
 
 def test_no_threshold_on_the_grid_is_cheaper_within_the_limit():
-    given = answers()
-    chosen = calibrate(given, Gate(max_drop=0.02))["confidence"]
+    recorded = answers()
+    setting = calibrate(recorded, Gate(max_drop=0.02))["confidence"]
     for threshold in np.linspace(0, 1, 101):
-        losses = [lost(probs, [threshold] * 2, given.labels) for probs in (given.clean, *given.attacked)]
+        losses = [
+            lost(probs, [threshold] * 2, recorded.labels) for probs in (recorded.clean, *recorded.attacked)
+        ]
         if np.logical_or.reduce([dropped for dropped, _ in losses]).mean() <= 0.02:
-            assert losses[0][1] >= chosen.submodels_used - 1e-9
+            assert losses[0][1] >= setting.submodels_used - 1e-9
 
 
 def test_thresholds_lie_midway_between_the_neighbouring_confidences_of_their_stop():
-    given = answers()
-    parameters = calibrate(given, Gate(max_drop=0.02))["confidence"].parameters
-    means = [np.cumsum(p, 0) / np.arange(1, 4)[:, None, None] for p in (given.clean, *given.attacked)]
+    recorded = answers()
+    parameters = calibrate(recorded, Gate(max_drop=0.02))["confidence"].parameters
+    means = [np.cumsum(p, 0) / np.arange(1, 4)[:, None, None] for p in (recorded.clean, *recorded.attacked)]
     stops = np.concatenate([mean.max(2) for mean in means], axis=1)
     places = [(parameters["threshold"], stops), *zip(parameters["thresholds"], stops, strict=False)]
     for threshold, values in places:
@@ -103,17 +105,19 @@ def test_a_guarantee_holds_the_bound_and_too_few_images_run_all_members(caplog):
 
 @pytest.mark.parametrize("guarantee", [False, True])
 def test_under_a_cap_the_settings_stay_and_the_figures_are_those_of_the_cap(caplog, guarantee):
-    given = answers(images=1500, skill=4.0)
+    recorded = answers(images=1500, skill=4.0)
     gate = Gate(max_drop=0.03, guarantee=guarantee)
-    free, capped = calibrate(given, gate), calibrate(given, gate, max_submodels=1)
+    free, capped = calibrate(recorded, gate), calibrate(recorded, gate, max_submodels=1)
     for rule, one in capped.items():
         assert one.parameters == free[rule].parameters
         assert one.submodels_used == 1
-        mean, first = given.clean.mean(0).argmax(1), given.clean[0].argmax(1)
-        assert one.lost_clean == pytest.approx(np.mean((mean == given.labels) & (first != given.labels)))
+        mean, first = recorded.clean.mean(0).argmax(1), recorded.clean[0].argmax(1)
+        assert one.lost_clean == pytest.approx(
+            np.mean((mean == recorded.labels) & (first != recorded.labels))
+        )
         assert one.lost_attacked > free[rule].lost_attacked
     assert "with at most 1 sub-models the drop is up to 0." in caplog.text
-    assert calibrate(given, gate, max_submodels=3) == free
+    assert calibrate(recorded, gate, max_submodels=3) == free
 
 
 def saturated(images: int, seed: int) -> MemberProbs:
@@ -121,11 +125,11 @@ def saturated(images: int, seed: int) -> MemberProbs:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 5, images)
 
-    def said() -> np.ndarray:
+    def probabilities() -> np.ndarray:
         wrong = rng.random((3, images)) < 0.1
         return np.eye(5, dtype=np.float32)[np.where(wrong, (labels + 1) % 5, labels)]
 
-    return MemberProbs(said(), tuple(said() for _ in range(3)), labels)
+    return MemberProbs(probabilities(), tuple(probabilities() for _ in range(3)), labels)
 
 
 @pytest.mark.parametrize("rule", GATE_RULES)
@@ -135,25 +139,25 @@ def test_on_saturated_probabilities_a_guarantee_keeps_its_level_too(rule):
     rng, broken = np.random.default_rng(1), 0
     for _ in range(20):
         some = rng.choice(20_000, 1000, replace=False)
-        given = MemberProbs(
+        recorded = MemberProbs(
             truth.clean[:, some], tuple(p[:, some] for p in truth.attacked), truth.labels[some]
         )
-        chosen = calibrate(given, Gate(rule=rule, max_drop=0.005, guarantee=True))[rule]
-        assert chosen.upper_bound <= 0.005
-        gate = replay_rule(truth.clean, rule, chosen.parameters).labels
+        setting = calibrate(recorded, Gate(rule=rule, max_drop=0.005, guarantee=True))[rule]
+        assert setting.upper_bound <= 0.005
+        gate = replay_rule(truth.clean, rule, setting.parameters).labels
         broken += ((truth.clean.mean(0).argmax(1) == truth.labels) & (gate != truth.labels)).mean() > 0.005
     assert broken <= 3  # 1 expected at most; 4 or more has a chance of 2 %
 
 
 def test_a_limit_met_on_too_few_images_is_warned_of_and_the_price_of_the_guarantee_is_logged(caplog):
     caplog.set_level("INFO")
-    given = answers(images=300, skill=4.0)
-    free = calibrate(given, Gate(max_drop=0.005))["confidence"]
+    recorded = answers(images=300, skill=4.0)
+    free = calibrate(recorded, Gate(max_drop=0.005))["confidence"]
     assert "300 calib images cannot guarantee a drop of 0.005: at least 598 are needed" in caplog.text
     assert "new images may lose more" in caplog.text
     caplog.clear()
-    given = answers(images=1500, skill=4.0)
-    free, held = (calibrate(given, Gate(max_drop=0.03, guarantee=g))["confidence"] for g in (False, True))
+    recorded = answers(images=1500, skill=4.0)
+    free, held = (calibrate(recorded, Gate(max_drop=0.03, guarantee=g))["confidence"] for g in (False, True))
     price = f"would run {held.submodels_used:.2f} instead of {free.submodels_used:.2f} sub-models"
     assert caplog.text.count(price) == 1
     assert free.submodels_used < held.submodels_used < 3
@@ -174,14 +178,14 @@ def test_the_guarantee_keeps_its_level_over_many_draws():
     rng = np.random.default_rng(1)
     for _ in range(draws):
         some = rng.choice(20_000, 300, replace=False)
-        given = MemberProbs(
+        recorded = MemberProbs(
             truth.clean[:, some], tuple(p[:, some] for p in truth.attacked), truth.labels[some]
         )
-        chosen = calibrate(given, Gate(max_drop=0.05, guarantee=True))["confidence"]
-        early += chosen.submodels_used < 3
+        setting = calibrate(recorded, Gate(max_drop=0.05, guarantee=True))["confidence"]
+        early += setting.submodels_used < 3
         lost_in_any = np.zeros(20_000, bool)
         for probs in (truth.clean, *truth.attacked):
-            gate = replay_rule(probs, "confidence", chosen.parameters).labels
+            gate = replay_rule(probs, "confidence", setting.parameters).labels
             lost_in_any |= (probs.mean(0).argmax(1) == truth.labels) & (gate != truth.labels)
         broken += lost_in_any.mean() > 0.05
     assert early > 20

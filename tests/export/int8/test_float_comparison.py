@@ -11,30 +11,34 @@ LABELS = np.zeros(10, np.int64)
 GATE = DeployedRule("confidence", {"threshold": 0.8}, None)
 
 
-def said(first, second=None):
+def probabilities(first, second=None):
     """Two members' probabilities of class 0 of two, ``(2, n, 2)``."""
     both = np.array([first, first if second is None else second], np.float32)
     return np.stack([both, 1 - both], axis=2)
 
 
 def team(clean, *attacked, shared=None, gate=GATE):
-    own = MemberProbs(clean, attacked or (clean,), LABELS)
-    return TeamAnswers(gate, own, clean if shared is None else shared)
+    by_version = MemberProbs(clean, attacked or (clean,), LABELS)
+    return TeamAnswers(gate, by_version, clean if shared is None else shared)
 
 
-SURE = said([0.9] * 10)
-WRONG_ONCE = said([0.9] * 9 + [0.1])
-LATER_TWICE = said([0.9] * 8 + [0.7] * 2)
+SURE = probabilities([0.9] * 10)
+WRONG_ONCE = probabilities([0.9] * 9 + [0.1])
+LATER_TWICE = probabilities([0.9] * 8 + [0.7] * 2)
 
 
 def test_labels_and_stops_that_differ_are_counted():
-    found = compare_with_float(
+    figures = compare_with_float(
         team(SURE, shared=WRONG_ONCE), WRONG_ONCE, team(SURE, shared=LATER_TWICE), max_drop=0.0
     )
-    assert (found.int8_images, found.int8_labels_unlike_float, found.int8_stops_unlike_float) == (10, 1, 2)
-    assert (found.int8_labels_unlike_copy, found.int8_stops_unlike_copy) == (0, 0)
-    assert (found.int8_lost_clean, found.int8_lost_attacked) == (0, 0)
-    assert found.as_metrics()["int8_stops_unlike_float"] == 2.0
+    assert (figures.int8_images, figures.int8_labels_unlike_float, figures.int8_stops_unlike_float) == (
+        10,
+        1,
+        2,
+    )
+    assert (figures.int8_labels_unlike_copy, figures.int8_stops_unlike_copy) == (0, 0)
+    assert (figures.int8_lost_clean, figures.int8_lost_attacked) == (0, 0)
+    assert figures.as_metrics()["int8_stops_unlike_float"] == 2.0
 
 
 def test_the_loss_is_the_difference_of_the_accuracies_of_the_two_rules():
@@ -47,9 +51,9 @@ def test_the_loss_is_the_difference_of_the_accuracies_of_the_two_rules():
 
 
 def test_an_image_must_be_right_under_every_attack():
-    other = said([0.1] + [0.9] * 9)
-    found = compare_with_float(team(SURE, WRONG_ONCE, other), SURE, team(SURE), max_drop=0.2)
-    assert found.int8_lost_attacked == pytest.approx(0.2)
+    other = probabilities([0.1] + [0.9] * 9)
+    figures = compare_with_float(team(SURE, WRONG_ONCE, other), SURE, team(SURE), max_drop=0.2)
+    assert figures.int8_lost_attacked == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("int8", [team(WRONG_ONCE), team(SURE, WRONG_ONCE)])
@@ -60,9 +64,9 @@ def test_a_team_that_loses_more_than_max_drop_is_refused_in_one_line(int8):
 
 
 def test_a_copy_that_answers_otherwise_is_refused_unless_it_is_a_near_tie():
-    near = said([0.9] * 9 + [0.795])
-    across = said([0.9] * 9 + [0.805])
-    found = compare_with_float(team(near), across, team(near), max_drop=1.0)
-    assert (found.int8_labels_unlike_copy, found.int8_stops_unlike_copy) == (0, 1)
+    near = probabilities([0.9] * 9 + [0.795])
+    across = probabilities([0.9] * 9 + [0.805])
+    figures = compare_with_float(team(near), across, team(near), max_drop=1.0)
+    assert (figures.int8_labels_unlike_copy, figures.int8_stops_unlike_copy) == (0, 1)
     with pytest.raises(ExportError, match="answers 1 of 10 images differently from the int8 files"):
         compare_with_float(team(SURE), WRONG_ONCE, team(SURE), max_drop=1.0)

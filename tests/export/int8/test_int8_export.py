@@ -32,9 +32,9 @@ def test_the_manifest_says_int8_and_every_file_is_listed_and_checks(int8_flow: F
     made, _ = files
     assert made.precision == "int8"
     assert set(made.files) == {"golden.npz", "dense-int8.onnx", "cascade.onnx"}
-    found = call("check", int8_flow.bundle)
-    assert found.exit_code == 0, found.output
-    assert "(allowed 0.02)" in found.output
+    actual = call("check", int8_flow.bundle)
+    assert actual.exit_code == 0, actual.output
+    assert "(allowed 0.02)" in actual.output
 
 
 def test_the_digits_bundle_in_int8_answers_as_the_one_in_float(flow: Flow, int8_flow: Flow):
@@ -48,17 +48,17 @@ def test_the_digits_bundle_in_int8_answers_as_the_one_in_float(flow: Flow, int8_
 def test_one_image_a_batch_and_the_single_file_give_the_same_answers(int8_flow: Flow):
     images = np.ascontiguousarray(open_run(int8_flow.run).calib().images, np.float32) / 255
     net, file = eed_edge.load(int8_flow.bundle), eed_edge.load(int8_flow.bundle / "cascade.onnx")
-    wanted = net(images)
+    expected = net(images)
     one_by_one = [net(image[None]) for image in images]
     tolerance = TIE_TOLERANCES["int8"]
     decided = ~near_ties(net.member_probs(images), net.rule, net.parameters, tolerance=tolerance)
     assert decided.any()
     for answers in ([file(images)], one_by_one):
         for name in ("labels", "submodels_used"):
-            found = np.concatenate([getattr(answer, name) for answer in answers])
-            np.testing.assert_array_equal(found[decided], getattr(wanted, name)[decided])
+            actual = np.concatenate([getattr(answer, name) for answer in answers])
+            np.testing.assert_array_equal(actual[decided], getattr(expected, name)[decided])
         probs = np.concatenate([answer.probs for answer in answers])
-        np.testing.assert_allclose(probs[decided], wanted.probs[decided], atol=tolerance)
+        np.testing.assert_allclose(probs[decided], expected.probs[decided], atol=tolerance)
 
 
 def test_the_gate_is_calibrated_on_what_the_int8_files_answer(int8_flow: Flow, files):
@@ -71,9 +71,9 @@ def test_the_gate_is_calibrated_on_what_the_int8_files_answer(int8_flow: Flow, f
         tuple(member_probs(members, part) for part in attack_prefixes(copies, images, run)),
         images.labels.numpy(),
     )
-    wanted = calibrate(answers, run.recipe.gate.__class__(steps=3, max_drop=0.5))["confidence"]
-    assert made.gate.parameters_of("confidence")["threshold"] == wanted.parameters["threshold"]
-    assert made.calibration.confidence.lost_attacked == wanted.lost_attacked
+    expected = calibrate(answers, run.recipe.gate.__class__(steps=3, max_drop=0.5))["confidence"]
+    assert made.gate.parameters_of("confidence")["threshold"] == expected.parameters["threshold"]
+    assert made.calibration.confidence.lost_attacked == expected.lost_attacked
 
 
 def test_the_metrics_count_what_differs_from_the_copies(int8_flow: Flow, files):
@@ -125,9 +125,9 @@ def test_int8_that_loses_too_much_is_refused_and_the_old_bundle_stays(flow: Flow
     monkeypatch.setattr(int8_team, "range_images", lambda *_: np.full((1, 1, 8, 8), 1e5, np.float32))
     bundle = shutil.copytree(flow.bundle, tmp_path / "bundle")
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
-    found = call("export", flow.run, bundle, "--int8", "--max-drop", 0.001)
-    assert found.exit_code == 1
-    *_, last = found.output.splitlines()
+    actual = call("export", flow.run, bundle, "--int8", "--max-drop", 0.001)
+    assert actual.exit_code == 1
+    *_, last = actual.output.splitlines()
     assert last.startswith("error: int8 is right on ")
     assert last.endswith("expected at most 0.10%; raise --max-drop or export without --int8")
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
@@ -136,11 +136,11 @@ def test_int8_that_loses_too_much_is_refused_and_the_old_bundle_stays(flow: Flow
 def test_ranges_come_from_training_images_clean_and_attacked(flow: Flow):
     run = open_run(flow.run)
     train = splits_for_recipe(run.recipe, None).train
-    found = range_images(run.ensemble(), train, run)
+    actual = range_images(run.ensemble(), train, run)
     count = min(RANGE_IMAGES, len(train))
-    assert found.shape == (2 * count, 1, 8, 8)
+    assert actual.shape == (2 * count, 1, 8, 8)
     known = {image.tobytes() for image in train.images}
-    clean, attacked = found[:count], found[count:]
+    clean, attacked = actual[:count], actual[count:]
     assert {np.rint(image * 255).astype(np.uint8).tobytes() for image in clean} <= known
     apart = np.abs(attacked - clean).reshape(count, -1).max(1)
     eps = run.recipe.base.eps_255 / 255
@@ -153,7 +153,7 @@ def test_images_that_the_run_was_not_trained_on_are_refused(flow: Flow, tmp_path
     record = json.loads((run / "run.json").read_text())
     record["recipe"]["data"]["limit"] = 250
     (run / "run.json").write_text(json.dumps(record))
-    found = call("export", run, tmp_path / "bundle", "--int8")
-    assert found.exit_code == 1
-    assert "was trained on other images; give the same --data" in found.output
+    actual = call("export", run, tmp_path / "bundle", "--int8")
+    assert actual.exit_code == 1
+    assert "was trained on other images; give the same --data" in actual.output
     assert not (tmp_path / "bundle").exists()

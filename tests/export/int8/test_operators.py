@@ -16,7 +16,7 @@ CONVOLUTION = RNG.normal(0, 1, (6, 2, 3, 3)).astype(np.float32)
 CHANNELS = RNG.random(4).astype(np.float32) + 0.5
 
 
-def whole(*values):
+def integers(*values):
     return np.array(values, np.int64)
 
 
@@ -34,7 +34,7 @@ CASES = [
     ("Conv", [IMAGES, CONVOLUTION], {"group": 2, "dilations": [2, 2], "auto_pad": "VALID"}),
     (
         "DequantizeLinear",
-        [(IMAGES * 9).astype(np.int8), CHANNELS, whole(1, 2, 3, 4).astype(np.int8)],
+        [(IMAGES * 9).astype(np.int8), CHANNELS, integers(1, 2, 3, 4).astype(np.int8)],
         {"axis": 1},
     ),
     ("DequantizeLinear", [np.arange(20, dtype=np.uint8), np.float32(0.3)], {}),
@@ -45,7 +45,7 @@ CASES = [
     ("Exp", [ROWS], {}),
     ("Flatten", [IMAGES], {}),
     ("Flatten", [IMAGES], {"axis": 2}),
-    ("Gather", [ROWS, whole(2, -1)], {"axis": 1}),
+    ("Gather", [ROWS, integers(2, -1)], {"axis": 1}),
     ("Gather", [ROWS, np.array(0, np.int64)], {"axis": 0}),
     ("Gemm", [ROWS, ROWS, ROWS[:1, :3]], {"transB": 1, "alpha": 0.5, "beta": 2.0}),
     ("Gemm", [ROWS, ROWS], {"transA": 1}),
@@ -62,31 +62,31 @@ CASES = [
     ("Mish", [ROWS], {}),
     ("Mul", [ROWS, ROWS], {}),
     ("PRelu", [ROWS, ROWS[:1]], {}),
-    ("Pad", [IMAGES, whole(0, 0, 1, 2, 0, 0, 3, 0), np.float32(0.5)], {}),
+    ("Pad", [IMAGES, integers(0, 0, 1, 2, 0, 0, 3, 0), np.float32(0.5)], {}),
     ("Pow", [POSITIVE, np.float32(1.5)], {}),
     ("QuantizeLinear", [ROWS * 9, np.float32(0.05), np.uint8(100)], {}),
     ("QuantizeLinear", [np.linspace(-3, 3, 13, dtype=np.float32), np.float32(0.5), np.int8(0)], {}),
     ("Reciprocal", [POSITIVE], {}),
-    ("ReduceMax", [IMAGES, whole(2, 3)], {"keepdims": 0}),
-    ("ReduceMean", [IMAGES, whole(2, 3)], {"keepdims": 1}),
+    ("ReduceMax", [IMAGES, integers(2, 3)], {"keepdims": 0}),
+    ("ReduceMean", [IMAGES, integers(2, 3)], {"keepdims": 1}),
     ("ReduceMean", [IMAGES], {}),
-    ("ReduceSum", [IMAGES, whole(-1)], {"keepdims": 0}),
+    ("ReduceSum", [IMAGES, integers(-1)], {"keepdims": 0}),
     ("ReduceSum", [ROWS], {"noop_with_empty_axes": 1}),
     ("Relu", [ROWS], {}),
-    ("Reshape", [IMAGES, whole(0, -1)], {}),
+    ("Reshape", [IMAGES, integers(0, -1)], {}),
     ("Shape", [IMAGES], {"start": 0, "end": 2}),
     ("Sigmoid", [ROWS], {}),
-    ("Slice", [IMAGES, whole(1, 0), whole(6, 2**31), whole(2, 3), whole(2, 1)], {}),
+    ("Slice", [IMAGES, integers(1, 0), integers(6, 2**31), integers(2, 3), integers(2, 1)], {}),
     ("Softmax", [ROWS], {"axis": 0}),
     ("Softplus", [ROWS], {}),
-    ("Split", [IMAGES, whole(1, 3)], {"axis": 1}),
+    ("Split", [IMAGES, integers(1, 3)], {"axis": 1}),
     ("Split", [ROWS], {"axis": 1, "num_outputs": 2}),
     ("Sqrt", [POSITIVE], {}),
-    ("Squeeze", [IMAGES[:, :1], whole(1)], {}),
+    ("Squeeze", [IMAGES[:, :1], integers(1)], {}),
     ("Sub", [ROWS, ROWS[:, :1]], {}),
     ("Tanh", [ROWS], {}),
     ("Transpose", [IMAGES], {"perm": [0, 2, 3, 1]}),
-    ("Unsqueeze", [ROWS, whole(0, -1)], {}),
+    ("Unsqueeze", [ROWS, integers(0, -1)], {}),
 ]
 
 
@@ -97,11 +97,11 @@ def by_onnxruntime(operator, inputs, attributes):
         operator, [f"x{i}" if f"x{i}" in arrays else "" for i in range(len(inputs))], outputs, **attributes
     )
     kinds = {name: helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in arrays.items()}
-    given = [helper.make_tensor_value_info(name, kinds[name], arrays[name].shape) for name in arrays]
+    value_infos = [helper.make_tensor_value_info(name, kinds[name], arrays[name].shape) for name in arrays]
     kind = TensorProto.INT64 if operator == "Shape" else TensorProto.FLOAT
     kind = kinds["x2"] if operator == "QuantizeLinear" else kind
-    given += [helper.make_tensor_value_info(name, kind, None) for name in outputs]
-    graph = helper.make_graph([node], "one", given[: len(arrays)], given[len(arrays) :])
+    value_infos += [helper.make_tensor_value_info(name, kind, None) for name in outputs]
+    graph = helper.make_graph([node], "one", value_infos[: len(arrays)], value_infos[len(arrays) :])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, arrays)
@@ -116,11 +116,11 @@ def test_an_operator_in_torch_gives_what_onnxruntime_gives(operator, inputs, att
         each.name: helper.get_attribute_value(each)
         for each in (helper.make_attribute(name, value) for name, value in attributes.items())
     }
-    given = OPERATORS[operator](tensors, as_in_files)
-    given = given if isinstance(given, tuple) else (given,)
-    for found, wanted in zip(given, by_onnxruntime(operator, inputs, attributes), strict=True):
-        assert found.shape == wanted.shape
-        np.testing.assert_allclose(found.numpy(), wanted, atol=1e-5, rtol=1e-5)
+    by_torch = OPERATORS[operator](tensors, as_in_files)
+    by_torch = by_torch if isinstance(by_torch, tuple) else (by_torch,)
+    for actual, expected in zip(by_torch, by_onnxruntime(operator, inputs, attributes), strict=True):
+        assert actual.shape == expected.shape
+        np.testing.assert_allclose(actual.numpy(), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_every_operator_has_a_case():
@@ -132,8 +132,8 @@ def test_every_operator_has_a_case():
     [
         ("Conv", [IMAGES, CONVOLUTION], {"auto_pad": b"SAME_UPPER"}),
         ("AveragePool", [IMAGES], {"kernel_shape": [2, 2], "pads": [0, 0, 1, 1]}),
-        ("Pad", [IMAGES, whole(*[0] * 8)], {"mode": b"reflect"}),
-        ("Slice", [ROWS, whole(4), whole(0), whole(1), whole(-1)], {}),
+        ("Pad", [IMAGES, integers(*[0] * 8)], {"mode": b"reflect"}),
+        ("Slice", [ROWS, integers(4), integers(0), integers(1), integers(-1)], {}),
     ],
 )
 def test_what_an_operator_cannot_do_is_an_error_and_no_wrong_answer(operator, inputs, attributes):

@@ -25,12 +25,12 @@ def layers(model):
     graph = onnx.load_from_string(model).graph
     stored = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
     by_output = {node.output[0]: node for node in graph.node}
-    found = []
+    ranges = []
     for node in graph.node:
         if node.op_type in ("Conv", "Gemm", "MatMul"):
             before = by_output.get(node.input[1])
-            found.append((before, stored) if before is not None else (None, stored))
-    return found
+            ranges.append((before, stored) if before is not None else (None, stored))
+    return ranges
 
 
 def test_only_the_standard_domain_is_imported_and_the_device_s_check_passes(made):

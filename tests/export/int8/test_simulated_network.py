@@ -23,12 +23,12 @@ def made(small):
 
 def test_the_copy_answers_as_onnxruntime_but_for_a_step_of_the_quantiser(small, made):
     session = onnxruntime.InferenceSession(made, providers=["CPUExecutionProvider"])
-    wanted = session.run(None, {"images": small[2]})[0]
+    expected = session.run(None, {"images": small[2]})[0]
     with torch.no_grad():
-        found = SimulatedNetwork(made, "x")(torch.from_numpy(small[2])).numpy()
+        actual = SimulatedNetwork(made, "x")(torch.from_numpy(small[2])).numpy()
         float32 = small[0](torch.from_numpy(small[2])).numpy()
-    assert np.median(np.abs(found - wanted)) < 0.1 * np.median(np.abs(float32 - wanted))
-    np.testing.assert_array_equal(found.argmax(1), wanted.argmax(1))
+    assert np.median(np.abs(actual - expected)) < 0.1 * np.median(np.abs(float32 - expected))
+    np.testing.assert_array_equal(actual.argmax(1), expected.argmax(1))
 
 
 def test_the_gradient_of_the_copy_points_where_that_of_the_float_network_does(small, made):
@@ -70,9 +70,11 @@ def test_an_attribute_without_a_copy_is_told_when_it_is_met(small):
     model = onnx.load_from_string(small[1])
     convolution = next(node for node in model.graph.node if node.op_type == "Conv")
     convolution.attribute.append(helper.make_attribute("auto_pad", "SAME_LOWER"))
-    kept = [each for each in convolution.attribute if each.name != "auto_pad" or each.s == b"SAME_LOWER"]
+    attributes = [
+        each for each in convolution.attribute if each.name != "auto_pad" or each.s == b"SAME_LOWER"
+    ]
     del convolution.attribute[:]
-    convolution.attribute.extend(kept)
+    convolution.attribute.extend(attributes)
     with pytest.raises(
         ExportError, match="x: a copy in torch, for attacks, cannot compute Conv: auto_pad SAME_LOWER"
     ):
@@ -108,9 +110,9 @@ def test_networks_of_other_layers_are_quantised_and_copied(small, activation, no
     net, images = of_layers(activation, norm), small[2]
     made = quantise(to_onnx(net, torch.from_numpy(images[:1])), images)
     session = onnxruntime.InferenceSession(made, providers=["CPUExecutionProvider"])
-    wanted = session.run(None, {"images": images})[0]
+    expected = session.run(None, {"images": images})[0]
     with torch.no_grad():
-        found = SimulatedNetwork(made, "x")(torch.from_numpy(images)).numpy()
+        actual = SimulatedNetwork(made, "x")(torch.from_numpy(images)).numpy()
         float32 = net(torch.from_numpy(images)).numpy()
-    assert np.abs(wanted - float32).max() < 0.1 * np.ptp(float32)
-    assert np.abs(found - wanted).max() < 0.5 * np.abs(wanted - float32).max() + 1e-6
+    assert np.abs(expected - float32).max() < 0.1 * np.ptp(float32)
+    assert np.abs(actual - expected).max() < 0.5 * np.abs(expected - float32).max() + 1e-6

@@ -17,9 +17,9 @@ def gradient_of(values, zero_point):
 def test_values_are_rounded_to_the_nearest_step_halves_to_even_and_cut_off():
     values = np.array([-1.0, 0.1, 0.12, 0.125, 0.375, 0.62, 100.0], np.float32)
     zero = torch.tensor(0, dtype=torch.uint8)
-    whole = quantize_linear(torch.from_numpy(values), SCALE, zero).numpy()
-    np.testing.assert_array_equal(whole, np.clip(np.rint(values / np.float32(0.25)), 0, 255))
-    np.testing.assert_array_equal(whole, [0, 0, 0, 0, 2, 2, 255])
+    rounded = quantize_linear(torch.from_numpy(values), SCALE, zero).numpy()
+    np.testing.assert_array_equal(rounded, np.clip(np.rint(values / np.float32(0.25)), 0, 255))
+    np.testing.assert_array_equal(rounded, [0, 0, 0, 0, 2, 2, 255])
 
 
 def test_rounding_and_saturation_pass_the_gradient_as_it_is():

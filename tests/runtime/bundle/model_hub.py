@@ -28,8 +28,8 @@ def model_hub(name: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
         def answer(self) -> None:
             path = unquote(urlsplit(self.path).path)
             asked.append(f"{self.command} {path}")
-            found = reply(name, folder, path)
-            status, body, extra = (404, b"", {"X-Error-Code": "RepoNotFound"}) if found is None else found
+            answer = reply(name, folder, path)
+            status, body, extra = (404, b"", {"X-Error-Code": "RepoNotFound"}) if answer is None else answer
             self.send_response(status)
             for key, value in {"X-Repo-Commit": COMMIT, "Content-Length": str(len(body)), **extra}.items():
                 self.send_header(key, value)

@@ -20,12 +20,12 @@ def test_a_loaded_bundle_answers_as_numpy_does(make_tiny, rule):
     tiny = make_tiny(rule=rule)
     net = eed_edge.load(tiny.folder)
     expected = replay_rule(tiny.probs, rule, tiny.manifest.gate.parameters_of(rule))
-    found = net(tiny.images)
+    prediction = net(tiny.images)
     assert net.manifest == tiny.manifest
-    assert np.allclose(found.probs, expected.probs, atol=1e-6)
+    assert np.allclose(prediction.probs, expected.probs, atol=1e-6)
     for name in ("labels", "submodels_used", "answer_prefix"):
-        assert np.array_equal(getattr(found, name), getattr(expected, name))
-    assert 1 < found.submodels_used.mean() < 3
+        assert np.array_equal(getattr(prediction, name), getattr(expected, name))
+    assert 1 < prediction.submodels_used.mean() < 3
 
 
 def test_settings_take_the_place_of_the_manifests(make_tiny):
@@ -50,20 +50,20 @@ BAD_SETTINGS = [
     ({"rule": 5}, "expected a rule out of confidence, agreement, geometric, got 5"),
     ({"rule": ["confidence"]}, r"expected a rule out of .*, got \['confidence'\]"),
     *(
-        ({"threshold": given}, r"expected threshold, a number in \[0, 2\], got ")
-        for given in (2.1, -0.1, math.nan, "0.5", True, [1], np.zeros((9, 9)))
+        ({"threshold": value}, r"expected threshold, a number in \[0, 2\], got ")
+        for value in (2.1, -0.1, math.nan, "0.5", True, [1], np.zeros((9, 9)))
     ),
     *(
-        ({"rule": "agreement", "threshold": given}, "expected threshold, a whole number of votes from 1 to 3")
-        for given in (1.5, 4, 0, math.nan, "2", True)
+        ({"rule": "agreement", "threshold": value}, "expected threshold, a whole number of votes from 1 to 3")
+        for value in (1.5, 4, 0, math.nan, "2", True)
     ),
     *(
-        ({"max_submodels": given}, "expected max_submodels, a whole number from 1 on, got ")
-        for given in (0, -1, 2.5, math.nan, "2", True, [2])
+        ({"max_submodels": value}, "expected max_submodels, a whole number from 1 on, got ")
+        for value in (0, -1, 2.5, math.nan, "2", True, [2])
     ),
     *(
-        ({"deadline_ms": given}, "expected deadline_ms, a number >= 0, got .*; infinity means none")
-        for given in (-1, math.nan, -math.inf, 10**400, "5", True, [5])
+        ({"deadline_ms": value}, "expected deadline_ms, a number >= 0, got .*; infinity means none")
+        for value in (-1, math.nan, -math.inf, 10**400, "5", True, [5])
     ),
 ]
 
@@ -76,16 +76,16 @@ def test_settings_of_another_type_or_out_of_range_are_one_line(tiny, settings, m
 
 
 def test_numbers_of_numpy_are_numbers(tiny):
-    given = {"threshold": np.float32(0.5), "max_submodels": np.int64(2), "deadline_ms": np.float64(5)}
-    net = eed_edge.load(tiny.folder, **given, threads=np.int32(2), arena=np.bool_(True))
+    value = {"threshold": np.float32(0.5), "max_submodels": np.int64(2), "deadline_ms": np.float64(5)}
+    net = eed_edge.load(tiny.folder, **value, threads=np.int32(2), arena=np.bool_(True))
     assert (net.parameters, net.max_submodels, net.deadline_ms) == ({"threshold": 0.5}, 2, 5)
 
 
-@pytest.mark.parametrize("given", [5, None, True, b"bundle", ["bundle"], "bun\0dle"])
+@pytest.mark.parametrize("value", [5, None, True, b"bundle", ["bundle"], "bun\0dle"])
 @pytest.mark.parametrize("open_it", [eed_edge.load, open_bundle, load_single_file])
-def test_what_is_no_path_is_refused(open_it, given):
+def test_what_is_no_path_is_refused(open_it, value):
     with pytest.raises(InputError, match=r"expected a path .*, got .*; "):
-        open_it(given)
+        open_it(value)
 
 
 @pytest.mark.parametrize("name", ["cascade.onnx", "submodel-0.onnx"])
@@ -117,14 +117,14 @@ def test_threads_spinning_and_arena_reach_every_session(tiny, arena):
 def test_any_flipped_byte_of_any_file_is_found(tiny):
     rng = np.random.default_rng(0)
     for path in sorted(tiny.folder.iterdir()):
-        whole = path.read_bytes()
-        for place in [0, *rng.integers(0, len(whole), 40), len(whole) - 1]:
-            flipped = bytearray(whole)
+        content = path.read_bytes()
+        for place in [0, *rng.integers(0, len(content), 40), len(content) - 1]:
+            flipped = bytearray(content)
             flipped[place] ^= 1 << rng.integers(8)
             path.write_bytes(flipped)
             with pytest.raises(BundleError):
                 eed_edge.load(tiny.folder)
-        path.write_bytes(whole)
+        path.write_bytes(content)
     eed_edge.load(tiny.folder)
 
 

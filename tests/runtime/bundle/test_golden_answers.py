@@ -16,17 +16,17 @@ from tests.runtime.conftest import npz
 @pytest.mark.parametrize("rule", ["confidence", "agreement", "geometric"])
 def test_a_sound_bundle_passes_and_says_what_was_looked_at(make_tiny, rule):
     tiny = make_tiny(rule=rule, deadline_ms=0.0)
-    found = check_bundle(tiny.folder)
+    result = check_bundle(tiny.folder)
     sizes = [path.stat().st_size for path in tiny.folder.iterdir() if path.name != "manifest.json"]
-    assert (found.name, found.submodels, found.files, found.bytes) == ("tiny", 3, 5, sum(sizes))
-    assert (found.images, found.ties) == (20, 0)
-    assert found.largest_difference < 1e-6
+    assert (result.name, result.submodels, result.files, result.bytes) == ("tiny", 3, 5, sum(sizes))
+    assert (result.images, result.ties) == (20, 0)
+    assert result.largest_difference < 1e-6
 
 
 def test_golden_arrays_come_back_as_they_were_written(tiny):
-    found = read_golden(open_bundle(tiny.folder))
-    assert np.array_equal(found.images, tiny.images)
-    assert found.labels.dtype == np.int64
+    result = read_golden(open_bundle(tiny.folder))
+    assert np.array_equal(result.images, tiny.images)
+    assert result.labels.dtype == np.int64
 
 
 @pytest.mark.parametrize("name", ["labels", "submodels_used"])
@@ -66,9 +66,9 @@ def test_an_int8_bundle_may_differ_by_a_step_of_its_quantiser_and_no_more(make_t
         return check_bundle(tiny.folder)
 
     recorded = read_golden(open_bundle(make_tiny(threshold=2.0).folder))
-    found = of_int8(threshold=2.0, golden={"probs": recorded.probs + np.float32(0.015)})
-    assert found.largest_difference > 0.014
-    assert (found.allowed_difference, found.tie_tolerance) == (0.02, 0.02)
+    result = of_int8(threshold=2.0, golden={"probs": recorded.probs + np.float32(0.015)})
+    assert result.largest_difference > 0.014
+    assert (result.allowed_difference, result.tie_tolerance) == (0.02, 0.02)
     with pytest.raises(BundleError, match=r"20 of 20 answers differ; image 0: .* 2.5e-02 apart"):
         of_int8(threshold=2.0, golden={"probs": recorded.probs + np.float32(0.025)})
     mean = eed_edge.load(make_tiny(threshold=2.0).folder, max_submodels=1)(recorded.images).probs.max(axis=1)

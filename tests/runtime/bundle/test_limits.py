@@ -14,10 +14,10 @@ BAD_ARGUMENTS = [
 ]
 
 
-@pytest.mark.parametrize(("given", "message"), BAD_ARGUMENTS)
-def test_arguments_of_another_kind_are_one_line(tiny, given, message):
+@pytest.mark.parametrize(("arguments", "message"), BAD_ARGUMENTS)
+def test_arguments_of_another_kind_are_one_line(tiny, arguments, message):
     with pytest.raises(InputError, match=message):
-        eed_edge.load(tiny.folder, **given)
+        eed_edge.load(tiny.folder, **arguments)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "9", None, True])

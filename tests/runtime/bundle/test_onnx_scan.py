@@ -25,9 +25,9 @@ def graph_attribute(inner, number=6):
 
 
 def test_a_sound_model_gives_its_opset_and_operators():
-    found = inspect(SOUND, "a.onnx")
-    assert found.opset == 18
-    assert found.operators == {"Flatten", "Gemm", "Identity"}
+    parsed = inspect(SOUND, "a.onnx")
+    assert parsed.opset == 18
+    assert parsed.operators == {"Flatten", "Gemm", "Identity"}
 
 
 def test_operators_inside_branches_are_seen():

@@ -78,9 +78,9 @@ def test_a_signed_bundle_loads_and_checks_with_its_key(signed):
     tiny, public = signed
     answer = eed_edge.load(tiny.folder, trusted_key=public)(tiny.images)
     np.testing.assert_array_equal(answer.labels, eed_edge.load(tiny.folder)(tiny.images).labels)
-    told = call("check", tiny.folder, "--verify", public)
-    assert told.exit_code == 0
-    assert f"signed with the key {public}" in told.stdout
+    result = call("check", tiny.folder, "--verify", public)
+    assert result.exit_code == 0
+    assert f"signed with the key {public}" in result.stdout
 
 
 @pytest.mark.parametrize("curve", ["SECP384R1", "SECP521R1"])
@@ -175,10 +175,10 @@ def test_wrong_missing_and_stripped_signatures_are_refused(signed, tmp_path, att
     eed_edge.load(tiny.folder)  # nothing else is wrong with it
     with pytest.raises(BundleError, match=rf"(?s){re.escape(str(signature_path(tiny.folder)))}"):
         eed_edge.load(tiny.folder, trusted_key=public)
-    told = call("check", tiny.folder, "--verify", public)
-    assert told.exit_code == 1
-    assert len(told.output.splitlines()) == 1
-    assert "unexpected" not in told.output
+    result = call("check", tiny.folder, "--verify", public)
+    assert result.exit_code == 1
+    assert len(result.output.splitlines()) == 1
+    assert "unexpected" not in result.output
 
 
 def test_the_bytes_that_are_loaded_are_those_that_were_signed(signed, monkeypatch):

@@ -31,19 +31,19 @@ def pictures(spec, n=3):
 @pytest.mark.parametrize("spec", [COLOUR, GREY])
 def test_arrays_in_every_layout_and_type_are_the_same_images(spec):
     pixels = pictures(spec)
-    wanted = (pixels / 255).astype(np.float32)
+    expected = (pixels / 255).astype(np.float32)
     last = pixels.transpose(0, 2, 3, 1)
     layouts = {"channels first": pixels, "channels last": last}
     if spec is GREY:
         layouts["without channels"] = last[..., 0]
     for arranged in layouts.values():
-        for given in (arranged, (arranged / 255).astype(np.float32), arranged / 255):
-            found = to_images(given, spec)
-            assert found.dtype == np.float32
-            assert np.abs(found - wanted).max() < 1e-7
-            assert np.array_equal(to_images(given[1], spec), found[1:2])
-            assert np.array_equal(to_images(list(given), spec), found)
-            assert np.array_equal(to_images(given[:0], spec), found[:0])
+        for value in (arranged, (arranged / 255).astype(np.float32), arranged / 255):
+            actual = to_images(value, spec)
+            assert actual.dtype == np.float32
+            assert np.abs(actual - expected).max() < 1e-7
+            assert np.array_equal(to_images(value[1], spec), actual[1:2])
+            assert np.array_equal(to_images(list(value), spec), actual)
+            assert np.array_equal(to_images(value[:0], spec), actual[:0])
 
 
 def test_a_batch_of_the_networks_kind_is_not_copied():
@@ -57,11 +57,11 @@ def test_pictures_of_any_size_are_prepared_as_files_are(spec, shape, tmp_path):
     picture = RNG.integers(0, 256, shape, dtype=np.uint8)
     image = Image.fromarray(picture[:, :, 0] if shape[2:] == (1,) else picture)
     image.save(tmp_path / "a.png")
-    wanted = open_picture(tmp_path / "a.png", spec)[None]
-    for given in (picture, image, tmp_path / "a.png", str(tmp_path / "a.png"), [picture]):
-        assert np.array_equal(to_images(given, spec), wanted)
+    expected = open_picture(tmp_path / "a.png", spec)[None]
+    for value in (picture, image, tmp_path / "a.png", str(tmp_path / "a.png"), [picture]):
+        assert np.array_equal(to_images(value, spec), expected)
     two = to_images([tmp_path / "a.png", image], spec)
-    assert np.array_equal(two, np.concatenate([wanted, wanted]))
+    assert np.array_equal(two, np.concatenate([expected, expected]))
     if len(shape) == 3:
         assert np.array_equal(to_images(np.stack([picture, picture]), spec), two)
 
@@ -135,9 +135,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_refused_is_named_with_its_own_remedy(case):
-    given, spec, message = REFUSED[case]
+    value, spec, message = REFUSED[case]
     with pytest.raises(InputError, match=message):
-        to_images(given, spec)
+        to_images(value, spec)
 
 
 def test_a_truncated_pil_picture_is_refused(tmp_path):
@@ -157,12 +157,12 @@ def test_without_pillow_nothing_is_a_pil_picture(monkeypatch):
 def test_a_bundle_and_its_stream_answer_all_kinds_alike(tiny, tmp_path):
     net, pixels = eed_edge.load(tiny.folder), RNG.integers(0, 256, (4, 4, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    wanted = net((pixels.transpose(2, 0, 1)[None] / 255).astype(np.float32)).probs
+    expected = net((pixels.transpose(2, 0, 1)[None] / 255).astype(np.float32)).probs
     kinds = [pixels, pixels / 255, Image.fromarray(pixels), tmp_path / "a.png", pixels.transpose(2, 0, 1)]
-    for given, streamed in zip(kinds, net.predict_stream(kinds), strict=True):
-        assert np.array_equal(net(given).probs, wanted)
-        assert np.array_equal(streamed.probs, wanted)
-        assert np.array_equal(net.member_probs(given)[:, 0].shape, (3, 3))
+    for value, streamed in zip(kinds, net.predict_stream(kinds), strict=True):
+        assert np.array_equal(net(value).probs, expected)
+        assert np.array_equal(streamed.probs, expected)
+        assert np.array_equal(net.member_probs(value)[:, 0].shape, (3, 3))
 
 
 def test_the_repr_tells_classes_input_submodels_and_rule(tiny):

@@ -14,7 +14,7 @@ from eed_edge.runtime.engine import cascade as module
 from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.runtime.gates.softmax import softmax as batch_softmax
 from eed_edge.runtime.gates.softmax import softmax_row
-from tests.runtime.conftest import as_images, cascade_that_says, softmax
+from tests.runtime.conftest import as_images, cascade_answering, softmax
 from tests.runtime.tiny_onnx import FAILS_UNLESS_SEVEN_IMAGES
 
 RULES = [
@@ -25,53 +25,53 @@ RULES = [
 FIELDS = ("probs", "labels", "submodels_used", "answer_prefix")
 
 
-def random_said(seed, n, members=4, classes=3, failing=0.0):
+def random_probs(seed, n, members=4, classes=3, failing=0.0):
     rng = np.random.default_rng(seed)
-    said = rng.uniform(0.01, 1, (members, n, classes)).astype(np.float32)
-    said[:-1][rng.random((members - 1, n)) < failing] = 0
-    return said
+    probs = rng.uniform(0.01, 1, (members, n, classes)).astype(np.float32)
+    probs[:-1][rng.random((members - 1, n)) < failing] = 0
+    return probs
 
 
 @pytest.mark.parametrize(("rule", "parameters"), RULES)
 @pytest.mark.parametrize("failing", [0.0, 0.3])
 def test_the_answers_are_those_of_a_replay_of_what_all_submodels_say(rule, parameters, failing):
-    net = cascade_that_says(4, 3, rule=rule, parameters=parameters)
-    images = as_images(random_said(0, 300, failing=failing))
-    expected, found = replay_rule(net.member_probs(images), rule, parameters), net(images)
+    net = cascade_answering(4, 3, rule=rule, parameters=parameters)
+    images = as_images(random_probs(0, 300, failing=failing))
+    expected, actual = replay_rule(net.member_probs(images), rule, parameters), net(images)
     for name in FIELDS:
-        assert np.array_equal(getattr(found, name), getattr(expected, name))
-    assert found.complete
-    assert found.failed_submodels == ((0, 1, 2) if failing else ())
+        assert np.array_equal(getattr(actual, name), getattr(expected, name))
+    assert actual.complete
+    assert actual.failed_submodels == ((0, 1, 2) if failing else ())
 
 
 def test_members_say_the_softmax_of_their_logits_and_nan_where_they_fail():
-    net = cascade_that_says(4, 3, rule="confidence", parameters={"threshold": 0.6})
-    said = random_said(1, 200, failing=0.3)
-    probs = softmax(8 * said)
-    probs[(said == 0).any(axis=2)] = np.nan
+    net = cascade_answering(4, 3, rule="confidence", parameters={"threshold": 0.6})
+    logits = random_probs(1, 200, failing=0.3)
+    probs = softmax(8 * logits)
+    probs[(logits == 0).any(axis=2)] = np.nan
     with np.errstate(invalid="ignore"):
-        assert np.allclose(net.member_probs(as_images(said)), probs, atol=1e-6, equal_nan=True)
+        assert np.allclose(net.member_probs(as_images(logits)), probs, atol=1e-6, equal_nan=True)
 
 
 @pytest.mark.parametrize(("rule", "parameters"), RULES)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 40), failing=st.sampled_from([0.0, 0.5]))
 def test_batched_cascade_equals_one_image_at_a_time(rule, parameters, seed, n, failing):
-    net = cascade_that_says(4, 3, rule=rule, parameters=parameters)
-    images = as_images(random_said(seed, n, failing=failing))
-    whole, alone = net(images), [net(image[None]) for image in images]
+    net = cascade_answering(4, 3, rule=rule, parameters=parameters)
+    images = as_images(random_probs(seed, n, failing=failing))
+    together, alone = net(images), [net(image[None]) for image in images]
     for name in FIELDS:
-        assert np.array_equal(getattr(whole, name), np.concatenate([getattr(one, name) for one in alone]))
-    assert set(whole.failed_submodels) == {t for one in alone for t in one.failed_submodels}
+        assert np.array_equal(getattr(together, name), np.concatenate([getattr(one, name) for one in alone]))
+    assert set(together.failed_submodels) == {t for one in alone for t in one.failed_submodels}
 
 
 def test_a_batch_larger_than_a_chunk_is_answered_like_its_parts(monkeypatch):
-    net = cascade_that_says(4, 3, rule="confidence", parameters={"threshold": 0.6})
-    images = as_images(random_said(2, 50))
-    whole = net(images)
+    net = cascade_answering(4, 3, rule="confidence", parameters={"threshold": 0.6})
+    images = as_images(random_probs(2, 50))
+    together = net(images)
     monkeypatch.setattr(module, "CHUNK", 16)
     for name in FIELDS:
-        assert np.array_equal(getattr(net(images), name), getattr(whole, name))
+        assert np.array_equal(getattr(net(images), name), getattr(together, name))
     assert np.array_equal(net.member_probs(images)[:, 20:30], net.member_probs(images[20:30]))
 
 
@@ -101,10 +101,10 @@ def test_a_huge_batch_goes_in_chunks_and_its_memory_grows_with_the_answers_only(
 
 
 def test_only_undecided_images_go_on_and_nothing_is_copied_while_all_do():
-    net = cascade_that_says(4, 2, rule="confidence", parameters={"threshold": 0.7})
-    said = np.full((4, 4, 2), 0.5, np.float32)
-    said[1, 1:3] = [0.9, 0.01]  # the mean passes 0.7 after the second
-    images, seen = as_images(said), []
+    net = cascade_answering(4, 2, rule="confidence", parameters={"threshold": 0.7})
+    probs = np.full((4, 4, 2), 0.5, np.float32)
+    probs[1, 1:3] = [0.9, 0.01]  # the mean passes 0.7 after the second
+    images, seen = as_images(probs), []
     for submodel in net.submodels:
         run = submodel.session.run
         submodel.session.run = lambda names, feed, run=run: seen.append(feed["images"]) or run(names, feed)
@@ -172,8 +172,8 @@ def test_one_bad_pixel_among_many_images_is_found_and_the_borders_are_fine(tiny)
     net, images = eed_edge.load(tiny.folder), tiny.images.copy()
     images[:2, 0, 0] = [[0.0] * 4, [1.0] * 4]
     images[2, 0, 0, 0] = -0.0
-    whole = net(images)
-    assert np.array_equal(np.concatenate([net(image[None]).probs for image in images]), whole.probs)
+    together = net(images)
+    assert np.array_equal(np.concatenate([net(image[None]).probs for image in images]), together.probs)
     images[2] = 0.5
     for bad in (np.float32(1.00002), np.float32(-0.00002), np.nan):
         images[11, 1, 2, 3] = bad
@@ -197,12 +197,12 @@ def test_a_submodel_that_raises_is_left_out_and_said_so(make_tiny, caplog, count
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_a_submodel_that_gives_nan_is_logged_once_and_not_for_every_image(caplog, count):
-    net = cascade_that_says(3, 2, rule="confidence", parameters={"threshold": 2.0})
-    said = np.full((3, 4, 2), 0.5, np.float32)
-    said[:2] = 0
+    net = cascade_answering(3, 2, rule="confidence", parameters={"threshold": 2.0})
+    probs = np.full((3, 4, 2), 0.5, np.float32)
+    probs[:2] = 0
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            assert net(as_images(said)[:count]).failed_submodels == (0, 1)
+            assert net(as_images(probs)[:count]).failed_submodels == (0, 1)
     assert [record.getMessage() for record in caplog.records] == [
         f"sub-model {t} is left out: it gave NaN or infinity for an image; logged this once" for t in (0, 1)
     ]
@@ -216,12 +216,12 @@ def test_a_submodel_of_another_output_shape_is_left_out(tiny):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_no_usable_submodel_is_an_error_never_a_guess(count):
-    net = cascade_that_says(3, 2, rule="confidence", parameters={"threshold": 0.5}, max_submodels=2)
-    said = np.full((3, 2, 2), 0.5, np.float32)
-    said[:2, 0] = 0
+    net = cascade_answering(3, 2, rule="confidence", parameters={"threshold": 0.5}, max_submodels=2)
+    probs = np.full((3, 2, 2), 0.5, np.float32)
+    probs[:2, 0] = 0
     with pytest.raises(InferenceError, match=f"all 2 sub-models failed for 1 of {count}"):
-        net(as_images(said)[:count])
-    assert net(as_images(said)[1:]).submodels_used.tolist() == [1]
+        net(as_images(probs)[:count])
+    assert net(as_images(probs)[1:]).submodels_used.tolist() == [1]
 
 
 def test_many_threads_get_the_answers_of_one(tiny):
@@ -229,16 +229,16 @@ def test_many_threads_get_the_answers_of_one(tiny):
     batches = [tiny.images[i : i + 1 + i % 3] for i in range(15)] * 8
     expected = [net(batch) for batch in batches]
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(net, batches))
-    for one, other in zip(expected, found, strict=True):
+        actual = list(pool.map(net, batches))
+    for one, other in zip(expected, actual, strict=True):
         assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in FIELDS)
 
 
 def test_many_classes_are_answered_like_few():
-    net = cascade_that_says(2, 70, rule="confidence", parameters={"threshold": 0.05})
-    images = as_images(random_said(3, 6, members=2, classes=70))
-    whole = net(images)
-    assert np.array_equal(whole.probs, np.concatenate([net(image[None]).probs for image in images]))
+    net = cascade_answering(2, 70, rule="confidence", parameters={"threshold": 0.05})
+    images = as_images(random_probs(3, 6, members=2, classes=70))
+    together = net(images)
+    assert np.array_equal(together.probs, np.concatenate([net(image[None]).probs for image in images]))
 
 
 def test_one_row_and_a_batch_have_the_same_softmax_even_of_huge_logits():

@@ -3,7 +3,7 @@ import pytest
 
 from eed_edge.runtime.engine import cascade as module
 from eed_edge.runtime.engine.latency_estimator import LatencyEstimator
-from tests.runtime.conftest import as_images, cascade_that_says
+from tests.runtime.conftest import as_images, cascade_answering
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def clock(monkeypatch):
 
 def timed_cascade(clock, seconds, *, deadline_ms, threshold=2.0):
     """Three sub-models that take so many seconds each by the clock."""
-    net = cascade_that_says(
+    net = cascade_answering(
         3, 2, rule="confidence", parameters={"threshold": threshold}, deadline_ms=deadline_ms
     )
     for submodel, cost in zip(net.submodels, seconds, strict=True):
@@ -66,17 +66,17 @@ def test_the_first_always_runs(clock, count):
 
 
 def test_images_that_were_sure_in_time_make_a_complete_answer(clock):
-    said = np.full((3, 4, 2), 0.5, np.float32)
-    said[0] = [0.9, 0.1]
-    answer = timed_cascade(clock, [0.01, 0.01, 0.01], deadline_ms=0, threshold=0.8)(as_images(said))
+    probs = np.full((3, 4, 2), 0.5, np.float32)
+    probs[0] = [0.9, 0.1]
+    answer = timed_cascade(clock, [0.01, 0.01, 0.01], deadline_ms=0, threshold=0.8)(as_images(probs))
     assert answer.complete
     assert answer.submodels_used.tolist() == [1] * 4
 
 
 def test_an_image_without_any_answer_goes_on_past_the_deadline(clock):
-    said = np.full((3, 4, 2), 0.5, np.float32)
-    said[0, 2] = 0
-    answer = timed_cascade(clock, [0.01, 0.01, 0.01], deadline_ms=0)(as_images(said))
+    probs = np.full((3, 4, 2), 0.5, np.float32)
+    probs[0, 2] = 0
+    answer = timed_cascade(clock, [0.01, 0.01, 0.01], deadline_ms=0)(as_images(probs))
     assert answer.submodels_used.tolist() == [1, 1, 2, 1]
     assert answer.failed_submodels == (0,)
     assert not answer.complete
@@ -97,32 +97,32 @@ def test_a_short_last_chunk_gets_a_short_share(clock, monkeypatch):
 def test_the_geometric_rule_cut_short_answers_with_the_last_that_ran(clock):
     net = timed_cascade(clock, [0.01, 0.01, 0.01], deadline_ms=25)
     net.rule, net.parameters = "geometric", {"g": 4.0, "k": 0.0}
-    said = np.random.default_rng(0).uniform(0.5, 0.51, (3, 20, 2))
-    answer = net(as_images(said))
+    probs = np.random.default_rng(0).uniform(0.5, 0.51, (3, 20, 2))
+    answer = net(as_images(probs))
     assert (answer.submodels_used.tolist(), answer.answer_prefix.tolist()) == ([2] * 20, [2] * 20)
 
 
 def test_a_batch_size_not_seen_is_judged_by_others_and_a_submodel_not_seen_by_its_macs():
-    pace = LatencyEstimator([100, 300])
-    assert pace.estimate(0, 1) == 0
-    pace.record(0, 10, 1.0)
-    assert pace.estimate(0, 20) == 2.0
-    assert pace.estimate(0, 5) == 1.0
-    assert pace.estimate(1, 10) == pytest.approx(3.0)
+    estimator = LatencyEstimator([100, 300])
+    assert estimator.estimate(0, 1) == 0
+    estimator.record(0, 10, 1.0)
+    assert estimator.estimate(0, 20) == 2.0
+    assert estimator.estimate(0, 5) == 1.0
+    assert estimator.estimate(1, 10) == pytest.approx(3.0)
 
 
 def test_a_rise_counts_at_once_and_a_fall_slowly():
-    pace = LatencyEstimator([1])
+    estimator = LatencyEstimator([1])
     for seconds in (1.0, 3.0, 1.0):
-        pace.record(0, 1, seconds)
-    assert 2 < pace.estimate(0, 1) < 3
+        estimator.record(0, 1, seconds)
+    assert 2 < estimator.estimate(0, 1) < 3
 
 
 def test_one_slow_moment_does_not_shut_a_submodel_out_for_good():
-    pace = LatencyEstimator([1, 1])
-    pace.record(0, 1, 1.0)
-    pace.record(1, 1, 50.0)
+    estimator = LatencyEstimator([1, 1])
+    estimator.record(0, 1, 1.0)
+    estimator.record(1, 1, 50.0)
     tries = 1
-    while not pace.fits_deadline(1, 1, seconds_left=2.0):
+    while not estimator.fits_deadline(1, 1, seconds_left=2.0):
         tries += 1
     assert 50 < tries < 200

@@ -77,19 +77,19 @@ def test_a_provider_that_is_not_there_is_an_error_that_lists_those_that_are(prov
 
 
 BAD_SETTINGS = [
-    *(("threads", given, "a whole number from 1 to 1024") for given in (0, -1, 2.5, "2", True, None, 10**12)),
-    *((name, given, "True or False") for name in ("spinning", "arena") for given in ("yes", 3, None)),
+    *(("threads", value, "a whole number from 1 to 1024") for value in (0, -1, 2.5, "2", True, None, 10**12)),
+    *((name, value, "True or False") for name in ("spinning", "arena") for value in ("yes", 3, None)),
     *(
-        ("providers", given, "a list or tuple of names")
-        for given in ("CPUExecutionProvider", [1], 5, None, [("CPUExecutionProvider", {})])
+        ("providers", value, "a list or tuple of names")
+        for value in ("CPUExecutionProvider", [1], 5, None, [("CPUExecutionProvider", {})])
     ),
 ]
 
 
-@pytest.mark.parametrize(("name", "given", "expected"), BAD_SETTINGS)
-def test_a_setting_of_another_type_or_out_of_range_is_one_line(name, given, expected):
+@pytest.mark.parametrize(("name", "value", "expected"), BAD_SETTINGS)
+def test_a_setting_of_another_type_or_out_of_range_is_one_line(name, value, expected):
     with pytest.raises(InputError, match=f"^expected {name}, {expected}, got .*; [^\n]*$"):
-        SessionConfig(**{name: given})
+        SessionConfig(**{name: value})
 
 
 def test_reports_store_threads_spinning_and_arena_and_no_provider():
@@ -194,8 +194,10 @@ def test_a_name_that_is_not_utf_8_is_one_line():
 
 def test_loading_a_bundle_leaves_nothing_in_the_home_folder(tiny, tmp_path):
     (home := tmp_path / "home").mkdir()
-    kept = {name: text for name, text in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment = {name: text for name, text in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     command = [sys.executable, "-B", "-c", f"import eed_edge; eed_edge.load({str(tiny.folder)!r})"]
     root = Path(__file__).parents[3]
-    subprocess.run(command, check=True, cwd=root, env=kept | {"HOME": str(home), "XDG_CACHE_HOME": str(home)})
+    subprocess.run(
+        command, check=True, cwd=root, env=environment | {"HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    )
     assert list(home.iterdir()) == []

@@ -7,7 +7,7 @@ import pytest
 
 import eed_edge
 from eed_edge.errors import InferenceError, InputError
-from tests.runtime.conftest import as_images, cascade_that_says
+from tests.runtime.conftest import as_images, cascade_answering
 
 FIELDS = ("probs", "labels", "submodels_used", "answer_prefix")
 
@@ -15,10 +15,10 @@ FIELDS = ("probs", "labels", "submodels_used", "answer_prefix")
 def test_a_stream_answers_each_image_and_each_batch_as_a_call_does(tiny):
     net = eed_edge.load(tiny.folder)
     items = [tiny.images[0], tiny.images[1:4], tiny.images[4:5], tiny.images[:0], tiny.images[5]]
-    found = list(net.predict_stream(items))
-    wanted = [net(item.reshape(-1, 3, 4, 4)) for item in items]
-    assert [len(one.labels) for one in found] == [1, 3, 1, 0, 1]
-    for one, other in zip(found, wanted, strict=True):
+    actual = list(net.predict_stream(items))
+    expected = [net(item.reshape(-1, 3, 4, 4)) for item in items]
+    assert [len(one.labels) for one in actual] == [1, 3, 1, 0, 1]
+    for one, other in zip(actual, expected, strict=True):
         assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in FIELDS)
 
 
@@ -88,10 +88,10 @@ def test_what_cannot_be_iterated_over_is_refused_at_once(tiny, items):
 
 
 def test_an_item_without_a_usable_answer_ends_the_stream_with_an_error():
-    net = cascade_that_says(2, 2, rule="confidence", parameters={"threshold": 0.9})
-    said = np.full((2, 2, 2), 0.5)
-    said[:, 1] = 0
-    answers = net.predict_stream(as_images(said))
+    net = cascade_answering(2, 2, rule="confidence", parameters={"threshold": 0.9})
+    probs = np.full((2, 2, 2), 0.5)
+    probs[:, 1] = 0
+    answers = net.predict_stream(as_images(probs))
     assert next(answers).submodels_used.tolist() == [2]
     with pytest.raises(InferenceError, match="all 2 sub-models failed"):
         next(answers)

@@ -114,14 +114,14 @@ def test_one_image_in_plain_python_is_decided_as_in_numpy(rule, parameters, fail
     rounded = np.array([[row or [np.nan] * 4 for row in member] for member in exact]).astype(np.float32)
     answer = replay_rule(rounded, rule, parameters)
     for i in range(400):
-        found = run_single_image(
+        result = run_single_image(
             lambda t, i=i: logits[t, i].tolist(),
             Struct("4f"),
             GATE_RULES[rule],
             parameters,
             max_submodels=5,
         )
-        mean, used, prefix, failed = found
+        mean, used, prefix, failed = result
         assert (used, prefix) == (answer.submodels_used[i], answer.answer_prefix[i])
         assert np.array_equal(np.float32(mean), answer.probs[i])
         assert failed == [t for t in range(used) if np.isnan(probs[t, i]).any()]
@@ -137,31 +137,31 @@ BORDERS = [
 @pytest.mark.parametrize(("rule", "parameters", "used"), BORDERS)
 def test_reaching_the_border_is_enough(rule, parameters, used):
     answer = replay_rule(np.full((3, 1, 2), 0.5, np.float32), rule, parameters)
-    mean, *found, failed = run_single_image(
+    mean, *result, failed = run_single_image(
         lambda _: [0.0, 0.0],
         Struct("2f"),
         GATE_RULES[rule],
         parameters,
         max_submodels=3,
     )
-    assert [answer.submodels_used[0], answer.answer_prefix[0]] == found == [used, used]
+    assert [answer.submodels_used[0], answer.answer_prefix[0]] == result == [used, used]
     assert (list(mean), failed) == ([0.5, 0.5], [])
 
 
 def test_of_equal_values_the_first_wins_in_plain_python_too():
     memory = {"state": ([math.log(0.5)] * 2, 0.25, 0.5, ("first", 1))}
-    found = GATE_RULES["geometric"].decide_single(2, [0.5, 0.5], [1.0, 1.0], 2, memory, {"g": 1.0, "k": 1.0})
-    assert found == ("first", 1)
+    result = GATE_RULES["geometric"].decide_single(2, [0.5, 0.5], [1.0, 1.0], 2, memory, {"g": 1.0, "k": 1.0})
+    assert result == ("first", 1)
 
 
 @pytest.mark.parametrize(("rule", "parameters"), CASES)
 def test_an_image_is_decided_alike_alone_and_in_any_company(rule, parameters):
     probs = random_probs(3, failing=0.2)
-    whole = replay_rule(probs, rule, parameters)
+    complete = replay_rule(probs, rule, parameters)
     order = np.random.default_rng(0).permutation(probs.shape[1])
     shuffled = replay_rule(probs[:, order], rule, parameters)
     for name in ("probs", "labels", "submodels_used", "answer_prefix"):
-        assert np.array_equal(getattr(whole, name)[order], getattr(shuffled, name))
+        assert np.array_equal(getattr(complete, name)[order], getattr(shuffled, name))
         alone = [getattr(replay_rule(probs[:, [i]], rule, parameters), name)[0] for i in order]
         assert np.array_equal(getattr(shuffled, name), alone)
 

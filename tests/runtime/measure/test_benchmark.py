@@ -76,17 +76,17 @@ def test_speedups_and_overhead_are_ratios_of_what_was_timed():
         "prefix-1": np.ones((3, 4)),
         "submodel-1": np.ones((3, 4)),
     }
-    found = benchmark._speedups(times)
-    assert found["speedup_mean"] == pytest.approx(8 / 1.75)
-    assert found["speedup_worst"] == pytest.approx(8 / 3)
-    assert set(found["speedups"]) == {"narrow", "static", "dynamic", "pgd20"}
-    assert found["speedups"]["pgd20"] == pytest.approx({"median": 3.2, "low": 3.2, "high": 3.2})
+    result = benchmark._speedups(times)
+    assert result["speedup_mean"] == pytest.approx(8 / 1.75)
+    assert result["speedup_worst"] == pytest.approx(8 / 3)
+    assert set(result["speedups"]) == {"narrow", "static", "dynamic", "pgd20"}
+    assert result["speedups"]["pgd20"] == pytest.approx({"median": 3.2, "low": 3.2, "high": 3.2})
     by_hand = {"median": 2.1 / 1.75, "low": 2.05 / 1.75, "high": 2.25 / 1.75}
-    assert found["narrow_over_dynamic"] == pytest.approx(by_hand)
+    assert result["narrow_over_dynamic"] == pytest.approx(by_hand)
     assert benchmark._speedups({"dynamic": times["dynamic"]}) == {}
-    found = benchmark._overhead(times["dynamic"][:1], 0.9 * times["dynamic"][:1], submodels_run=7)
-    assert found["overhead_ratio"] == pytest.approx(1 / 0.9)
-    assert found["overhead_us_per_submodel"] == pytest.approx(100)
+    result = benchmark._overhead(times["dynamic"][:1], 0.9 * times["dynamic"][:1], submodels_run=7)
+    assert result["overhead_ratio"] == pytest.approx(1 / 0.9)
+    assert result["overhead_us_per_submodel"] == pytest.approx(100)
 
 
 class Watched:
@@ -144,9 +144,9 @@ def test_images_come_from_the_file_named_then_the_run_then_the_bundle(tiny, tmp_
     pixels = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), np.uint8)
     (tmp_path / benchmark.TEST_FILE).write_bytes(npz(images=pixels, labels=np.zeros(5, int)))
     (tmp_path / "mine.npz").write_bytes(npz(images=pixels[:2]))
-    found = benchmark.real_images(tiny.folder, run=tmp_path)
-    assert np.allclose(found.images, pixels.transpose(0, 3, 1, 2) / 255)
-    assert not found.indicative
+    result = benchmark.real_images(tiny.folder, run=tmp_path)
+    assert np.allclose(result.images, pixels.transpose(0, 3, 1, 2) / 255)
+    assert not result.indicative
     assert len(benchmark.real_images(tiny.folder, npz=tmp_path / "mine.npz", run=tmp_path).images) == 2
     for i, image in enumerate(pixels[:3]):
         Image.fromarray(image).save(tmp_path / f"{i}.png")
@@ -192,10 +192,10 @@ def test_speedups_over_dense_in_int8_are_ratios_of_what_was_timed():
     times = {
         name: np.full((3, 4), ms) for name, ms in (("dense_int8", 3.0), ("static", 2.0), ("dynamic", 0.5))
     }
-    found = benchmark._speedups(times | {"other_bundle": np.full((3, 4), 1.0)})
-    assert (found["speedup_mean_int8"], found["speedup_worst_int8"]) == (6, 1.5)
-    assert found["other_bundle_over_dynamic"]["median"] == 2
-    assert "speedup_mean" not in found
+    result = benchmark._speedups(times | {"other_bundle": np.full((3, 4), 1.0)})
+    assert (result["speedup_mean_int8"], result["speedup_worst_int8"]) == (6, 1.5)
+    assert result["other_bundle_over_dynamic"]["median"] == 2
+    assert "speedup_mean" not in result
 
 
 def test_a_bundle_of_other_images_is_not_timed_beside(make_tiny, tmp_path):

@@ -117,11 +117,11 @@ def ring(calls, items, rounds, now):
 def test_a_neighbour_turns_the_order_around_in_the_ring_and_not_in_blocks(hand):
     """dynamic is slower than narrow on its own, and faster right after static, which has its sessions."""
 
-    def cost(own, name):
+    def cost(cost_ms, name):
         def taken(item, ran):
             before = ran[-1][0] if ran else ""
             shares = {name, "static"} if name == "dynamic" else {name}
-            return own if before in shares else 2 * own
+            return cost_ms if before in shares else 2 * cost_ms
 
         return hand.program(name, taken)
 
@@ -151,19 +151,19 @@ def test_a_ratio_is_taken_round_by_round_and_its_spread_is_over_the_rounds():
     drift = np.array([1.0, 5.0, 2.0, 1.0, 3.0])[:, None]  # slow rounds hit both
     one, other = drift * rng.uniform(8, 9, (5, 40)), drift * rng.uniform(2, 3, (5, 40))
     for typical in (np.mean, np.median):
-        wanted = sorted(typical(one[i]) / typical(other[i]) for i in range(5))
-        found = ratio(one, other, typical=typical)
-        assert (found.low, found.median, found.high) == pytest.approx(wanted[1:4])
+        expected = sorted(typical(one[i]) / typical(other[i]) for i in range(5))
+        result = ratio(one, other, typical=typical)
+        assert (result.low, result.median, result.high) == pytest.approx(expected[1:4])
 
 
 def test_a_summary_has_the_percentiles_of_all_calls_and_the_quartiles_of_the_rounds():
-    found = summary(np.arange(101.0)[::-1].reshape(1, 101))
-    assert found.items() >= {"p50_ms": 50, "p90_ms": 90, "p99_ms": 99, "mean_ms": 50}.items()
-    assert (found["p25_ms"], found["p75_ms"]) == (25, 75)
-    assert (found["mean_low_ms"], found["mean_high_ms"]) == (50, 50)
+    result = summary(np.arange(101.0)[::-1].reshape(1, 101))
+    assert result.items() >= {"p50_ms": 50, "p90_ms": 90, "p99_ms": 99, "mean_ms": 50}.items()
+    assert (result["p25_ms"], result["p75_ms"]) == (25, 75)
+    assert (result["mean_low_ms"], result["mean_high_ms"]) == (50, 50)
     times = np.arange(5.0)[:, None] + np.array([0, 10, 20])  # rounds of mean 10, 11, 12, 13, 14
-    found = summary(times)
-    assert (found["mean_low_ms"], found["mean_ms"], found["mean_high_ms"]) == (11, 12, 13)
+    result = summary(times)
+    assert (result["mean_low_ms"], result["mean_ms"], result["mean_high_ms"]) == (11, 12, 13)
 
 
 @pytest.mark.parametrize(("calls", "items", "rounds"), [({}, 1, 1), ({"a": id}, 0, 1), ({"a": id}, 1, 0)])

@@ -54,9 +54,9 @@ def test_the_simd_flags_that_matter_are_listed_and_no_part_of_another_name():
 @needs_ticks
 def test_load_frequency_and_processor_time_are_read_as_linux_writes_them(machine):
     folders = machine({"loadavg": "1.25 0.75 0.50 2/345 6789\n", "cpuinfo": XEON, "stat": STAT})
-    found = snapshot(*folders)
-    assert (found.load, found.mhz) == (1.25, 2200)
-    assert found.machine_s == (100 + 20 + 30 + 4 + 6 + 40) / os.sysconf("SC_CLK_TCK")
+    conditions = snapshot(*folders)
+    assert (conditions.load, conditions.mhz) == (1.25, 2200)
+    assert conditions.machine_s == (100 + 20 + 30 + 4 + 6 + 40) / os.sysconf("SC_CLK_TCK")
 
 
 def test_cpufreq_goes_before_cpuinfo(machine):
@@ -69,12 +69,12 @@ def test_cpufreq_goes_before_cpuinfo(machine):
 
 def test_a_machine_that_tells_nothing_has_none_and_no_warning(machine):
     folders = machine()
-    found = conditions_between(snapshot(*folders), snapshot(*folders), *folders)
+    conditions = conditions_between(snapshot(*folders), snapshot(*folders), *folders)
     for key in ("governor", "mhz_start", "mhz_end", "load_start", "load_end", "other_cores"):
-        assert found[key] is None
-    assert found["simd"] == []
-    assert busy_warning(found) == ""
-    assert "load average unknown to unknown" in conditions_line(found)
+        assert conditions[key] is None
+    assert conditions["simd"] == []
+    assert busy_warning(conditions) == ""
+    assert "load average unknown to unknown" in conditions_line(conditions)
 
 
 def between(process_s, machine_s, seconds=10.0, load=0.0):
@@ -87,20 +87,25 @@ def between(process_s, machine_s, seconds=10.0, load=0.0):
 
 
 def test_work_of_others_is_what_the_machine_did_beside_this_process():
-    found = between(process_s=9.5, machine_s=24.5)
-    assert found["other_cores"] == pytest.approx(1.5)
-    assert (found["load_start"], found["load_end"], found["mhz_start"], found["mhz_end"]) == (
+    conditions = between(process_s=9.5, machine_s=24.5)
+    assert conditions["other_cores"] == pytest.approx(1.5)
+    assert (
+        conditions["load_start"],
+        conditions["load_end"],
+        conditions["mhz_start"],
+        conditions["mhz_end"],
+    ) == (
         0,
         1,
         2100,
         2000,
     )
-    assert found["seconds"] == 10
+    assert conditions["seconds"] == 10
     assert between(process_s=10.1, machine_s=10.0)["other_cores"] == 0  # ticks are coarse
 
 
 @pytest.mark.parametrize(
-    ("cores", "found", "busy"),
+    ("cores", "conditions", "busy"),
     [
         (2, between(process_s=10, machine_s=19), False),
         (2, between(process_s=10, machine_s=20), True),
@@ -109,8 +114,8 @@ def test_work_of_others_is_what_the_machine_did_beside_this_process():
         (4, between(process_s=10, machine_s=None, load=1.5), False),
     ],
 )
-def test_a_warning_comes_where_others_keep_half_of_the_cores_busy(cores, found, busy):
-    warning = busy_warning({**found, "cores": cores})
+def test_a_warning_comes_where_others_keep_half_of_the_cores_busy(cores, conditions, busy):
+    warning = busy_warning({**conditions, "cores": cores})
     assert bool(warning) == busy
     if busy:
         assert f"of {cores} cores busy" in warning

@@ -28,9 +28,9 @@ def test_a_node_that_onnxruntime_put_in_goes_with_the_node_before_it_and_runs_ar
         event("slot1_4_kernel_time", 220, 6),
         event("slot0_1_kernel_time", 201, 8),
     ]
-    found = slot_times(events, 2)
-    assert found[..., 0].tolist() == [[9, 5], [8, 6]]
-    assert found[..., 1].tolist() == [[2, 1], [1, 1]]
+    result = slot_times(events, 2)
+    assert result[..., 0].tolist() == [[9, 5], [8, 6]]
+    assert result[..., 1].tolist() == [[2, 1], [1, 1]]
 
 
 def test_what_the_profiler_adds_to_every_node_is_found_and_taken_off():
@@ -92,10 +92,10 @@ def test_layers_add_up_to_their_network_and_the_wide_one_takes_longer(folder):
 
 
 def test_the_device_s_command_writes_the_table_and_says_how_well_it_predicts(folder, tmp_path):
-    found = call("profile", folder, "--out", tmp_path / "table.json", "--rounds", 1)
-    assert found.exit_code == 0, found.output
-    assert "first" in found.stdout
-    assert "3 networks left out of the fit were predicted within" in found.stdout
+    result = call("profile", folder, "--out", tmp_path / "table.json", "--rounds", 1)
+    assert result.exit_code == 0, result.output
+    assert "first" in result.stdout
+    assert "3 networks left out of the fit were predicted within" in result.stdout
     assert (tmp_path / "table.json").is_file()
 
 

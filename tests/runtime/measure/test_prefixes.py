@@ -20,9 +20,9 @@ def test_a_prefix_answers_the_mean_of_its_first_sub_models_and_never_stops(tiny)
     prefixes = prefix_cascades(cascade)
     assert len(prefixes) == 3
     for t, prefix in enumerate(prefixes, 1):
-        found = prefix(tiny.images)
-        assert set(found.submodels_used) == {t}
-        np.testing.assert_allclose(found.probs, probs[:t].mean(0), atol=1e-5)
+        prediction = prefix(tiny.images)
+        assert set(prediction.submodels_used) == {t}
+        np.testing.assert_allclose(prediction.probs, probs[:t].mean(0), atol=1e-5)
         assert prefix.submodels is cascade.submodels
 
 
@@ -54,8 +54,8 @@ def attacked(tiny, tmp_path):
 
 def test_recorded_stops_are_those_of_the_attacks(attacked):
     shares = {"clean": [0.9, 0.1, 0], "pgd20": [0.5, 0.25, 0.25], "slowdown": [0, 0, 1]}
-    found = recorded_stops(*attacked(curves={"stopping": shares}))
-    assert found == {"pgd20": [0.5, 0.25, 0.25], "slowdown": [0, 0, 1]}
+    prediction = recorded_stops(*attacked(curves={"stopping": shares}))
+    assert prediction == {"pgd20": [0.5, 0.25, 0.25], "slowdown": [0, 0, 1]}
 
 
 def test_a_run_without_stops_or_with_those_of_another_bundle_has_none(attacked, tiny, tmp_path):

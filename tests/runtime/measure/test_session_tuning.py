@@ -38,18 +38,18 @@ def test_the_fastest_setting_is_first_unless_a_plainer_one_is_as_fast(tiny, monk
         return times.tolist()
 
     monkeypatch.setattr(module, "_time_calls", visit)
-    tried = tune_session(tiny.folder, tiny.images, cores=2, rounds=3)
-    assert tried[0].config == best
-    assert {one.config for one in tried} == set(grid(2))
-    rest = [one.typical_ms for one in tried[1:]]
+    results = tune_session(tiny.folder, tiny.images, cores=2, rounds=3)
+    assert results[0].config == best
+    assert {one.config for one in results} == set(grid(2))
+    rest = [one.typical_ms for one in results[1:]]
     assert rest == sorted(rest)
     assert all(order.count(config) == 3 for config in grid(2))
     assert order[0] != order[6]  # nobody is always first
 
 
 def test_tuning_times_every_image_under_every_setting(tiny):
-    tried = tune_session(tiny.folder, tiny.images, cores=1, batch=3, rounds=2)
-    assert len(tried) == 2
-    for one in tried:
+    results = tune_session(tiny.folder, tiny.images, cores=1, batch=3, rounds=2)
+    assert len(results) == 2
+    for one in results:
         assert one.typical_ms > 0
         assert 0 < one.summary["p50_ms"] <= one.summary["p90_ms"] <= one.summary["p99_ms"]

@@ -42,17 +42,17 @@ def test_a_fresh_process_does_not_count_the_memory_of_its_parent(tiny):
 
 def test_a_fresh_process_loads_and_answers_a_bundle_and_a_network(tiny):
     for path in (tiny.folder, tiny.folder / "submodel-0.onnx"):
-        found = measure_cold_start(path, runs=1)
-        assert set(found) == {"load_ms", "first_ms", "first_answer_ms", "mean_rss_mib", "peak_rss_mib"}
-        assert all(value > 0 for value in found.values())
-        assert found["mean_rss_mib"] <= found["peak_rss_mib"]
+        result = measure_cold_start(path, runs=1)
+        assert set(result) == {"load_ms", "first_ms", "first_answer_ms", "mean_rss_mib", "peak_rss_mib"}
+        assert all(value > 0 for value in result.values())
+        assert result["mean_rss_mib"] <= result["peak_rss_mib"]
 
 
 def test_the_cost_of_a_start_is_measured_from_loading_to_the_first_answer(tiny):
     for path in (tiny.folder, tiny.folder / "submodel-0.onnx"):
-        found = cold_start.load_and_answer(path, DEFAULT)
-        assert 0 < found["first_ms"] < found["load_ms"] + 1000
-        assert found["first_answer_ms"] == pytest.approx(found["load_ms"] + found["first_ms"])
+        result = cold_start.load_and_answer(path, DEFAULT)
+        assert 0 < result["first_ms"] < result["load_ms"] + 1000
+        assert result["first_answer_ms"] == pytest.approx(result["load_ms"] + result["first_ms"])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the system does not say")

@@ -45,18 +45,18 @@ def test_the_seed_alone_decides_an_epoch(data):
 def test_a_mirrored_image_is_the_image_or_its_mirror(data):
     images, labels = one_epoch(data, Data(flip=True, crop=0))
     plain = data.images[labels].float() / 255
-    kept = (images == plain).flatten(1).all(1)
-    assert torch.equal(images[~kept], plain[~kept].flip(3))
-    assert 0 < kept.sum() < 20
+    unchanged = (images == plain).flatten(1).all(1)
+    assert torch.equal(images[~unchanged], plain[~unchanged].flip(3))
+    assert 0 < unchanged.sum() < 20
 
 
 def test_a_shifted_image_is_a_window_of_the_image_with_black_around_it(data):
     images, labels = one_epoch(data, Data(flip=False, crop=1))
     padded = torch.nn.functional.pad(data.images[labels].float() / 255, (1, 1, 1, 1))
     windows = [padded[:, :, i : i + 5, j : j + 6] for i in range(3) for j in range(3)]
-    found = torch.stack([(images == window).flatten(1).all(1) for window in windows])
-    assert found.any(0).all()
-    assert (found.sum(1) > 0).sum() > 3
+    windows_equal = torch.stack([(images == window).flatten(1).all(1) for window in windows])
+    assert windows_equal.any(0).all()
+    assert (windows_equal.sum(1) > 0).sum() > 3
 
 
 def test_cutout_greys_one_square_at_most_of_its_side(data):

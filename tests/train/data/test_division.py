@@ -18,8 +18,8 @@ def test_where_no_class_is_lost_the_parts_are_stretches_of_one_random_order():
     labels = np.arange(1000) % 2
     order = np.random.default_rng(7).permutation(1000)[:600]
     tune, calib, train = divided(labels, limit=600, seed=7)
-    for found, expected in zip((tune, calib, train), (order[:60], order[60:180], order[180:]), strict=True):
-        np.testing.assert_array_equal(found, expected)
+    for places, expected in zip((tune, calib, train), (order[:60], order[60:180], order[180:]), strict=True):
+        np.testing.assert_array_equal(places, expected)
 
 
 @pytest.mark.parametrize("seed", range(5))

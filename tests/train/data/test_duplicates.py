@@ -48,8 +48,8 @@ def test_a_planted_copy_is_found_once(how, kind, size, channels):
     none = count_duplicates({"train": train, "tune": tune})
     assert none == {"train and tune": {"exact": 0, "near": 0}}
     tune[17] = changed(train[123], how)
-    found = count_duplicates({"train": train, "tune": tune})["train and tune"]
-    assert found == {"exact": 0, "near": 0, kind: 1}
+    counts = count_duplicates({"train": train, "tune": tune})["train and tune"]
+    assert counts == {"exact": 0, "near": 0, kind: 1}
 
 
 def test_the_search_by_block_means_misses_no_copy_that_a_look_at_every_pair_finds():
@@ -58,7 +58,7 @@ def test_the_search_by_block_means_misses_no_copy_that_a_look_at_every_pair_find
     for i in range(0, 40, 2):  # copies with more and more noise, from clear ones to none
         noisy = train[i].astype(int) + rng.integers(-i, i + 1, train[i].shape)
         tune[i] = noisy.clip(0, 255).astype(np.uint8)
-    found = near_duplicates(train, tune, block_means(train), block_means(tune))
+    counts = near_duplicates(train, tune, block_means(train), block_means(tune))
 
     def centred(image):
         return image - image.mean((1, 2), keepdims=True)
@@ -70,7 +70,7 @@ def test_the_search_by_block_means_misses_no_copy_that_a_look_at_every_pair_find
                 x, y = centred(shown.astype(float)), centred(other.astype(float))
                 near = np.abs(x - y).mean() <= 8 and np.corrcoef(x.ravel(), y.ravel())[0, 1] >= 0.95
                 expected[j] |= near
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(counts, expected)
     assert 5 < expected.sum() < 20
 
 

@@ -29,7 +29,7 @@ class Pictures:
 
 
 FIRST = torch.from_numpy(PIXELS.transpose(0, 3, 1, 2).copy())
-GIVEN = {
+FORMS = {
     "arrays": (PIXELS, LABELS),
     "lists": [PIXELS, LABELS.tolist()],
     "floats": ((PIXELS / 255).astype(np.float32), LABELS),
@@ -40,23 +40,23 @@ GIVEN = {
 }
 
 
-@pytest.mark.parametrize("kind", GIVEN)
+@pytest.mark.parametrize("kind", FORMS)
 def test_every_kind_is_divided_as_the_same_images_in_a_file_are(kind, tmp_path):
     np.savez(tmp_path / "a.npz", images=PIXELS, labels=LABELS)
     recipe = from_dict({"data": {"name": "npz"}})
-    wanted = splits_for_recipe(recipe, tmp_path / "a.npz")
-    found = splits_for_recipe(recipe, GIVEN[kind])
-    assert images_digest(found) == images_digest(wanted)
-    assert np.array_equal(found.test.images, wanted.test.images)
-    assert found.input == wanted.input
+    expected = splits_for_recipe(recipe, tmp_path / "a.npz")
+    splits = splits_for_recipe(recipe, FORMS[kind])
+    assert images_digest(splits) == images_digest(expected)
+    assert np.array_equal(splits.test.images, expected.test.images)
+    assert splits.input == expected.input
 
 
 def test_grey_images_may_come_without_channels_or_with_them_in_front():
     grey = PIXELS[..., 0]
-    wanted = dataset_in_memory((grey, LABELS), None).train.images
-    assert wanted.shape == (60, 1, 6, 5)
-    for given in (grey[:, None], grey[..., None]):
-        assert np.array_equal(dataset_in_memory((given, LABELS), None).train.images, wanted)
+    expected = dataset_in_memory((grey, LABELS), None).train.images
+    assert expected.shape == (60, 1, 6, 5)
+    for images in (grey[:, None], grey[..., None]):
+        assert np.array_equal(dataset_in_memory((images, LABELS), None).train.images, expected)
 
 
 def test_classes_are_named_by_a_third_array_or_by_the_data_set_even_a_part_of_it():
@@ -99,9 +99,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_no_data_set_is_refused_in_one_line(case):
-    given, message = REFUSED[case]
+    images, message = REFUSED[case]
     with pytest.raises(DataError, match=message):
-        dataset_in_memory(given, None)
+        dataset_in_memory(images, None)
 
 
 def test_a_run_on_given_images_asks_for_them_again():

@@ -26,7 +26,7 @@ def rows(split):
     return [image.tobytes() + bytes([label]) for image, label in zip(split.images, split.labels, strict=True)]
 
 
-def whole(splits):
+def all_images(splits):
     return [row for part in PARTS for row in rows(getattr(splits, part))]
 
 
@@ -62,7 +62,7 @@ def cifar(official_files):
 def test_digits_are_divided_without_loss_or_overlap():
     splits = load_splits(Data(name="digits"), None, seed=3)
     assert len(splits.test) >= 450
-    assert len(whole(splits)) == 1797
+    assert len(all_images(splits)) == 1797
     truth = np.sort(np.concatenate([getattr(splits, part).labels for part in PARTS]))
     assert np.bincount(truth).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     assert splits.input.size == splits.train.images.shape[1:] == (1, 16, 16)
@@ -81,7 +81,7 @@ def test_digits_are_scaled_as_a_device_would_scale_them():
 
 def test_a_seed_gives_the_same_parts_and_another_seed_others():
     first, again, other = (load_splits(Data(name="digits", size=8), None, seed=seed) for seed in (1, 1, 2))
-    assert whole(first) == whole(again)
+    assert all_images(first) == all_images(again)
     assert rows(first.tune) != rows(other.tune)
 
 
@@ -98,7 +98,7 @@ def test_a_recipe_names_the_images_and_their_division():
     recipe = from_dict({"seed": 4, "data": {"size": 8, "limit": 300, "tune": 0.2, "calib": 0.3, "test": 0.5}})
     splits = splits_for_recipe(recipe, None)
     assert [len(getattr(splits, part)) for part in PARTS] == [150, 60, 90, 898]
-    assert whole(splits) == whole(
+    assert all_images(splits) == all_images(
         load_splits(Data(name="digits", size=8, limit=300, tune=0.2, calib=0.3, test=0.5), None, seed=4)
     )
 
@@ -111,7 +111,7 @@ def test_cifar10_is_read_from_its_folder_or_from_the_one_above(cifar, below):
         for seed in range(5)
         for image, label in zip(*cifar_rows(seed)[:2], strict=True)
     ]
-    assert sorted(whole(splits)[:100]) == sorted(expected)
+    assert sorted(all_images(splits)[:100]) == sorted(expected)
     np.testing.assert_array_equal(splits.test.images, cifar_rows(5)[0])
     assert splits.classes[3] == "cat"
 

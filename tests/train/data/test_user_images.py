@@ -9,7 +9,7 @@ from eed_edge.images.picture_folder import PICTURE_SUFFIXES
 from eed_edge.images.preprocess import open_picture, picture_shape, prepare_uint8, read_picture
 from eed_edge.recipe import Data, from_dict
 from eed_edge.train.data.splits import load_splits, splits_for_recipe, splits_from_arrays
-from tests.train.data.user_sets import PARTS, by_name, colours, noise, whole, write_folder, write_npz
+from tests.train.data.user_sets import PARTS, all_images, by_name, colours, noise, write_folder, write_npz
 
 
 @pytest.mark.parametrize("shape", [(9, 7), (9, 7, 1), (9, 7, 3), (9, 7, 4)])
@@ -20,7 +20,7 @@ def test_arrays_of_an_npz_file_come_back_through_the_preprocessing(tmp_path, sha
     expected = {
         prepare_uint8(p, splits.input).tobytes() + bytes([y]) for p, y in zip(pixels, labels, strict=True)
     }
-    assert set(whole(splits)) == expected
+    assert set(all_images(splits)) == expected
     assert splits.classes == ("0", "1", "2")
     assert splits.input.channels == ("RGB" if shape[-1] in (3, 4) else "L")
 
@@ -115,7 +115,7 @@ def test_arrays_in_memory_are_divided_as_the_same_arrays_in_a_file(tmp_path):
     path = write_npz(tmp_path / "own.npz", images, labels)
     recipe = from_dict({"seed": 3, "data": {"name": "npz", "size": 8}})
     file, memory = splits_for_recipe(recipe, path), splits_from_arrays(recipe, images, labels)
-    assert whole(memory) == whole(file)
+    assert all_images(memory) == all_images(file)
     assert splits_for_recipe(recipe, memory) is memory
     parts = splits_from_arrays(
         recipe, images, labels, classes=["x", "y"], held_out=(images[:8], labels[:8]),

@@ -10,7 +10,7 @@ def noise(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def whole(splits):
+def all_images(splits):
     """Each image and its label as bytes, from all parts."""
     parts = [getattr(splits, part) for part in PARTS]
     return [x.tobytes() + bytes([y]) for part in parts for x, y in zip(part.images, part.labels, strict=True)]

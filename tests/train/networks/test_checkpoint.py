@@ -41,9 +41,9 @@ def test_the_same_network_gives_the_same_bytes(net, tmp_path):
 def test_a_checkpoint_cut_at_any_place_is_refused(net, tmp_path):
     path = tmp_path / "net.safetensors"
     checkpoint.save_network(path, net, {})
-    whole = path.read_bytes()
-    for length in (0, 7, 100, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:length])
+    content = path.read_bytes()
+    for length in (0, 7, 100, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
         with pytest.raises(CheckpointError, match="expected a whole safetensors file"):
             checkpoint.load_checkpoint(path)
 

@@ -19,9 +19,9 @@ from tests.train.networks.usual_resnet import IMAGES, UsualResNet18, load, prefi
 def test_resnet18_in_the_usual_names_answers_as_the_network_it_came_from(tmp_path, shortcut, last, ending):
     net, path = shaken(UsualResNet18(shortcut=shortcut, last=last)), tmp_path / f"net.{ending}"
     (torch.save if ending == "pt" else save_file)(net.state_dict(), path)
-    found = load(path)
-    assert same(found, net)
-    rows = [note for note in found.notes if "->" in note]
+    loaded = load(path)
+    assert same(loaded, net)
+    rows = [note for note in loaded.notes if "->" in note]
     assert len(rows) == 41  # 20 convolutions and their norms, and the last layer
     assert any(row.split()[1:4] == ["layer3.0.conv1", "->", "blocks.4.conv1"] for row in rows)
 
@@ -62,9 +62,9 @@ def test_half_precision_becomes_single_precision_of_the_same_values(tmp_path, us
     rounded = {name: t.to(dtype) if t.is_floating_point() else t for name, t in usual.state_dict().items()}
     torch.save(rounded, tmp_path / "half.pt")
     usual.load_state_dict(rounded)
-    found = load(tmp_path / "half.pt")
-    assert same(found, usual)
-    assert {parameter.dtype for parameter in found.net.parameters()} == {torch.float32}
+    loaded = load(tmp_path / "half.pt")
+    assert same(loaded, usual)
+    assert {parameter.dtype for parameter in loaded.net.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("last", ["classifier", "classifier.6"])
@@ -96,23 +96,23 @@ class Normalised(nn.Module):
 def test_a_normalisation_inside_the_file_is_used(tmp_path, usual, names, shape):
     net = Normalised(usual, names, shape).eval()
     torch.save(prefixed("module.")(net.state_dict()), tmp_path / "net.pt")
-    found = load(tmp_path / "net.pt")
-    assert same(found, net)
-    assert found.notes[-1].endswith(
+    loaded = load(tmp_path / "net.pt")
+    assert same(loaded, net)
+    assert loaded.notes[-1].endswith(
         f"module.normalize.{names[0]} (0.5, 0.4, 0.3) and module.normalize.{names[1]} (0.2, 0.25, 0.3)"
     )
-    with_own = load(tmp_path / "net.pt", Net(width=8, mean=(0.1,), std=(0.7,)))
+    with_recipe_values = load(tmp_path / "net.pt", Net(width=8, mean=(0.1,), std=(0.7,)))
     with torch.no_grad():
-        assert torch.allclose(with_own.net(IMAGES), usual((IMAGES - 0.1) / 0.7), atol=1e-5)
-    assert "net.mean [0.1], net.std [0.7]" in with_own.notes[-1]
+        assert torch.allclose(with_recipe_values.net(IMAGES), usual((IMAGES - 0.1) / 0.7), atol=1e-5)
+    assert "net.mean [0.1], net.std [0.7]" in with_recipe_values.notes[-1]
 
 
 def test_without_a_normalisation_images_go_in_as_they_are_and_the_log_says_so(tmp_path, usual):
     torch.save(usual.state_dict(), tmp_path / "net.pt")
-    found = load(tmp_path / "net.pt")
-    assert same(found, usual)
-    assert "no normalisation in the file" in found.notes[-1]
-    assert "net.mean" in found.notes[-1]
+    loaded = load(tmp_path / "net.pt")
+    assert same(loaded, usual)
+    assert "no normalisation in the file" in loaded.notes[-1]
+    assert "net.mean" in loaded.notes[-1]
 
 
 def test_a_normalisation_for_images_up_to_255_is_refused(tmp_path, usual):
@@ -136,8 +136,8 @@ def test_our_own_checkpoint_keeps_its_normalisation_unless_the_recipe_names_one(
     net.normalise.set([0.3, 0.2, 0.1], [0.5])
     checkpoint.save_network(tmp_path / "own", net, {})
     assert same(load(tmp_path / "own"), net)
-    found = load(tmp_path / "own", Net(width=8, mean=(0.5,), std=(0.25,)))
-    assert found.net.normalise.mean.flatten().tolist() == [0.5] * 3
+    loaded = load(tmp_path / "own", Net(width=8, mean=(0.5,), std=(0.25,)))
+    assert loaded.net.normalise.mean.flatten().tolist() == [0.5] * 3
     with pytest.raises(CheckpointError, match="expected a network with width 16, got 8"):
         load(tmp_path / "own", Net(width=16))
     net.body.classify.bias.data[0] = float("inf")

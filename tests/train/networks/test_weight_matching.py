@@ -12,22 +12,22 @@ from tests.train.networks.usual_resnet import load, prefixed, same, shaken
 
 
 def test_names_of_ones_own_are_matched_by_order_and_shape(tmp_path, usual):
-    def own(name):
+    def other_name(name):
         return name.replace("layer", "stage").replace("conv", "c").replace("bn", "norm").replace("fc", "head")
 
-    torch.save({own(name): tensor for name, tensor in usual.state_dict().items()}, tmp_path / "net.pt")
-    found = load(tmp_path / "net.pt")
-    assert same(found, usual)
-    assert any("stage1.0.c1" in note and "blocks.0.conv1 (8, 8, 3, 3)" in note for note in found.notes)
+    torch.save({other_name(name): tensor for name, tensor in usual.state_dict().items()}, tmp_path / "net.pt")
+    loaded = load(tmp_path / "net.pt")
+    assert same(loaded, usual)
+    assert any("stage1.0.c1" in note and "blocks.0.conv1 (8, 8, 3, 3)" in note for note in loaded.notes)
 
 
 def test_weights_with_the_networks_own_names_are_told_in_one_line(tmp_path, usual):
     body = shaken(build.build_network("resnet18", classes=4, channels=3, width=8).body)
     torch.save(prefixed("module.")(body.state_dict()), tmp_path / "net.pt")
-    found = load(tmp_path / "net.pt")
-    assert same(found, body)
-    assert found.notes[0] == "base.init: net.pt: 122 tensors matched by name"
-    assert len(found.notes) == 2
+    loaded = load(tmp_path / "net.pt")
+    assert same(loaded, body)
+    assert loaded.notes[0] == "base.init: net.pt: 122 tensors matched by name"
+    assert len(loaded.notes) == 2
 
 
 def test_counters_of_batch_norms_go_where_their_layers_go(tmp_path, usual):
@@ -62,8 +62,8 @@ def test_layers_that_look_alike_are_not_confused_by_sorted_names(tmp_path, alike
     layers = [nn.Linear(3, 3) for _ in range(12)]
     save(nn.ModuleDict({f"fc{i}": layer for i, layer in enumerate(layers)}).state_dict(), tmp_path / "w")
     expected = nn.Sequential(nn.Flatten(), *(part for layer in layers for part in (layer, nn.Tanh())))
-    found = load(tmp_path / "w", alike, classes=3)
-    assert same(found, expected, torch.rand(4, 3, 1, 1))
+    loaded = load(tmp_path / "w", alike, classes=3)
+    assert same(loaded, expected, torch.rand(4, 3, 1, 1))
 
 
 def test_a_sorted_file_in_which_names_do_not_tell_the_order_is_refused(tmp_path, alike):

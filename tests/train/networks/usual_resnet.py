@@ -74,9 +74,9 @@ def load(path, cfg=CFG, *, classes=4, channels=3):
     return pretrained.load_pretrained(path, cfg, classes=classes, channels=channels)
 
 
-def same(found: pretrained.Pretrained, expected: nn.Module, images=IMAGES) -> bool:
+def same(loaded: pretrained.Pretrained, expected: nn.Module, images=IMAGES) -> bool:
     with torch.no_grad():
-        return torch.allclose(found.net(images), expected(images), atol=1e-5)
+        return torch.allclose(loaded.net(images), expected(images), atol=1e-5)
 
 
 def prefixed(prefix):
