@@ -23,9 +23,9 @@ SOURCE = Path(cli.__file__).parents[1]
 
 def test_an_empty_word_is_a_wrong_call():
     for words in (["check", ""], ["run", BUNDLE, ""], ["bench", BUNDLE, "--run", ""]):
-        found = call(*words)
-        assert (found.exit_code, found.stderr.count("\n")) == (2, 1)
-        assert "expected words, got an empty one; a shell variable may be unset" in found.stderr
+        result = call(*words)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert "expected words, got an empty one; a shell variable may be unset" in result.stderr
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
@@ -38,9 +38,9 @@ def test_progress_needs_no_output(stream, monkeypatch):
 def test_a_recipe_is_written_although_nobody_reads_the_answer(tmp_path):
     draw_shapes(tmp_path / "set", each=12, side=16)
     words = [sys.executable, "-m", "eed_edge", "init", f"{tmp_path}/set", "--out", f"{tmp_path}/x.toml"]
-    found = subprocess.run(["sh", "-c", f"{shlex.join(words)} >&-"], stderr=subprocess.PIPE, text=True)
-    assert (found.returncode, found.stderr.count("\n")) == (1, 1)
-    assert "cannot write to standard output: it is closed" in found.stderr
+    result = subprocess.run(["sh", "-c", f"{shlex.join(words)} >&-"], stderr=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "cannot write to standard output: it is closed" in result.stderr
     assert (tmp_path / "x.toml").is_file()
 
 
@@ -56,9 +56,9 @@ def test_commands_that_are_printed_can_be_copied(tmp_path, monkeypatch):
 
 def test_no_message_has_a_command_line_with_a_name_that_a_shell_would_split():
     bare = re.compile(rf"eed-edge ({'|'.join(cli.COMMANDS)})( [\w-]+)* {{(?!to_copy)")
-    found = [(path, line) for path in SOURCE.rglob("*.py") for line in path.read_text().splitlines()
+    result = [(path, line) for path in SOURCE.rglob("*.py") for line in path.read_text().splitlines()
              if bare.search(line)]  # fmt: skip
-    assert found == []
+    assert result == []
 
 
 @pytest.mark.parametrize("words", [["check", BUNDLE], ["bench", BUNDLE, "--repeats", 1, "--cold"]])
@@ -66,46 +66,46 @@ def test_a_place_for_figures_that_cannot_be_written_is_refused_before_the_work(w
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.json").mkdir()
     for place in (tmp_path / "file" / "x.json", tmp_path / "folder.json"):
-        found = call(*words, "--json", place)
-        assert (found.exit_code, found.stdout, found.stderr.count("\n")) == (1, "", 1)
-        assert f"cannot write {place}" in found.stderr
-    found = call("profile", "digits-resnet18", "--out", tmp_path / "file" / "x.json")
-    assert (found.exit_code, found.stderr.count("\n")) == (1, 1)
+        result = call(*words, "--json", place)
+        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+        assert f"cannot write {place}" in result.stderr
+    result = call("profile", "digits-resnet18", "--out", tmp_path / "file" / "x.json")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
 
 
 def test_what_a_desktop_left_in_a_bundle_is_named_once(tmp_path):
     shutil.copytree(BUNDLE, tmp_path / "bundle")
     (tmp_path / "bundle" / ".DS_Store").write_bytes(b"x")
     words = [sys.executable, "-m", "eed_edge", "check", str(tmp_path / "bundle")]
-    found = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert found.stderr == "warning: '.DS_Store', which a desktop leaves in folders, is passed over\n"
+    result = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert result.stderr == "warning: '.DS_Store', which a desktop leaves in folders, is passed over\n"
 
 
 def test_run_names_a_set_without_images_and_labels_of_other_classes(tmp_path, caplog):
     with np.load(DATA / "test.npz") as arrays:
         images, labels = arrays["images"][:3], arrays["labels"][:3]
     np.savez(tmp_path / "none.npz", images=images[:0], labels=labels[:0])
-    found = call("run", BUNDLE, tmp_path / "none.npz")
-    assert (found.exit_code, found.stdout) == (1, "")
-    assert "expected at least one image, got none" in found.stderr
+    result = call("run", BUNDLE, tmp_path / "none.npz")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "expected at least one image, got none" in result.stderr
     np.savez(tmp_path / "other.npz", images=images, labels=labels + 90)
-    found = call("run", BUNDLE, tmp_path / "other.npz")
-    assert (found.exit_code, len(found.stdout.splitlines())) == (0, 4)
-    assert "accuracy" not in found.stdout
+    result = call("run", BUNDLE, tmp_path / "other.npz")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 4)
+    assert "accuracy" not in result.stdout
     assert re.search(r"other\.npz: labels 9\d to 9\d are not those of the \d+ classes", caplog.text)
 
 
 def test_run_says_how_to_keep_what_json_prints():
-    found = call("run", BUNDLE, DATA / "test.npz", "--json", "x.json")
-    assert (found.exit_code, found.stdout) == (2, "")
-    assert "--json of run prints a line per image; to keep them write > x.json" in found.stderr
+    result = call("run", BUNDLE, DATA / "test.npz", "--json", "x.json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--json of run prints a line per image; to keep them write > x.json" in result.stderr
 
 
 @pytest.mark.parametrize("arch", ["./nets:build", "my nets:build", ":build"])
 def test_a_network_named_as_a_file_is_answered_with_the_form_of_a_name(arch):
-    found = call("inspect", arch)
-    assert (found.exit_code, found.stderr.count("\n")) == (1, 1)
-    assert "package.module:function or timm:name, got" in found.stderr
+    result = call("inspect", arch)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "package.module:function or timm:name, got" in result.stderr
 
 
 def test_a_folder_given_to_a_recipe_that_reads_none_is_said(tmp_path, caplog):
@@ -115,6 +115,6 @@ def test_a_folder_given_to_a_recipe_that_reads_none_is_said(tmp_path, caplog):
 
 def test_a_folder_above_the_set_is_answered_with_the_set(tmp_path):
     draw_shapes(tmp_path / "above" / "set", each=2, side=8)
-    found = call("init", tmp_path / "above")
-    assert (found.exit_code, found.stderr.count("\n")) == (1, 1)
-    assert f"choose {tmp_path}/above/set if its subfolders are the classes" in found.stderr
+    result = call("init", tmp_path / "above")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert f"choose {tmp_path}/above/set if its subfolders are the classes" in result.stderr

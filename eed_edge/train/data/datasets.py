@@ -85,8 +85,10 @@ class PictureSize:
 def digits(root: Path | None, size: PictureSize | None) -> Dataset:
     """1,797 handwritten digits of 8x8 pixels that come with scikit-learn; ``root`` is not used."""
     if root is not None:
-        own = to_copy("init", root)
-        log.warning("data.name is digits, which need no files: %s is not read; %s writes a recipe", root, own)
+        init_command = to_copy("init", root)
+        log.warning(
+            "data.name is digits, which need no files: %s is not read; %s writes a recipe", root, init_command
+        )
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:

@@ -15,21 +15,21 @@ class Camera:
     """A source that gives its next frames when the test says so, and then ends."""
 
     def __init__(self, frames):
-        self.frames, self.gate, self.given = frames, threading.Semaphore(0), 0
+        self.frames, self.gate, self.arrived = frames, threading.Semaphore(0), 0
 
     def release(self, count):
         """Let ``count`` frames arrive and wait until the last of them has."""
         for _ in range(count):
             self.gate.release()
         until = time.monotonic() + 5
-        while self.given < len(self.frames) and self.gate._value and time.monotonic() < until:
+        while self.arrived < len(self.frames) and self.gate._value and time.monotonic() < until:
             time.sleep(0.001)
         time.sleep(0.02)
 
     def __iter__(self):
         for frame in self.frames:
             self.gate.acquire()
-            self.given += 1
+            self.arrived += 1
             yield frame
         self.gate.acquire()
 
@@ -38,7 +38,7 @@ def test_the_newest_frame_is_answered_and_the_backlog_is_dropped_and_counted(tin
     net = eed_edge.load(tiny.folder)
     camera = Camera(list(tiny.images[:10]))
     answers = net.predict_latest(camera)
-    assert camera.given == 0
+    assert camera.arrived == 0
     camera.gate.release()
     first = next(answers)
     assert (first.frame, first.dropped) == (0, 0)

@@ -151,10 +151,10 @@ def test_images_come_from_the_file_named_then_the_run_then_the_bundle(tiny, tmp_
     for i, image in enumerate(pixels[:3]):
         Image.fromarray(image).save(tmp_path / f"{i}.png")
     pictures = benchmark.real_images(tiny.folder, npz=tmp_path, run=tmp_path)
-    assert np.array_equal(pictures.images, found.images[:3])
+    assert np.array_equal(pictures.images, result.images[:3])
     monkeypatch.setattr(benchmark, "MOST_PICTURES", 2)
     some = benchmark.real_images(tiny.folder, npz=tmp_path)
-    assert np.array_equal(some.images, found.images[[0, 2]])
+    assert np.array_equal(some.images, result.images[[0, 2]])
     for run in (None, tmp_path / "empty"):
         golden = benchmark.real_images(tiny.folder, run=run)
         assert np.array_equal(golden.images, tiny.images)

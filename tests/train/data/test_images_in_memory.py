@@ -104,6 +104,6 @@ def test_what_is_no_data_set_is_refused_in_one_line(case):
         dataset_in_memory(images, None)
 
 
-def test_a_run_on_given_images_asks_for_them_again():
+def test_a_run_on_images_in_memory_asks_for_them_again():
     with pytest.raises(DataError, match="were given in Python; give them again there"):
         splits_for_recipe(from_dict({"data": {"name": "arrays"}}), None)
