@@ -29,8 +29,8 @@ def test_a_derived_seed_has_this_value(derived, expected):
     assert derived == expected
 
 
-def test_the_order_of_the_scores_which_seeds_the_subsets_is_fixed():
-    assert tuple(SCORES) == ("nis", "erm", "ase", "bnsf")
+def test_the_order_of_the_first_scores_which_seeds_the_subsets_is_fixed():
+    assert tuple(SCORES)[:4] == ("nis", "erm", "ase", "bnsf")
 
 
 @pytest.mark.parametrize(

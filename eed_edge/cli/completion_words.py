@@ -42,7 +42,9 @@ def complete_bundle(ctx: click.Context, parameter: click.Parameter, incomplete: 
 
 def complete_attack(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Attacks that report on test images."""
-    return _starting(("pgd20", "apgd", "autoattack", "cw", "deepfool"), incomplete)
+    from eed_edge.report.names import ATTACKS, NOT_IN_SUITES
+
+    return _starting([name for name in ATTACKS if name not in NOT_IN_SUITES], incomplete)
 
 
 def complete_suite(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from eed_edge.cli.completion_words import complete_bundle, complete_override, complete_run
+from eed_edge.gate_settings import Rule
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 PATH = click.Path(path_type=Path)
 THREADS = click.IntRange(1, 1024)  # the same limits as in eed_edge.load
+RULES = click.Choice(get_args(Rule))
 
 
 def _in_order(ctx: click.Context, parameter: click.Parameter, bundle: Path | None) -> Path | None:

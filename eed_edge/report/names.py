@@ -22,6 +22,8 @@ ATTACKS = {
     "adaptive": "Adaptive",
     "slowdown": "Slowdown",
 }
+NOT_IN_SUITES = ("clean", "adaptive", "slowdown")
+"""Titles that are no attack of a suite."""
 IN_ADAPTIVE_LIST = {**ATTACKS, "apgd": "short APGD", "cw": "C&W"}
 """Names of the attacks in the items of the report's adaptive list."""
 PERCENTILES = {"p50_ms": "p50", "p90_ms": "p90", "p99_ms": "p99", "mean_ms": "mean"}

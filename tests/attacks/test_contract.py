@@ -13,6 +13,7 @@ from eed_edge.attacks.registry import EVALUATION_ATTACKS, TRAINING_ATTACKS
 from eed_edge.errors import AttackError
 from eed_edge.evaluate.adaptive.mora import Mora
 from eed_edge.recipe import Base
+from eed_edge.report.names import ATTACKS, NOT_IN_SUITES
 from tests.attacks.linear import classifier, exact_l2, exact_linf
 
 SIZE = (1, 5, 5)
@@ -21,25 +22,28 @@ N = 12
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What the attack must reach on a linear classifier of five classes.
+    """The attack's settings in reports, and what it must reach on a linear classifier of five classes.
 
     least: share of the images in reach that it must turn; an untargeted gradient may follow a far class.
     reach: how far its results may lie from the clean images, in multiples of the radius.
     """
 
+    settings: str
     least: float
     reach: float = 1.0
 
 
 CASES = {
-    "pgd20": Case(0.7),
-    "apgd": Case(0.7),
-    "autoattack": Case(1.0),
-    "cw": Case(0.9),
-    "deepfool": Case(0.9),
-    "n-fgsm": Case(0.5, reach=3.0),
-    "pgd": Case(0.7),
-    "none": Case(0.0),
+    "pgd20": Case("PGD, cross-entropy, 20 steps of eps/4, one random start", 0.7),
+    "apgd": Case("APGD-DLR, 10 iterations: a quick look, not a claim", 0.7),
+    "autoattack": Case(
+        "AutoAttack standard (APGD-CE, APGD-T, FAB-T, Square 5000 queries), pyautoattack", 1.0
+    ),
+    "cw": Case("C&W l_inf: margin loss inside PGD, 100 steps of eps/10, one random start", 0.9),
+    "deepfool": Case("DeepFool l_2, 50 steps, radius 0.5 at eps 8/255 and 3x32x32, foolbox", 0.9),
+    "n-fgsm": Case("N-FGSM: one step of eps from noise in +-2 eps, not projected", 0.5, reach=3.0),
+    "pgd": Case("PGD, cross-entropy, 10 steps of 2/255, one random start", 0.7),
+    "none": Case("no attack: clean images", 0.0),
 }
 """A row for every attack of both registries; ``none`` is the identity, which turns nothing."""
 
@@ -73,6 +77,10 @@ def threat_of(attack: Attack, share: float):
 
 def test_every_registered_attack_has_a_row_here():
     assert set(CASES) == {*EVALUATION_ATTACKS, *TRAINING_ATTACKS}
+
+
+def test_every_attack_of_an_evaluation_has_a_title():
+    assert set(EVALUATION_ATTACKS) == set(ATTACKS) - set(NOT_IN_SUITES)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -179,23 +187,14 @@ def test_an_l2_attack_is_held_to_its_l2_ball():
         L2(lambda images: images + 1.1 * shift)(net, images, labels, threat)
 
 
-def test_the_settings_are_told_as_the_report_has_them():
-    descriptions = {name: attack.description for name, attack in EVALUATION_ATTACKS.items()}
-    assert descriptions == {
-        "pgd20": "PGD, cross-entropy, 20 steps of eps/4, one random start",
-        "apgd": "APGD-DLR, 10 iterations: a quick look, not a claim",
-        "autoattack": "AutoAttack standard (APGD-CE, APGD-T, FAB-T, Square 5000 queries), pyautoattack",
-        "cw": "C&W l_inf: margin loss inside PGD, 100 steps of eps/10, one random start",
-        "deepfool": "DeepFool l_2, 50 steps, radius 0.5 at eps 8/255 and 3x32x32, foolbox",
+def test_the_settings_are_those_that_reports_have():
+    trained = {name: attack.from_recipe(Base()) for name, attack in TRAINING_ATTACKS.items()}
+    attacks = {**EVALUATION_ATTACKS, **trained}
+    assert {name: attack.description for name, attack in attacks.items()} == {
+        name: case.settings for name, case in CASES.items()
     }
     assert APGD().description == "APGD-CE and APGD-T, 100 iterations"
     assert Mora().description == "reweighted PGD on the members, 100 steps"
-    assert (
-        TRAINING_ATTACKS["pgd"]
-        .from_recipe(Base())
-        .description.startswith("PGD, cross-entropy, 10 steps of 2/255")
-    )
-    assert TRAINING_ATTACKS["n-fgsm"].from_recipe(Base()).description.startswith("N-FGSM")
 
 
 def test_reweighted_pgd_needs_an_ensemble():
