@@ -48,6 +48,7 @@ def test_the_commands_that_make_runs_are_those_of_the_readme():
 @pytest.mark.slow
 def test_the_demo_that_the_readme_names_leaves_what_it_promises(tmp_path, monkeypatch):
     monkeypatch.setattr("eed_edge.cli.prepare.demo.NARROW_EPOCHS", 2)
+    monkeypatch.setattr("eed_edge.cli.prepare.demo.ATTACKED_IMAGES", 20)
     monkeypatch.setattr("eed_edge.evaluate.baselines.latency_match.STEP", 0.4)  # fewer widths to export
     recipe = re.search(r"^\t\S+/eed-edge (demo .*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     words = recipe[1].replace("build/demo", str(tmp_path)).split()
