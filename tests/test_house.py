@@ -62,14 +62,19 @@ def test_files_functions_and_folders_stay_small():
     assert [long_files, crowded, long_bodies, many] == [[], [], [], []]
 
 
+def defined(tree):
+    """Functions, classes and type aliases, whose names are in camel case, of one module."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            names = (target.id for target in node.targets if isinstance(target, ast.Name))
+            yield from (name for name in names if not name.isupper() and not name.islower())
+
+
 def test_no_file_name_and_no_public_name_means_two_things():
     files = Counter(path.name for path in SOURCES if not path.name.startswith("__"))
     assert [name for name, count in files.items() if count > 1] == []
-    names = Counter(
-        node.name
-        for path, tree in TREES.items()
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
-    )
+    names = Counter(name for tree in TREES.values() for name in defined(tree) if not name.startswith("_"))
     # Every command is a function of this name.
     assert [name for name, count in names.items() if count > 1 and name != "command"] == []

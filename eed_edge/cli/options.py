@@ -12,7 +12,7 @@ from eed_edge.gate_settings import Rule
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 PATH = click.Path(path_type=Path)
 THREADS = click.IntRange(1, 1024)  # the same limits as in eed_edge.load
-RULES = click.Choice(get_args(Rule))
+GATE_RULE = click.Choice(get_args(Rule))
 
 
 def _in_order(ctx: click.Context, parameter: click.Parameter, bundle: Path | None) -> Path | None:

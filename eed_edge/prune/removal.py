@@ -1,24 +1,23 @@
 """Channel removal: a physically smaller copy of a network, and its batch-norm statistics."""
 
 from collections.abc import Mapping
-from typing import TypeVar
 
 import torch
 from torch import nn
 
 from eed_edge.errors import NetworkError
 from eed_edge.prune.channels.layer_kinds import NORMS
-from eed_edge.prune.channels.slicing import sliced
+from eed_edge.prune.channels.slicing import NetworkT, sliced
 from eed_edge.prune.channels.structure import Structure
 from eed_edge.prune.score_search import ChannelScores
 from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks.resize import Removable
 
-Net = TypeVar("Net", bound=nn.Module)
 
-
-def remove_channels(base: Net, structure: Structure, scores: ChannelScores, widths: Mapping[str, int]) -> Net:
+def remove_channels(
+    base: NetworkT, structure: Structure, scores: ChannelScores, widths: Mapping[str, int]
+) -> NetworkT:
     """A copy of ``base`` without the channels of the lowest scores; ``base`` is left unchanged.
 
     Args:

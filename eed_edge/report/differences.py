@@ -26,9 +26,14 @@ EQUAL_SPEED = 0.05
 """Times that differ by at most this share are equal, as a baseline's that was matched to the bundle."""
 
 Axis = Literal["clean", "robust", "speed"]
-Outcome = Literal["better", "worse", "same"]
+DifferenceOutcome = Literal["better", "worse", "same"]
 AXES: dict[Axis, str] = {"clean": "clean accuracy", "robust": "robustness", "speed": "speed"}
-_OUTCOMES: dict[str, Outcome] = {"more": "better", "less": "worse", "equal": "same", "unclear": "same"}
+_OUTCOMES: dict[str, DifferenceOutcome] = {
+    "more": "better",
+    "less": "worse",
+    "equal": "same",
+    "unclear": "same",
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Difference:
     """
 
     axis: Axis
-    outcome: Outcome
+    outcome: DifferenceOutcome
     amount: float
     attack: str
     images: int
@@ -56,7 +61,7 @@ class Difference:
 
     def turned(self) -> "Difference":
         """The same difference from the rival's side."""
-        outcome: Outcome = {"better": "worse", "worse": "better", "same": "same"}[self.outcome]  # type: ignore[assignment]
+        outcome: DifferenceOutcome = {"better": "worse", "worse": "better", "same": "same"}[self.outcome]  # type: ignore[assignment]
         amount = 1 / self.amount if self.axis == "speed" else -self.amount
         return replace(self, outcome=outcome, amount=amount, team=self.rival, rival=self.team)
 
@@ -159,6 +164,6 @@ def _speed(report: Mapping[str, Any], rival: str) -> Difference | None:
     middle = other / team if ratio is None else ratio["median"]
     low, high = (middle, middle) if ratio is None else (ratio["low"], ratio["high"])
     near = 1 / (1 + EQUAL_SPEED) <= middle <= 1 + EQUAL_SPEED
-    outcome: Outcome = "same" if near or low <= 1 <= high else "better" if middle > 1 else "worse"
+    outcome: DifferenceOutcome = "same" if near or low <= 1 <= high else "better" if middle > 1 else "worse"
     spread = "" if ratio is None else f"{formats.times(low)} to {formats.times(high)}"
     return Difference("speed", outcome, middle, "", 0, formats.ms(team), formats.ms(other), spread)

@@ -10,11 +10,11 @@ from eed_edge.train.validation import out_of_patience
 
 STABLE_SHARE = 0.8
 """Share of a ``wsd`` training at the full rate, when its length is not known before."""
-Rows = Sequence[dict[str, Any]]
+EpochRecords = Sequence[dict[str, Any]]
 """A record of each epoch so far."""
 
 
-def planned_epochs(cfg: Training, history: Rows) -> int:
+def planned_epochs(cfg: Training, history: EpochRecords) -> int:
     """Length of the training, as far as its past determines it.
 
     ``wsd`` keeps the full rate until accuracy on tune has not risen for ``cfg.patience`` epochs, at most for
@@ -26,14 +26,14 @@ def planned_epochs(cfg: Training, history: Rows) -> int:
     return min(cfg.epochs, stable + math.ceil(stable * (1 - STABLE_SHARE) / STABLE_SHARE))
 
 
-def has_ended(cfg: Training, history: Rows) -> bool:
+def has_ended(cfg: Training, history: EpochRecords) -> bool:
     """Whether all epochs are done, or no epoch has been better for ``cfg.patience`` epochs."""
     if cfg.schedule != "wsd" and out_of_patience(history, cfg):
         return True
     return len(history) >= planned_epochs(cfg, history)
 
 
-def learning_rate(cfg: Training, history: Rows, share: float) -> float:
+def learning_rate(cfg: Training, history: EpochRecords, share: float) -> float:
     """Learning rate as a share of its peak, in [0, 1].
 
     Args:
@@ -60,7 +60,7 @@ def schedule(cfg: Training, progress: float) -> float:
     return 1.0
 
 
-def _stable_epochs(cfg: Training, history: Rows) -> int:
+def _stable_epochs(cfg: Training, history: EpochRecords) -> int:
     """Epochs at the full rate: those after which patience ran out, or else the most allowed."""
     longest = max(1, math.floor(cfg.epochs * STABLE_SHARE))
     past = range(1, min(len(history), longest) + 1)

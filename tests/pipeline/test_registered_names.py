@@ -22,7 +22,8 @@ def test_every_name_of_a_shipped_recipe_is_in_its_registry(name):
     [
         (
             "base.attack=fgsm",
-            f"base.attack: expected one of {', '.join(TRAINING_ATTACKS)}, got 'fgsm' (did you mean 'n-fgsm'?)",
+            f"base.attack: expected one of {', '.join(TRAINING_ATTACKS)}, got 'fgsm'"
+            " (did you mean 'n-fgsm'?)",
         ),
         (
             "joint.attack=apgd",

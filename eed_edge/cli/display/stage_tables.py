@@ -10,7 +10,7 @@ from eed_edge.printable import to_copy
 if TYPE_CHECKING:
     from eed_edge.train.run_folder import Run
 
-Row = dict[str, Any]
+EpochRecord = dict[str, Any]
 
 
 def stage_table(stage: str, folder: Path) -> str:
@@ -35,7 +35,7 @@ def closing_lines(run: "Run", until: str) -> Iterator[str]:
 
 
 def _training(stage: str, folder: Path) -> str:
-    parts: dict[str, list[Row]] = {}
+    parts: dict[str, list[EpochRecord]] = {}
     for line in (folder / "log.jsonl").read_text().splitlines():
         row = json.loads(line)
         if row["stage"] == stage:

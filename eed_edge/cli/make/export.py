@@ -6,7 +6,7 @@ import click
 
 import eed_edge
 from eed_edge.cli.display.output import print_answer
-from eed_edge.cli.options import PATH, RULES, bundle_argument, help_examples, run_argument
+from eed_edge.cli.options import GATE_RULE, PATH, bundle_argument, help_examples, run_argument
 
 
 def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
@@ -44,7 +44,7 @@ def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | Non
 )
 @click.option(
     "--rule",
-    type=RULES,
+    type=GATE_RULE,
     help="Rule of the gate, also inside cascade.onnx (default: the recipe's).",
 )
 @click.option(

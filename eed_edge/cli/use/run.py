@@ -9,7 +9,7 @@ import click
 
 from eed_edge.cli.completion_words import complete_bundle
 from eed_edge.cli.display.output import print_answer, print_notice, print_object
-from eed_edge.cli.options import PATH, RULES, THREADS, help_examples
+from eed_edge.cli.options import GATE_RULE, PATH, THREADS, help_examples
 from eed_edge.cli.use.run_images import InputPicture, read_all
 from eed_edge.printable import printable
 
@@ -33,7 +33,7 @@ BATCH = 32  # pictures in memory at once
 @click.argument("bundle", type=PATH, shell_complete=complete_bundle)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image instead of a table.")
-@click.option("--rule", type=RULES, help="Another stop rule.")
+@click.option("--rule", type=GATE_RULE, help="Another stop rule.")
 @click.option(
     "--threshold",
     type=float,

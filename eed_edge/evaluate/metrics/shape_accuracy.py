@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eed_edge.arrays import Bools, Floats
+from eed_edge.arrays import Bools, Doubles, Floats
 from eed_edge.attacks.carlini_wagner import CarliniWagner
 from eed_edge.attacks.interface import Threat, frozen
 from eed_edge.attacks.pgd import PGD
@@ -24,7 +24,6 @@ from eed_edge.train.data.batches import Images, as_float, images_at_once, in_ord
 from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.validation import VALIDATION_BATCH
 
-Vector = NDArray[np.float64]
 RULE = "confidence"
 TIMED_IMAGES, TIMED_ROUNDS = 64, 12
 
@@ -118,7 +117,7 @@ def shape_accuracy(
     )  # fmt: skip
 
 
-def _threshold(clean: Floats, cost: Vector, mean_ms: float) -> tuple[float, NDArray[np.int64]]:
+def _threshold(clean: Floats, cost: Doubles, mean_ms: float) -> tuple[float, NDArray[np.int64]]:
     """The largest threshold whose mean time is at most ``mean_ms``, else 0; and the members used at it."""
 
     def used(threshold: float) -> NDArray[np.int64]:

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from eed_edge.export.int8 import shape_operators
-from eed_edge.export.int8.shape_operators import Attributes, Inputs, integers_of
+from eed_edge.export.int8.shape_operators import Attributes, OperatorInputs, integers_of
 from eed_edge.export.int8.straight_through import dequantize_linear, quantize_linear
 
-Operator = Callable[[Inputs, Attributes], Tensor | tuple[Tensor, ...]]
+Operator = Callable[[OperatorInputs, Attributes], Tensor | tuple[Tensor, ...]]
 """Takes a node's inputs, None for one that is left out, and its attributes; gives its output, or a few."""
 
 
@@ -23,7 +23,7 @@ def _plain(function: Callable[..., Tensor]) -> Operator:
 def _with(function: Callable[..., Tensor], **names: tuple[str, Any]) -> Operator:
     """An operator of one input; ``names`` says for each keyword the ONNX attribute and its default."""
 
-    def apply(inputs: Inputs, attributes: Attributes) -> Tensor:
+    def apply(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
         words = {word: attributes.get(name, default) for word, (name, default) in names.items()}
         return function(inputs[0], **words)
 
@@ -43,7 +43,7 @@ def _padded(images: Tensor, attributes: Attributes, fill: float) -> tuple[Tensor
     return functional.pad(images, sides, value=fill), [0] * spatial
 
 
-def _conv(inputs: Inputs, attributes: Attributes) -> Tensor:
+def _conv(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     images, weight, *bias = inputs
     assert images is not None
     assert weight is not None
@@ -61,7 +61,7 @@ def _conv(inputs: Inputs, attributes: Attributes) -> Tensor:
     )
 
 
-def _gemm(inputs: Inputs, attributes: Attributes) -> Tensor:
+def _gemm(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     left, right, *bias = inputs
     assert left is not None
     assert right is not None
@@ -73,7 +73,7 @@ def _gemm(inputs: Inputs, attributes: Attributes) -> Tensor:
     return product + bias[0] * float(attributes.get("beta", 1.0))
 
 
-def _max_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
+def _max_pool(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     assert inputs[0] is not None
     padded, padding = _padded(inputs[0], attributes, -torch.inf)
     spatial = padded.dim() - 2
@@ -90,7 +90,7 @@ def _max_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
     )
 
 
-def _average_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
+def _average_pool(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     images = inputs[0]
     assert images is not None
     spatial, counted = images.dim() - 2, bool(attributes.get("count_include_pad", 0))
@@ -111,13 +111,13 @@ def _average_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
     )
 
 
-def _global_average_pool(inputs: Inputs, attributes: Attributes) -> Tensor:
+def _global_average_pool(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     assert inputs[0] is not None
     return inputs[0].mean(tuple(range(2, inputs[0].dim())), keepdim=True)
 
 
 def _reduction(reduce: Callable[..., Tensor]) -> Operator:
-    def apply(inputs: Inputs, attributes: Attributes) -> Tensor:
+    def apply(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
         values = inputs[0]
         assert values is not None
         axes = (
@@ -132,27 +132,27 @@ def _reduction(reduce: Callable[..., Tensor]) -> Operator:
     return apply
 
 
-def _clip(inputs: Inputs, attributes: Attributes) -> Tensor:
+def _clip(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     values, low, high = (*inputs, None, None)[:3]
     assert values is not None
     values = values if low is None else torch.maximum(values, low)
     return values if high is None else torch.minimum(values, high)
 
 
-def _prelu(inputs: Inputs, attributes: Attributes) -> Tensor:
+def _prelu(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     values, slope = inputs
     assert values is not None
     assert slope is not None
     return torch.where(values < 0, values * slope, values)
 
 
-def _batch_norm(inputs: Inputs, attributes: Attributes) -> Tensor:
+def _batch_norm(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     images, scale, bias, mean, variance = inputs
     assert images is not None
     return functional.batch_norm(images, mean, variance, scale, bias, eps=attributes.get("epsilon", 1e-5))
 
 
-def _layer_norm(inputs: Inputs, attributes: Attributes) -> Tensor:
+def _layer_norm(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     values, scale, *bias = inputs
     assert values is not None
     shape = values.shape[attributes.get("axis", -1) :]
@@ -161,13 +161,13 @@ def _layer_norm(inputs: Inputs, attributes: Attributes) -> Tensor:
     )
 
 
-def _instance_norm(inputs: Inputs, attributes: Attributes) -> Tensor:
+def _instance_norm(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     images, scale, bias = inputs
     assert images is not None
     return functional.instance_norm(images, weight=scale, bias=bias, eps=attributes.get("epsilon", 1e-5))
 
 
-def _dequantize(inputs: Inputs, attributes: Attributes) -> Tensor:
+def _dequantize(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     quantised, scale, zero = (*inputs, None)[:3]
     assert quantised is not None
     assert scale is not None

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-Inputs = Sequence[Tensor | None]
+OperatorInputs = Sequence[Tensor | None]
 """A node's inputs; None is one that is left out."""
 Attributes = Mapping[str, Any]
 
@@ -18,7 +18,7 @@ def integers_of(tensor: Tensor | None) -> list[int]:
     return [int(value) for value in tensor.reshape(-1).tolist()]
 
 
-def reshape(inputs: Inputs, attributes: Attributes) -> Tensor:
+def reshape(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     """Reshape; a size of 0 keeps the old one."""
     values, shape = inputs
     assert values is not None
@@ -28,20 +28,20 @@ def reshape(inputs: Inputs, attributes: Attributes) -> Tensor:
     return values.reshape(sizes)
 
 
-def flatten(inputs: Inputs, attributes: Attributes) -> Tensor:
+def flatten(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     """Flatten to two dimensions at ``axis``."""
     assert inputs[0] is not None
     axis = attributes.get("axis", 1)
     return inputs[0].flatten(axis) if axis == 1 else inputs[0].reshape(inputs[0].shape[:axis].numel(), -1)
 
 
-def squeeze(inputs: Inputs, attributes: Attributes) -> Tensor:
+def squeeze(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     """Squeeze the given axes, or all of size 1."""
     assert inputs[0] is not None
     return inputs[0].squeeze(tuple(integers_of(inputs[1]))) if len(inputs) > 1 else inputs[0].squeeze()
 
 
-def unsqueeze(inputs: Inputs, attributes: Attributes) -> Tensor:
+def unsqueeze(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     """Unsqueeze at axes that are counted in the result."""
     values = inputs[0]
     assert values is not None
@@ -51,7 +51,7 @@ def unsqueeze(inputs: Inputs, attributes: Attributes) -> Tensor:
     return values
 
 
-def gather(inputs: Inputs, attributes: Attributes) -> Tensor:
+def gather(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     """Gather along an axis; negative places count from its end."""
     values, index = inputs
     assert values is not None
@@ -61,7 +61,7 @@ def gather(inputs: Inputs, attributes: Attributes) -> Tensor:
     return rows.reshape([*values.shape[:axis], *index.shape, *values.shape[axis + 1 :]])
 
 
-def slice_ranges(inputs: Inputs, attributes: Attributes) -> Tensor:
+def slice_ranges(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     """Slice, forwards."""
     values, starts, ends, *rest = inputs
     assert values is not None
@@ -76,7 +76,7 @@ def slice_ranges(inputs: Inputs, attributes: Attributes) -> Tensor:
     return values[tuple(index)]
 
 
-def split(inputs: Inputs, attributes: Attributes) -> tuple[Tensor, ...]:
+def split(inputs: OperatorInputs, attributes: Attributes) -> tuple[Tensor, ...]:
     """Split by sizes, or into equal parts."""
     values, axis = inputs[0], attributes.get("axis", 0)
     assert values is not None
@@ -85,7 +85,7 @@ def split(inputs: Inputs, attributes: Attributes) -> tuple[Tensor, ...]:
     return torch.split(values, -(-values.shape[axis] // attributes["num_outputs"]), axis)
 
 
-def pad(inputs: Inputs, attributes: Attributes) -> Tensor:
+def pad(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     """Pad by a constant."""
     values, pads, *rest = inputs
     assert values is not None
@@ -97,7 +97,7 @@ def pad(inputs: Inputs, attributes: Attributes) -> Tensor:
     return functional.pad(values, sides, value=fill)
 
 
-def shape_of(inputs: Inputs, attributes: Attributes) -> Tensor:
+def shape_of(inputs: OperatorInputs, attributes: Attributes) -> Tensor:
     """Shape, as whole numbers."""
     assert inputs[0] is not None
     sizes = inputs[0].shape[attributes.get("start", 0) : attributes.get("end")]

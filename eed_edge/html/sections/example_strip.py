@@ -22,7 +22,7 @@ from eed_edge.report import formats
 SHOWN = 12
 SHOWN_EXAMPLES = 3
 LARGEST = 256  # pixels; larger pictures are scaled down for the page
-Floats = NDArray[np.floating[Any]]
+Pixels = NDArray[np.floating[Any]]
 
 
 def examples_section(sources: PageInputs) -> Section:
@@ -39,7 +39,7 @@ def examples_section(sources: PageInputs) -> Section:
     return Section(sources=("attack",), caption=(say,), examples=cards, shown=SHOWN_EXAMPLES)
 
 
-def _card(sources: PageInputs, i: int, added: Floats, scale: int) -> Example:
+def _card(sources: PageInputs, i: int, added: Pixels, scale: int) -> Example:
     arrays = sources.arrays
     label = int(arrays["strip_labels"][i])
     name = sources.class_name(label)
@@ -101,7 +101,7 @@ def undecided_section(sources: PageInputs) -> Section:
     return Section(sources=("attack",), caption=(say,), pictures=pictures)
 
 
-def _uri(image: Floats) -> str:
+def _uri(image: Pixels) -> str:
     """Encode a picture ``(h, w, c)`` as a PNG data URI; values are clipped to [0, 1]."""
     pixels = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
     picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)

@@ -23,7 +23,7 @@ STAGES = {
     "narrow": "Narrow baseline",
     "single": "Single baseline",
 }
-Rows = Sequence[Mapping[str, Any]]
+LogRows = Sequence[Mapping[str, Any]]
 
 
 def learning_section(sources: PageInputs) -> Section:
@@ -38,7 +38,7 @@ def learning_section(sources: PageInputs) -> Section:
     return Section(caption=(say,), charts=charts, shown=len(charts))
 
 
-def _chart(stage: str, rows: Rows) -> Chart:
+def _chart(stage: str, rows: LogRows) -> Chart:
     title = STAGES[stage]
     parts: dict[str, list[Mapping[str, Any]]] = {}
     for item in rows:

@@ -12,10 +12,10 @@ from eed_edge.prune.channels.layer_kinds import channel_dims
 from eed_edge.prune.channels.structure import Group
 from eed_edge.train.networks.resize import resize_to
 
-Net = TypeVar("Net", bound=nn.Module)
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
-def sliced(net: Net, groups: Iterable[Group], removed: Mapping[str, Tensor]) -> Net:
+def sliced(net: NetworkT, groups: Iterable[Group], removed: Mapping[str, Tensor]) -> NetworkT:
     """A copy of ``net`` without these channels; ``net`` is left unchanged.
 
     Args:

@@ -10,13 +10,13 @@ from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import DataError, DeviceError, RecipeError, StorageError, how_to_install
 from eed_edge.train.data.official_files import OFFICIAL, OfficialDataset, is_official
 
-Progress = Callable[[str, int, int], None]
+DownloadProgress = Callable[[str, int, int], None]
 """Called with a file's name, the bytes received and the bytes expected (0 when unknown)."""
 TIMEOUT = 30  # seconds without an answer
 CHUNK = 1 << 20  # bytes at a time
 
 
-def download_dataset(name: str, root: Path, *, progress: Progress | None = None) -> str:
+def download_dataset(name: str, root: Path, *, progress: DownloadProgress | None = None) -> str:
     """Download the official files of ``name`` to ``root``, unless they are there and intact.
 
     Files with the right checksum are not fetched; missing and broken ones are. A file appears under
@@ -49,7 +49,7 @@ def download_dataset(name: str, root: Path, *, progress: Progress | None = None)
     return f"{name}: {len(broken)} of {len(official.files)} files fetched into {place}, checksums verified"
 
 
-def _download(folder_url: str, path: Path, sha256: str, progress: Progress | None) -> None:
+def _download(folder_url: str, path: Path, sha256: str, progress: DownloadProgress | None) -> None:
     """Fetch one file unless it is there with the right checksum."""
     try:
         import pooch
@@ -81,7 +81,7 @@ def _download(folder_url: str, path: Path, sha256: str, progress: Progress | Non
 class _Bar:
     """Progress bar in the interface that pooch expects; pooch sets ``total``."""
 
-    def __init__(self, file: str, progress: Progress) -> None:
+    def __init__(self, file: str, progress: DownloadProgress) -> None:
         self.total = 0
         self._file = file
         self._progress = progress

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-Shapes = Mapping[str, tuple[int, ...]]
-Layer = tuple[tuple[str, tuple[int, ...]], ...]
+TensorShapes = Mapping[str, tuple[int, ...]]
+LayerShapes = tuple[tuple[str, tuple[int, ...]], ...]
 """Names and shapes of one module's tensors, sorted by name."""
 COUNTER = "num_batches_tracked"
 """A batch norm's counter; older files lack it."""
@@ -44,7 +44,7 @@ class MismatchError(Exception):
     """Tensors do not fit the network; the text names the first one and their number."""
 
 
-def match_weights(file_shapes: Shapes, net_shapes: Shapes, *, arch: str, ordered: bool) -> Match:
+def match_weights(file_shapes: TensorShapes, net_shapes: TensorShapes, *, arch: str, ordered: bool) -> Match:
     """Find the tensor of the file for every tensor of the network.
 
     Args:
@@ -77,7 +77,7 @@ def match_weights(file_shapes: Shapes, net_shapes: Shapes, *, arch: str, ordered
     return Match(named | {name: source for name, source in counts.items() if source in counters}, how)
 
 
-def _without_prefix(names: Shapes) -> dict[str, str]:
+def _without_prefix(names: TensorShapes) -> dict[str, str]:
     """Map names without their common leading parts, such as ``module.``, to full names."""
     parts = [name.split(".") for name in names]
     shared = 0
@@ -95,7 +95,7 @@ def _renamed(names: Mapping[str, str], renames: Sequence[tuple[str, str]]) -> di
     return result
 
 
-def _check_shapes(file_shapes: Shapes, net_shapes: Shapes, named: Mapping[str, str]) -> None:
+def _check_shapes(file_shapes: TensorShapes, net_shapes: TensorShapes, named: Mapping[str, str]) -> None:
     """Check that every tensor of the network has one of its shape, and that none is left over."""
     problems = []
     for name, shape in net_shapes.items():
@@ -109,10 +109,10 @@ def _check_shapes(file_shapes: Shapes, net_shapes: Shapes, named: Mapping[str, s
         raise MismatchError(_counted(problems[0], len(problems), len(net_shapes)))
 
 
-def _by_order(file_shapes: Shapes, net_shapes: Shapes, *, ordered: bool) -> dict[str, str]:
+def _by_order(file_shapes: TensorShapes, net_shapes: TensorShapes, *, ordered: bool) -> dict[str, str]:
     """Match each layer of the network with the file's next one of the same tensors and shapes."""
     theirs, ours = _layers(file_shapes), _layers(net_shapes)
-    queues: dict[Layer, list[str]] = {}
+    queues: dict[LayerShapes, list[str]] = {}
     for layer, tensors in theirs.items():
         queues.setdefault(tensors, []).append(layer)
     _check_layers(theirs, ours, total=len(net_shapes))
@@ -133,14 +133,14 @@ def _by_order(file_shapes: Shapes, net_shapes: Shapes, *, ordered: bool) -> dict
     }
 
 
-def _layers(shapes: Shapes) -> dict[str, Layer]:
+def _layers(shapes: TensorShapes) -> dict[str, LayerShapes]:
     result: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
     for name, shape in shapes.items():
         result.setdefault(_owner(name), []).append((name.rpartition(".")[2], shape))
     return {layer: tuple(sorted(tensors)) for layer, tensors in result.items()}
 
 
-def _check_layers(theirs: Mapping[str, Layer], ours: Mapping[str, Layer], *, total: int) -> None:
+def _check_layers(theirs: Mapping[str, LayerShapes], ours: Mapping[str, LayerShapes], *, total: int) -> None:
     """Check that both sides have as many layers of each kind."""
     lacking, over = _beyond(ours, theirs), _beyond(theirs, ours)
     if not lacking and not over:
@@ -155,7 +155,7 @@ def _check_layers(theirs: Mapping[str, Layer], ours: Mapping[str, Layer], *, tot
     raise MismatchError(_counted(text, unfit, total))
 
 
-def _beyond(some: Mapping[str, Layer], others: Mapping[str, Layer]) -> list[str]:
+def _beyond(some: Mapping[str, LayerShapes], others: Mapping[str, LayerShapes]) -> list[str]:
     """Those layers of ``some`` for which ``others`` have no counterpart."""
     remaining, result = Counter(others.values()), []
     for layer, tensors in some.items():
@@ -177,7 +177,7 @@ def _sort_by_number(alike: list[str]) -> None:
     alike.sort(key=lambda layer: [int(number) for number in re.findall(r"\d+", layer)])
 
 
-def _check_names(pairs: Mapping[str, str], ours: Mapping[str, Layer]) -> None:
+def _check_names(pairs: Mapping[str, str], ours: Mapping[str, LayerShapes]) -> None:
     """Refuse an order that contradicts names common to both sides, unless these are numbers."""
     for layer, source in pairs.items():
         if source != layer and source in ours and not source.rpartition(".")[2].isdecimal():
@@ -190,7 +190,7 @@ def _counted(text: str, unfit: int, total: int) -> str:
     return f"{text}; {unfit} of {total} tensors do not fit"
 
 
-def _describe(tensors: Layer) -> str:
+def _describe(tensors: LayerShapes) -> str:
     """A layer's weight, or its first tensor, in words."""
     leaves = dict(tensors)
     leaf = "weight" if "weight" in leaves else tensors[0][0]

@@ -17,7 +17,7 @@ class OperatorNode(NamedTuple):
     outputs: int = 1
 
 
-Rule = Callable[[OperatorNode, Inputs], list[Tensor]]
+WalkRule = Callable[[OperatorNode, Inputs], list[Tensor]]
 
 
 def needed(inputs: Inputs, index: int) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from eed_edge.runtime.bundle.walk import shape_rules, value_rules, window_rules
 from eed_edge.runtime.bundle.walk.attributes import REDUCTIONS
-from eed_edge.runtime.bundle.walk.rule import Inputs, OperatorNode, Rule
+from eed_edge.runtime.bundle.walk.rule import Inputs, OperatorNode, WalkRule
 from eed_edge.runtime.bundle.walk.sizes import Tensor, product
 
 _LIKE_FIRST = (
@@ -20,7 +20,7 @@ _LIKE_FIRST = (
 _ELEMENT_WISE = ("Add", "Div", "Max", "Min", "Mul", "Pow", "Sub", "Sum")
 _COMPARED = ("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Xor")
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, WalkRule] = {
     **dict.fromkeys(_LIKE_FIRST, value_rules.same_bound),
     **dict.fromkeys(_ELEMENT_WISE, value_rules.element_wise_bound),
     **dict.fromkeys(_COMPARED, value_rules.compared_bound),
