@@ -209,9 +209,7 @@ def draw_rows(available: int, count: int | None, seed: int) -> Ints:
     if count is None:
         return np.arange(available)
     if count > available:
-        raise InputError(
-            f"--images: expected at most the {available} test images, got {count}; ask for fewer"
-        )
+        raise InputError(f"images: expected at most the {available} test images, got {count}; ask for fewer")
     return np.sort(np.random.default_rng(seed).permutation(available)[:count])
 
 

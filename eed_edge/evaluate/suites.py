@@ -11,7 +11,7 @@ from eed_edge.attacks.square import Square
 from eed_edge.errors import InputError
 from eed_edge.evaluate.adaptive.mora import Mora
 from eed_edge.evaluate.adaptive.rule_aware import RuleAware
-from eed_edge.suggestions import expected_one_of
+from eed_edge.runtime import arguments
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,12 @@ def find_suite(name: str, only: Sequence[str] = ()) -> Suite:
     Raises:
         InputError: unknown suite, or an attack that the suite does not have.
     """
-    if name not in SUITES:
-        raise InputError(f"--suite: {expected_one_of(SUITES, name)}")
-    suite = SUITES[name]
+    suite = SUITES[arguments.one_of("suite", name, SUITES)]
     if only and not suite.kinds:
-        raise InputError(f"--only: the suite {name} has no attacks; leave it out or add --suite quick")
+        raise InputError(f"only: the suite {name} has no attacks; leave it out or take the suite quick")
     if odd := [kind for kind in only if kind not in suite.kinds]:
         raise InputError(
-            f"--only: the suite {name} has {', '.join(suite.kinds)}, not {odd[0]!r}; name one of these"
+            f"only: the suite {name} has {', '.join(suite.kinds)}, not {odd[0]!r}; name one of these"
         )
     kinds = {kind: attack for kind, attack in suite.kinds.items() if not only or kind in only}
     return dataclasses.replace(suite, kinds=kinds, complete=not only)

@@ -34,6 +34,7 @@ from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.run_folder import Run
 
 GOLDEN_IMAGES = 16
+GOLDEN_KINDS = ("real", "synthetic")
 
 
 def write_bundle(

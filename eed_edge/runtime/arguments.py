@@ -1,8 +1,8 @@
-"""Validate the arguments of ``eed_edge.load``."""
+"""Validate the arguments of ``eed_edge.load`` and of the other public functions."""
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from eed_edge.errors import InputError
+from eed_edge.suggestions import expected_one_of
 
 MAX_THREADS = 1024  # more than any machine has cores
 
@@ -70,6 +71,31 @@ def deadline(value: Any) -> float | None:
     if not milliseconds >= 0:
         raise InputError(f"expected deadline_ms, a number >= 0, got {short_repr(value)}; infinity means none")
     return None if milliseconds == math.inf else milliseconds
+
+
+def one_of(name: str, value: Any, known: Iterable[str]) -> str:
+    """Return one of the known words.
+
+    Raises:
+        InputError: anything else.
+    """
+    words = list(known)
+    if not isinstance(value, str) or value not in words:
+        raise InputError(f"{name}: {expected_one_of(words, value)}; name one of these")
+    return value
+
+
+def number_from_0(name: str, value: Any, *, most: float = math.inf) -> float:
+    """Return a number from 0 to ``most``.
+
+    Raises:
+        InputError: anything else, NaN included.
+    """
+    number = to_float(value)
+    if not 0 <= number <= most:
+        end = "on" if most == math.inf else f"to {most:g}"
+        raise InputError(f"expected {name}, a number from 0 {end}, got {short_repr(value)}; change it")
+    return number
 
 
 def boolean(name: str, value: Any) -> bool:

@@ -80,6 +80,8 @@ def compare_shapes(
         EedError: whatever ``train_team`` raises.
     """
     resolved = choose_recipe(recipe, data, overrides=overrides)
+    if not isinstance(sizes, Sequence) or not all(isinstance(size, int) for size in sizes):
+        raise RecipeError(f"sizes: expected whole numbers such as (1, 2), got {sizes!r}")
     _check(resolved, sizes, share, mean_ms)
     folder = Path(out)
     train = partial(

@@ -9,6 +9,7 @@ from torch import nn
 
 from eed_edge.evaluate.evaluate import evaluate
 from eed_edge.evaluate.models_compared import ProgressCallback
+from eed_edge.runtime import arguments
 from eed_edge.train.data.splits import ImagesSource
 from eed_edge.train.networks.network_objects import register_network
 from eed_edge.train.run_folder import Run, open_run
@@ -22,7 +23,7 @@ def evaluate_bundle(
     network: nn.Module | None = None,
     images: int | None = None,
     suite: str | None = None,
-    only: Sequence[str] = (),
+    only: str | Sequence[str] = (),
     device: str = "cpu",
     command: str = "",
     on_progress: ProgressCallback = lambda what, done, total: None,
@@ -39,7 +40,7 @@ def evaluate_bundle(
         images: number of test images, drawn by the recipe's seed; None takes all.
         suite: ``quick``, ``standard`` or ``clean``; None takes ``quick``, or ``clean`` for a run without
             attacks.
-        only: attacks of the suite; empty for all and the further analyses.
+        only: attack or attacks of the suite; empty for all and the further analyses.
         device: ``auto``, ``cpu`` or ``cuda``, for the attacks; the bundle runs on the CPU.
         command: the command that made the figures, for the report.
         on_progress: called with the name of the work, the steps done and their number.
@@ -53,6 +54,8 @@ def evaluate_bundle(
             are other images.
         InputError: more images than test has, no such suite or attack.
     """
+    if images is not None:
+        arguments.positive_int("images", images, advice="None takes all of test")
     if network is not None:
         register_network(network)
     return evaluate(
@@ -61,7 +64,7 @@ def evaluate_bundle(
         data,
         images=images,
         suite_name=suite,
-        only=only,
+        only=[only] if isinstance(only, str) else only,
         device=device,
         command=command,
         on_progress=on_progress,

@@ -10,8 +10,10 @@ from eed_edge.export.dense_network import keep_dense
 from eed_edge.export.gate.calibrated_gate import GateOptions
 from eed_edge.export.int8.range_images import Int8Request
 from eed_edge.export.sign_bundle import bundle_signer
-from eed_edge.export.write_bundle import write_bundle
+from eed_edge.export.write_bundle import GOLDEN_KINDS, write_bundle
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, Manifest
+from eed_edge.runtime import arguments
+from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.train.data.splits import ImagesSource, splits_for_recipe
 from eed_edge.train.networks.network_objects import register_network
 from eed_edge.train.run_folder import Run, open_run
@@ -62,6 +64,11 @@ def export_bundle(
         CheckpointError: joint training has not finished, or ``data`` are other images.
         StorageError: the disk is full; an earlier bundle is untouched.
     """
+    arguments.one_of("golden", golden, GOLDEN_KINDS)
+    if rule is not None:
+        arguments.one_of("rule", rule, GATE_RULES)
+    if max_drop is not None:
+        arguments.number_from_0("max_drop", max_drop, most=1)
     if network is not None:
         register_network(network)
     sign = None if private_key is None else bundle_signer(Path(private_key))  # refused before the work

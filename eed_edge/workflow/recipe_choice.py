@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 from torch import nn
 
 from eed_edge import recipe as recipes
@@ -40,7 +41,8 @@ def choose_recipe(
         NetworkError: ``network`` is no network.
     """
     table = _table(recipe, data)
-    texts = overrides if not isinstance(overrides, Mapping) else ()
+    texts = [overrides] if isinstance(overrides, str) else overrides
+    texts = () if isinstance(texts, Mapping) else texts
     recipes.apply_overrides(table, texts)
     values = dict(overrides) if isinstance(overrides, Mapping) else {}
     if is_in_memory(data) and not isinstance(data, Splits):
@@ -48,7 +50,7 @@ def choose_recipe(
     if network is not None:
         values["net.arch"] = register_network(network)
     for key, value in values.items():
-        recipes.set_field(table, key, value)
+        recipes.set_field(table, key, value.item() if isinstance(value, np.generic) else value)
     return recipes.from_dict(table)
 
 

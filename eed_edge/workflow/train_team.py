@@ -13,9 +13,10 @@ import eed_edge
 from eed_edge import pipeline
 from eed_edge.examine import examine_before_training
 from eed_edge.examine.training_needs import training_needs
-from eed_edge.pipeline.run_stages import StageCallback
+from eed_edge.pipeline.run_stages import STAGES, StageCallback
 from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.recipe import Recipe
+from eed_edge.runtime import arguments
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.data.splits import ImagesSource, Splits, splits_for_recipe
@@ -76,11 +77,15 @@ def train_team(
     Raises:
         CheckpointError: the folder holds another run or a damaged one, or another process works on it.
         DataError: images that are missing, damaged or unfit.
+        InputError: no such stage, or a time below 0.
         DeviceError: the device or a package is missing, or memory is too small.
         NetworkError: the network cannot be trained, pruned or exported.
         RecipeError: an unknown recipe or key, or a value out of range.
         Paused: ``max_minutes`` are over; call again to go on.
     """
+    arguments.one_of("until", until, STAGES)
+    if max_minutes is not None:
+        arguments.number_from_0("max_minutes", max_minutes)
     _warn_of_spinning()
     resolved = choose_recipe(recipe, data, overrides=overrides, network=network)
     splits = splits_for_recipe(resolved, data)

@@ -45,7 +45,7 @@ def run(flow: Flow, tmp_path: Path) -> Path:
 
 def test_cuda_without_cuda(run, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    refused(run, "--device cuda: expected a CUDA device, torch finds none", "--device", "cuda")
+    refused(run, "device cuda: expected a CUDA device, torch finds none", "--device", "cuda")
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])

@@ -74,6 +74,8 @@ def test_members_of_a_team_are_two_thirds_of_the_single_network():
     [
         ({"sizes": (2, 3)}, "sizes: expected 1 and others up to the 4 candidates of the pool, got 2, 3"),
         ({"sizes": (1, 5)}, "got 1, 5"),
+        ({"sizes": "1,2"}, r"sizes: expected whole numbers such as \(1, 2\), got '1,2'"),
+        ({"sizes": 2}, r"sizes: expected whole numbers such as \(1, 2\), got 2"),
         ({"mean_ms": 0.1}, "expected a recipe with prune.latency_table"),
         ({"share": 0.9}, "expected teams smaller than the base, got 4 members of 2.40 of it"),
     ],

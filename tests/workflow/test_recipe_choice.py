@@ -24,6 +24,8 @@ def test_names_files_fields_and_recipes_are_the_same_recipe_and_overrides_hold_i
     for form in (TINY, str(TINY), fields, load_recipe(str(TINY))):
         assert choose_recipe(form, None, overrides={"base.epochs": 7}) == expected
         assert choose_recipe(form, None, overrides=["base.epochs=7"]) == expected
+        assert choose_recipe(form, None, overrides="base.epochs=7") == expected
+        assert choose_recipe(form, None, overrides={"base.epochs": np.int64(7)}) == expected
     assert fields["base"]["epochs"] == 2  # the caller's stays
     assert choose_recipe(None, None) == load_recipe("digits-resnet18")
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import eed_edge
-from eed_edge.errors import CheckpointError, InputError
+from eed_edge.errors import CheckpointError, EedError, InputError
 from eed_edge.manifest import parse_manifest
 from eed_edge.train.run_folder import open_run
 from eed_edge.workflow import train_team as module
@@ -45,8 +45,50 @@ def test_an_evaluation_counts_its_steps_and_returns_the_report(flow: Flow, tmp_p
 def test_errors_are_those_of_the_library(flow: Flow, tmp_path):
     with pytest.raises(CheckpointError, match="no run here"):
         eed_edge.export_bundle(tmp_path, tmp_path / "bundle")
-    with pytest.raises(InputError, match="--suite: expected one of quick"):
+    with pytest.raises(InputError, match="suite: expected one of quick"):
         eed_edge.evaluate_bundle(flow.run, flow.bundle, suite="hard")
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"until": "pol"}, r"until: expected one of base, .*, got 'pol' \(did you mean 'pool'\?\)"),
+        ({"device": "tpu"}, "expected a device, auto, cpu or cuda, got 'tpu'"),
+        ({"max_minutes": "1"}, "expected max_minutes, a number from 0 on, got '1'"),
+        ({"max_minutes": -1}, "expected max_minutes, a number from 0 on, got -1"),
+    ],
+)
+def test_settings_of_a_training_are_refused_before_the_work(settings, text, tmp_path):
+    with pytest.raises(EedError, match=text):
+        eed_edge.train_team(TINY, run=tmp_path / "run", **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"golden": "synthetc"}, r"golden: expected one of real, synthetic, .* \(did you mean 'synthetic'"),
+        ({"rule": "confident"}, r"rule: expected one of .* \(did you mean 'confidence'\?\)"),
+        ({"max_drop": 3}, "expected max_drop, a number from 0 to 1, got 3"),
+        ({"max_drop": "a"}, "expected max_drop, a number from 0 to 1, got 'a'"),
+        ({"abstain_share": 1.5}, "expected abstain_share, a number from 0 to 1, got 1.5"),
+        ({"max_submodels": 0}, "expected max_submodels, a whole number from 1 on, got 0"),
+    ],
+)
+def test_settings_of_an_export_are_refused_before_the_work(settings, text, flow: Flow, tmp_path):
+    with pytest.raises(InputError, match=text):
+        eed_edge.export_bundle(flow.run, tmp_path / "bundle", **settings)
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize("images", [0, -3, "3", 1.5])
+def test_a_number_of_images_that_is_none_is_refused(images, flow: Flow):
+    with pytest.raises(InputError, match="expected images, a whole number from 1 on"):
+        eed_edge.evaluate_bundle(flow.run, flow.bundle, images=images)
+
+
+def test_one_attack_may_be_named_without_a_list(flow: Flow):
+    with pytest.raises(InputError, match="only: the suite quick has pgd20, apgd, not 'pgd'"):
+        eed_edge.evaluate_bundle(flow.run, flow.bundle, only="pgd")
 
 
 def test_torch_before_eed_edge_is_warned_of(monkeypatch, caplog, flow: Flow):

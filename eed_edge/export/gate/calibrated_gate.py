@@ -20,7 +20,7 @@ class GateOptions:
     abstain_share: of the right answers on calib, clean and attacked, that the abstain threshold leaves.
 
     Raises:
-        InputError: a cap of another type or out of range.
+        InputError: one of them is of another type or out of range.
     """
 
     max_submodels: int | None = None
@@ -32,6 +32,7 @@ class GateOptions:
             arguments.positive_int(
                 "max_submodels", self.max_submodels, advice="the first sub-model always runs"
             )
+        arguments.number_from_0("abstain_share", self.abstain_share, most=1)
         object.__setattr__(self, "deadline_ms", arguments.deadline(self.deadline_ms))
 
 

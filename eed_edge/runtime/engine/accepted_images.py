@@ -125,7 +125,7 @@ def _as_array(value: Any, spec: InputSpec) -> NDArray[Any]:
         array = np.asarray(value) if hasattr(value, "__array__") else None
     except Exception as error:  # torch raises for gradients and GPUs
         raise InputError(
-            f"expected images, got {short_repr(value)}: {' '.join(str(error).split())}"
+            f"expected images, got {type(value).__name__}: {' '.join(str(error).split())}"
         ) from error
     if array is None:
         raise InputError(

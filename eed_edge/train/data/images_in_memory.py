@@ -84,6 +84,8 @@ def _labelled(source: Any, part: str) -> tuple[Uint8, NDArray[np.int64], tuple[s
             f" {type(source).__name__}; give one of these"
         )
     pairs = [_pair(source[place], part, place) for place in range(len(source))]
+    if not pairs:
+        raise DataError(f"{part}: expected at least one image, got none; add some")
     if len({image.shape for image, _ in pairs}) != 1:
         raise DataError(
             f"{part}: expected images of one size, got {len(pairs)} of several; resize them in its transform"

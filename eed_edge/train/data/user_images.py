@@ -206,7 +206,7 @@ def _check_arrays(
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
         raise DataError(
             f"{path}: expected labels ({len(images)},) of whole numbers,"
-            f" got {labels.shape} {labels.dtype}; write one per image"
+            f" got {labels.shape} {labels.dtype}; number the classes from 0, one label per image"
         )
     if classes is not None and (classes.ndim != 1 or classes.dtype.kind != "U"):
         raise DataError(

@@ -12,12 +12,13 @@ def choose_device(name: str) -> torch.device:
     """The torch device of a name; ``auto`` is CUDA where available, else the CPU.
 
     Raises:
-        DeviceError: ``cuda`` is not available.
+        DeviceError: no such device, or ``cuda`` is not available.
     """
-    if name == "cuda" and not torch.cuda.is_available():
+    if not isinstance(name, str) or (name not in ("auto", "cpu") and not name.startswith("cuda")):
+        raise DeviceError(f"expected a device, auto, cpu or cuda, got {name!r}; name one of these")
+    if name.startswith("cuda") and not torch.cuda.is_available():
         raise DeviceError(
-            "--device cuda: expected a CUDA device, torch finds none;"
-            " use --device cpu or install a CUDA build"
+            "device cuda: expected a CUDA device, torch finds none; use cpu or install a CUDA build"
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
