@@ -30,7 +30,7 @@ def data_notes(recipe: Recipe, splits: Splits) -> dict[str, str]:
 
 
 def base_note(recipe: Recipe, clean: float, tune: Images) -> dict[str, str]:
-    """The note on a base that is hardly better than one answer for all images.
+    """The note on a base that is not measurably better than one answer for all images.
 
     Args:
         clean: its clean accuracy on the first ``base.judge_images`` of tune.
@@ -38,11 +38,18 @@ def base_note(recipe: Recipe, clean: float, tune: Images) -> dict[str, str]:
     labels = tune.labels[: recipe.base.judge_images].cpu().numpy()
     constant = float(np.bincount(labels).max() / len(labels))
     low, _ = wilson(round(clean * len(labels)), len(labels))
-    if low > constant and clean >= constant + NEAR_CHANCE * (1 - constant):
+    useful = clean >= constant + NEAR_CHANCE * (1 - constant)
+    if useful and low > constant:
         return {BASE_AT_CHANCE: ""}
+    what, consequence = "is at chance level", "nothing made from it is meaningful"
+    if useful:
+        what, consequence = (
+            "cannot be told from chance",
+            "more tune images may tell: add some, or raise data.tune",
+        )
     text = (
-        f"the base is at chance level: right on {clean:.1%} of {len(labels)} tune images, one answer for all"
-        f" on {constant:.1%}; nothing made from it is meaningful. Possible causes: {_causes(recipe)}"
+        f"the base {what}: right on {clean:.1%} of {len(labels)} tune images, one answer for all"
+        f" on {constant:.1%}; {consequence}. Possible causes: {_causes(recipe)}"
     )
     return {BASE_AT_CHANCE: text}
 

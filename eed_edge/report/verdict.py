@@ -43,7 +43,7 @@ def verdict(report: Mapping[str, Any], *, precision: str, notes: Mapping[str, st
     if BASE_AT_CHANCE in notes:
         return Verdict(
             f"Do not deploy {team}",
-            ": the base network that it was made from is hardly better than guessing",
+            ": the base network that it was made from is not measurably better than guessing",
         )
     rivals = {name: measured for name in RIVALS if (measured := differences(report, name))}
     axes = {each.axis for measured in rivals.values() for each in measured}

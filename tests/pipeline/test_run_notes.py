@@ -43,6 +43,14 @@ def test_a_base_that_is_no_better_than_one_answer_for_all_is_at_chance(counts, c
             assert cause in note
 
 
+def test_a_base_that_is_right_on_a_few_images_is_not_said_to_be_at_chance_level():
+    note = base_note(from_dict({}), 1.0, tune_of([4, 2]))["base_at_chance"]
+    assert note.startswith("the base cannot be told from chance: right on 100.0% of 6 tune images")
+    assert "raise data.tune" in note
+    note = base_note(from_dict({}), 0.5, tune_of([4, 4]))["base_at_chance"]
+    assert note.startswith("the base is at chance level: right on 50.0% of 8 tune images")
+
+
 def notes_for(counts, table):
     labels = np.repeat(np.arange(len(counts)), counts)
     images = np.random.default_rng(0).integers(0, 256, (len(labels), 4, 4), dtype=np.uint8)

@@ -148,7 +148,7 @@ def test_an_int8_bundle_is_called_so_and_is_compared_with_dense_in_int8():
 def test_a_base_at_chance_comes_before_every_figure():
     words = sentence(results(dense=(0, 5.0)), **{BASE_AT_CHANCE: "right on 31 %"})
     assert words.startswith(
-        "Do not deploy this team: the base network that it was made from is hardly better"
+        "Do not deploy this team: the base network that it was made from is not measurably better"
     )
 
 
