@@ -140,17 +140,20 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     return StorageError(f"cannot write {path}: {reason}; {remedy}")
 
 
-def check_place(path: Path) -> None:
+def check_place(path: Path, *, folder: bool = False) -> None:
     """Refuse a place where ``write_atomic`` would fail, before long work whose result goes there.
 
+    Args:
+        folder: for ``atomic_folder``, which replaces one.
+
     Raises:
-        StorageError: it is a folder, its folder cannot be written, or it cannot be made.
+        StorageError: a folder is there, the folder above cannot be written, or it cannot be made.
     """
-    above = path.parent
+    above = Path(os.path.realpath(path) if folder else path).parent
     while not above.exists():
         above = above.parent
     code = 0
-    if path.is_dir():
+    if path.is_dir() and not folder:
         code = errno.EISDIR
     elif not above.is_dir():
         code = errno.ENOTDIR

@@ -36,15 +36,21 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, full_disk):
     assert names(tmp_path) == ["a"]
 
 
-def test_a_place_that_cannot_be_written_is_refused_before_the_work_as_after_it(tmp_path):
+def test_a_place_that_cannot_be_written_is_refused_before_the_work_as_after_it(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"old")
     for place in (tmp_path, tmp_path / "file" / "x"):
         for write in (atomic_files.check_place, lambda path: atomic_files.write_atomic(path, b"new")):
             with pytest.raises(StorageError, match=f"cannot write {place}: .*; choose another place"):
                 write(place)
     atomic_files.check_place(tmp_path / "file")
+    (tmp_path / "above").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / "above")
+    for folder in (False, True):
+        with pytest.raises(StorageError, match=r"cannot write .*above/x: Permission denied; choose another"):
+            atomic_files.check_place(tmp_path / "above" / "x", folder=folder)
+    atomic_files.check_place(tmp_path, folder=True)
     atomic_files.check_place(tmp_path / "new" / "folder" / "x")
-    assert names(tmp_path) == ["file"]
+    assert names(tmp_path) == ["above", "file"]
 
 
 def test_a_full_disk_leaves_the_old_folder_and_nothing_else(tmp_path, full_disk):

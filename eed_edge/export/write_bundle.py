@@ -12,7 +12,7 @@ from torch import nn
 import eed_edge
 from eed_edge import manifest as contract
 from eed_edge.arrays import Floats
-from eed_edge.atomic_files import atomic_folder
+from eed_edge.atomic_files import atomic_folder, check_place
 from eed_edge.errors import BundleError, ExportError
 from eed_edge.export.cascade_graph import to_cascade
 from eed_edge.export.gate.calib_answers import calib_images, member_probs
@@ -135,6 +135,7 @@ def _golden_images(run: Run, images: Images, golden: str) -> Floats:
 
 def _check_target(folder: Path) -> None:
     """Raise unless the folder is new, empty, or a bundle without other files: only these may be replaced."""
+    check_place(folder, folder=True)
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if not names and (folder.is_dir() or not folder.exists()):
         return

@@ -43,10 +43,7 @@ def base_note(recipe: Recipe, clean: float, tune: Images) -> dict[str, str]:
         return {BASE_AT_CHANCE: ""}
     what, consequence = "is at chance level", "nothing made from it is meaningful"
     if useful:
-        what, consequence = (
-            "cannot be told from chance",
-            "more tune images may tell: add some, or raise data.tune",
-        )
+        what, consequence = "cannot be told from chance", "more tune images may tell: raise data.tune"
     text = (
         f"the base {what}: right on {clean:.1%} of {len(labels)} tune images, one answer for all"
         f" on {constant:.1%}; {consequence}. Possible causes: {_causes(recipe)}"

@@ -71,6 +71,7 @@ def command(
     With --cold or --tune nothing goes there.
     """
     from eed_edge import report
+    from eed_edge.atomic_files import check_place
     from eed_edge.cli.display.resumable import keeping
     from eed_edge.provenance import check_exported_from, member_files
     from eed_edge.runtime.bundle.folder import open_bundle
@@ -85,6 +86,7 @@ def command(
         raise click.UsageError("--tune and --cold are two ways to time; leave one out")
     if run is not None:
         check_exported_from(open_bundle(bundle).manifest, run, member_files(run))
+        check_place(run / "report.json")
     timed = benchmark.real_images(bundle, npz=npz, run=run)
     config = SessionConfig(threads or 1, bool(spinning), arena is not False)
     networks = benchmark.find_networks(bundle, run) | ({"other_bundle": other_bundle} if other_bundle else {})
