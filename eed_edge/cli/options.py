@@ -1,5 +1,6 @@
 """Arguments and options that several commands share."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -13,6 +14,25 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 PATH = click.Path(path_type=Path)
 THREADS = click.IntRange(1, 1024)  # the same limits as in eed_edge.load
 GATE_RULE = click.Choice(get_args(Rule))
+
+
+class NumberRange(click.FloatRange):
+    """A range of numbers without NaN, which click's accepts.
+
+    Args:
+        infinite: infinity is accepted.
+    """
+
+    def __init__(self, *args: Any, infinite: bool = False, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._infinite = infinite
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; anything else is a usage error."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number) or (math.isinf(number) and not self._infinite):
+            self.fail(f"expected a number, got {value}", param, ctx)
+        return number
 
 
 def _in_order(ctx: click.Context, parameter: click.Parameter, bundle: Path | None) -> Path | None:
@@ -36,7 +56,7 @@ data_option: Decorator = click.option(
 )
 max_minutes_option: Decorator = click.option(
     "--max-minutes",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0, infinite=True),
     help="Pause at a checkpoint after this many minutes of work.",
 )
 

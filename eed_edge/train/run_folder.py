@@ -38,6 +38,7 @@ from eed_edge.manifest import MANIFEST_FILE, InputSpec
 from eed_edge.provenance import BASELINES, evaluated_digest
 from eed_edge.recipe import Recipe
 from eed_edge.train.data.splits import Split, Splits
+from eed_edge.train.data.unused_folder import check_unused
 from eed_edge.train.fingerprints import first_difference, images_digest
 
 if TYPE_CHECKING:  # torch takes seconds, and who reads a report needs no network
@@ -195,7 +196,7 @@ def create_or_resume(path: Path, recipe: Recipe, splits: Splits) -> Run:
     Sections of the recipe that no stage has used yet may differ; the new ones are stored.
 
     Raises:
-        CheckpointError: the folder holds a run of another recipe, other data or another version.
+        CheckpointError: the folder holds a run of another recipe, other data or another version, or no run.
     """
     run = Run(path, recipe, splits.classes, splits.input, images_digest(splits))
     if (path / "run.json").exists():
@@ -212,6 +213,8 @@ def create_or_resume(path: Path, recipe: Recipe, splits: Splits) -> Run:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         if stored == asked and old.data_digest == run.data_digest:
             return old
+    else:
+        check_unused(path)
     write_json(
         path / "run.json",
         {

@@ -14,13 +14,14 @@ from typing import Any
 
 from eed_edge import report
 from eed_edge.atomic_files import write_json
-from eed_edge.errors import RecipeError
+from eed_edge.errors import CheckpointError, RecipeError
 from eed_edge.evaluate.metrics.shape_accuracy import ShapeAccuracy, prefix_times, shape_accuracy
 from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.recipe import Recipe
 from eed_edge.runtime.measure.conditions import busy_warning, conditions_between, snapshot
 from eed_edge.train.data.batches import as_float, on_device
 from eed_edge.train.data.splits import ImagesSource, splits_for_recipe
+from eed_edge.train.data.unused_folder import check_unused
 from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.run_folder import Run
 from eed_edge.train.system.devices import choose_device
@@ -76,6 +77,7 @@ def compare_shapes(
         mean_ms: instead, milliseconds by the recipe's ``prune.latency_table``.
 
     Raises:
+        CheckpointError: ``out`` is a folder of something else.
         RecipeError: sizes or budget out of range, or ``mean_ms`` without a latency table.
         EedError: whatever ``train_team`` raises.
     """
@@ -84,6 +86,11 @@ def compare_shapes(
         raise RecipeError(f"sizes: expected whole numbers such as (1, 2), got {sizes!r}")
     _check(resolved, sizes, share, mean_ms)
     folder = Path(out)
+    check_unused(folder)
+    if (folder / "run.json").exists():
+        raise CheckpointError(
+            f"{folder}: expected a new folder or a comparison, got a run; choose another folder"
+        )
     train = partial(
         _train, data=data, end=None if max_minutes is None else time.monotonic() + 60 * max_minutes,
         device=device, callbacks=callbacks, on_stage_end=on_stage_end,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
@@ -17,7 +18,7 @@ from tests.conftest import call
 from tests.formats.stored import DATA, STORED
 from tests.shapes import draw_shapes
 
-BUNDLE = STORED / "bundle"
+BUNDLE, RUN = STORED / "bundle", STORED / "run"
 SOURCE = Path(cli.__file__).parents[1]
 
 
@@ -118,3 +119,41 @@ def test_a_folder_above_the_set_is_answered_with_the_set(tmp_path):
     result = call("init", tmp_path / "above")
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert f"choose {tmp_path}/above/set if its subfolders are the classes" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["train", "--run"], ["shapes", "--out"]])
+def test_a_folder_of_pictures_or_a_bundle_does_not_become_a_run(command, tmp_path):
+    draw_shapes(tmp_path / "set", each=12, side=16)
+    assert call("init", tmp_path / "set", "--out", tmp_path / "x.toml").exit_code == 0
+    before = sorted((tmp_path / "set").rglob("*"))
+    (name, option), train = command, [tmp_path / "x.toml", "--data", tmp_path / "set"]
+    for folder, other in ((tmp_path / "set", "circle/000.png"), (BUNDLE, "manifest.json")):
+        result = call(name, *train, option, folder)
+        assert result.exit_code == 1
+        assert (
+            f"{folder}: expected a new folder, got one with {other}; choose another folder" in result.stderr
+        )
+    assert sorted((tmp_path / "set").rglob("*")) == before
+
+
+NUMBERS = {
+    "export": [RUN, "b", "--max-drop"],
+    "narrow": [RUN, BUNDLE, "--mean-ms"],
+    "train": ["digits-resnet18", "--run", "r", "--max-minutes"],
+    "shapes": ["digits-resnet18", "--out", "o", "--share"],
+    "run": [BUNDLE, "x.png", "--deadline-ms"],
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_nan_is_no_number(name):
+    result = call(name, *NUMBERS[name], "nan")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "expected a number, got nan" in result.stderr
+
+
+def test_no_option_takes_nan():
+    for name in cli.COMMANDS:
+        command = cli.main.get_command(click.Context(cli.main), name)
+        plain = [each.name for each in command.params if type(each.type) is click.FloatRange]
+        assert plain == []

@@ -202,10 +202,8 @@ def test_a_single_file_where_a_folder_is_needed_is_one_line(tiny, command):
 
 def test_a_deadline_at_export_that_is_no_number_is_refused_before_anything_is_read():
     result = call("export", "no-run", "bundle", "--deadline-ms", "nan")
-    assert (result.exit_code, result.stderr) == (
-        1,
-        "error: expected deadline_ms, a number >= 0, got nan; infinity means none\n",
-    )
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "expected a number, got nan" in result.stderr
 
 
 ERRORS = [

@@ -9,6 +9,7 @@ import click
 
 from eed_edge.cli.display.output import print_answer
 from eed_edge.cli.options import (
+    NumberRange,
     data_option,
     device_option,
     max_minutes_option,
@@ -27,7 +28,7 @@ def baseline_options(function: Callable[..., Any]) -> Callable[..., Any]:
         max_minutes_option,
         click.option(
             "--mean-ms",
-            type=click.FloatRange(min=0, min_open=True),
+            type=NumberRange(min=0, min_open=True),
             help="Target latency (default: the bundle's).",
         ),
         click.option(

@@ -6,14 +6,7 @@ import click
 
 import eed_edge
 from eed_edge.cli.display.output import print_answer
-from eed_edge.cli.options import GATE_RULE, PATH, bundle_argument, help_examples, run_argument
-
-
-def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    """Reject NaN, which ``FloatRange`` accepts; infinity means no deadline."""
-    from eed_edge.runtime.arguments import deadline
-
-    return deadline(value)
+from eed_edge.cli.options import GATE_RULE, PATH, NumberRange, bundle_argument, help_examples, run_argument
 
 
 @click.command(
@@ -49,19 +42,18 @@ def _deadline(ctx: click.Context, parameter: click.Parameter, value: float | Non
 )
 @click.option(
     "--max-drop",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     help="Share of calib images that stopping early, or int8, may lose (default: the recipe's).",
 )
 @click.option("--max-submodels", type=click.IntRange(min=1), help="Default cap of sub-models per image.")
 @click.option(
     "--deadline-ms",
-    type=click.FloatRange(min=0),
-    callback=_deadline,
+    type=NumberRange(min=0, infinite=True),
     help="Default time limit per call; cascade.onnx ignores it.",
 )
 @click.option(
     "--abstain-share",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=0.95,
     show_default=True,
     help="Share of the right answers on calib, clean and attacked, that the abstain threshold leaves.",

@@ -7,7 +7,14 @@ import click
 
 from eed_edge.cli.completion_words import complete_recipe
 from eed_edge.cli.measuring_command import MeasuringCommand
-from eed_edge.cli.options import data_option, device_option, help_examples, max_minutes_option, set_option
+from eed_edge.cli.options import (
+    NumberRange,
+    data_option,
+    device_option,
+    help_examples,
+    max_minutes_option,
+    set_option,
+)
 from eed_edge.printable import to_copy
 
 if TYPE_CHECKING:
@@ -34,12 +41,12 @@ if TYPE_CHECKING:
 @click.option("--sizes", default="1,2,3,4", show_default=True, help="Numbers of members, 1 among them.")
 @click.option(
     "--share",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=NumberRange(0, 1, min_open=True, max_open=True),
     help="Size of the single network as a share of the base's [default: 1.5 times prune.member_share].",
 )
 @click.option(
     "--mean-ms",
-    type=click.FloatRange(0, min_open=True),
+    type=NumberRange(0, min_open=True),
     help="Instead: its milliseconds by the recipe's prune.latency_table.",
 )
 @device_option()

@@ -9,7 +9,7 @@ import click
 
 from eed_edge.cli.completion_words import complete_bundle
 from eed_edge.cli.display.output import print_answer, print_notice, print_object
-from eed_edge.cli.options import GATE_RULE, PATH, THREADS, help_examples
+from eed_edge.cli.options import GATE_RULE, PATH, THREADS, NumberRange, help_examples
 from eed_edge.cli.use.run_images import InputPicture, read_all
 from eed_edge.printable import printable
 
@@ -41,7 +41,9 @@ BATCH = 32  # pictures in memory at once
 )
 @click.option("--max-submodels", type=click.IntRange(min=1), help="At most this many sub-models per image.")
 @click.option(
-    "--deadline-ms", type=click.FloatRange(min=0), help="Time per image; the best answer so far counts."
+    "--deadline-ms",
+    type=NumberRange(min=0, infinite=True),
+    help="Time per image; the best answer so far counts.",
 )
 @click.option("--threads", type=THREADS, default=1, show_default=True, help="Threads per call.")
 @click.option(
