@@ -133,7 +133,7 @@ portability: venv $(BUNDLE)/manifest.json
 	.venv/bin/python benchmarks/portability/javascript.py $(BUNDLE) $(IMAGES) \
 		$(if $(ONNXRUNTIME),--onnxruntime $(ONNXRUNTIME))
 
-# The demo's team in int8, or INT8_BUNDLE=folder. Four of the 266 calib images may be lost: two are, and 0.5 % allows one.
+# The demo's team in int8, or INT8_BUNDLE=folder. Up to five of the 266 calib images may be lost; the usual 0.5 % is one.
 INT8_BUNDLE ?= build/demo/bundle-int8
 
 build/demo/bundle-int8/manifest.json: | venv build/demo/bundle/manifest.json

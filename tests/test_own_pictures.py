@@ -101,7 +101,7 @@ def test_without_attacks_an_attack_that_is_asked_for_is_still_made(folder):
     refused = call(
         "attack", folder / "run", folder / "bundle", "--data", folder / "Road Signs", "--only", "pgd20"
     )
-    assert "the suite clean has no attacks; leave it out or add --suite quick" in refused.output
+    assert "the suite clean has no attacks; leave it out or take the suite quick" in refused.output
 
 
 def test_a_run_with_a_bad_recipe_file_or_module_says_what_to_do(tmp_path: Path):

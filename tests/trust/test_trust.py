@@ -33,13 +33,13 @@ def test_broken_files_and_bundles_count_as_lost(tmp_path):
     run = shutil.copytree(ROOT / "tests" / "formats" / "version-0.1" / "run", tmp_path / "run")
     bundle = shutil.copytree(GOOD, tmp_path / "bundle")
     tally = Tally()
-    faults._check_whole(tally, bundle, "nothing")
+    faults._check_complete(tally, bundle, "nothing")
     faults._check_equal(tally, run, run)
     assert (faults._broken(run), tally.lost) == ([], 0)
     member = run / "joint" / "member-0.safetensors"
     member.write_bytes(member.read_bytes()[:-1])
     (bundle / "submodel-0.onnx").unlink()
-    faults._check_whole(tally, bundle, "a loss")
+    faults._check_complete(tally, bundle, "a loss")
     assert (faults._broken(run), tally.lost) == (["member-0.safetensors"], 1)
 
 
