@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from eed_edge.attacks.interface import Threat
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.prune.groups import analyse
 from eed_edge.prune.importance import SCORES
 from eed_edge.recipe import Data
 from eed_edge.runtime.gates.replay import replay_rule
-from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.runtime.gates.single_image_exit import run_single_image
 from eed_edge.train.data.splits import DATASETS, load_splits
 from eed_edge.train.networks.build import ARCHITECTURES, build_network

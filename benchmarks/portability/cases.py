@@ -23,11 +23,11 @@ import eed_edge
 from eed_edge import report
 from eed_edge.errors import EedError, InputError
 from eed_edge.export.cascade_graph import to_cascade
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.images.npz import read_npz
 from eed_edge.images.preprocess import prepare, prepare_uint8
 from eed_edge.manifest import CASCADE_FILE, InputSpec, Manifest, Preprocess
 from eed_edge.runtime.gates.margins import TIE_TOLERANCES, TOLERANCE, near_ties
-from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
 Uint8 = NDArray[np.uint8]
 RESULTS = Path(__file__).parents[1] / "results" / "portability.json"

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from eed_edge import arguments
 from eed_edge.attacks.autoattack import APGD, ShortAPGD
 from eed_edge.attacks.interface import Attack
 from eed_edge.attacks.registry import QUICK, STANDARD
@@ -11,7 +12,6 @@ from eed_edge.attacks.square import Square
 from eed_edge.errors import InputError
 from eed_edge.evaluate.adaptive.mora import Mora
 from eed_edge.evaluate.adaptive.rule_aware import RuleAware
-from eed_edge.runtime import arguments
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 from onnx import TensorProto
 
 from eed_edge.export.graph_builder import GraphBuilder, GraphDecision, StageTensors, State
-from eed_edge.runtime.gates.gate_rule import Parameters
+from eed_edge.gate_rules.gate_rule import Parameters
 
 
 def agreement_graph(

@@ -21,9 +21,9 @@ from eed_edge.export.confidence_graph import confidence_graph
 from eed_edge.export.geometric_graph import geometric_graph
 from eed_edge.export.graph_builder import GateGraph, GraphBuilder, StageTensors, State
 from eed_edge.export.network_graph import INPUT, OPSET, OUTPUT
+from eed_edge.gate_rules.gate_rule import Parameters
 from eed_edge.manifest import Manifest, dump_manifest
 from eed_edge.runtime.bundle.single_file import ABSTAINED, CLASSES_KEY, MANIFEST_KEY, OUTPUTS
-from eed_edge.runtime.gates.gate_rule import Parameters
 
 PROBABILITIES, USED, FAILED = OUTPUTS
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from eed_edge.export.graph_builder import GraphBuilder, GraphDecision, StageTensors, State
-from eed_edge.runtime.gates.confidence_rule import threshold_at
-from eed_edge.runtime.gates.gate_rule import Parameters
+from eed_edge.gate_rules.confidence_rule import threshold_at
+from eed_edge.gate_rules.gate_rule import Parameters
 
 
 def confidence_graph(

@@ -3,8 +3,8 @@
 import numpy as np
 
 from eed_edge.export.graph_builder import GraphBuilder, GraphDecision, StageTensors, State
-from eed_edge.runtime.gates.gate_rule import MIN_PROB, Parameters
-from eed_edge.runtime.gates.geometric_rule import NEVER_STOP_EXPONENT
+from eed_edge.gate_rules.gate_rule import MIN_PROB, Parameters
+from eed_edge.gate_rules.geometric_rule import NEVER_STOP_EXPONENT
 
 
 def geometric_graph(

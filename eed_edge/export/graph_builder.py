@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from eed_edge.runtime.gates.gate_rule import Parameters
+from eed_edge.gate_rules.gate_rule import Parameters
 
 State = dict[str, str]
 """Tensor names that a stage hands to the next, ``(rows, …)`` each: ``total``, the sum of the probabilities of

@@ -8,9 +8,9 @@ from typing import Any
 
 from eed_edge.attacks.registry import TRAINING_ATTACKS
 from eed_edge.errors import RecipeError
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.prune.importance import SCORES
 from eed_edge.recipe import Recipe
-from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.select.selection import RULES
 from eed_edge.suggestions import expected_one_of
 

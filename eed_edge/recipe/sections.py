@@ -260,7 +260,7 @@ class Gate(RecipeSection):
     """When the runtime may stop."""
 
     rule: str = "confidence"
-    """A gate rule: a key of ``runtime.gates.rule_registry.GATE_RULES``."""
+    """A gate rule: a key of ``gate_rules.rule_registry.GATE_RULES``."""
     max_drop: float = _number(0.005, 0, 1)
     """Share of calib images that early stopping may lose, clean and, in a run with attacks, attacked."""
     guarantee: bool = False

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Sequence
 
+from eed_edge import arguments
 from eed_edge.errors import InputError
-from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle import folder, golden_answers
 from eed_edge.runtime.bundle.hub import local_path
 from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits

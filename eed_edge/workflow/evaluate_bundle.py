@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from eed_edge import arguments
 from eed_edge.evaluate.evaluate import evaluate
 from eed_edge.evaluate.models_compared import ProgressCallback
-from eed_edge.runtime import arguments
 from eed_edge.train.data.splits import ImagesSource
 from eed_edge.train.networks.network_objects import register_network
 from eed_edge.train.run_folder import Run, open_run

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from torch import nn
 
+from eed_edge import arguments
 from eed_edge.export.dense_network import keep_dense
 from eed_edge.export.gate.calibrated_gate import GateOptions
 from eed_edge.export.int8.range_images import Int8Request
 from eed_edge.export.sign_bundle import bundle_signer
 from eed_edge.export.write_bundle import GOLDEN_KINDS, write_bundle
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, Manifest
-from eed_edge.runtime import arguments
-from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.train.data.splits import ImagesSource, splits_for_recipe
 from eed_edge.train.networks.network_objects import register_network
 from eed_edge.train.run_folder import Run, open_run

@@ -10,13 +10,12 @@ from pathlib import Path
 from torch import nn
 
 import eed_edge
-from eed_edge import pipeline
+from eed_edge import arguments, pipeline
 from eed_edge.examine import examine_before_training
 from eed_edge.examine.training_needs import training_needs
 from eed_edge.pipeline.run_stages import STAGES, StageCallback
 from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.recipe import Recipe
-from eed_edge.runtime import arguments
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images, as_float
 from eed_edge.train.data.splits import ImagesSource, Splits, splits_for_recipe

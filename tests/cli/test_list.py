@@ -3,9 +3,9 @@
 import json
 
 from eed_edge.attacks.registry import EVALUATION_ATTACKS, TRAINING_ATTACKS
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.prune.importance import SCORES
 from eed_edge.recipe import recipe_names
-from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.train.data.splits import DATASETS
 from eed_edge.train.networks.build import ARCHITECTURES
 from tests.conftest import call

@@ -2,8 +2,8 @@
 
 import pytest
 
+from eed_edge.arguments import MAX_THREADS
 from eed_edge.cli.options import THREADS
-from eed_edge.runtime.arguments import MAX_THREADS
 from tests.conftest import call
 from tests.formats.stored import DATA, STORED
 

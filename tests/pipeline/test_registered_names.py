@@ -5,9 +5,9 @@ import pytest
 from eed_edge import pipeline, recipe
 from eed_edge.attacks.registry import TRAINING_ATTACKS
 from eed_edge.errors import RecipeError
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.pipeline.registered_names import check_registered_names
 from eed_edge.prune.importance import SCORES
-from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.train.context import TrainingContext
 from tests.conftest import TINY
 

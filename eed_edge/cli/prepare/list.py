@@ -56,7 +56,7 @@ def _attacks() -> Mapping[str, Any]:
 
 
 def _rules() -> Mapping[str, Any]:
-    from eed_edge.runtime.gates.rule_registry import GATE_RULES
+    from eed_edge.gate_rules.rule_registry import GATE_RULES
 
     return {name: type(rule) for name, rule in GATE_RULES.items()}
 

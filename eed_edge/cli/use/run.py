@@ -72,7 +72,7 @@ def command(
     like the classes, the accuracy is printed too. A file that cannot be read is named on stderr after the
     rows of the others; the exit code is then 1.
     """
-    from eed_edge.runtime.arguments import to_path
+    from eed_edge.arguments import to_path
     from eed_edge.runtime.bundle.folder import open_bundle
     from eed_edge.runtime.bundle.hub import local_path
     from eed_edge.runtime.loading import load
@@ -134,7 +134,7 @@ def _print_answers(net: Any, batches: Iterator[list[InputPicture]], *, as_json: 
 
 def _check_threshold(threshold: float, rule: str | None, manifest: "Manifest") -> None:
     from eed_edge.errors import InputError
-    from eed_edge.runtime.gates.rule_registry import GATE_RULES
+    from eed_edge.gate_rules.rule_registry import GATE_RULES
 
     try:
         GATE_RULES[rule or manifest.gate.rule].parameters_from_threshold(threshold, len(manifest.submodels))

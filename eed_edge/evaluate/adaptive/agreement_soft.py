@@ -9,7 +9,7 @@ from torch.nn.functional import logsigmoid
 from eed_edge.attacks.gradients import margin
 from eed_edge.evaluate.adaptive.soft_rule import LogSoftStop, Sharpness, SoftRule
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
-from eed_edge.runtime.gates.gate_rule import Parameters
+from eed_edge.gate_rules.gate_rule import Parameters
 
 
 class SoftAgreement(SoftRule):

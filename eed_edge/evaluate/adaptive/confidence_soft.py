@@ -6,7 +6,7 @@ from torch.nn.functional import logsigmoid
 
 from eed_edge.evaluate.adaptive.soft_rule import LogSoftStop, Sharpness, SoftRule, log_means
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
-from eed_edge.runtime.gates.gate_rule import MIN_PROB, Parameters
+from eed_edge.gate_rules.gate_rule import MIN_PROB, Parameters
 
 
 class SoftConfidence(SoftRule):

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from eed_edge.evaluate.adaptive.soft_rule import LogSoftStop, Sharpness, SoftRule, log_means
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
-from eed_edge.runtime.gates.gate_rule import MIN_PROB, Parameters
-from eed_edge.runtime.gates.geometric_rule import NEVER_STOP_EXPONENT
+from eed_edge.gate_rules.gate_rule import MIN_PROB, Parameters
+from eed_edge.gate_rules.geometric_rule import NEVER_STOP_EXPONENT
 
 NEVER = -1e4
 """Logarithm of a probability that is 0."""

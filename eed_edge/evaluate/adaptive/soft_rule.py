@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
-from eed_edge.runtime.gates.gate_rule import Parameters
+from eed_edge.gate_rules.gate_rule import Parameters
 
 LogSoftStop = tuple[Tensor, Tensor]
 """Logarithms of how strongly the rule stops, and goes on, at each prefix: ``(members, n)`` each."""

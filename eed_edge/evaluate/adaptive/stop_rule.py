@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from eed_edge.arrays import Floats
+from eed_edge.gate_rules.gate_rule import Parameters
 from eed_edge.runtime.gates.early_exit import EarlyExitResult
-from eed_edge.runtime.gates.gate_rule import Parameters
 from eed_edge.runtime.gates.replay import replay_rule
 
 

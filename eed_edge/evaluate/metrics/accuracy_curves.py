@@ -18,11 +18,11 @@ from eed_edge.attacks.interface import Threat
 from eed_edge.attacks.pgd import PGD
 from eed_edge.evaluate.adaptive.stop_rule import StopRule
 from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.report import wilson_interval
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.prediction import Prediction
 from eed_edge.runtime.gates.replay import replay_rule
-from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.runtime.measure.clock import ROUNDS, in_blocks
 from eed_edge.runtime.measure.prefixes import prefix_cascades
 from eed_edge.train.data.batches import Images, as_float, images_at_once

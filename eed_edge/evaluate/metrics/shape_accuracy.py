@@ -15,10 +15,10 @@ from eed_edge.attacks.interface import Threat, frozen
 from eed_edge.attacks.pgd import PGD
 from eed_edge.export.gate.calib_answers import member_probs
 from eed_edge.export.network_graph import INPUT, OUTPUT, to_onnx
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.recipe import Recipe
 from eed_edge.runtime.engine.session import open_session
 from eed_edge.runtime.gates.replay import replay_rule
-from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.runtime.measure.clock import in_blocks
 from eed_edge.train.data.batches import Images, as_float, images_at_once, in_order
 from eed_edge.train.networks.ensemble import Ensemble

@@ -12,9 +12,9 @@ from scipy.special import logsumexp
 
 from eed_edge.arrays import Doubles, Floats
 from eed_edge.export.gate.calibration import MemberProbs
+from eed_edge.gate_rules.gate_rule import MIN_PROB
 from eed_edge.manifest import Abstain, GateSpec
 from eed_edge.runtime.gates.early_exit import EarlyExitResult
-from eed_edge.runtime.gates.gate_rule import MIN_PROB
 from eed_edge.runtime.gates.replay import replay_rule
 
 OTHER_IMAGES = 20.0

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from eed_edge import arguments
 from eed_edge import manifest as contract
 from eed_edge.export.gate.answer_calibration import fit_abstain, fit_temperatures
 from eed_edge.export.gate.calibration import GateSetting, MemberProbs, calibrate
 from eed_edge.recipe import Gate
-from eed_edge.runtime import arguments
 
 ABSTAIN_SHARE = 0.95
 

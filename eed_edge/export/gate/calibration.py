@@ -17,11 +17,11 @@ from scipy.stats import beta
 
 from eed_edge.arrays import Bools, Floats
 from eed_edge.export.gate.stop_thresholds import falling_thresholds, search_thresholds, stop_table
+from eed_edge.gate_rules.gate_rule import Parameters
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.recipe import Gate
 from eed_edge.runtime.gates.early_exit import EarlyExitResult
-from eed_edge.runtime.gates.gate_rule import Parameters
 from eed_edge.runtime.gates.replay import replay_rule
-from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
 log = logging.getLogger(__name__)
 CONFIDENCE_LEVEL = 0.95

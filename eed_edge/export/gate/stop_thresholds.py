@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eed_edge.arrays import Bools, Floats
-from eed_edge.runtime.gates.confidence_rule import NEVER_STOP
+from eed_edge.gate_rules.confidence_rule import NEVER_STOP
 
 Thresholds = tuple[float, ...]
 CANDIDATES = (NEVER_STOP, *np.linspace(1, 0, 101).tolist())

@@ -7,8 +7,8 @@ import numpy as np
 from eed_edge.arrays import Bools, Floats
 from eed_edge.errors import ExportError
 from eed_edge.export.gate.calibration import MemberProbs
+from eed_edge.gate_rules.gate_rule import Parameters
 from eed_edge.runtime.gates.early_exit import EarlyExitResult
-from eed_edge.runtime.gates.gate_rule import Parameters
 from eed_edge.runtime.gates.margins import TIE_TOLERANCES, near_ties
 from eed_edge.runtime.gates.replay import replay_rule
 

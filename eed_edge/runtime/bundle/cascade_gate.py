@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from eed_edge.errors import BundleError
+from eed_edge.gate_rules.confidence_rule import threshold_at
 from eed_edge.manifest import CASCADE_FILE, Manifest
 from eed_edge.runtime.bundle.folder import Bundle
 from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
 from eed_edge.runtime.bundle.onnx_scan import Message, inspect
 from eed_edge.runtime.bundle.walk.sizes import DOUBLE, INT64
-from eed_edge.runtime.gates.confidence_rule import threshold_at
 
 _COMPARED = ("classes", "input", "precision", "submodels", "gate", "temperatures", "abstain")
 _OPERATORS = {"confidence": "GreaterOrEqual", "agreement": "GreaterOrEqual", "geometric": "Mul"}

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from eed_edge import arguments
 from eed_edge.errors import BundleError, InputError
 from eed_edge.files.regular_files import open_regular
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.manifest import (
     CASCADE_FILE,
     MANIFEST_FILE,
@@ -19,14 +21,12 @@ from eed_edge.manifest import (
 )
 from eed_edge.manifest_bounds import LARGEST_MANIFEST
 from eed_edge.printable import to_copy
-from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle.admit import admit_all
 from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
 from eed_edge.runtime.bundle.signature import check_digests
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import DEFAULT, SessionConfig, check_signature, open_session
 from eed_edge.runtime.engine.single_image import Submodel
-from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
 logger = logging.getLogger(__name__)
 

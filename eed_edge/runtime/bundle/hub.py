@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from eed_edge import arguments
 from eed_edge.errors import BundleError, DeviceError, EedError, InputError, how_to_install
 from eed_edge.manifest import MANIFEST_FILE, parse_manifest
 from eed_edge.manifest_bounds import LARGEST_MANIFEST
-from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle.folder import read_file
 from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
 

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from eed_edge.runtime import arguments
+from eed_edge import arguments
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from eed_edge import arguments
 from eed_edge.errors import BundleError, DeviceError, InputError, how_to_install
 from eed_edge.files.regular_files import read_regular
-from eed_edge.runtime import arguments
 
 _LARGEST_SIGNATURE = 2**20  # bytes
 _LARGEST_KEY = 2**16  # bytes

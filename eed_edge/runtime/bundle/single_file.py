@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from eed_edge import arguments
 from eed_edge.arrays import Floats, Ints
 from eed_edge.errors import BundleError, InferenceError
 from eed_edge.manifest import CASCADE_FILE, MANIFEST_FILE, Manifest, parse_manifest
-from eed_edge.runtime import arguments
 from eed_edge.runtime.bundle.admit import admit
 from eed_edge.runtime.bundle.folder import read_file
 from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 import numpy as np
 from numpy.typing import NDArray
 
+from eed_edge.arguments import short_repr, to_path
 from eed_edge.arrays import Floats, Uint8
 from eed_edge.errors import InputError
 from eed_edge.images.preprocess import from_pillow, open_picture, prepare_uint8
 from eed_edge.manifest import InputSpec
-from eed_edge.runtime.arguments import short_repr, to_path
 
 if TYPE_CHECKING:
     from PIL import Image

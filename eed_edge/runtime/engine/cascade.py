@@ -8,6 +8,8 @@ from time import perf_counter
 import numpy as np
 
 from eed_edge.arrays import Bools, Floats, Ints
+from eed_edge.gate_rules.gate_rule import Parameters
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.manifest import Manifest
 from eed_edge.runtime.engine import latest, stream
 from eed_edge.runtime.engine.accepted_images import FLOAT32, ImagesLike, to_images
@@ -18,8 +20,6 @@ from eed_edge.runtime.engine.prediction import Prediction, abstain_below, one_pr
 from eed_edge.runtime.engine.single_image import SingleImageRunner, Submodel
 from eed_edge.runtime.failures import WarnOnce, log_failure
 from eed_edge.runtime.gates.early_exit import EarlyExitResult, run_early_exit
-from eed_edge.runtime.gates.gate_rule import Parameters
-from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.runtime.gates.single_image_exit import MAX_CLASSES, run_single_image
 from eed_edge.runtime.gates.softmax import softmax
 from eed_edge.runtime.gates.temperature import below, with_temperature_row

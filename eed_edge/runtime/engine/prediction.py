@@ -6,8 +6,8 @@ from struct import Struct
 import numpy as np
 
 from eed_edge.arrays import Bools, Floats, Ints
+from eed_edge.gate_rules.gate_rule import Vector
 from eed_edge.manifest import Manifest
-from eed_edge.runtime.gates.gate_rule import Vector
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from numpy.typing import NDArray
 
+from eed_edge import arguments
 from eed_edge.errors import BundleError, DeviceError
 from eed_edge.manifest import Manifest
-from eed_edge.runtime import arguments
 
 OLDEST_ONNXRUNTIME = (1, 20)
 CPU = ("CPUExecutionProvider",)

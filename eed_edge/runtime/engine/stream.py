@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from eed_edge.arguments import short_repr
 from eed_edge.errors import InputError
-from eed_edge.runtime.arguments import short_repr
 from eed_edge.runtime.engine.accepted_images import FLOAT32, ImagesLike
 from eed_edge.runtime.engine.prediction import Prediction
 

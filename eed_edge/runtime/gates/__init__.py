@@ -1,1 +1,1 @@
-"""Gate rules: when to stop, for a batch, for a single image, and how close a decision was."""
+"""Early exit: ask a gate rule when to stop, for a batch or a single image, and how close a decision was."""

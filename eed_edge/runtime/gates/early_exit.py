@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from eed_edge.arrays import Bools, Doubles, Floats, Ints
+from eed_edge.gate_rules.gate_rule import ExitDecision, GateRule, Memory, Parameters, StageOutput
 from eed_edge.runtime.failures import all_failed_error
-from eed_edge.runtime.gates.gate_rule import ExitDecision, GateRule, Memory, Parameters, StageOutput
 from eed_edge.runtime.gates.temperature import with_temperature
 
 

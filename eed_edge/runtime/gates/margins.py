@@ -3,9 +3,9 @@
 import numpy as np
 
 from eed_edge.arrays import Bools, Doubles, Floats
-from eed_edge.runtime.gates.gate_rule import Memory, Parameters, StageOutput, lead
+from eed_edge.gate_rules.gate_rule import Memory, Parameters, StageOutput, lead
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.runtime.gates.replay import replay_rule
-from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
 TOLERANCE = 1e-5
 TIE_TOLERANCES = {"float32": TOLERANCE, "int8": 0.02}

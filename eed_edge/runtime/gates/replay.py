@@ -6,9 +6,9 @@ import numpy as np
 
 from eed_edge.arrays import Bools, Floats, Ints
 from eed_edge.errors import InputError
+from eed_edge.gate_rules.gate_rule import Parameters
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.runtime.gates.early_exit import EarlyExitResult, run_early_exit
-from eed_edge.runtime.gates.gate_rule import Parameters
-from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
 
 def replay_rule(

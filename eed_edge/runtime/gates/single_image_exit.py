@@ -7,7 +7,7 @@ from collections.abc import Callable
 from operator import add
 from struct import Struct
 
-from eed_edge.runtime.gates.gate_rule import GateRule, Parameters, SingleMemory, Vector, mean_of
+from eed_edge.gate_rules.gate_rule import GateRule, Parameters, SingleMemory, Vector, mean_of
 from eed_edge.runtime.gates.softmax import softmax_row
 
 MAX_CLASSES = 64  # with more, numpy is faster

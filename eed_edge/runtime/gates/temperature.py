@@ -14,7 +14,7 @@ from operator import truediv
 import numpy as np
 
 from eed_edge.arrays import Bools, Doubles, Floats, Ints
-from eed_edge.runtime.gates.gate_rule import Vector
+from eed_edge.gate_rules.gate_rule import Vector
 
 LARGEST_EXPONENT = 100.0
 """Up to it the power of the largest of ``MAX_CLASSES`` probabilities is far above the smallest float."""

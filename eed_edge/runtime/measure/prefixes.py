@@ -7,10 +7,10 @@ import numpy as np
 
 from eed_edge.arrays import Ints
 from eed_edge.errors import InputError
+from eed_edge.gate_rules.confidence_rule import NEVER_STOP
 from eed_edge.provenance import evaluated_digest
 from eed_edge.report import read_report
 from eed_edge.runtime.engine.cascade import Cascade
-from eed_edge.runtime.gates.confidence_rule import NEVER_STOP
 
 STOPS_SEED = 0
 

@@ -18,9 +18,9 @@ from eed_edge import manifest as contract
 from eed_edge.evaluate.adaptive.soft_gates import SOFT_RULES, SmoothGate
 from eed_edge.evaluate.adaptive.soft_rule import Sharpness, log_prefix_means
 from eed_edge.export.cascade_graph import GATE_GRAPHS, cascade_model
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.runtime.gates.margins import near_ties
 from eed_edge.runtime.gates.replay import replay_rule
-from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.runtime.gates.single_image_exit import run_single_image
 from eed_edge.runtime.gates.softmax import softmax
 from tests.runtime.conftest import as_images, models_answering

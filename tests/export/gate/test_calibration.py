@@ -6,10 +6,10 @@ from scipy.stats import binomtest
 
 from eed_edge.export.gate import calibration
 from eed_edge.export.gate.calibration import MemberProbs, calibrate
+from eed_edge.gate_rules.confidence_rule import NEVER_STOP
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.recipe import Gate
-from eed_edge.runtime.gates.confidence_rule import NEVER_STOP
 from eed_edge.runtime.gates.replay import replay_rule
-from eed_edge.runtime.gates.rule_registry import GATE_RULES
 
 
 def answers(images: int = 400, members: int = 3, seed: int = 0, skill: float = 2.0) -> MemberProbs:

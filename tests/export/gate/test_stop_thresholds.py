@@ -12,8 +12,8 @@ from eed_edge.export.gate.stop_thresholds import (
     search_thresholds,
     stop_table,
 )
+from eed_edge.gate_rules.confidence_rule import NEVER_STOP
 from eed_edge.recipe import Gate
-from eed_edge.runtime.gates.confidence_rule import NEVER_STOP
 from tests.export.gate.test_calibration import answers
 
 NEVER = (NEVER_STOP, NEVER_STOP)

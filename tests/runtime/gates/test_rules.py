@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eed_edge.errors import InferenceError, InputError
-from eed_edge.runtime.gates import geometric_rule
+from eed_edge.gate_rules import geometric_rule
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.runtime.gates.margins import near_ties
 from eed_edge.runtime.gates.replay import replay_rule
-from eed_edge.runtime.gates.rule_registry import GATE_RULES
 from eed_edge.runtime.gates.single_image_exit import run_single_image
 from eed_edge.runtime.gates.softmax import softmax_row
 

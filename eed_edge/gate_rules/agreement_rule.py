@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from eed_edge import arguments
 from eed_edge.arrays import Doubles
 from eed_edge.errors import InputError
-from eed_edge.runtime import arguments
-from eed_edge.runtime.gates.gate_rule import (
+from eed_edge.gate_rules.gate_rule import (
     ExitDecision,
     GateRule,
     Memory,

@@ -9,7 +9,7 @@ import numpy as np
 
 from eed_edge.arrays import Doubles
 from eed_edge.errors import InputError
-from eed_edge.runtime.gates.gate_rule import (
+from eed_edge.gate_rules.gate_rule import (
     MIN_PROB,
     ExitDecision,
     GateRule,

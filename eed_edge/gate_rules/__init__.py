@@ -1,0 +1,1 @@
+"""Gate rules: a file each with its decisions, in numpy and in plain Python."""
