@@ -21,6 +21,10 @@ import eed_edge
 from eed_edge import manifest as contract
 from eed_edge.export.cascade_graph import to_cascade
 from eed_edge.export.network_graph import to_onnx
+from eed_edge.gate_rules.agreement_rule import Agreement
+from eed_edge.gate_rules.confidence_rule import Confidence
+from eed_edge.gate_rules.geometric_rule import Geometric
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.images.npz import read_npz
 from eed_edge.prune import groups, removal, score_search
 from eed_edge.prune import widths as widths_of
@@ -114,16 +118,13 @@ def write_folder(
 
 def gates(made: contract.Manifest) -> dict[str, contract.GateSpec]:
     """Each gate that is timed or compared, by name, as ``RULES`` says."""
-    kinds = {
-        "confidence": contract.Confidence,
-        "agreement": contract.Agreement,
-        "geometric": contract.Geometric,
-    }
     return {
         name: dataclasses.replace(
             made.gate,
             rule=rule,  # type: ignore[arg-type]
-            parameters=dataclasses.replace(made.gate.parameters, **{rule: kinds[rule](**parameters)}),
+            parameters=dataclasses.replace(
+                made.gate.parameters, **{rule: GATE_RULES[rule].parameters_type(**parameters)}
+            ),
         )
         for name, (rule, parameters) in RULES.items()
     }
@@ -189,9 +190,7 @@ def manifest(models: Sequence[bytes], costs: Sequence[tuple[int, int]]) -> contr
         ),
         gate=contract.GateSpec(
             "confidence",
-            contract.GateParameters(
-                contract.Confidence(SURE), contract.Agreement(len(models)), contract.Geometric(1.0, 1.0)
-            ),
+            contract.GateParameters(Confidence(SURE), Agreement(len(models)), Geometric(1.0, 1.0)),
         ),
         calibration=contract.Calibration(0, "none", 0.0, False, loss, loss, loss),
         files={contract.GOLDEN_FILE: contract.FileEntry(hashlib.sha256(golden).hexdigest(), len(golden))},

@@ -1,58 +1,54 @@
 """The manifest's gate: when to stop, how that was calibrated, and when an answer abstains."""
 
-import dataclasses
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
 
+from eed_edge.errors import BundleError
+from eed_edge.gate_rules.gate_rule import RuleParameters
+from eed_edge.gate_rules.rule_names import Rule
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.manifest_bounds import check_count, require
 
-Rule = Literal["confidence", "agreement", "geometric"]
+FIRST_RULES = ("confidence", "agreement", "geometric")
+"""The rules that every manifest has; it may lack those that came later."""
+
+C = TypeVar("C", bound=type)
+
+
+def _field_per_rule(kinds: Mapping[str, Any]) -> Callable[[C], C]:
+    """Return a class decorator that appends a field for each rule, before ``dataclass`` sees the class."""
+
+    def decorate(cls: C) -> C:
+        for rule, kind in kinds.items():
+            if rule in FIRST_RULES:
+                cls.__annotations__[rule] = kind
+            else:
+                cls.__annotations__[rule] = kind | None
+                setattr(cls, rule, field(default=None, metadata={"optional": True}))
+        return cls
+
+    return decorate
 
 
 @dataclass(frozen=True)
-class Confidence:
-    """Stop when the largest mean probability reaches a threshold; above 1 it never stops early.
-
-    threshold: one for all stops.
-    thresholds: one for each sub-model but the last; used instead where there are any.
-    """
-
-    threshold: float
-    thresholds: tuple[float, ...] | None = field(default=None, metadata={"optional": True})
-
-    def __post_init__(self) -> None:
-        for threshold in (self.threshold, *(self.thresholds or ())):
-            require(0 <= threshold <= 2, f"threshold must be in [0, 2], got {threshold}")
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Stop when ``votes`` sub-models vote for the class that the mean prefers."""
-
-    votes: int
-
-    def __post_init__(self) -> None:
-        require(self.votes >= 1, f"votes must be >= 1, got {self.votes}")
-
-
-@dataclass(frozen=True)
-class Geometric:
-    """``q_t = max(m_t)^g * exp(-k * KL(m_t || m_(t-1)))``; 0 from ``g = 1e6`` on: nothing stops early."""
-
-    g: float
-    k: float
-
-    def __post_init__(self) -> None:
-        require(self.g >= 0 and self.k >= 0, f"g and k must be >= 0, got {self.g} and {self.k}")
-
-
-@dataclass(frozen=True)
+@_field_per_rule({name: rule.parameters_type for name, rule in GATE_RULES.items()})
 class GateParameters:
-    """The calibrated parameters of every rule."""
+    """The calibrated parameters of every rule: a field for each, None for a later rule that has none."""
 
-    confidence: Confidence
-    agreement: Agreement
-    geometric: Geometric
+    def by_rule(self) -> dict[str, RuleParameters]:
+        """Return the parameters of the rules that have some."""
+        return {rule: one for rule in GATE_RULES if (one := getattr(self, rule)) is not None}
+
+    def newer_than_schema_1(self) -> list[str]:
+        """Return the later rules and the optional parameters that are set."""
+        rules = self.by_rule()
+        return [rule for rule in rules if rule not in FIRST_RULES] + [
+            one.name
+            for parameters in rules.values()
+            for one in fields(parameters)
+            if one.metadata.get("optional") and getattr(parameters, one.name) is not None
+        ]
 
 
 @dataclass(frozen=True)
@@ -65,14 +61,21 @@ class GateSpec:
     deadline_ms: float | None = None
 
     def __post_init__(self) -> None:
+        self.parameters_of(self.rule)
         cap, deadline = self.max_submodels, self.deadline_ms
         require(cap is None or cap >= 1, f"max_submodels must be null or >= 1, got {cap}")
         require(deadline is None or deadline >= 0, f"deadline_ms must be null or >= 0, got {deadline}")
 
     def parameters_of(self, rule: str) -> dict[str, Any]:
-        """Return the parameters of ``rule`` by name, without those that are not set."""
-        parameters = dataclasses.asdict(getattr(self.parameters, rule))
-        return {name: value for name, value in parameters.items() if value is not None}
+        """Return the parameters of ``rule`` by name, without those that are not set.
+
+        Raises:
+            BundleError: the bundle was not calibrated for this rule.
+        """
+        parameters = self.parameters.by_rule().get(rule)
+        if parameters is None:
+            raise BundleError(f"the bundle has no parameters of the rule {rule}; export it again")
+        return {name: value for name, value in asdict(parameters).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -96,16 +99,14 @@ class RuleLoss:
 
 
 @dataclass(frozen=True)
+@_field_per_rule(dict.fromkeys(GATE_RULES, RuleLoss))
 class Calibration:
-    """How the gate's parameters were chosen and what each rule lost; ``max_drop`` is a fraction."""
+    """How the parameters were chosen and what each rule lost, a field each; ``max_drop`` is a fraction."""
 
     images: int
     attack: str
     max_drop: float
     guarantee: bool
-    confidence: RuleLoss
-    agreement: RuleLoss
-    geometric: RuleLoss
 
     def __post_init__(self) -> None:
         check_count(self.images, "images")

@@ -4,21 +4,18 @@ import dataclasses
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from eed_edge import digest_json
 from eed_edge import schema as typed
 from eed_edge.digest_json import HEX64
 from eed_edge.errors import BundleError
+from eed_edge.gate_rules.rule_names import Rule
 from eed_edge.gate_settings import (
     Abstain,
-    Agreement,
     Calibration,
-    Confidence,
     GateParameters,
     GateSpec,
-    Geometric,
-    Rule,
     RuleLoss,
     check_temperatures,
 )
@@ -38,14 +35,11 @@ __all__ = [
     "GOLDEN_FILE",
     "MANIFEST_FILE",
     "Abstain",
-    "Agreement",
     "Calibration",
-    "Confidence",
     "CreatedBy",
     "FileEntry",
     "GateParameters",
     "GateSpec",
-    "Geometric",
     "InputSpec",
     "Interpolation",
     "Manifest",
@@ -202,14 +196,8 @@ class Manifest:
         check_texts((self.name, self.input.name, *self.classes))
         count = len(self.submodels)
         require(1 <= count <= MOST_SUBMODELS, f"submodels must be 1 to {MOST_SUBMODELS}, got {count}")
-        votes = self.gate.parameters.agreement.votes
-        require(votes <= count, f"gate.parameters.agreement.votes must be at most {count}, got {votes}")
-        thresholds = self.gate.parameters.confidence.thresholds
-        require(
-            thresholds is None or len(thresholds) == count - 1,
-            f"gate.parameters.confidence.thresholds must be null or {count - 1}, one for each sub-model but"
-            f" the last, got {len(thresholds or ())}",
-        )
+        for parameters in self.gate.parameters.by_rule().values():
+            parameters.check_submodels(count)
         check_temperatures(self.temperatures, count)
         for name in self.files:
             _check_name(name)
@@ -261,8 +249,8 @@ def dump_manifest(manifest: Manifest) -> bytes:
     """
     try:
         plain = json.loads(json.dumps(dataclasses.asdict(manifest)))
-        content = dataclasses.asdict(typed.read_typed(Manifest, plain, "manifest"))
-        return digest_json.seal({"schema": SCHEMA, **_without_unset(content)})
+        content = typed.to_plain(typed.read_typed(Manifest, plain, "manifest"))
+        return digest_json.seal({"schema": SCHEMA, **content})
     except (TypeError, ValueError) as error:
         raise BundleError(f"cannot write {MANIFEST_FILE}: {error}; correct the value") from error
 
@@ -273,21 +261,10 @@ def _newer_than_schema_1(manifest: Manifest) -> list[str]:
         "precision int8": manifest.precision != "float32",
         "temperatures": manifest.temperatures is not None,
         "abstain": manifest.abstain is not None,
-        "thresholds": manifest.gate.parameters.confidence.thresholds is not None,
         "shorter_side": manifest.input.preprocess.shorter_side is not None,
     }
-    return [name for name, is_there in present.items() if is_there]
-
-
-def _without_unset(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the manifest's content without the optional keys that are None."""
-    optional = [each.name for each in dataclasses.fields(Manifest) if each.metadata.get("optional")]
-    content = {key: value for key, value in content.items() if value is not None or key not in optional}
-    confidence, preprocess = content["gate"]["parameters"]["confidence"], content["input"]["preprocess"]
-    for owner, key in ((confidence, "thresholds"), (preprocess, "shorter_side")):
-        if owner[key] is None:
-            del owner[key]
-    return content
+    newer = [name for name, is_there in present.items() if is_there]
+    return newer + manifest.gate.parameters.newer_than_schema_1()
 
 
 def _check_name(name: str) -> None:

@@ -31,6 +31,20 @@ def read_typed(kind: type[T], value: object, where: str) -> T:
     return result
 
 
+def to_plain(value: Any) -> Any:
+    """Return dataclasses, also within others, as dicts, without their ``optional`` fields that are None."""
+    if dataclasses.is_dataclass(value):
+        entries = {one: getattr(value, one.name) for one in dataclasses.fields(value)}
+        return {
+            one.name: to_plain(entry)
+            for one, entry in entries.items()
+            if entry is not None or not one.metadata.get("optional")
+        }
+    if isinstance(value, dict):
+        return {key: to_plain(entry) for key, entry in value.items()}
+    return [to_plain(entry) for entry in value] if isinstance(value, tuple) else value
+
+
 def _read(kind: Any, value: object, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _read_dataclass(kind, value, where)

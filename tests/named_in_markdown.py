@@ -43,6 +43,9 @@ READERS = {
     "ort-wasm-simd-threaded.mjs",
     "ort-wasm-simd-threaded.wasm",
     ".venv/bin/python",
+    "eed_edge/gate_rules/lead_rule.py",
+    "eed_edge/export/lead_graph.py",
+    "eed_edge/evaluate/adaptive/lead_soft.py",
 }
 NAME_LIST = re.compile(r"([\w/]+\.py): ([\w, ]+)")
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")

@@ -2,25 +2,21 @@
 
 import re
 from pathlib import Path
-from struct import Struct
 
-import numpy as np
 import pytest
 import torch
 
 from eed_edge.attacks.interface import Threat
-from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.prune.groups import analyse
 from eed_edge.prune.importance import SCORES
 from eed_edge.recipe import Data
-from eed_edge.runtime.gates.replay import replay_rule
-from eed_edge.runtime.gates.single_image_exit import run_single_image
 from eed_edge.train.data.splits import DATASETS, load_splits
 from eed_edge.train.networks.build import ARCHITECTURES, build_network
 from tests.attacks.linear import classifier
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = ("score", "data-set", "gate-rule", "attack", "architecture")
+PAGES = ("score", "data-set", "attack", "architecture")
+ELSEWHERE = ("gate-rule",)  # tests/test_added_gate_rule.py
 
 
 def added(page: str) -> dict:
@@ -34,18 +30,18 @@ def added(page: str) -> dict:
 
 @pytest.fixture(autouse=True)
 def registries_as_they_were(monkeypatch):
-    for registry in (SCORES, DATASETS, GATE_RULES, ARCHITECTURES):
-        for name in ("magnitude", "stripes", "lead", "small-cnn"):
+    for registry in (SCORES, DATASETS, ARCHITECTURES):
+        for name in ("magnitude", "stripes", "small-cnn"):
             monkeypatch.delitem(registry, name, raising=False)
     yield
-    for registry in (SCORES, DATASETS, GATE_RULES, ARCHITECTURES):
-        for name in ("magnitude", "stripes", "lead", "small-cnn"):
+    for registry in (SCORES, DATASETS, ARCHITECTURES):
+        for name in ("magnitude", "stripes", "small-cnn"):
             registry.pop(name, None)
 
 
 def test_every_page_is_tested():
     pages = {re.sub(r"adding-an?-", "", path.stem) for path in DOCS.glob("adding-*.md")}
-    assert pages == set(PAGES)
+    assert pages == {*PAGES, *ELSEWHERE}
 
 
 def test_the_added_score_ranks_channels_by_their_weights():
@@ -84,22 +80,3 @@ def test_the_added_attack_reaches_the_worst_corner_of_a_linear_classifier():
         torch.nn.functional.cross_entropy(net(x), labels, reduction="none") for x in (images, attacked)
     )
     assert (after > before).all()
-
-
-def test_the_added_gate_rule_decides_alike_for_a_batch_and_a_single_image():
-    added("gate-rule")
-    logits = 4 * np.random.default_rng(0).random((3, 40, 5)).astype(np.float32)
-    probs = np.exp(logits.astype(np.float64))
-    probs = (probs / probs.sum(2, keepdims=True)).astype(np.float32)
-    parameters = {"threshold": 0.2}
-    batch = replay_rule(probs, "lead", parameters)
-    assert 1 < batch.submodels_used.mean() < 3
-    for i in range(40):
-        answer = run_single_image(
-            lambda t, i=i: logits[t, i].tolist(),
-            Struct("5f"),
-            GATE_RULES["lead"],
-            parameters,
-            max_submodels=3,
-        )
-        assert answer[1] == batch.submodels_used[i]

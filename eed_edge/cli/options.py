@@ -8,7 +8,7 @@ from typing import Any, get_args
 import click
 
 from eed_edge.cli.completion_words import complete_bundle, complete_override, complete_run
-from eed_edge.gate_settings import Rule
+from eed_edge.gate_rules.rule_names import Rule
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 PATH = click.Path(path_type=Path)

@@ -1,1 +1,1 @@
-"""Gate rules: a file each with its decisions, in numpy and in plain Python."""
+"""Gate rules: a file each with the parameters of the rule and its decisions, in numpy and in plain Python."""

@@ -1,6 +1,7 @@
 """Gate rule ``agreement``: stop when enough sub-models vote for the class that the mean prefers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from eed_edge.gate_rules.gate_rule import (
     GateRule,
     Memory,
     Parameters,
+    RuleParameters,
     SingleAnswer,
     SingleMemory,
     StageOutput,
@@ -20,12 +22,31 @@ from eed_edge.gate_rules.gate_rule import (
     lead,
     mean_of,
 )
+from eed_edge.manifest_bounds import require
+
+
+@dataclass(frozen=True)
+class Agreement(RuleParameters):
+    """Stop when ``votes`` sub-models vote for the class that the mean prefers."""
+
+    votes: int
+
+    def __post_init__(self) -> None:
+        require(self.votes >= 1, f"votes must be >= 1, got {self.votes}")
+
+    def check_submodels(self, submodels: int) -> None:
+        require(
+            self.votes <= submodels,
+            f"gate.parameters.agreement.votes must be at most {submodels}, got {self.votes}",
+        )
 
 
 class AgreementRule(GateRule):
     """Stop at the first ``t >= 2`` where at least ``votes`` sub-models vote for the argmax of ``m_t``."""
 
-    parameter_names = ("votes",)
+    parameters_type = Agreement
+    graph_operator = "GreaterOrEqual"
+    graph_constant_type = int
 
     def decide(self, stage: StageOutput, memory: Memory, parameters: Parameters) -> ExitDecision:
         vote = stage.probs.argmax(axis=1)
@@ -65,3 +86,6 @@ class AgreementRule(GateRule):
                 f" got {arguments.short_repr(threshold)}; pass a number in that range"
             )
         return {"votes": int(value)}
+
+    def graph_constants(self, parameters: Parameters, stops: int) -> Iterable[float]:
+        return [float(parameters["votes"])] * (stops - 1)  # nothing stops after the first sub-model

@@ -1,6 +1,7 @@
 """Gate rule ``confidence``: stop when the largest mean probability reaches the threshold of this stop."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,21 +14,48 @@ from eed_edge.gate_rules.gate_rule import (
     GateRule,
     Memory,
     Parameters,
+    RuleParameters,
     SingleAnswer,
     SingleMemory,
     StageOutput,
     Vector,
     mean_of,
 )
+from eed_edge.manifest_bounds import require
 
 NEVER_STOP = 2.0
 """A threshold that no probability reaches: every sub-model runs."""
 
 
+@dataclass(frozen=True)
+class Confidence(RuleParameters):
+    """Stop when the largest mean probability reaches a threshold; above 1 it never stops early.
+
+    threshold: one for all stops.
+    thresholds: one for each sub-model but the last; used instead where there are any.
+    """
+
+    threshold: float
+    thresholds: tuple[float, ...] | None = field(default=None, metadata={"optional": True})
+
+    def __post_init__(self) -> None:
+        for threshold in (self.threshold, *(self.thresholds or ())):
+            require(0 <= threshold <= 2, f"threshold must be in [0, 2], got {threshold}")
+
+    def check_submodels(self, submodels: int) -> None:
+        stops = submodels - 1
+        require(
+            self.thresholds is None or len(self.thresholds) == stops,
+            f"gate.parameters.confidence.thresholds must be null or {stops}, one for each sub-model but"
+            f" the last, got {len(self.thresholds or ())}",
+        )
+
+
 class ConfidenceRule(GateRule):
     """Stop at the first t with ``max(m_t) >= thresholds[t - 1]``, or ``threshold`` where there are none."""
 
-    parameter_names = ("threshold",)
+    parameters_type = Confidence
+    graph_operator = "GreaterOrEqual"
 
     def decide(self, stage: StageOutput, memory: Memory, parameters: Parameters) -> ExitDecision:
         stop = np.maximum.reduce(stage.mean, axis=1) >= threshold_at(parameters, stage.t)
@@ -58,6 +86,9 @@ class ConfidenceRule(GateRule):
                 " above 1 nothing stops early"
             )
         return {"threshold": value}
+
+    def graph_constants(self, parameters: Parameters, stops: int) -> Iterable[float]:
+        return [threshold_at(parameters, t) for t in range(1, stops + 1)]
 
     def refine(self, parameters: Parameters, probs: Sequence[Floats]) -> Parameters:
         """Move thresholds midway between the two neighbouring confidences, away from every image."""

@@ -2,10 +2,12 @@
 
 A rule is one class in one file of this folder, listed in ``rule_registry``; its ONNX twin is in
 ``export``, its torch twin in ``evaluate/adaptive``. A contract test holds all of them to the same decisions.
+What the manifest, the calibration and the check of ``cascade.onnx`` must know of a rule, the class declares.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from itertools import repeat
 from operator import truediv
 from typing import Any, NamedTuple
@@ -23,6 +25,24 @@ Memory = dict[str, NDArray[Any]]
 Vector = Sequence[float]
 SingleMemory = dict[str, Any]
 SingleAnswer = tuple[Vector, int]  # m_prefix and prefix
+
+
+@dataclass(frozen=True)
+class RuleParameters:
+    """The calibrated parameters of a rule, one field each, as the manifest has them.
+
+    Fields with the metadata ``optional`` may be None; the rule's grids leave them out, and schema 1 has none.
+
+    Raises:
+        BundleError: a parameter is out of range.
+    """
+
+    def check_submodels(self, submodels: int) -> None:
+        """Check that the parameters fit so many sub-models.
+
+        Raises:
+            BundleError: they do not.
+        """
 
 
 class StageOutput(NamedTuple):
@@ -50,8 +70,16 @@ class GateRule(ABC):
     arrays, images along the first axis, to the images that are still undecided.
     """
 
-    parameter_names: tuple[str, ...]
-    """The first one is varied along the threshold curve of the report."""
+    parameters_type: type[RuleParameters]
+    graph_operator: str
+    """The operator of the ONNX twin that takes each of ``graph_constants`` as its last input."""
+    graph_constant_type: type = float
+    """Of these constants: ``float`` for double, ``int`` for int64."""
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Return the parameters that are always set; the report's threshold curve varies the first one."""
+        return tuple(one.name for one in fields(self.parameters_type) if not one.metadata.get("optional"))
 
     @abstractmethod
     def decide(self, stage: StageOutput, memory: Memory, parameters: Parameters) -> ExitDecision:
@@ -89,6 +117,14 @@ class GateRule(ABC):
 
         Raises:
             InputError: out of range, of another type, or the rule has no threshold.
+        """
+
+    @abstractmethod
+    def graph_constants(self, parameters: Parameters, stops: int) -> Iterable[float]:
+        """Return the parameters that the ONNX twin stores, one for each time that it does.
+
+        Args:
+            stops: sub-models after which the rule is asked: all that may run but the last.
         """
 
     def refine(self, parameters: Parameters, probs: Sequence[Floats]) -> Parameters:

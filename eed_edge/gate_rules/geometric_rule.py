@@ -1,7 +1,8 @@
 """Gate rule ``geometric``: answer with the prefix of the highest exit value, and stop once it is known."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from operator import mul, sub
 from typing import Any
 
@@ -15,15 +16,28 @@ from eed_edge.gate_rules.gate_rule import (
     GateRule,
     Memory,
     Parameters,
+    RuleParameters,
     SingleAnswer,
     SingleMemory,
     StageOutput,
     Vector,
     mean_of,
 )
+from eed_edge.manifest_bounds import require
 
 NEVER_STOP_EXPONENT = 1e6
 """An exponent ``g`` from which on ``q`` is 0, also where ``max(m_t)`` is exactly 1: every sub-model runs."""
+
+
+@dataclass(frozen=True)
+class Geometric(RuleParameters):
+    """``q_t = max(m_t)^g * exp(-k * KL(m_t || m_(t-1)))``; 0 from ``g = 1e6`` on: nothing stops early."""
+
+    g: float
+    k: float
+
+    def __post_init__(self) -> None:
+        require(self.g >= 0 and self.k >= 0, f"g and k must be >= 0, got {self.g} and {self.k}")
 
 
 class GeometricRule(GateRule):
@@ -38,7 +52,8 @@ class GeometricRule(GateRule):
         EED, eq. 20-22; ``q_t = max(m_t)^g * exp(-k * KL(m_t || m_(t-1)))`` is this project's.
     """
 
-    parameter_names = ("g", "k")
+    parameters_type = Geometric
+    graph_operator = "Mul"
 
     def decide(self, stage: StageOutput, memory: Memory, parameters: Parameters) -> ExitDecision:
         q = exit_probability(stage, memory, parameters)
@@ -95,6 +110,9 @@ class GeometricRule(GateRule):
 
     def parameters_from_threshold(self, threshold: Any, members: int) -> dict[str, float]:
         raise InputError("the rule geometric has no threshold, got one; leave it out or name another rule")
+
+    def graph_constants(self, parameters: Parameters, stops: int) -> Iterable[float]:
+        return [parameters["g"]] * stops + [parameters["k"]] * (stops - 1)  # the first has no divergence
 
 
 def exit_probability(stage: StageOutput, memory: Memory, parameters: Parameters) -> Doubles:

@@ -1,7 +1,4 @@
-"""The gate rules by name.
-
-Schema 1 of the manifest names these three as fields: a fourth rule needs schema 2 and a reader of schema 1.
-"""
+"""The gate rules by name, in the order of ``Rule``."""
 
 from eed_edge.gate_rules.agreement_rule import AgreementRule
 from eed_edge.gate_rules.confidence_rule import ConfidenceRule

@@ -8,6 +8,7 @@ import onnxruntime
 import eed_edge
 from eed_edge import manifest as contract
 from eed_edge.export.cascade_graph import to_cascade
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 
 MEMBERS, CLASSES = 4, 5
 IMAGES = np.random.default_rng(0).random((120, 3, 8, 8), np.float32)
@@ -34,9 +35,7 @@ def manifest_of(rule: str, parameters: dict[str, float], **gate) -> contract.Man
         gate=contract.GateSpec(
             rule,
             contract.GateParameters(
-                contract.Confidence(**every["confidence"]),
-                contract.Agreement(**every["agreement"]),
-                contract.Geometric(**every["geometric"]),
+                **{name: GATE_RULES[name].parameters_type(**each) for name, each in every.items()}
             ),
             **gate,
         ),

@@ -14,6 +14,7 @@ import eed_edge
 from eed_edge import manifest as contract
 from eed_edge.export.cascade_graph import to_cascade
 from eed_edge.export.network_graph import to_onnx
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.runtime.gates.margins import near_ties
 from tests.runtime.conftest import make_manifest, npz
 
@@ -51,12 +52,9 @@ def folder(request, models, tmp_path):
     rule, parameters = request.param
     files = {"golden.npz": npz(labels=np.zeros(0, np.int64))}
     manifest = make_manifest(models, files, rule=rule, size=(1, 8, 8), classes=tuple("0123456789"))
-    kind = {
-        "confidence": contract.Confidence,
-        "agreement": contract.Agreement,
-        "geometric": contract.Geometric,
-    }
-    changed = dataclasses.replace(manifest.gate.parameters, **{rule: kind[rule](**parameters)})
+    changed = dataclasses.replace(
+        manifest.gate.parameters, **{rule: GATE_RULES[rule].parameters_type(**parameters)}
+    )
     manifest = dataclasses.replace(
         manifest,
         gate=dataclasses.replace(manifest.gate, parameters=changed),

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 
 from eed_edge import manifest, recipe
+from eed_edge.gate_rules.agreement_rule import Agreement
+from eed_edge.gate_rules.confidence_rule import Confidence
+from eed_edge.gate_rules.geometric_rule import Geometric
 from eed_edge.manifest import Manifest
 from eed_edge.report import wilson
 
@@ -32,9 +35,7 @@ def bundle_manifest(name: str = "tiny") -> Manifest:
         ),
         gate=manifest.GateSpec(
             "confidence",
-            manifest.GateParameters(
-                manifest.Confidence(0.6), manifest.Agreement(2), manifest.Geometric(1, 1)
-            ),
+            manifest.GateParameters(Confidence(0.6), Agreement(2), Geometric(1, 1)),
         ),
         calibration=manifest.Calibration(10, "pgd-20", 0.1, False, loss, loss, loss),
         files={"golden.npz": manifest.FileEntry(**entry)},

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from eed_edge import manifest as contract
+from eed_edge.gate_rules.agreement_rule import Agreement
+from eed_edge.gate_rules.confidence_rule import Confidence
+from eed_edge.gate_rules.geometric_rule import Geometric
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import open_session
 from eed_edge.runtime.engine.single_image import Submodel
@@ -30,7 +33,7 @@ def make_manifest(
 ):
     loss = contract.RuleLoss(0.0, 0.0, 0.01, 1.0)
     parameters = contract.GateParameters(
-        contract.Confidence(threshold), contract.Agreement(min(2, len(models))), contract.Geometric(1.0, 1.0)
+        Confidence(threshold), Agreement(min(2, len(models))), Geometric(1.0, 1.0)
     )
     return contract.Manifest(
         name="tiny",

@@ -6,6 +6,9 @@ import hashlib
 import numpy as np
 
 from eed_edge import manifest as contract
+from eed_edge.gate_rules.agreement_rule import Agreement
+from eed_edge.gate_rules.confidence_rule import Confidence
+from eed_edge.gate_rules.geometric_rule import Geometric
 from tests.runtime import tiny_onnx
 from tests.runtime.conftest import make_manifest, models_answering, npz
 
@@ -39,9 +42,7 @@ def bundle_answering(folder, *, rule="confidence", count=40):
     images[rng.random((count, 1, MEMBERS)) < 0.15, 0] = 0  # that sub-model fails for this image
     images[(images[:, 0, :, 0] == 0).all(axis=1)] = 0.5
     models, manifest = models_answering(MEMBERS, CLASSES)
-    parameters = contract.GateParameters(
-        contract.Confidence(0.7, (0.8, 0.7, 0.6)), contract.Agreement(2), contract.Geometric(1.5, 0.8)
-    )
+    parameters = contract.GateParameters(Confidence(0.7, (0.8, 0.7, 0.6)), Agreement(2), Geometric(1.5, 0.8))
     return write(
         folder,
         models,

@@ -1,12 +1,12 @@
 """The gate as deployed: rule and parameters, temperatures, abstain threshold, and the results on calib."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from eed_edge import arguments
 from eed_edge import manifest as contract
 from eed_edge.export.gate.answer_calibration import fit_abstain, fit_temperatures
-from eed_edge.export.gate.calibration import GateSetting, MemberProbs, calibrate
+from eed_edge.export.gate.calibration import MemberProbs, calibrate
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.recipe import Gate
 
 ABSTAIN_SHARE = 0.95
@@ -63,7 +63,13 @@ def calibrate_gate(
         options: caps and abstain share.
     """
     settings = calibrate(answers, cfg, max_submodels=options.max_submodels)
-    spec = contract.GateSpec(cfg.rule, _parameters(settings), options.max_submodels, options.deadline_ms)  # type: ignore[arg-type]
+    parameters = {rule: GATE_RULES[rule].parameters_type(**one.parameters) for rule, one in settings.items()}
+    spec = contract.GateSpec(
+        cfg.rule,  # type: ignore[arg-type]
+        contract.GateParameters(**parameters),
+        options.max_submodels,
+        options.deadline_ms,
+    )
     temperatures = fit_temperatures(answers, spec)
     losses = {
         rule: contract.RuleLoss(**{key: value for key, value in asdict(one).items() if key != "parameters"})
@@ -74,11 +80,3 @@ def calibrate_gate(
     )
     abstain = fit_abstain(answers, spec, temperatures, share=options.abstain_share)
     return CalibratedGate(spec, calibration, temperatures, abstain)
-
-
-def _parameters(settings: Mapping[str, GateSetting]) -> contract.GateParameters:
-    return contract.GateParameters(
-        confidence=contract.Confidence(**settings["confidence"].parameters),
-        agreement=contract.Agreement(votes=int(settings["agreement"].parameters["votes"])),
-        geometric=contract.Geometric(**settings["geometric"].parameters),
-    )

@@ -165,7 +165,7 @@ def _gate_words(sources: PageInputs) -> str:
         values = parameters.get("thresholds", [parameters["threshold"]])
         how = f"stops at a probability of {' / '.join(map(confidence_words, values))}"
     else:
-        how = f"geometric, {formats.settings(parameters)}"
+        how = f"{gate.rule}, {formats.settings(parameters)}"
     return f"{members} sub-models in running order. Gate ({gate.rule}): {how}."
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from eed_edge.errors import BundleError
-from eed_edge.gate_rules.confidence_rule import threshold_at
+from eed_edge.gate_rules.gate_rule import GateRule
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.manifest import CASCADE_FILE, Manifest
 from eed_edge.runtime.bundle.folder import Bundle
 from eed_edge.runtime.bundle.limits import DEFAULT_LIMITS, Limits
@@ -14,7 +15,6 @@ from eed_edge.runtime.bundle.onnx_scan import Message, inspect
 from eed_edge.runtime.bundle.walk.sizes import DOUBLE, INT64
 
 _COMPARED = ("classes", "input", "precision", "submodels", "gate", "temperatures", "abstain")
-_OPERATORS = {"confidence": "GreaterOrEqual", "agreement": "GreaterOrEqual", "geometric": "Mul"}
 
 
 def check_same_gate(
@@ -38,7 +38,7 @@ def check_same_gate(
                 " export the bundle again"
             )
     parsed = inspect(model, CASCADE_FILE, limits=limits).message
-    actual = Counter(_gate_constants(parsed, manifest.gate.rule))
+    actual = Counter(_gate_constants(parsed, GATE_RULES[manifest.gate.rule]))
     if actual != (expected := _expected(manifest)):
         raise BundleError(
             f"{CASCADE_FILE}: expected the gate's constants {_listed(expected)}, got {_listed(actual)};"
@@ -74,18 +74,13 @@ def _parts(graphs: Iterable[Message], prefix: str) -> tuple[dict[str, Any], list
 def _expected(manifest: Manifest) -> Counter[float]:
     """Return the constants of all stages, as ``export.cascade_graph`` writes them."""
     gate, members = manifest.gate, len(manifest.submodels)
-    decisions = min(gate.max_submodels or members, members) - 1
-    parameters = gate.parameters_of(gate.rule)
-    if gate.rule == "confidence":
-        return Counter(threshold_at(parameters, t) for t in range(1, decisions + 1))
-    if gate.rule == "agreement":  # nothing stops after the first sub-model
-        return +Counter({float(parameters["votes"]): decisions - 1})
-    return +(Counter({parameters["g"]: decisions}) + Counter({parameters["k"]: max(decisions - 1, 0)}))
+    stops = min(gate.max_submodels or members, members) - 1
+    return Counter(GATE_RULES[gate.rule].graph_constants(gate.parameters_of(gate.rule), stops))
 
 
-def _gate_constants(model: Message, rule: str) -> Iterator[float]:
-    """Give the scalars that the rule's operator has as its second input; networks have none of this type."""
-    kind, code = (INT64, "<q") if rule == "agreement" else (DOUBLE, "<d")
+def _gate_constants(model: Message, rule: GateRule) -> Iterator[float]:
+    """Give the scalars that the rule's operator has as its last input; networks have none of this type."""
+    kind, code = (INT64, "<q") if rule.graph_constant_type is int else (DOUBLE, "<d")
     for graph in _graphs(model["graph"]):
         scalars = {
             tensor.get("name", ""): tensor
@@ -95,9 +90,9 @@ def _gate_constants(model: Message, rule: str) -> Iterator[float]:
             and len(tensor.get("raw_data", b"")) == 8
         }
         for node in graph.get("node", ()):
-            second = (node.get("input") or [""])[-1]
-            if node.get("op_type") == _OPERATORS[rule] and second in scalars:
-                yield float(struct.unpack(code, scalars[second]["raw_data"])[0])
+            last = (node.get("input") or [""])[-1]
+            if node.get("op_type") == rule.graph_operator and last in scalars:
+                yield float(struct.unpack(code, scalars[last]["raw_data"])[0])
 
 
 def _graphs(graph: Message) -> Iterator[Message]:

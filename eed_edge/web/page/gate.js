@@ -1,4 +1,4 @@
-// The gate: sub-models one after another on one image until the rule stops, as eed_edge/runtime/gates does.
+// The gate: sub-models one after another on one image until the rule stops, as eed_edge/runtime/gates and eed_edge/gate_rules do.
 
 const MIN_PROB = 1e-12; // probabilities are clamped here before a logarithm
 const NEVER_STOP_EXPONENT = 1e6; // from this exponent g on the rule geometric never stops early
@@ -15,6 +15,7 @@ const NEVER_STOP_EXPONENT = 1e6; // from this exponent g on the rule geometric n
  *     made of it: {probs, mean, stop, value, wanted}, probs null where it failed
  */
 export async function answer(logitsOf, gate) {
+  checkRule(gate.rule);
   const allowed = Math.min(gate.maxSubmodels ?? gate.members, gate.members);
   const decide = RULES[gate.rule](gate.parameters);
   const stages = [];
@@ -35,6 +36,12 @@ export async function answer(logitsOf, gate) {
   }
   if (!total) throw new Error("every sub-model failed for this image: there is no answer");
   return result({ mean: stages.at(-1).mean, prefix: allowed }, allowed, failed, gate, stages);
+}
+
+/** Throw where this page does not have the rule. */
+export function checkRule(rule) {
+  const known = Object.keys(RULES);
+  if (!known.includes(rule)) throw new Error(`this page has the gate rules ${known.join(", ")}, not ${rule}; export the bundle with one of these`);
 }
 
 function result({ mean, prefix }, used, failed, gate, stages) {

@@ -2,6 +2,7 @@
 import { brief, headline, probabilityBars, stageItems } from "./answer_view.js";
 import { byId, choices, element, imageCanvas, megabytes, milliseconds, shareOf, times } from "./elements.js";
 import { facts, ruleText } from "./facts.js";
+import { RULES, checkRule } from "./gate.js";
 import { ask } from "./network.js";
 import { drawPanel, filePanel } from "./own_pictures.js";
 
@@ -33,6 +34,7 @@ function tell(error) {
 }
 
 async function start() {
+  checkRule(manifest.gate.rule);
   document.title = `${manifest.name} in the browser`;
   byId("name").textContent = manifest.name;
   byId("lead").textContent =
@@ -215,7 +217,8 @@ async function sweep(picture) {
 
 function setGate() {
   const { rule, parameters, max_submodels: most } = manifest.gate;
-  byId("rule").append(...Object.keys(parameters).map((name) => new Option(name, name, name === rule, name === rule)));
+  const known = Object.keys(parameters).filter((name) => Object.hasOwn(RULES, name));
+  byId("rule").append(...known.map((name) => new Option(name, name, name === rule, name === rule)));
   const cap = Math.min(most ?? members, members);
   for (let n = 1; n <= members; n++) byId("cap").append(new Option(n === members ? `all ${n}` : `at most ${n}`, n, n === cap, n === cap));
   const told = () => {

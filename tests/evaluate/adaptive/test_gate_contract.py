@@ -4,6 +4,7 @@ The cases come from the registry and from each rule's own calibration grid, so a
 registered.
 """
 
+import dataclasses
 from dataclasses import fields
 from struct import Struct
 from types import SimpleNamespace
@@ -15,10 +16,12 @@ import pytest
 import torch
 
 from eed_edge import manifest as contract
+from eed_edge.errors import BundleError
 from eed_edge.evaluate.adaptive.soft_gates import SOFT_RULES, SmoothGate
 from eed_edge.evaluate.adaptive.soft_rule import Sharpness, log_prefix_means
-from eed_edge.export.cascade_graph import GATE_GRAPHS, cascade_model
+from eed_edge.export.cascade_graph import GATE_GRAPHS, cascade_model, to_cascade
 from eed_edge.gate_rules.rule_registry import GATE_RULES
+from eed_edge.runtime.bundle.cascade_gate import check_same_gate
 from eed_edge.runtime.gates.margins import near_ties
 from eed_edge.runtime.gates.replay import replay_rule
 from eed_edge.runtime.gates.single_image_exit import run_single_image
@@ -76,6 +79,40 @@ def test_every_rule_has_its_twins_and_its_place_in_the_manifest():
     names = list(GATE_RULES)
     assert list(GATE_GRAPHS) == list(SOFT_RULES) == names
     assert list(get_args(contract.Rule)) == [field.name for field in fields(contract.GateParameters)] == names
+
+
+def manifest_with(rule, parameters):
+    """The manifest of four sub-models whose gate is this one."""
+    models, manifest = models_answering(MEMBERS, CLASSES)
+    settings = {rule: GATE_RULES[rule].parameters_type(**parameters)}
+    every = dataclasses.replace(manifest.gate.parameters, **settings)
+    return models, dataclasses.replace(manifest, gate=contract.GateSpec(rule, every))
+
+
+@pytest.mark.parametrize(("rule", "parameters"), CASES)
+def test_the_manifest_keeps_the_parameters(rule, parameters):
+    _, manifest = manifest_with(rule, parameters)
+    again = contract.parse_manifest(contract.dump_manifest(manifest))
+    assert again.gate == manifest.gate
+    assert again.gate.parameters_of(rule) == parameters
+
+
+@pytest.mark.parametrize("rule", GATE_RULES)
+@pytest.mark.parametrize("cap", [None, 2, 1])
+def test_a_cascade_has_the_constants_that_the_rule_declares_and_another_setting_has_others(rule, cap):
+    made = []
+    for parameters in spread(rule)[:2]:
+        models, manifest = manifest_with(rule, parameters)
+        gate = dataclasses.replace(manifest.gate, max_submodels=cap)
+        made.append((models, dataclasses.replace(manifest, gate=gate)))
+    (models, manifest), (_, other) = made
+    files = dict(zip([entry.file for entry in manifest.submodels], models, strict=True))
+    same, changed = (SimpleNamespace(manifest=each, read=files.get) for each in (manifest, other))
+    cascade = to_cascade(models, manifest)
+    check_same_gate(cascade, manifest, same)
+    if (cap or MEMBERS) > 2:
+        with pytest.raises(BundleError, match="expected the gate's constants"):
+            check_same_gate(cascade, other, changed)
 
 
 @pytest.mark.parametrize("rule", GATE_RULES)

@@ -18,7 +18,10 @@ from eed_edge.evaluate.adaptive.stop_rule import replay_stop_rule
 from eed_edge.evaluate.attack_jobs import build_jobs, run_batch
 from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.evaluate.suites import find_suite
-from eed_edge.manifest import Agreement, Confidence, GateParameters, GateSpec, Geometric
+from eed_edge.gate_rules.agreement_rule import Agreement
+from eed_edge.gate_rules.confidence_rule import Confidence
+from eed_edge.gate_rules.geometric_rule import Geometric
+from eed_edge.manifest import GateParameters, GateSpec
 from eed_edge.train.networks.ensemble import Ensemble
 from tests.attacks.linear import classifier, exact_linf
 

@@ -6,7 +6,10 @@ import pytest
 from eed_edge.evaluate.metrics.shift import expected_calibration_error
 from eed_edge.export.gate.answer_calibration import HIGHEST, LOWEST, fit_abstain, fit_temperatures
 from eed_edge.export.gate.calibration import MemberProbs
-from eed_edge.manifest import Agreement, Confidence, GateParameters, GateSpec, Geometric
+from eed_edge.gate_rules.agreement_rule import Agreement
+from eed_edge.gate_rules.confidence_rule import Confidence
+from eed_edge.gate_rules.geometric_rule import Geometric
+from eed_edge.manifest import GateParameters, GateSpec
 from eed_edge.runtime.gates.replay import replay_rule
 
 CLASSES = 6

@@ -8,6 +8,7 @@ import pytest
 import eed_edge
 from eed_edge import manifest as contract
 from eed_edge.export.cascade_graph import to_cascade
+from eed_edge.gate_rules.rule_registry import GATE_RULES
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.runtime.engine.session import open_session
 from eed_edge.runtime.engine.single_image import Submodel
@@ -35,12 +36,9 @@ FAILING = as_images(
 def both(tmp_path, rule, parameters, *, cap=None, temperatures=TEMPERATURES, threshold=0.8):
     """The folder's cascade and the single file of one manifest."""
     models, manifest = models_answering(MEMBERS, CLASSES)
-    kinds = {
-        "confidence": contract.Confidence,
-        "agreement": contract.Agreement,
-        "geometric": contract.Geometric,
-    }
-    parameters_of_rule = dataclasses.replace(manifest.gate.parameters, **{rule: kinds[rule](**parameters)})
+    parameters_of_rule = dataclasses.replace(
+        manifest.gate.parameters, **{rule: GATE_RULES[rule].parameters_type(**parameters)}
+    )
     manifest = dataclasses.replace(
         manifest,
         gate=contract.GateSpec(rule, parameters_of_rule, cap),
