@@ -1,15 +1,18 @@
 """The report as one self-contained, reproducible HTML file without network access or scripts."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eed_edge.atomic_files import write_atomic
 from eed_edge.errors import DeviceError, how_to_install
-from eed_edge.manifest import Manifest
+
+if TYPE_CHECKING:
+    from eed_edge.manifest import Manifest
 
 _PACKAGES = ("jinja2", "matplotlib", "PIL")
 
 
-def write_page(run: Path, manifest: Manifest, path: Path) -> None:
+def write_page(run: Path, manifest: "Manifest", path: Path) -> None:
     """Write the page of a run's ``report.json`` and its bundle to ``path`` atomically.
 
     Raises:

@@ -4,18 +4,20 @@ import shlex
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from eed_edge.errors import InputError
-from eed_edge.manifest import Manifest
 from eed_edge.printable import printable
 from eed_edge.report.names import ATTACKS, NETWORKS, PERCENTILES, attack_title, attacks_in_order
 from eed_edge.report.one_clock import with_one_clock
 from eed_edge.report.paired_words import COMPARISON_WORDS, comparison
 from eed_edge.report.report_file import DAMAGE_ERRORS
 from eed_edge.report.verdict import verdict
+
+if TYPE_CHECKING:
+    from eed_edge.manifest import Manifest
 
 NO_NOTES: Mapping[str, str] = MappingProxyType({})
 
@@ -55,7 +57,7 @@ def paired_table(paired: Mapping[str, Any]) -> str:
 
 
 def report_table(
-    report: Mapping[str, Any], manifest: Manifest, *, notes: Mapping[str, str] = NO_NOTES
+    report: Mapping[str, Any], manifest: "Manifest", *, notes: Mapping[str, str] = NO_NOTES
 ) -> str:
     """The verdict, then accuracy, latency, cost and diversity of one run, each part only if it was measured.
 
@@ -76,7 +78,7 @@ def report_table(
         ) from error
 
 
-def _parts(report: Mapping[str, Any], manifest: Manifest) -> list[str]:
+def _parts(report: Mapping[str, Any], manifest: "Manifest") -> list[str]:
     parts = [f"{printable(manifest.name)}: {len(manifest.submodels)} sub-models, gate {manifest.gate.rule}"]
     if "accuracy" in report:
         parts.append(accuracy_table(report["accuracy"]))
