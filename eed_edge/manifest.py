@@ -10,8 +10,7 @@ from eed_edge import digest_json
 from eed_edge import schema as typed
 from eed_edge.digest_json import HEX64
 from eed_edge.errors import BundleError
-from eed_edge.gate_rules.rule_names import Rule
-from eed_edge.gate_settings import (
+from eed_edge.gate_rules.gate_settings import (
     Abstain,
     Calibration,
     GateParameters,
@@ -19,6 +18,7 @@ from eed_edge.gate_settings import (
     RuleLoss,
     check_temperatures,
 )
+from eed_edge.gate_rules.rule_names import Rule
 from eed_edge.manifest_bounds import (
     LARGEST_MANIFEST,
     MOST_SUBMODELS,
