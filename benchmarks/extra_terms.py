@@ -1,4 +1,4 @@
-"""What the four extra terms of the joint loss do to a team that stops early.
+"""What the extra terms of the joint loss, and other soft labels, do to a team that stops early.
 
     .venv/bin/python benchmarks/extra_terms.py optimum --data DIR     # a minute
     .venv/bin/python benchmarks/extra_terms.py trained                # the digits, some minutes
@@ -51,6 +51,12 @@ ARMS: dict[str, dict[str, float]] = {
     "gamma 4": {"gamma": 4.0},
     "all, as in the paper": {"alpha": 2.0, "beta": 0.5, "omega": 10.0, "gamma": 4.0},
 }
+SOFT_LABELS: dict[str, dict[str, Any]] = {
+    "team as teacher": {"teacher": "team"},
+    "half on prefixes": {"prefixes": 0.5},
+    "all on prefixes": {"prefixes": 1.0},
+}
+"""Other ways to train what the gate answers with, compared by ``trained`` alone."""
 
 
 @click.group(help=__doc__)
@@ -125,22 +131,32 @@ def extra_loss(logits: Tensor, labels: Tensor, weights: dict[str, float]) -> Ten
 @click.option("--recipe", "name", default="digits-resnet18", show_default=True)
 @click.option("--data", type=click.Path(path_type=Path))
 @click.option("--set", "overrides", multiple=True, help="Of the recipe, as for eed-edge train.")
+@click.option("--arm", "arms", multiple=True, metavar="NAME", help="Only these; default all.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("build/extra-terms"), show_default=True)
 @click.option("--json", "target", type=click.Path(path_type=Path), default=RESULTS / "extra-terms.json")
-def trained(name: str, data: Path | None, overrides: tuple[str, ...], work: Path, target: Path) -> None:
+def trained(
+    name: str,
+    data: Path | None,
+    overrides: tuple[str, ...],
+    arms: tuple[str, ...],
+    work: Path,
+    target: Path,
+) -> None:
     """Accuracy of the team on tune after a joint stage with other terms."""
     recipe = recipes.load_recipe(name, overrides)
     first = eed_edge.train_team(recipe, data, run=work / name / "pool", until="select")
     tune = splits_for_recipe(recipe, data).tune
     images = Images(torch.from_numpy(tune.images.copy()), torch.from_numpy(tune.labels))
     rows = {}
-    for arm, weights in ARMS.items():
+    for arm, settings in (ARMS | SOFT_LABELS).items():
+        if arms and arm not in arms:
+            continue
         path = work / name / arm.replace(" ", "-").replace(",", "")
         if not path.exists():
             shutil.copytree(first.path, path)
             (path / "run.json").unlink()
             (path / "selection.json").unlink()
-        terms = dict.fromkeys(("alpha", "beta", "omega", "gamma"), 0.0) | weights
+        terms: dict[str, Any] = dict.fromkeys(("alpha", "beta", "omega", "gamma"), 0.0) | settings
         changed = dataclasses.replace(recipe, joint=dataclasses.replace(recipe.joint, **terms))
         run = eed_edge.train_team(changed, data, run=path)
         rows[arm] = judged([net for net, _ in run.members()], images, eps=recipe.base.eps_255 / 255)

@@ -5,7 +5,7 @@ import inspect
 import json
 from typing import Any
 
-from eed_edge.recipe import sections
+from eed_edge.recipe import sections, training_sections
 
 HEADS = {"Training": "base, pool and joint", "Recipe": "The recipe itself"}
 OF_ALL = "Fields of all three; each can have further ones and other defaults, below."
@@ -14,18 +14,23 @@ OF_ALL = "Fields of all three; each can have further ones and other defaults, be
 def tables() -> str:
     """A heading and a table for each section: field, default, what it is."""
     parts = []
-    for node in ast.parse(inspect.getsource(sections)).body:
-        if isinstance(node, ast.ClassDef):
-            cls = getattr(sections, node.name)
-            rows = [
-                f"| `{name}` | `{default}` | {text} |"
-                for name, text in _fields(node)
-                if (default := _default(cls, name))
-            ]
-            intro = OF_ALL if node.name == "Training" else inspect.getdoc(cls)
-            head = HEADS.get(node.name, f"`[{node.name.lower()}]`")
-            parts.append(f"## {head}\n\n{intro}\n\n| field | default | |\n|---|---|---|\n" + "\n".join(rows))
+    for module in (training_sections, sections):
+        for node in ast.parse(inspect.getsource(module)).body:
+            if isinstance(node, ast.ClassDef):
+                parts.append(_table(getattr(module, node.name), node))
     return "\n\n".join(parts)
+
+
+def _table(cls: Any, node: ast.ClassDef) -> str:
+    """Heading and table of one section."""
+    rows = [
+        f"| `{name}` | `{default}` | {text} |"
+        for name, text in _fields(node)
+        if (default := _default(cls, name))
+    ]
+    intro = OF_ALL if node.name == "Training" else inspect.getdoc(cls)
+    head = HEADS.get(node.name, f"`[{node.name.lower()}]`")
+    return f"## {head}\n\n{intro}\n\n| field | default | |\n|---|---|---|\n" + "\n".join(rows)
 
 
 def _fields(node: ast.ClassDef) -> list[tuple[str, str]]:

@@ -7,20 +7,9 @@ from typing import Any
 from eed_edge import schema
 from eed_edge.errors import RecipeError
 from eed_edge.recipe.recipe_section import RecipeSection
-from eed_edge.recipe.sections import (
-    Base,
-    Data,
-    Gate,
-    Joint,
-    Net,
-    Pool,
-    Prune,
-    Recipe,
-    Scores,
-    Select,
-    Training,
-)
+from eed_edge.recipe.sections import Data, Gate, Net, Prune, Recipe, Scores, Select
 from eed_edge.recipe.toml_file import apply_overrides, read_table, recipe_names, set_field
+from eed_edge.recipe.training_sections import Base, Joint, Pool, Training
 
 __all__ = [
     "Base",

@@ -23,7 +23,7 @@ def train_joint(
     """Train all members of ``ensemble`` in place with ``L = L_E + omega L_R + gamma L_C``.
 
     Args:
-        base: teacher of the soft labels when ``cfg.distill`` is above 0; it is not changed.
+        base: teacher of the soft labels, unless ``cfg.teacher`` is ``team``; it is not changed.
 
     Source:
         EED, eq. 19.
@@ -53,18 +53,14 @@ def joint_loss(
     Args:
         logits: the members' logits on the attacked images, ``(members, n, k)``.
         activations: outputs of the activation layers.
-        clean: the images before the attack, for the base's soft labels.
+        clean: the images before the attack, for the soft labels.
     """
     members, _, classes = logits.shape
     probs = logits.softmax(2)
-    total = (1 - cfg.distill) * losses.members_cross_entropy(logits, labels, smoothing=cfg.label_smoothing)
-    if cfg.distill:
-        with torch.no_grad():
-            teacher = base(clean).float()
-        total = (
-            total
-            + cfg.distill * torch.stack([losses.distillation(member, teacher) for member in logits]).sum()
-        )
+    teacher = _teacher_logits(ensemble, base, clean, cfg) if cfg.distill else None
+    total = (1 - cfg.prefixes) * _answers_loss(logits, labels, teacher, cfg)
+    if cfg.prefixes:
+        total = total + cfg.prefixes * _answers_loss(losses.prefix_log_means(logits), labels, teacher, cfg)
     if cfg.alpha:
         total = total + cfg.alpha * losses.mean_entropy(probs)
     if cfg.beta and 1 < members < classes:
@@ -76,6 +72,31 @@ def joint_loss(
         units = losses.active_units(activations, tau=cfg.tau) if activations else logits.new_zeros(())
         total = total + cfg.gamma * (cfg.lambda1 * weights + cfg.lambda2 * units)
     return total
+
+
+def _answers_loss(answers: Tensor, labels: Tensor, teacher: Tensor | None, cfg: Joint) -> Tensor:
+    """Cross-entropy and divergence from the teacher, summed over the answers ``(answers, n, k)``."""
+    total = (1 - cfg.distill) * losses.members_cross_entropy(answers, labels, smoothing=cfg.label_smoothing)
+    if teacher is None:
+        return total
+    return total + cfg.distill * torch.stack([losses.distillation(each, teacher) for each in answers]).sum()
+
+
+@torch.no_grad()
+def _teacher_logits(ensemble: Ensemble, base: nn.Module, clean: Tensor, cfg: Joint) -> Tensor:
+    """What the teacher answers to the clean images, ``(n, k)``, without a gradient.
+
+    Source:
+        ``team``: NEO-KD (Ham et al., NeurIPS 2023), whose exits follow the mean of their clean answers.
+    """
+    if cfg.teacher == "base":
+        answer: Tensor = base(clean).float()
+        return answer
+    training = ensemble.training
+    ensemble.eval()  # batch norms neither take up nor use the statistics of the clean batch
+    answer = ensemble(clean)
+    ensemble.train(training)
+    return answer
 
 
 def loss_notes(cfg: Joint, ensemble: Ensemble, *, classes: int) -> list[str]:

@@ -123,6 +123,32 @@ def test_the_joint_loss_is_the_weighted_sum_of_its_terms():
     assert total.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
+def test_prefix_log_means_are_what_the_prefixes_of_the_ensemble_answer():
+    members = [nn.Sequential(nn.Flatten(), nn.Linear(12, 5)) for _ in range(3)]
+    ensemble, images = Ensemble(members), torch.rand(4, 3, 2, 2)
+    means = losses.prefix_log_means(ensemble.member_logits(images))
+    for t in (1, 2, 3):
+        assert torch.allclose(means[t - 1], ensemble.prefix(t)(images), atol=1e-6)
+
+
+def test_the_joint_loss_takes_its_share_on_prefixes_and_follows_the_teams_own_clean_answer():
+    members = [nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 5)) for _ in range(2)]
+    ensemble, images, attacked = Ensemble(members), torch.rand(4, 3, 2, 2), torch.rand(4, 3, 2, 2)
+    logits = ensemble.member_logits(attacked)
+    statistics = members[0][0].running_mean.clone()
+    off = {"alpha": 0.0, "beta": 0.0, "omega": 0.0, "gamma": 0.0, "label_smoothing": 0.0}
+    cfg = Joint(**off, distill=0.25, teacher="team", prefixes=0.4)
+    total = joint_loss(ensemble, logits, LABELS, [], base=nn.Identity(), clean=images, cfg=cfg)
+    assert ensemble.training
+    assert torch.equal(members[0][0].running_mean, statistics)
+    teacher = ensemble.eval()(images).detach()
+    expected = 0.0
+    for share, answers in ((0.6, logits), (0.4, losses.prefix_log_means(logits))):
+        followed = sum(losses.distillation(each, teacher) for each in answers)
+        expected += share * (0.75 * losses.members_cross_entropy(answers, LABELS) + 0.25 * followed)
+    assert total.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
 def test_the_ensembles_logits_are_the_log_of_the_mean_probabilities():
     members = [nn.Sequential(nn.Flatten(), nn.Linear(12, 5)) for _ in range(3)]
     ensemble, images = Ensemble(members), torch.rand(4, 3, 2, 2)
