@@ -61,11 +61,12 @@ class AgreementRule(GateRule):
     def decide_single(
         self, t: int, probs: Vector, total: Vector, valid: int, memory: SingleMemory, parameters: Parameters
     ) -> SingleAnswer | None:
-        votes = memory.setdefault("votes", [])
-        votes.append(probs.index(max(probs)))
-        if t == 1 or len(votes) < parameters["votes"]:
+        answers = memory.setdefault("answers", [])
+        answers.append(probs)  # votes are counted when there are enough: Python is slow after each sub-model
+        if t == 1 or len(answers) < parameters["votes"]:
             return None
-        supporters = votes.count(total.index(max(total)))
+        label = total.index(max(total))
+        supporters = sum(answer.index(max(answer)) == label for answer in answers)
         return (mean_of(total, valid), t) if supporters >= parameters["votes"] else None
 
     def margin(self, stage: StageOutput, memory: Memory, parameters: Parameters) -> Doubles:
