@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import mul, sub
+from operator import mul, truediv
 from typing import Any
 
 import numpy as np
@@ -74,16 +74,16 @@ class GeometricRule(GateRule):
     ) -> SingleAnswer | None:
         mean = mean_of(total, valid)
         clamped = mean if min(mean) > MIN_PROB else [max(p, MIN_PROB) for p in mean]
-        logs = list(map(math.log, clamped))
-        exponent = parameters["g"] * max(logs)
-        previous_logs, best, remaining, answer = memory.get("state", (None, -1.0, 1.0, (mean, t)))
-        if previous_logs is not None:
-            exponent -= parameters["k"] * sum(map(mul, clamped, map(sub, logs, previous_logs)))
+        exponent = parameters["g"] * math.log(max(clamped))
+        previous, best, remaining, answer = memory.get("state", (None, -1.0, 1.0, (mean, t)))
+        if previous is not None:
+            divergence = sum(map(mul, clamped, map(math.log, map(truediv, clamped, previous))))
+            exponent -= parameters["k"] * divergence
         q = math.exp(min(exponent, 0.0)) if parameters["g"] < NEVER_STOP_EXPONENT else 0.0
         if q * remaining > best:
             best, answer = q * remaining, (mean, t)
         remaining *= 1 - q
-        memory["state"] = logs, best, remaining, answer
+        memory["state"] = clamped, best, remaining, answer
         return answer if best >= remaining else None
 
     def margin(self, stage: StageOutput, memory: Memory, parameters: Parameters) -> Doubles:

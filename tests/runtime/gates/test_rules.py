@@ -149,7 +149,7 @@ def test_reaching_the_border_is_enough(rule, parameters, used):
 
 
 def test_of_equal_values_the_first_wins_in_plain_python_too():
-    memory = {"state": ([math.log(0.5)] * 2, 0.25, 0.5, ("first", 1))}
+    memory = {"state": ([0.5] * 2, 0.25, 0.5, ("first", 1))}
     result = GATE_RULES["geometric"].decide_single(2, [0.5, 0.5], [1.0, 1.0], 2, memory, {"g": 1.0, "k": 1.0})
     assert result == ("first", 1)
 
