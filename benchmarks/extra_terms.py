@@ -1,4 +1,4 @@
-"""What the extra terms of the joint loss, and other soft labels, do to a team that stops early.
+"""What the extra terms and options of the joint loss do to a team that stops early.
 
     .venv/bin/python benchmarks/extra_terms.py optimum --data DIR     # a minute
     .venv/bin/python benchmarks/extra_terms.py trained                # the digits, some minutes
@@ -51,12 +51,12 @@ ARMS: dict[str, dict[str, float]] = {
     "gamma 4": {"gamma": 4.0},
     "all, as in the paper": {"alpha": 2.0, "beta": 0.5, "omega": 10.0, "gamma": 4.0},
 }
-SOFT_LABELS: dict[str, dict[str, Any]] = {
-    "team as teacher": {"teacher": "team"},
+OPTIONS: dict[str, dict[str, Any]] = {
+    "team as teacher": {"teacher": "team", "distill": 0.5},
     "half on prefixes": {"prefixes": 0.5},
     "all on prefixes": {"prefixes": 1.0},
 }
-"""Other ways to train what the gate answers with, compared by ``trained`` alone."""
+"""Settings of the joint stage that are no terms of their own; only ``trained`` compares them."""
 
 
 @click.group(help=__doc__)
@@ -131,7 +131,7 @@ def extra_loss(logits: Tensor, labels: Tensor, weights: dict[str, float]) -> Ten
 @click.option("--recipe", "name", default="digits-resnet18", show_default=True)
 @click.option("--data", type=click.Path(path_type=Path))
 @click.option("--set", "overrides", multiple=True, help="Of the recipe, as for eed-edge train.")
-@click.option("--arm", "arms", multiple=True, metavar="NAME", help="Only these; default all.")
+@click.option("--arm", "arms", type=click.Choice([*ARMS, *OPTIONS]), multiple=True, help="Only these.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("build/extra-terms"), show_default=True)
 @click.option("--json", "target", type=click.Path(path_type=Path), default=RESULTS / "extra-terms.json")
 def trained(
@@ -148,7 +148,7 @@ def trained(
     tune = splits_for_recipe(recipe, data).tune
     images = Images(torch.from_numpy(tune.images.copy()), torch.from_numpy(tune.labels))
     rows = {}
-    for arm, settings in (ARMS | SOFT_LABELS).items():
+    for arm, settings in (ARMS | OPTIONS).items():
         if arms and arm not in arms:
             continue
         path = work / name / arm.replace(" ", "-").replace(",", "")

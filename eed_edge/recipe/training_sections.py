@@ -108,10 +108,10 @@ class Joint(Training):
     distill: float = _number(0.0, 0, 1)
     """Share of the cross-entropies replaced by the divergence from a teacher's answer to the clean image."""
     teacher: str = _choice("base", "base", "team")
-    """Whose answer that is: the base's, or the mean of the team itself (NEO-KD)."""
+    """Whose answer that is, where ``distill`` is above 0: the base's, or the team's own mean (NEO-KD)."""
     prefixes: float = _number(0.0, 0, 1)
-    """Share of cross-entropies and divergences taken on the means of the first members, with which the gate
-    answers, instead of on each member."""
+    """Share of cross-entropies and divergences that is taken on the means of the first t members, for each t,
+    instead of on each member; these means are the team's answers when it stops after t."""
     alpha: float = _number(2.0, 0)
     """Weight of the entropy of the mean prediction (ADP)."""
     beta: float = _number(0.5, 0)

@@ -75,7 +75,7 @@ def joint_loss(
 
 
 def _answers_loss(answers: Tensor, labels: Tensor, teacher: Tensor | None, cfg: Joint) -> Tensor:
-    """Cross-entropy and divergence from the teacher, summed over the answers ``(answers, n, k)``."""
+    """Return cross-entropy and divergence from the teacher, summed over ``answers``, ``(members, n, k)``."""
     total = (1 - cfg.distill) * losses.members_cross_entropy(answers, labels, smoothing=cfg.label_smoothing)
     if teacher is None:
         return total
@@ -84,7 +84,7 @@ def _answers_loss(answers: Tensor, labels: Tensor, teacher: Tensor | None, cfg: 
 
 @torch.no_grad()
 def _teacher_logits(ensemble: Ensemble, base: nn.Module, clean: Tensor, cfg: Joint) -> Tensor:
-    """What the teacher answers to the clean images, ``(n, k)``, without a gradient.
+    """Return the teacher's logits for the clean images, ``(n, k)``, without a gradient.
 
     Source:
         ``team``: NEO-KD (Ham et al., NeurIPS 2023), whose exits follow the mean of their clean answers.

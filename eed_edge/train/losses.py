@@ -34,7 +34,7 @@ def members_cross_entropy(logits: Tensor, labels: Tensor, *, smoothing: float = 
 def prefix_log_means(logits: Tensor) -> Tensor:
     """Log of the mean probabilities of the first ``t`` members, for each ``t``; shapes ``(members, n, k)``.
 
-    As logits they stand for what the gate answers with after each member.
+    Used as logits, they give the probabilities that the runtime answers with after each member.
     """
     sums = torch.logcumsumexp(logits.log_softmax(2), 0)
     steps = torch.arange(1, len(logits) + 1, dtype=logits.dtype, device=logits.device)
