@@ -1,4 +1,4 @@
-"""Accuracy against mean latency over budgets: every prefix, the deployed rule, the narrow network and dense.
+"""Accuracy against mean latency over budgets: every prefix, the deployed rule, its baselines and dense.
 
     .venv/bin/python benchmarks/curve.py RUN RUN… --json models/NAME/curve.json
 
@@ -55,6 +55,7 @@ def of_run(name: str, figures: dict[str, Any]) -> list[dict[str, Any]]:
         for key, title in (
             ("dense", "dense base"),
             ("narrow", "narrow network"),
+            ("single", "single pruned network"),
             ("dynamic", "deployed rule"),
         ):
             if key in latency:
