@@ -58,7 +58,8 @@ class SimulatedNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         values = {name: getattr(self, place) for name, place in self.places.items()}
-        values[self.input] = images
+        layout = torch.channels_last if images.dim() == 4 else torch.contiguous_format
+        values[self.input] = images.contiguous(memory_format=layout)
         for step in self.steps:
             values |= self._run_step(step, values)
         logits: Tensor = values[self.output]

@@ -1,0 +1,181 @@
+"""Attack a published model from its files in models/NAME alone, without the run that made it.
+
+    .venv/bin/python benchmarks/published.py cifar10-resnet18-w16 --data DIR --images 500
+
+The members are read from the bundle's ONNX files, ``narrow`` and ``single`` from theirs, ``dense`` from
+base.safetensors, each as a network in torch that has gradients; the deployed rule answers by onnxruntime.
+``--team`` leaves the single networks out, and with them the transfers from them in the adaptive list.
+The figures are merged into the report, the verdicts into the NPZ file beside it, both in place of those of
+the same attacks. Finished batches are kept in --work, so that a stopped measurement goes on; under torchrun
+the processes share the batches.
+"""
+
+import hashlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from torch import nn
+
+from eed_edge import report
+from eed_edge.arrays import Ints
+from eed_edge.attacks.interface import Threat
+from eed_edge.evaluate import accuracy, stored_results
+from eed_edge.evaluate.attack_jobs import build_jobs, run_batch
+from eed_edge.evaluate.evaluate import draw_rows
+from eed_edge.evaluate.evaluation_job import FORMAT
+from eed_edge.evaluate.models_compared import ModelsCompared, folded
+from eed_edge.evaluate.outcome import Outcome
+from eed_edge.evaluate.paired import paired_figures
+from eed_edge.evaluate.per_image import AttackVerdicts, PerImage
+from eed_edge.evaluate.suites import Suite, find_suite
+from eed_edge.export.int8.simulated_network import SimulatedNetwork
+from eed_edge.provenance import BASELINES
+from eed_edge.recipe import load_recipe
+from eed_edge.runtime.bundle.folder import load_bundle, open_bundle
+from eed_edge.train.data.batches import as_float, on_device
+from eed_edge.train.data.splits import Split, splits_for_recipe
+from eed_edge.train.networks.checkpoint import load_network
+from eed_edge.train.networks.ensemble import Ensemble
+from eed_edge.train.system.distributed import Processes, process_group
+
+MODELS = Path(__file__).parents[1] / "models"
+MOST = 100
+"""Images attacked together."""
+
+
+@click.command(help=__doc__)
+@click.argument("name")
+@click.option("--data", type=click.Path(path_type=Path))
+@click.option("--images", type=click.IntRange(min=1), default=500, show_default=True)
+@click.option("--suite", default="standard", show_default=True)
+@click.option("--bundle", default="bundle", show_default=True, help="Its folder in models/NAME.")
+@click.option("--team", is_flag=True, help="Attack the team alone.")
+@click.option("--work", type=click.Path(path_type=Path), default=Path("build/published"), show_default=True)
+@click.option("--json", "target", type=click.Path(path_type=Path), help="Default: models/NAME/report.json.")
+def main(
+    name: str,
+    data: Path | None,
+    images: int,
+    suite: str,
+    bundle: str,
+    team: bool,
+    work: Path,
+    target: Path | None,
+) -> None:
+    """Attack the drawn images and merge figures and verdicts into the report and the file beside it."""
+    folder, recipe = MODELS / name, load_recipe(str(MODELS / name / "recipe.toml"))
+    target = target or folder / "report.json"
+    models = read_models(folder, bundle, alone=team)
+    chosen = find_suite(suite)
+    kinds = {kind: chosen.kinds[kind] for kind in ("pgd20", chosen.strongest)}
+    chosen = replace(chosen, kinds=kinds)  # l_inf alone
+    test = splits_for_recipe(recipe, data).test
+    rows = draw_rows(len(test), images, recipe.seed)
+    threat = Threat(recipe.base.eps_255 / 255, recipe.seed)
+    digest = hashlib.sha256(repr((FORMAT, suite, team, images, recipe.seed)).encode())
+    for path in sorted([*(folder / bundle).iterdir(), *folder.glob("*.onnx"), *folder.glob("base.*")]):
+        digest.update(path.read_bytes())
+    with process_group(torch.device("cpu")) as (processes, _):
+        outcomes = attack(
+            models, chosen, test[rows], threat, work / f"{name}-{digest.hexdigest()[:12]}", processes
+        )
+        if processes.is_main:
+            command = ".venv/bin/python benchmarks/published.py " + " ".join(sys.argv[1:])
+            write(target, models, chosen, outcomes, rows, test, folder / bundle, command)
+
+
+def read_models(folder: Path, bundle: str, *, alone: bool) -> ModelsCompared:
+    """The published networks in torch, and the bundle; of one in int8, the float bundle's members, too."""
+    deployed = load_bundle(folder / bundle, deadline_ms=float("inf"))
+    singles: dict[str, nn.Module] = {}
+    if not alone:
+        singles["dense"] = folded(load_network(folder / "base.safetensors")[0])
+        singles |= {
+            name: SimulatedNetwork(path.read_bytes(), path.name).eval()
+            for name in BASELINES
+            if (path := folder / f"{name}.onnx").exists()
+        }
+    ensemble = members(folder / bundle)
+    plain = deployed.manifest.precision == "float32"
+    return ModelsCompared(singles, ensemble, deployed, None if plain else members(folder / "bundle"))
+
+
+def members(bundle: Path) -> Ensemble:
+    """The sub-models of a bundle as networks in torch that compute what its files do."""
+    files = open_bundle(bundle)
+    return Ensemble(
+        [SimulatedNetwork(files.read(entry.file), entry.file) for entry in files.manifest.submodels]
+    ).eval()
+
+
+def attack(
+    models: ModelsCompared, suite: Suite, drawn: Split, threat: Threat, work: Path, processes: Processes
+) -> dict[str, Outcome]:
+    """Run every job on every batch; the processes share the batches."""
+    todo, images = build_jobs(models, suite), on_device(drawn, torch.device("cpu"))
+    count = processes.size * -(-len(images) // (MOST * processes.size))
+    edges = np.linspace(0, len(images), count + 1).astype(int).tolist()
+    parts = list(zip(edges, edges[1:], strict=False))
+    done = {}
+    for start, stop in parts[processes.shard]:
+        batch = images[slice(start, stop)]
+        done[start] = run_batch(
+            todo, models, as_float(batch.images), batch.labels, threat=threat,
+            folder=work / f"{start:06d}-{stop:06d}",
+            step=lambda name, start=start: click.echo(f"  from {start}: {name}", err=True),
+        )  # fmt: skip
+    done = {start: each for part in processes.all_gather(done) for start, each in part.items()}
+    return {job.name: Outcome.concatenate([done[start][job.name] for start, _ in parts]) for job in todo}
+
+
+def write(
+    target: Path,
+    models: ModelsCompared,
+    suite: Suite,
+    outcomes: dict[str, Outcome],
+    rows: Ints,
+    test: Split,
+    bundle: Path,
+    command: str,
+) -> None:
+    """Merge the figures into the report, the verdicts into the file beside it, and note the evaluation."""
+    singles, count = list(models.singles), len(models.ensemble.members)
+    new = (suite.strongest, "adaptive")
+    right = accuracy.verdicts(outcomes, suite, singles=singles, members=count)
+    old = report.read_report(target) if target.exists() else {}
+    kept = set() if not old else {"clean", "pgd20"}  # judged on more images
+    right = {kind: row for kind, row in right.items() if kind not in kept}
+    verdicts = {kind: AttackVerdicts(rows, row) for kind, row in right.items()}
+    evaluated = old.get("evaluated") or hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
+    prefixes = accuracy.prefix_accuracies(outcomes, suite, test[rows].labels, members=count)
+    attacks = accuracy.attack_summary(outcomes, suite)
+    figures: dict[str, Any] = {
+        "machine": report.machine(),
+        "commit": report.commit(),
+        "accuracy": {kind: accuracy.figures(row) for kind, row in right.items()},
+        "attacks": {kind: row for kind, row in attacks.items() if kind not in kept},
+        "prefixes": {kind: row for kind, row in prefixes.items() if kind not in kept},
+        "paired": paired_figures(verdicts),
+        "adaptive": accuracy.adaptive_accuracy(outcomes, build_jobs(models, suite)),
+        "submodels_used": {"clean": float(outcomes["clean on all"].submodels_used.mean())},
+        "evaluated": evaluated,
+    }
+    stored = PerImage(evaluated, len(test), verdicts)
+    suffix = target.stem.removeprefix("report")
+    stored_results.store_verdicts(target.with_name(f"per_image{suffix}.npz"), stored, adds=bool(old))
+    stored_results.note_judged(target.with_name("judged.jsonl"), bundle, evaluated, figures, command)
+    stored_results.merge_results(
+        target, figures, commands={f"attack --only {kind}": command for kind in new}, adds=bool(old)
+    )
+    for kind, row in figures["accuracy"].items():
+        shown = ", ".join(f"{name} {100 * row[name]:.1f}" for name in row["interval"])
+        click.echo(f"{kind}, {row['images']} images: {shown}")
+
+
+if __name__ == "__main__":
+    main()
