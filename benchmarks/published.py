@@ -10,7 +10,9 @@ the same attacks. Finished batches are kept in --work, so that a stopped measure
 the processes share the batches.
 """
 
+import functools
 import hashlib
+import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -120,17 +122,22 @@ def attack(
     todo, images = build_jobs(models, suite), on_device(drawn, torch.device("cpu"))
     count = processes.size * -(-len(images) // (MOST * processes.size))
     edges = np.linspace(0, len(images), count + 1).astype(int).tolist()
-    parts = list(zip(edges, edges[1:], strict=False))
+    parts = list(itertools.pairwise(edges))
     done = {}
     for start, stop in parts[processes.shard]:
         batch = images[slice(start, stop)]
         done[start] = run_batch(
             todo, models, as_float(batch.images), batch.labels, threat=threat,
             folder=work / f"{start:06d}-{stop:06d}",
-            step=lambda name, start=start: click.echo(f"  from {start}: {name}", err=True),
+            step=functools.partial(say, start),
         )  # fmt: skip
     done = {start: each for part in processes.all_gather(done) for start, each in part.items()}
     return {job.name: Outcome.concatenate([done[start][job.name] for start, _ in parts]) for job in todo}
+
+
+def say(start: int, name: str) -> None:
+    """Tell of a finished job of the batch that begins at ``start``."""
+    click.echo(f"  from {start}: {name}", err=True)
 
 
 def write(

@@ -1,0 +1,75 @@
+"""benchmarks/published.py: networks read from a bundle's files, and figures merged into a report."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from click.testing import CliRunner
+
+from benchmarks import published
+from eed_edge import report
+from eed_edge.evaluate.per_image import read_per_image
+from eed_edge.train.run_folder import open_run
+
+
+def test_members_are_read_from_the_files_of_a_bundle(flow):
+    images = torch.rand(5, *open_run(flow.run).input.size)
+    with torch.no_grad():
+        expected = open_run(flow.run).ensemble()(images)
+        np.testing.assert_allclose(published.members(flow.bundle)(images), expected, atol=1e-4)
+
+
+def test_a_published_model_is_attacked_without_its_run(attacked_flow, tmp_path, monkeypatch):
+    folder = tmp_path / "models" / "small"
+    shutil.copytree(attacked_flow.bundle, folder / "bundle")
+    shutil.copy(attacked_flow.run / "base.safetensors", folder)
+    record = open_run(attacked_flow.run)
+    write_recipe(folder / "recipe.toml", record.recipe.as_dict())
+    monkeypatch.setattr(published, "MODELS", tmp_path / "models")
+    words = ["small", "--images", "6", "--suite", "quick", "--work", str(tmp_path / "work")]
+    target = folder / "report.json"
+    shutil.copy(attacked_flow.run / "report.json", target)
+    shutil.copy(attacked_flow.run / "per_image.npz", folder)
+    before = report.read_report(target)
+    result = CliRunner().invoke(published.main, words)
+    assert result.exit_code == 0, result.output
+    after = report.read_report(target)
+    assert after["accuracy"]["adaptive"]["images"] == after["adaptive"]["images"] == 6
+    assert after["accuracy"]["clean"] == before["accuracy"]["clean"]  # of more images
+    assert {"dense", "static", "dynamic"} <= after["accuracy"]["apgd"].keys()
+    stored = read_per_image(folder / "per_image.npz")
+    assert stored.evaluated == before["evaluated"]
+    assert stored.attacks["adaptive"].right["dynamic"].mean() == after["accuracy"]["adaptive"]["dynamic"]
+
+
+def test_the_team_alone_has_a_report_of_its_own(attacked_flow, tmp_path, monkeypatch):
+    folder = tmp_path / "models" / "small"
+    shutil.copytree(attacked_flow.bundle, folder / "bundle")
+    write_recipe(folder / "recipe.toml", open_run(attacked_flow.run).recipe.as_dict())
+    monkeypatch.setattr(published, "MODELS", tmp_path / "models")
+    target = tmp_path / "report-team.json"
+    words = ["small", "--images", "4", "--suite", "quick", "--team", "--work", str(tmp_path / "work")]
+    result = CliRunner().invoke(published.main, [*words, "--json", str(target)])
+    assert result.exit_code == 0, result.output
+    rows = report.read_report(target)["accuracy"]
+    assert rows.keys() == {"clean", "pgd20", "apgd", "adaptive"}
+    assert rows["adaptive"]["dynamic"] <= rows["pgd20"]["dynamic"] <= rows["clean"]["dynamic"]
+    assert "dense" not in rows["clean"]
+    assert read_per_image(tmp_path / "per_image-team.npz").attacks.keys() == rows.keys()
+
+
+def write_recipe(path: Path, table: dict) -> None:
+    """Write a recipe as TOML: its values are numbers, words, booleans and lists of them."""
+    top = [f"{key} = {value_of(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    sections = [
+        f"[{key}]\n" + "\n".join(f"{name} = {value_of(each)}" for name, each in value.items())
+        for key, value in table.items()
+        if isinstance(value, dict)
+    ]
+    path.write_text("\n".join([*top, *sections]) + "\n")
+
+
+def value_of(value: object) -> str:
+    """A value in TOML."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
