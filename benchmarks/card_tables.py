@@ -69,6 +69,8 @@ def with_tables(card: str, folder: Path) -> str:
     parts = [accuracy_table(figures), paired_table(figures), cost_table(figures), latency_table(figures)]
     if curve := read(folder, "curve.json"):
         parts.append(budget_table(curve))
+    if (log := folder / "members" / "log.jsonl").exists():
+        parts.append(hours_table([json.loads(line) for line in log.read_text().splitlines()]))
     if judged := read(folder, "judged.json"):
         parts.append(judged_table(judged))
     return f"{before}{BEGIN}\n" + "".join(part for part in parts if part) + f"\n{END}{after}"
@@ -160,6 +162,24 @@ def budget_table(curve: Mapping[str, Any]) -> str:
         ]
         budget = row["budget"].partition(": ")[2] if len(runs) == 1 else row["budget"]
         lines.append([f"{row['speedup']:.2f}", budget, *cells])
+    return table(lines)
+
+
+def hours_table(epochs: list[Mapping[str, Any]]) -> str:
+    """Accuracy on tune against the hours of joint training, epoch by epoch; attacked: the worse of two."""
+    head = [
+        "trained with",
+        "loss",
+        "tune: clean, %",
+        "attacked (the worse of PGD-10 on cross-entropy and margin), %",
+    ]
+    lines = [["joint training, hours", *head, "the first member attacked, %"]]
+    hours = 0.0
+    for epoch in epochs:
+        if epoch["stage"] == "joint":
+            hours += epoch["seconds"] / 3600
+            shares = [f"{100 * epoch[key]:.1f}" for key in ("clean", "attacked", "attacked_first")]
+            lines.append([f"{hours:.2f}", epoch["attack"], f"{epoch['loss']:.2f}", *shares])
     return table(lines)
 
 
