@@ -7,7 +7,7 @@ base.safetensors, each as a network in torch that has gradients; the deployed ru
 ``--team`` leaves the single networks out, and with them the transfers from them in the adaptive list.
 The figures are merged into the report, the verdicts into the NPZ file beside it, both in place of those of
 the same attacks. Finished batches are kept in --work, so that a stopped measurement goes on; under torchrun
-the processes share the batches.
+the processes share the batches, whose size, and with it the attacks' random starts, depends on their number.
 """
 
 import functools
@@ -26,6 +26,7 @@ from torch import nn
 from eed_edge import report
 from eed_edge.arrays import Ints
 from eed_edge.attacks.interface import Threat
+from eed_edge.errors import EedError
 from eed_edge.evaluate import accuracy, stored_results
 from eed_edge.evaluate.attack_jobs import build_jobs, run_batch
 from eed_edge.evaluate.evaluate import draw_rows
@@ -35,6 +36,7 @@ from eed_edge.evaluate.outcome import Outcome
 from eed_edge.evaluate.paired import paired_figures
 from eed_edge.evaluate.per_image import AttackVerdicts, PerImage
 from eed_edge.evaluate.suites import Suite, find_suite
+from eed_edge.export.int8.quantised_team import simulated_team
 from eed_edge.export.int8.simulated_network import SimulatedNetwork
 from eed_edge.provenance import BASELINES
 from eed_edge.recipe import load_recipe
@@ -110,9 +112,7 @@ def read_models(folder: Path, bundle: str, *, alone: bool) -> ModelsCompared:
 def members(bundle: Path) -> Ensemble:
     """The sub-models of a bundle as networks in torch that compute what its files do."""
     files = open_bundle(bundle)
-    return Ensemble(
-        [SimulatedNetwork(files.read(entry.file), entry.file) for entry in files.manifest.submodels]
-    ).eval()
+    return simulated_team([files.read(entry.file) for entry in files.manifest.submodels])
 
 
 def attack(
@@ -185,4 +185,7 @@ def write(
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EedError as error:
+        sys.exit(f"error: {error}")
