@@ -1,4 +1,4 @@
-"""An ONNX file, float or int8, as a torch network that rounds as the file does and has gradients to attack."""
+"""An ONNX file, float or int8, as a torch network that rounds as the file does and has gradients to use."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
