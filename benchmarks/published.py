@@ -6,8 +6,9 @@ The members are read from the bundle's ONNX files, ``narrow`` and ``single`` fro
 base.safetensors, each as a network in torch that has gradients; the deployed rule answers by onnxruntime.
 ``--team`` leaves the single networks out, and with them the transfers from them in the adaptive list.
 The figures are merged into the report, the verdicts into the NPZ file beside it, both in place of those of
-the same attacks. Finished batches are kept in --work, so that a stopped measurement goes on; under torchrun
-the processes share the batches, whose size, and with it the attacks' random starts, depends on their number.
+the same attacks. Finished batches are kept in --work: a stopped measurement goes on, and one on more images
+attacks only the new ones, since images are drawn 500 at a time. Under torchrun the processes share the
+batches.
 """
 
 import functools
@@ -48,8 +49,10 @@ from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.system.distributed import Processes, process_group
 
 MODELS = Path(__file__).parents[1] / "models"
-MOST = 100
-"""Images attacked together."""
+DRAW = 500
+"""Images drawn at a time; a later draw does not change the batches of an earlier one."""
+MOST = 84
+"""Images attacked together, a sixth of a draw."""
 
 
 @click.command(help=__doc__)
@@ -79,9 +82,9 @@ def main(
     kinds = {kind: chosen.kinds[kind] for kind in ("pgd20", chosen.strongest)}
     chosen = replace(chosen, kinds=kinds)  # l_inf alone
     test = splits_for_recipe(recipe, data).test
-    rows = draw_rows(len(test), images, recipe.seed)
+    rows = np.concatenate(draws(len(test), images, recipe.seed))
     threat = Threat(recipe.base.eps_255 / 255, recipe.seed)
-    digest = hashlib.sha256(repr((FORMAT, suite, team, images, recipe.seed)).encode())
+    digest = hashlib.sha256(repr((FORMAT, suite, team, recipe.seed)).encode())
     for path in sorted([*(folder / bundle).iterdir(), *folder.glob("*.onnx"), *folder.glob("base.*")]):
         digest.update(path.read_bytes())
     with process_group(torch.device("cpu")) as (processes, _):
@@ -115,15 +118,31 @@ def members(bundle: Path) -> Ensemble:
     return simulated_team([files.read(entry.file) for entry in files.manifest.submodels])
 
 
+def draws(available: int, count: int, seed: int) -> list[Ints]:
+    """Places of ``count`` test images in draws of ``DRAW``, each rising; together those of ``draw_rows``."""
+    edges = [*range(0, count, DRAW), count]
+    return [
+        np.setdiff1d(draw_rows(available, stop, seed), draw_rows(available, start, seed))
+        for start, stop in itertools.pairwise(edges)
+    ]
+
+
+def batches(count: int) -> list[tuple[int, int]]:
+    """First and last place of every batch of ``count`` images, equal in size within a draw."""
+    parts = []
+    for first in range(0, count, DRAW):
+        images = min(DRAW, count - first)
+        edges = np.linspace(first, first + images, -(-images // MOST) + 1).astype(int).tolist()
+        parts += list(itertools.pairwise(edges))
+    return parts
+
+
 def attack(
     models: ModelsCompared, suite: Suite, drawn: Split, threat: Threat, work: Path, processes: Processes
 ) -> dict[str, Outcome]:
     """Run every job on every batch; the processes share the batches."""
     todo, images = build_jobs(models, suite), on_device(drawn, torch.device("cpu"))
-    count = processes.size * -(-len(images) // (MOST * processes.size))
-    edges = np.linspace(0, len(images), count + 1).astype(int).tolist()
-    parts = list(itertools.pairwise(edges))
-    done = {}
+    parts, done = batches(len(images)), {}
     for start, stop in parts[processes.shard]:
         batch = images[slice(start, stop)]
         done[start] = run_batch(
@@ -157,7 +176,11 @@ def write(
     old = report.read_report(target) if target.exists() else {}
     kept = set() if not old else {"clean", "pgd20"}  # judged on more images
     right = {kind: row for kind, row in right.items() if kind not in kept}
-    verdicts = {kind: AttackVerdicts(rows, row) for kind, row in right.items()}
+    order = np.argsort(rows)
+    verdicts = {
+        kind: AttackVerdicts(rows[order], {name: each[order] for name, each in row.items()})
+        for kind, row in right.items()
+    }
     evaluated = old.get("evaluated") or hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
     prefixes = accuracy.prefix_accuracies(outcomes, suite, test[rows].labels, members=count)
     attacks = accuracy.attack_summary(outcomes, suite)

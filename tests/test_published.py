@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from benchmarks import published
 from eed_edge import report
-from eed_edge.evaluate.per_image import read_per_image
+from eed_edge.evaluate.evaluate import draw_rows
+from eed_edge.evaluate.per_image import common_images, read_per_image
 from eed_edge.train.run_folder import open_run
 
 
@@ -57,6 +58,40 @@ def test_the_team_alone_has_a_report_of_its_own(attacked_flow, tmp_path, monkeyp
     assert rows["adaptive"]["dynamic"] <= rows["pgd20"]["dynamic"] <= rows["clean"]["dynamic"]
     assert "dense" not in rows["clean"]
     assert read_per_image(tmp_path / "per_image-team.npz").attacks.keys() == rows.keys()
+
+
+def test_a_larger_draw_goes_on_with_the_batches_of_a_smaller_one():
+    assert published.batches(1000)[:6] == published.batches(500)
+    assert published.batches(1000)[-1] == (916, 1000)
+    assert max(stop - start for start, stop in published.batches(1600)) <= published.MOST
+    few, many = published.draws(2000, 500, 3), published.draws(2000, 1200, 3)
+    np.testing.assert_array_equal(few[0], many[0])
+    assert [len(each) for each in many] == [500, 500, 200]
+    np.testing.assert_array_equal(np.sort(np.concatenate(many)), draw_rows(2000, 1200, 3))
+
+
+def test_more_images_attack_only_the_new_ones(attacked_flow, tmp_path, monkeypatch):
+    folder = tmp_path / "models" / "small"
+    shutil.copytree(attacked_flow.bundle, folder / "bundle")
+    write_recipe(folder / "recipe.toml", open_run(attacked_flow.run).recipe.as_dict())
+    monkeypatch.setattr(published, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(published, "DRAW", 4)
+    stored, written = {}, {}
+    for images in ("4", "7"):
+        target = tmp_path / f"report-{images}.json"
+        words = ["small", "--images", images, "--suite", "quick", "--team", "--work", str(tmp_path / "work")]
+        result = CliRunner().invoke(published.main, [*words, "--json", str(target)])
+        assert result.exit_code == 0, result.output
+        stored[images] = read_per_image(tmp_path / f"per_image-{images}.npz")
+        written[images] = {
+            path: path.stat().st_mtime_ns for path in sorted((tmp_path / "work").glob("*/000000-000004/*"))
+        }
+    assert written["4"] == written["7"]
+    earlier, later = common_images(stored["4"].attacks["adaptive"], stored["7"].attacks["adaptive"])
+    np.testing.assert_array_equal(earlier.right["dynamic"], later.right["dynamic"])
+    assert len(earlier.rows) == 4
+    assert len(stored["7"].attacks["adaptive"].rows) == 7
+    assert report.read_report(target)["accuracy"]["adaptive"]["images"] == 7
 
 
 def write_recipe(path: Path, table: dict) -> None:
