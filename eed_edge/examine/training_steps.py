@@ -11,7 +11,7 @@ from eed_edge.prune.channels.masking import masked
 from eed_edge.prune.dry_run import DryRun
 from eed_edge.recipe import Recipe, Training
 from eed_edge.train.data.batches import Images, as_float
-from eed_edge.train.joint import joint_loss
+from eed_edge.train.joint import joint_loss, teacher_logits
 from eed_edge.train.networks.build import Classifier
 from eed_edge.train.networks.ensemble import Ensemble, recorded_activations
 from eed_edge.train.networks.entered_layers import entered_layers
@@ -62,9 +62,8 @@ def _step(
         if isinstance(net, Ensemble) and recipe is not None and base is not None:
             with recorded_activations(net) as activations:
                 logits = net.member_logits(attacked).float()
-            loss = joint_loss(
-                net, logits, labels, activations, base=base.eval(), clean=images, cfg=recipe.joint
-            )
+            teacher = teacher_logits(net, base.eval(), images, recipe.joint)
+            loss = joint_loss(net, logits, labels, activations, teacher=teacher, cfg=recipe.joint)
         else:
             loss = F.cross_entropy(net(attacked).float(), labels)
     loss.backward()  # type: ignore[no-untyped-call]

@@ -9,6 +9,7 @@ from eed_edge.recipe import Recipe
 from eed_edge.select.selection import MOST_CONSIDERED
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks.build import Classifier
+from eed_edge.train.networks.soft_labels import teacher_passes
 from eed_edge.train.step_time import BATCH, gradient_seconds, step_seconds
 
 
@@ -40,7 +41,8 @@ def training_seconds(
         with masked(net, dry.structure.groups, masks):
             search = recipe.scores.epochs * subset * step_seconds(net, few, recipe.pool)
     scoring = recipe.scores.images * 14 * pass_
-    fine_tuning = recipe.pool.epochs * (subset * (member_step + forward) + judged["pool"] * member_pass)
+    fine_tuning = recipe.pool.epochs * (subset * member_step + judged["pool"] * member_pass)
+    fine_tuning += teacher_passes(recipe.pool) * subset * forward
     team = team_size(recipe)
     return {
         "base": recipe.base.epochs * (train * step + judged["base"] * pass_),
@@ -48,7 +50,8 @@ def training_seconds(
         "select": tune * (recipe.pool.judge_steps + 1) * member_pass * (pool + 2 * MOST_CONSIDERED),
         "joint": recipe.joint.epochs
         * team
-        * (train * step_seconds(member, few, recipe.joint) + 4 * judged["joint"] * member_pass),
+        * (train * step_seconds(member, few, recipe.joint) + 4 * judged["joint"] * member_pass)
+        + teacher_passes(recipe.joint) * train * forward,
     }
 
 

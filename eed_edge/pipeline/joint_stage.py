@@ -28,11 +28,12 @@ def make_team(context: StageContext) -> None:
     notes = joint.loss_notes(cfg, ensemble, classes=len(run.classes))
     for note in notes:
         log.warning("%s", note)
+    base = run.base().to(context.device)
     result = joint.train_joint(
         ensemble,
-        context.train,
+        context.with_soft_labels(base, cfg),
         context.tune,
-        base=run.base().to(context.device),
+        base=base,
         cfg=cfg,
         context=context.training_of("joint", seed=joint_seed(run.recipe.seed), state=state),
     )

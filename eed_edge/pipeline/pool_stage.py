@@ -11,9 +11,10 @@ def make_pool(context: StageContext) -> None:
     """Make every candidate that the run folder misses; each process logs its candidates."""
     run, log, processes = context.run, context.log, context.processes
     callbacks = context.training.callbacks if processes.is_main else ()
+    base = run.base().to(context.device)
     build_pool(
-        run.base().to(context.device),
-        context.train,
+        base,
+        context.with_soft_labels(base, run.recipe.pool),
         context.tune,
         recipe=recipe_with_run_table(run),
         folder=run.path / "pool",

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
+from eed_edge.recipe import Distilled
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images
+from eed_edge.train.networks.soft_labels import add_soft_labels
 from eed_edge.train.run_folder import Run
 from eed_edge.train.system.distributed import Processes
 from eed_edge.train.system.epoch_log import EpochLog
@@ -50,6 +53,11 @@ class StageContext:
         """
         if self.processes.any(self.training.time_limit.expired()):
             raise Paused(f"time is up before {stage}")
+
+    def with_soft_labels(self, base: nn.Module, cfg: Distilled) -> Images:
+        """The training images, with the soft labels of ``base`` if the stage ``cfg`` wants them once."""
+        recipe, folder = self.run.recipe, self.run.path
+        return add_soft_labels(self.train, base, cfg, recipe=recipe, run=folder, processes=self.processes)
 
     def training_of(self, stage: str, *, seed: int, state: Path | None = None) -> TrainingContext:
         """Training context of a stage that all processes train together; the main one keeps the log."""

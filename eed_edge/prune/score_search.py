@@ -103,7 +103,7 @@ def search_scores(
                 generator = torch.Generator(device).manual_seed(epoch_seed(context.seed, search.epoch))
                 if search.random:
                     set_random_state(device, search.random)
-                for images, labels in batches.epoch(
+                for images, labels, _ in batches.epoch(
                     train, batch=attack.batch, augment=context.augment, generator=generator,
                     first=search.batch, noise=search.random.get("noise"),
                 ):  # fmt: skip

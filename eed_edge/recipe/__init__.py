@@ -9,11 +9,12 @@ from eed_edge.errors import RecipeError
 from eed_edge.recipe.recipe_section import RecipeSection
 from eed_edge.recipe.sections import Data, Gate, Net, Prune, Recipe, Scores, Select
 from eed_edge.recipe.toml_file import apply_overrides, read_table, recipe_names, set_field
-from eed_edge.recipe.training_sections import Base, Joint, Pool, Training
+from eed_edge.recipe.training_sections import Base, Distilled, Joint, Pool, Training
 
 __all__ = [
     "Base",
     "Data",
+    "Distilled",
     "Gate",
     "Joint",
     "Net",

@@ -87,12 +87,21 @@ class Base(Training):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pool(Training):
+class Distilled(Training):
+    """Training that learns from the base's answers, too."""
+
+    distill: float = _number(0.5, 0, 1)
+    """Share of the loss that is the divergence from the base's answer to the clean image."""
+    soft_labels: str = _choice("each", "each", "once")
+    """each: the base answers every image as it is shifted and mirrored for this step; once: it answers each
+    image and its mirror before training starts, which saves a pass of the base in each step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool(Distilled):
     """Fine-tuning of each pruned candidate."""
 
     epochs: int = _number(4, 1, 10_000)
-    distill: float = _number(0.5, 0, 1)
-    """Share of the loss that is the divergence from the base's answer to the clean image."""
     subsets: int = _number(3, 1, 64)
     """Data subsets; with the four scores this gives 12 candidates."""
     shared: float = _number(0.25, 0, 1)
@@ -100,7 +109,7 @@ class Pool(Training):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Joint(Training):
+class Joint(Distilled):
     """Joint training of the selected members (eq. 14-19)."""
 
     epochs: int = _number(4, 1, 10_000)
@@ -126,3 +135,10 @@ class Joint(Training):
     """Weight of the smoothed count of active units inside the compression loss."""
     tau: float = _number(0.1, 1e-6)
     """Width of the smoothing: an activation a counts as ``|a| / (|a| + tau)``."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.soft_labels == "once" and self.teacher == "team":
+            raise ValueError(
+                "soft_labels: expected 'each' with teacher 'team', whose answers change, got 'once'"
+            )

@@ -23,7 +23,9 @@ def train_base(
 ) -> TrainingResult:
     """Adversarial training of ``net`` in place with label-smoothed cross-entropy; see ``loop.fit``."""
 
-    def loss(network: nn.Module, clean: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
+    def loss(
+        network: nn.Module, clean: Tensor, attacked: Tensor, labels: Tensor, soft: Tensor | None
+    ) -> Tensor:
         return F.cross_entropy(network(attacked).float(), labels, label_smoothing=cfg.label_smoothing)
 
     return loop.fit(net, train, tune, cfg=cfg, loss=loss, context=context)

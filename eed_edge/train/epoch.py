@@ -21,8 +21,8 @@ from eed_edge.train.state import TrainingState, move_average, random_state, set_
 from eed_edge.train.system.devices import mixed_precision
 from eed_edge.train.system.distributed import Processes
 
-TrainingLoss = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
-"""``loss(net, clean, attacked, labels)``: a scalar."""
+TrainingLoss = Callable[[nn.Module, Tensor, Tensor, Tensor, Tensor | None], Tensor]
+"""``loss(net, clean, attacked, labels, soft)``: a scalar; ``soft`` are stored logits of a teacher."""
 
 
 class _BatchLoss(nn.Module):
@@ -32,8 +32,8 @@ class _BatchLoss(nn.Module):
         super().__init__()
         self.net, self.loss = net, loss
 
-    def forward(self, clean: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
-        return self.loss(self.net, clean, attacked, labels)
+    def forward(self, clean: Tensor, attacked: Tensor, labels: Tensor, soft: Tensor | None) -> Tensor:
+        return self.loss(self.net, clean, attacked, labels, soft)
 
 
 def train_epoch(
@@ -69,7 +69,7 @@ def train_epoch(
     started = time.monotonic() - state.trained_s
     net.train()
     batch_loss = processes.averaging_gradients(_BatchLoss(net, loss))
-    for images, labels in batches.epoch(
+    for images, labels, soft in batches.epoch(
         train, batch=cfg.batch, augment=context.augment, generator=generator, part=processes.shard,
         first=state.batch, noise=state.local.get("noise"),
     ):  # fmt: skip
@@ -79,7 +79,7 @@ def train_epoch(
                 net, images, labels, attack=attack, cfg=cfg, generator=generator, progress=progress
             )
             with processes.peer_errors():
-                value = batch_loss(images, attacked, labels)
+                value = batch_loss(images, attacked, labels, soft)
         rate = learning_rate(cfg, state.history, state.batch / steps)
         _optimiser_step(net, state.optimiser, value, cfg, rate=rate, processes=processes)
         total = total + value.detach()

@@ -23,17 +23,21 @@ def train_joint(
     """Train all members of ``ensemble`` in place with ``L = L_E + omega L_R + gamma L_C``.
 
     Args:
-        base: teacher of the soft labels, unless ``cfg.teacher`` is ``team``; it is not changed.
+        train: with the soft labels where they are stored.
+        base: teacher of the soft labels otherwise, unless ``cfg.teacher`` is ``team``; it is not changed.
 
     Source:
         EED, eq. 19.
     """
 
-    def loss(network: nn.Module, clean: Tensor, attacked: Tensor, labels: Tensor) -> Tensor:
+    def loss(
+        network: nn.Module, clean: Tensor, attacked: Tensor, labels: Tensor, soft: Tensor | None
+    ) -> Tensor:
         assert isinstance(network, Ensemble)
         with recorded_activations(network) as activations:
             logits = network.member_logits(attacked).float()
-        return joint_loss(network, logits, labels, activations, base=base, clean=clean, cfg=cfg)
+        teacher = teacher_logits(network, base, clean, cfg) if soft is None else soft
+        return joint_loss(network, logits, labels, activations, teacher=teacher, cfg=cfg)
 
     return loop.fit(ensemble, train, tune, cfg=cfg, loss=loss, context=context)
 
@@ -44,8 +48,7 @@ def joint_loss(
     labels: Tensor,
     activations: list[Tensor],
     *,
-    base: nn.Module,
-    clean: Tensor,
+    teacher: Tensor | None,
     cfg: Joint,
 ) -> Tensor:
     """Joint loss of one batch, ``L = L_E + omega L_R + gamma L_C``.
@@ -53,11 +56,10 @@ def joint_loss(
     Args:
         logits: the members' logits on the attacked images, ``(members, n, k)``.
         activations: outputs of the activation layers.
-        clean: the images before the attack, for the soft labels.
+        teacher: logits of the teacher for the images before the attack, ``(n, k)``; None without ``distill``.
     """
     members, _, classes = logits.shape
     probs = logits.softmax(2)
-    teacher = _teacher_logits(ensemble, base, clean, cfg) if cfg.distill else None
     total = (1 - cfg.prefixes) * _answers_loss(logits, labels, teacher, cfg)
     if cfg.prefixes:
         total = total + cfg.prefixes * _answers_loss(losses.prefix_log_means(logits), labels, teacher, cfg)
@@ -83,12 +85,14 @@ def _answers_loss(answers: Tensor, labels: Tensor, teacher: Tensor | None, cfg: 
 
 
 @torch.no_grad()
-def _teacher_logits(ensemble: Ensemble, base: nn.Module, clean: Tensor, cfg: Joint) -> Tensor:
-    """Return the teacher's logits for the clean images, ``(n, k)``, without a gradient.
+def teacher_logits(ensemble: Ensemble, base: nn.Module, clean: Tensor, cfg: Joint) -> Tensor | None:
+    """The teacher's logits for the clean images, ``(n, k)``, without a gradient; None without ``distill``.
 
     Source:
         ``team``: NEO-KD (Ham et al., NeurIPS 2023), whose exits follow the mean of their clean answers.
     """
+    if not cfg.distill:
+        return None
     if cfg.teacher == "base":
         answer: Tensor = base(clean).float()
         return answer

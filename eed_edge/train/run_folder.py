@@ -5,6 +5,7 @@
     run.json                    recipe, classes, input, fingerprint of the data
     log.jsonl                   a line per epoch
     base.safetensors            best weights (base-last: those of the last epoch)
+    soft_labels.npz             the base's answers to the training images, if the recipe wants them once
     pool/<score>-<subset>.safetensors
     selection.json
     joint/member-<i>.safetensors, joint/last.safetensors

@@ -12,6 +12,7 @@ import torch
 
 from eed_edge import recipe
 from eed_edge.errors import RecipeError, TrainingError
+from eed_edge.files.npz_archive import read_arrays
 from eed_edge.pipeline import run_stages
 from eed_edge.prune import pool
 from eed_edge.prune.candidates import candidates
@@ -19,8 +20,11 @@ from eed_edge.recipe import Base, Data, from_dict
 from eed_edge.train import loop
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data import batches
-from eed_edge.train.data.batches import Images
+from eed_edge.train.data.batches import Images, on_device
+from eed_edge.train.data.splits import splits_for_recipe
 from eed_edge.train.networks import checkpoint
+from eed_edge.train.networks.soft_labels import SOFT_LABELS_FILE, answers
+from eed_edge.train.run_folder import open_run
 from eed_edge.train.system import distributed
 from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
 from tests.conftest import TINY, Flow, succeed
@@ -63,7 +67,7 @@ def test_the_parts_of_every_batch_make_up_the_batch_and_no_two_draw_the_same_noi
         generator = torch.Generator().manual_seed(5)
         labels_by_batch = [
             batch_labels
-            for _, batch_labels in batches.epoch(
+            for _, batch_labels, _ in batches.epoch(
                 data, batch=16, augment=augment, generator=generator, part=part
             )
         ]
@@ -150,6 +154,7 @@ from eed_edge.cli import main
 main()
 """
 DIGITS = ["data.limit=600", "base.epochs=8", "base.lr=0.1", "scores.names=[\"erm\"]", "joint.epochs=6",
+          "joint.distill=0.5", "joint.soft_labels=once", "pool.soft_labels=once",
           "joint.lr=0.02", "joint.gamma=0", "base.averaging=0.95", "joint.averaging=0.9"]  # fmt: skip
 
 
@@ -188,6 +193,11 @@ def test_two_processes_come_to_what_one_comes_to(tmp_path: Path):
     result = torchrun(tmp_path, *train_words(two, *DIGITS))
     assert result.returncode == 0, result.stderr
     assert not list(two.glob("log-*.jsonl"))
+    run = open_run(two)
+    train = on_device(splits_for_recipe(run.recipe, None).train, torch.device("cpu"))
+    expected = answers(run.base(), train.images, mirror=run.recipe.data.flip)
+    stored = read_arrays(two / SOFT_LABELS_FILE, ["logits"])["logits"]
+    torch.testing.assert_close(torch.from_numpy(stored), expected, atol=0.05, rtol=0.05)  # bfloat16
     for stage in ("base", "joint"):
         for ours, theirs in zip(judged(two, stage), judged(one, stage), strict=True):
             assert ours == pytest.approx(theirs, abs=0.12)  # 120 tune images: a standard error of 0.045

@@ -56,7 +56,9 @@ def config(**changes) -> Base:
 
 
 def fit(net, data, cfg, state, on_record=lambda row: None, loss=None, **rest):
-    plain = loss or (lambda network, clean, attacked, labels: F.cross_entropy(network(attacked), labels))
+    plain = loss or (
+        lambda network, clean, attacked, labels, soft: F.cross_entropy(network(attacked), labels)
+    )
     context = TrainingContext(callbacks=(on_record,), augment=AUGMENT, seed=1, state=state, **rest)
     return loop.fit(net, data, data, cfg=cfg, loss=plain, context=context)
 
@@ -236,7 +238,7 @@ def test_seconds_and_speed_are_told_but_not_kept_with_the_weights(data, tmp_path
 
 
 def test_a_loss_that_is_not_finite_is_told(data, tmp_path):
-    def broken(network, clean, attacked, labels):
+    def broken(network, clean, attacked, labels, soft):
         return network(attacked).sum() * float("nan")
 
     with pytest.raises(TrainingError, match=r"the loss is nan in epoch 1; lower lr"):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from eed_edge.recipe import Joint
 from eed_edge.train import losses
-from eed_edge.train.joint import joint_loss, loss_notes
+from eed_edge.train.joint import joint_loss, loss_notes, teacher_logits
 from eed_edge.train.networks.ensemble import Ensemble, recorded_activations
 
 LABELS = torch.tensor([0, 2, 1, 3])
@@ -109,7 +109,7 @@ def test_the_joint_loss_is_the_weighted_sum_of_its_terms():
     with recorded_activations(ensemble) as activations:
         logits = ensemble.member_logits(images)
     cfg = Joint(label_smoothing=0.0)
-    total = joint_loss(ensemble, logits, LABELS, activations, base=members[0], clean=images, cfg=cfg)
+    total = joint_loss(ensemble, logits, LABELS, activations, teacher=None, cfg=cfg)
     probs = logits.softmax(2)
     expected = (
         losses.members_cross_entropy(logits, LABELS)
@@ -138,10 +138,12 @@ def test_the_joint_loss_takes_its_share_on_prefixes_and_follows_the_teams_own_cl
     statistics = members[0][0].running_mean.clone()
     off = {"alpha": 0.0, "beta": 0.0, "omega": 0.0, "gamma": 0.0, "label_smoothing": 0.0}
     cfg = Joint(**off, distill=0.25, teacher="team", prefixes=0.4)
-    total = joint_loss(ensemble, logits, LABELS, [], base=nn.Identity(), clean=images, cfg=cfg)
+    teacher = teacher_logits(ensemble, nn.Identity(), images, cfg)
+    total = joint_loss(ensemble, logits, LABELS, [], teacher=teacher, cfg=cfg)
     assert ensemble.training
     assert torch.equal(members[0][0].running_mean, statistics)
-    teacher = ensemble.eval()(images).detach()
+    assert torch.allclose(teacher, ensemble.eval()(images))
+    teacher = teacher.detach()
     expected = 0.0
     for share, answers in ((0.6, logits), (0.4, losses.prefix_log_means(logits))):
         followed = sum(losses.distillation(each, teacher) for each in answers)

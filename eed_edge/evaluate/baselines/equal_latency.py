@@ -32,6 +32,7 @@ from eed_edge.train.data import splits as data
 from eed_edge.train.data.batches import Images, as_float, on_device
 from eed_edge.train.networks import checkpoint
 from eed_edge.train.networks.build import Classifier
+from eed_edge.train.networks.soft_labels import add_soft_labels, teacher_passes
 from eed_edge.train.run_folder import Run
 from eed_edge.train.step_time import BATCH, gradient_seconds, step_seconds
 from eed_edge.train.system.devices import choose_device, reraise_out_of_memory
@@ -214,7 +215,8 @@ def team_training(kind: Baseline, recipe: Recipe, epochs: int) -> Pool:
         "patience": PATIENCE,
         "eps_warmup": 0.0,
     }
-    return Pool(**{**shared, **changed}, distill=max(recipe.pool.distill, recipe.joint.distill))
+    distill = max(recipe.pool.distill, recipe.joint.distill)
+    return Pool(**{**shared, **changed}, distill=distill, soft_labels=recipe.joint.soft_labels)
 
 
 def _fit(kind: Baseline, job: BaselineJob, net: Classifier, plan: Plan, path: Path) -> None:
@@ -223,27 +225,31 @@ def _fit(kind: Baseline, job: BaselineJob, net: Classifier, plan: Plan, path: Pa
     context = job.context(kind, state=state)
     if plan.settings == BASE:
         cfg: Base = training_cost.with_epochs(recipe.base, plan.epochs)
-        _log_estimate(kind, net, job, cfg, teacher=False)
+        _log_estimate(kind, net, job, cfg)
         result = base.train_base(net, job.train, job.tune, cfg=cfg, context=context)
     else:
         team = team_training(kind, recipe, plan.epochs)
-        _log_estimate(kind, net, job, team, teacher=bool(team.distill))
+        _log_estimate(kind, net, job, team)
+        images = add_soft_labels(
+            job.train, job.base, team, recipe=recipe, run=job.run.path, processes=context.processes
+        )
         loss = distilled_loss(job.base.eval(), team)
-        result = loop.fit(net, job.train, job.tune, cfg=team, loss=loss, context=context)
+        result = loop.fit(net, images, job.tune, cfg=team, loss=loss, context=context)
     net.load_state_dict(result.best)
     checkpoint.save_network(path, net, {"training": result.summary, "history": result.history})
     state.unlink(missing_ok=True)
     path.with_suffix(".pruned").unlink(missing_ok=True)
 
 
-def _log_estimate(kind: Baseline, net: Classifier, job: BaselineJob, cfg: Training, *, teacher: bool) -> None:
+def _log_estimate(kind: Baseline, net: Classifier, job: BaselineJob, cfg: Training) -> None:
     """Say how long the training takes at most, from a few timed steps."""
     few = job.train[: min(BATCH, cfg.batch)]
-    image = step_seconds(net, few, cfg) + (gradient_seconds(job.base, few) / 3 if teacher else 0.0)
+    image = cfg.epochs * step_seconds(net, few, cfg)
+    image += teacher_passes(cfg) * gradient_seconds(job.base, few) / 3
     judged = min(len(job.tune), cfg.judge_images) * (cfg.judge_steps + 1) * gradient_seconds(net, few)
     log.info(
         "%s: training takes at most about %s on this machine, less if accuracy on tune stops rising before",
-        kind.name, duration(cfg.epochs * (len(job.train) * image + judged)),
+        kind.name, duration(len(job.train) * image + cfg.epochs * judged),
     )  # fmt: skip
 
 

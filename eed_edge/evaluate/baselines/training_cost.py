@@ -14,6 +14,7 @@ from eed_edge.prune.candidates import candidates
 from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.recipe import Recipe, Training
 from eed_edge.train.networks import checkpoint
+from eed_edge.train.networks.soft_labels import VIEWS, teacher_passes
 from eed_edge.train.run_folder import Run
 
 T = TypeVar("T", bound=Training)
@@ -53,7 +54,7 @@ def run_cost(run: Run) -> dict[str, float]:
         pruning = record["pruning"]
         each[candidate.name] = pruning["macs"]
         macs["pool"] += _epochs(record, candidate.name, recipe.pool) * pruning["macs"]
-        if recipe.pool.distill:
+        if recipe.pool.distill and recipe.pool.soft_labels == "each":
             macs["pool"] += _images(record["history"]) * dense
         if recipe.scores.search:
             images = per_epoch(pruning["images"], recipe.pool) * recipe.scores.epochs
@@ -61,8 +62,11 @@ def run_cost(run: Run) -> dict[str, float]:
     rows = _joint_rows(run)
     team = sum(each[name] for name in run.joint()["members"])
     macs["joint"] = _epochs({"history": rows}, "log.jsonl: joint", recipe.joint) * team
-    if recipe.joint.distill:
+    if recipe.joint.distill and recipe.joint.soft_labels == "each":
         macs["joint"] += _images(rows) * dense
+    stages = (recipe.pool, recipe.joint)
+    if any(stage.distill and stage.soft_labels == "once" for stage in stages):  # both stages use the same
+        macs["pool"] += VIEWS * rows[0]["images"] * dense
     return {**macs, "total": sum(macs.values())}
 
 
@@ -113,7 +117,7 @@ def training_macs(cfg: Training, *, cost: float, images: int, teacher: float = 0
     """Multiply-accumulates of a training; arguments as in ``epochs_for_budget``."""
     first, finish = cfg.epochs - cfg.finish_epochs, cfg.finish_epochs
     passes = first * attack_passes(cfg.attack, cfg) + finish * attack_passes("pgd", cfg)
-    return per_epoch(images, cfg) * (cost * (passes + cfg.epochs * TRAINED) + teacher * cfg.epochs)
+    return per_epoch(images, cfg) * (cost * (passes + cfg.epochs * TRAINED) + teacher * teacher_passes(cfg))
 
 
 def per_epoch(images: int, cfg: Training) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,16 +14,29 @@ from eed_edge.train.data.datasets import Split
 
 @dataclass(frozen=True)
 class Images:
-    """Images uint8 ``(n, c, h, w)`` and labels int64 ``(n,)``, both on one device."""
+    """Images uint8 ``(n, c, h, w)`` and labels int64 ``(n,)``, both on one device.
+
+    soft: a teacher's logits for each image, ``(n, 1, k)``, or for each image and its mirror, ``(n, 2, k)``.
+    """
 
     images: Tensor
     labels: Tensor
+    soft: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: Tensor | slice) -> "Images":
-        return Images(self.images[index], self.labels[index])
+        soft = None if self.soft is None else self.soft[index]
+        return Images(self.images[index], self.labels[index], soft)
+
+
+class Batch(NamedTuple):
+    """Augmented float images ``(b, c, h, w)``, labels ``(b,)`` and, where stored, soft logits ``(b, k)``."""
+
+    images: Tensor
+    labels: Tensor
+    soft: Tensor | None
 
 
 def on_device(split: Split, device: torch.device) -> Images:
@@ -55,8 +69,8 @@ def epoch(
     part: slice = slice(None),
     first: int = 0,
     noise: Tensor | None = None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Iterate over all images in random order: augmented float images ``(b, c, h, w)``, labels ``(b,)``.
+) -> Iterator[Batch]:
+    """Iterate over all images in random order, augmented.
 
     The last short batch is left out unless it is the only one, so that batch norm always sees
     a full batch.
@@ -75,7 +89,9 @@ def epoch(
         generator.set_state(noise)
     for i in range(first, batches):
         index = order[i * batch : (i + 1) * batch][part]
-        yield as_float(_augmented(data.images[index], augment, generator)), data.labels[index]
+        images, mirrored = _augmented(data.images[index], augment, generator)
+        soft = None if data.soft is None else data.soft[index, mirrored]
+        yield Batch(as_float(images), data.labels[index], soft)
 
 
 def in_order(data: Images, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -85,7 +101,8 @@ def in_order(data: Images, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield as_float(part.images), part.labels
 
 
-def _augmented(images: Tensor, augment: Data, generator: torch.Generator) -> Tensor:
+def _augmented(images: Tensor, augment: Data, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return the augmented images, and for each 1 if it was mirrored, else 0."""
     n, channels, height, width = images.shape
     device, pad = images.device, augment.crop
 
@@ -94,8 +111,8 @@ def _augmented(images: Tensor, augment: Data, generator: torch.Generator) -> Ten
 
     rows = torch.arange(height, device=device).expand(n, -1)
     columns = torch.arange(width, device=device).expand(n, -1)
-    if augment.flip:
-        columns = torch.where(integers(0, 2) == 1, columns.flip(1), columns)
+    mirrored = integers(0, 2) if augment.flip else rows.new_zeros(n, 1)
+    columns = torch.where(mirrored == 1, columns.flip(1), columns)
     if pad:
         images = torch.nn.functional.pad(images, (pad, pad, pad, pad))
         rows, columns = rows + integers(0, 2 * pad + 1), columns + integers(0, 2 * pad + 1)
@@ -109,4 +126,4 @@ def _augmented(images: Tensor, augment: Data, generator: torch.Generator) -> Ten
         right = torch.arange(width, device=device) - left + side // 2  # (n, w)
         hole = ((down >= 0) & (down < side))[:, :, None] & ((right >= 0) & (right < side))[:, None, :]
         images = images.masked_fill(hole[:, None], 127)
-    return images
+    return images, mirrored[:, 0]

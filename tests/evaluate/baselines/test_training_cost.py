@@ -1,5 +1,6 @@
 """The budget of a baseline is what the run has cost, counted as torch counts."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def test_counted_passes_are_the_work_that_torch_counts(attack):
     images = Images(torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8), torch.arange(16) % 4)
     state = initial_state(net, cfg)
 
-    def loss(network, clean, attacked, labels):
+    def loss(network, clean, attacked, labels, soft):
         return F.cross_entropy(network(attacked), labels)
 
     with Flops() as flops:
@@ -93,6 +94,10 @@ def test_the_budget_is_what_every_stage_of_the_run_has_cost(flow: Flow):
     team = sum(record["pruning"]["macs"] for _, record in run.members())
     assert costs["joint"] == 2 * 128 * 5 * team
     assert costs["total"] == sum(costs[stage] for stage in ("base", "scores", "pool", "joint"))
+    once = dataclasses.replace(run.recipe.pool, soft_labels="once")
+    changed = dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, pool=once))
+    pool = training_cost.run_cost(changed)["pool"]
+    assert pool == sum(96 * 5 * member for member in macs) + 2 * 128 * base  # each image and its mirror
 
 
 def test_a_budget_buys_whole_epochs_and_one_at_least():

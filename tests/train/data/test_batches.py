@@ -22,7 +22,7 @@ def one_epoch(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     parts = list(batches.epoch(data, batch=batch, augment=augment, generator=generator))
-    return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
+    return torch.cat([images for images, *_ in parts]), torch.cat([labels for _, labels, _ in parts])
 
 
 def test_an_epoch_has_every_image_once_with_its_label(data):
@@ -48,6 +48,20 @@ def test_a_mirrored_image_is_the_image_or_its_mirror(data):
     unchanged = (images == plain).flatten(1).all(1)
     assert torch.equal(images[~unchanged], plain[~unchanged].flip(3))
     assert 0 < unchanged.sum() < 20
+
+
+def test_soft_labels_come_with_their_image_or_with_its_mirror(data):
+    soft = torch.stack([torch.arange(20.0), 100 + torch.arange(20.0)], dim=1)[:, :, None]  # (n, 2, k)
+    generator = torch.Generator().manual_seed(0)
+    augment = Data(flip=True, crop=0)
+    stored = Images(data.images, data.labels, soft)
+    parts = list(batches.epoch(stored, batch=5, augment=augment, generator=generator))
+    images, labels, logits = (torch.cat(each) for each in zip(*parts, strict=True))
+    mirrored = logits[:, 0] >= 100
+    assert torch.equal(logits[:, 0] % 100, labels.float())
+    assert torch.equal(images[mirrored], data.images[labels[mirrored]].flip(3).float() / 255)
+    assert torch.equal(images[~mirrored], data.images[labels[~mirrored]].float() / 255)
+    assert 0 < mirrored.sum() < 20
 
 
 def test_a_shifted_image_is_a_window_of_the_image_with_black_around_it(data):
