@@ -55,6 +55,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "team as teacher": {"teacher": "team", "distill": 0.5},
     "half on prefixes": {"prefixes": 0.5},
     "all on prefixes": {"prefixes": 1.0},
+    "soft labels once": {"soft_labels": "once"},
 }
 """Settings of the joint stage that are no terms of their own; only ``trained`` compares them."""
 
