@@ -5,6 +5,7 @@
 The members are read from the bundle's ONNX files, ``narrow`` and ``single`` from theirs, ``dense`` from
 base.safetensors, each as a network in torch that has gradients; the deployed rule answers by onnxruntime.
 ``--team`` leaves the single networks out, and with them the transfers from them in the adaptive list.
+``--against`` adds the differences to another bundle of the model, from the NPZ file of its verdicts.
 The figures are merged into the report, the verdicts into the NPZ file beside it, both in place of those of
 the same attacks. Finished batches are kept in --work: a stopped measurement goes on, and one on more images
 attacks only the new ones, since images are drawn 500 at a time. Under torchrun the processes share the
@@ -34,8 +35,8 @@ from eed_edge.evaluate.evaluate import draw_rows
 from eed_edge.evaluate.evaluation_job import FORMAT
 from eed_edge.evaluate.models_compared import ModelsCompared, folded
 from eed_edge.evaluate.outcome import Outcome
-from eed_edge.evaluate.paired import paired_figures
-from eed_edge.evaluate.per_image import AttackVerdicts, PerImage
+from eed_edge.evaluate.paired import paired_figures, paired_row
+from eed_edge.evaluate.per_image import AttackVerdicts, PerImage, common_images, read_per_image
 from eed_edge.evaluate.suites import Suite, find_suite
 from eed_edge.export.int8.quantised_team import simulated_team
 from eed_edge.export.int8.simulated_network import SimulatedNetwork
@@ -62,6 +63,7 @@ MOST = 84
 @click.option("--suite", default="standard", show_default=True)
 @click.option("--bundle", default="bundle", show_default=True, help="Its folder in models/NAME.")
 @click.option("--team", is_flag=True, help="Attack the team alone.")
+@click.option("--against", type=click.Path(exists=True, path_type=Path), help="Verdicts of another bundle.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("build/published"), show_default=True)
 @click.option("--json", "target", type=click.Path(path_type=Path), help="Default: models/NAME/report.json.")
 def main(
@@ -71,6 +73,7 @@ def main(
     suite: str,
     bundle: str,
     team: bool,
+    against: Path | None,
     work: Path,
     target: Path | None,
 ) -> None:
@@ -93,7 +96,7 @@ def main(
         )
         if processes.is_main:
             command = ".venv/bin/python benchmarks/published.py " + " ".join(sys.argv[1:])
-            write(target, models, chosen, outcomes, rows, test, folder / bundle, command)
+            write(target, models, chosen, outcomes, rows, test, folder / bundle, command, against)
 
 
 def read_models(folder: Path, bundle: str, *, alone: bool) -> ModelsCompared:
@@ -168,6 +171,7 @@ def write(
     test: Split,
     bundle: Path,
     command: str,
+    against: Path | None = None,
 ) -> None:
     """Merge the figures into the report, the verdicts into the file beside it, and note the evaluation."""
     singles, count = list(models.singles), len(models.ensemble.members)
@@ -194,6 +198,7 @@ def write(
         "adaptive": accuracy.adaptive_accuracy(outcomes, build_jobs(models, suite)),
         "submodels_used": {"clean": float(outcomes["clean on all"].submodels_used.mean())},
         "evaluated": evaluated,
+        **({"against": compared(verdicts, against)} if against else {}),
     }
     stored = PerImage(evaluated, len(test), verdicts)
     suffix = target.stem.removeprefix("report")
@@ -205,6 +210,19 @@ def write(
     for kind, row in figures["accuracy"].items():
         shown = ", ".join(f"{name} {100 * row[name]:.1f}" for name in row["interval"])
         click.echo(f"{kind}, {row['images']} images: {shown}")
+
+
+def compared(verdicts: dict[str, AttackVerdicts], against: Path) -> dict[str, Any]:
+    """The deployed rule against that of another bundle, by attack, on the images that both have."""
+    rows = {}
+    for kind, other in read_per_image(against).attacks.items():
+        if kind in verdicts:
+            mine, theirs = common_images(verdicts[kind], other)
+            rows[kind] = {
+                "images": len(mine.rows),
+                **paired_row(mine.right["dynamic"], theirs.right["dynamic"]),
+            }
+    return rows
 
 
 if __name__ == "__main__":

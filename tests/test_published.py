@@ -92,6 +92,11 @@ def test_more_images_attack_only_the_new_ones(attacked_flow, tmp_path, monkeypat
     assert len(earlier.rows) == 4
     assert len(stored["7"].attacks["adaptive"].rows) == 7
     assert report.read_report(target)["accuracy"]["adaptive"]["images"] == 7
+    words += ["--json", str(target), "--against", str(tmp_path / "per_image-4.npz")]
+    result = CliRunner().invoke(published.main, words)
+    assert result.exit_code == 0, result.output
+    row = report.read_report(target)["against"]["adaptive"]
+    assert (row["images"], row["difference"]) == (4, 0.0)  # the same bundle
 
 
 def write_recipe(path: Path, table: dict) -> None:
