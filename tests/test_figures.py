@@ -6,7 +6,8 @@ A comment behind a paragraph or table names the file, and for each figure the pl
     98.9 = 100 * mean_and_spread.clean_dense.mean
     -->
 
-A figure may be a difference of two such terms, ``0.3 = 100 * a - 100 * b``.
+Several comments in a row name several files. A figure may be a difference of two such terms,
+``0.3 = 100 * a - 100 * b``.
 """
 
 import json
@@ -39,7 +40,7 @@ def figures_of(document: str) -> list[Figure]:
     """Every figure that a comment of the document names, with the block before the comment."""
     source, figures = (ROOT / document).read_text(), []
     for comment in COMMENT.finditer(source):
-        block = source[: comment.start()].rstrip().rpartition("\n\n")[2]
+        block = COMMENT.sub("", source[: comment.start()]).rstrip().rpartition("\n\n")[2]
         for line in comment[2].strip().splitlines():
             text, _, terms = line.partition(" = ")
             figures.append(Figure(document, text, comment[1], terms, block))
