@@ -55,8 +55,10 @@ def value_of(figure: Figure) -> float:
 def term_value(file: str, term: str) -> float:
     factor, _, place = term.rpartition(" * ")
     value = json.loads((ROOT / file).read_text())
-    for key in place.split("."):
-        value = value[int(key) if isinstance(value, list) else key]
+    while place:
+        keys = map(str, range(len(value))) if isinstance(value, list) else value
+        key = next(key for key in keys if f"{place}.".startswith(f"{key}."))  # may have a point in it
+        value, place = value[int(key) if isinstance(value, list) else key], place[len(key) + 1 :]
     return float(factor or 1) * value
 
 
