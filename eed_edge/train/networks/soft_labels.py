@@ -1,6 +1,7 @@
 """Soft labels that are computed once: the base's answer to every training image and to its mirror."""
 
 import io
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from eed_edge.recipe import Distilled, Recipe, Training
 from eed_edge.train.data.batches import Images, as_float, images_at_once
 from eed_edge.train.system.devices import mixed_precision
 from eed_edge.train.system.distributed import Processes
+
+log = logging.getLogger(__name__)
 
 VIEWS = 2
 """The image and its mirror."""
@@ -39,6 +42,9 @@ def add_soft_labels(
     path, digest = run / SOFT_LABELS_FILE, weights_digest([run / "base.safetensors"])
     stored = processes.all_gather(_stored(path, digest, len(images)) if processes.is_main else None)[0]
     if stored is None:
+        if processes.is_main:
+            what = "training images and its mirror" if recipe.data.flip else "training images"
+            log.info("soft labels: the base answers each of %d %s once", len(images), what)
         part = answers(base, images.images[processes.shard], mirror=recipe.data.flip).cpu().numpy()
         stored = np.zeros((len(images), *part.shape[1:]), np.float32)
         for rank, each in enumerate(processes.all_gather(part)):
