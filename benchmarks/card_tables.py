@@ -2,10 +2,9 @@
 
     .venv/bin/python benchmarks/card_tables.py cifar10-resnet18-w16
 
-The tables stand in card.md between the lines ``<!-- tables: begin -->`` and ``<!-- tables: end -->``, and the
-    lines
-for a model hub at its beginning; the bundle beside it gets its own card. A test compares every card with what
-this script would write.
+The tables stand in card.md between the lines ``<!-- tables: begin -->`` and ``<!-- tables: end -->``, the
+lines for a model hub at its beginning; the bundle beside it gets its own card. A test compares every card with
+what this script would write.
 """
 
 import json
@@ -19,6 +18,7 @@ import click
 from eed_edge.atomic_files import write_atomic
 from eed_edge.export.model_card import front_matter
 from eed_edge.recipe import load_recipe
+from eed_edge.report.paired_words import COMPARISON_WORDS, comparison
 
 LICENCE = "apache-2.0"
 FRONT_MATTER = re.compile(r"\A---\n.*?^---\n", re.MULTILINE | re.DOTALL)
@@ -41,6 +41,13 @@ DEFENCES = {
     "static": "static mean",
     "dynamic": "the bundle",
 }
+FURTHER_TIMES = {
+    "pgd20": "the bundle, stopping as under PGD-20",
+    "slowdown": "the bundle, stopping as under the slow-down attack",
+    "single_file": "cascade.onnx",
+    "other_bundle": "the bundle in int8",
+}
+OVER = {"speedups": "dense", "speedups_int8": "dense int8"}
 
 
 @click.command(help=__doc__)
@@ -130,24 +137,34 @@ def cost_table(figures: Mapping[str, Any]) -> str:
 
 
 def latency_table(figures: Mapping[str, Any]) -> str:
-    """Mean time of each program, the speed-ups over dense, and the mean number of sub-models run."""
+    """Mean time of each program, its speed relative to dense, and the mean number of sub-models run."""
     latency = figures.get("latency")
     if not latency:
         return ""
-    shown = {**DEFENCES, "single_file": "cascade.onnx"}
-    lines = [["one image a call, one thread", "mean, ms", "dense takes … times as long"]]
-    for name, title in shown.items():
+    over = {title: latency[key] for key, title in OVER.items() if latency.get(key)}
+    lines = [["one image a call, one thread", "mean, ms", *(f"times faster than {title}" for title in over)]]
+    for name, title in {**DEFENCES, **FURTHER_TIMES}.items():
         if name in latency:
-            mean = latency[name]["mean_ms"]
-            lines.append([title, f"{mean:.3f}", f"{latency['dense']['mean_ms'] / mean:.2f}"])
+            cells = [spread(part[name]) if name in part else "" for part in over.values()]
+            lines.append([title, f"{latency[name]['mean_ms']:.3f}", *cells])
     used = figures.get("submodels_used", {})
+    restarts = figures.get("slowdown", {}).get("settings", {}).get("restarts")
+    slowdown = f"slow-down attack{'' if restarts is None else f', restarts: {restarts}'}"
     lines += [
-        [f"sub-models run, {title}", f"{used[kind]:.2f}", ""]
-        for kind, title in (("clean", "clean"), ("pgd20", "PGD-20"), ("slowdown", "slow-down attack"))
+        [f"sub-models run, {title}", f"{used[kind]:.2f}", *([""] * len(over))]
+        for kind, title in (("clean", "clean"), ("pgd20", "PGD-20"), ("slowdown", slowdown))
         if kind in used
     ]
     machine = figures.get("latency", {}).get("machine", figures["machine"])
-    return table(lines) + f"\nTimed on {machine['cpu']}, {latency['images']} test images.\n"
+    return (
+        table(lines) + "\nSpeed: median over rounds, with quartiles."
+        f" Timed on {machine['cpu']}, {latency['images']} test images.\n"
+    )
+
+
+def spread(part: Mapping[str, float]) -> str:
+    """A speed-up with its quartiles, such as ``1.96 (1.87 to 2.01)``."""
+    return f"{part['median']:.2f} ({part['low']:.2f} to {part['high']:.2f})"
 
 
 def budget_table(curve: Mapping[str, Any]) -> str:
@@ -207,9 +224,11 @@ def share(value: float, interval: tuple[float, float]) -> str:
 
 
 def difference(row: Mapping[str, Any]) -> str:
-    """A difference in points with its interval, such as ``-1.3 (-2.4 to -0.3)``."""
+    """A difference in points with interval, McNemar's p and what it says, such as ``better``."""
     low, high = row["interval"]
-    return f"{100 * row['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    p = "p < 0.001" if row["p"] < 0.001 else f"p {row['p']:.3f}"
+    words = COMPARISON_WORDS[comparison(row)]
+    return f"{100 * row['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}), {p}: {words}"
 
 
 def table(lines: Iterator[list[str]] | list[list[str]]) -> str:

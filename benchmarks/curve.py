@@ -1,11 +1,12 @@
 """Accuracy against mean latency over budgets: every prefix, the deployed rule, its baselines and dense.
 
-    .venv/bin/python benchmarks/curve.py RUN RUN… --json models/NAME/curve.json
+    .venv/bin/python benchmarks/curve.py models/NAME --json models/NAME/curve.json
 
-Each RUN has been attacked (eed-edge attack) and timed (eed-edge bench --run RUN); several of one base with
-members of other sizes give one curve. Times are ratios to the dense base of the same run. A prefix is the
-mean of the first members without early stop, attacked on its own and timed as it runs; the deployed rule has
-to be right on the images made against every prefix, so its row is the stricter one.
+Each RUN, or published model, has been attacked (eed-edge attack) and timed (eed-edge bench --run RUN); several
+of one base with members of other sizes give one curve. Speed-ups over the dense base of the same run are
+medians over rounds, those of the shorter prefixes ratios of the means. A prefix is the mean of the first members
+without early stop, attacked on its own and timed as it runs; the deployed rule has to be right on the images
+made against every prefix, so its row is the stricter one.
 """
 
 import sys
@@ -19,6 +20,12 @@ from eed_edge.atomic_files import write_json
 from eed_edge.errors import InputError
 
 KINDS = ("clean", "pgd20", "autoattack")
+BUDGETS = {
+    "dense": "dense base",
+    "narrow": "narrow network",
+    "single": "single pruned network",
+    "dynamic": "deployed rule",
+}
 
 
 @click.command(help=__doc__)
@@ -26,7 +33,10 @@ KINDS = ("clean", "pgd20", "autoattack")
 @click.option("--json", "target", required=True, type=click.Path(path_type=Path))
 def main(runs: tuple[Path, ...], target: Path) -> None:
     """Gather the budgets of all runs, print them from the fastest to the slowest, write the figures."""
-    reports = {path.parent.name: report.read_report(path / "report.json") for path in runs}
+    reports = {
+        (path.parent if path.name == "run" else path).name: report.read_report(path / "report.json")
+        for path in runs
+    }
     budgets = [row for name, figures in reports.items() for row in of_run(name, figures)]
     budgets.sort(key=lambda row: -row["speedup"])
     write_json(
@@ -52,12 +62,7 @@ def of_run(name: str, figures: dict[str, Any]) -> list[dict[str, Any]]:
         latency, accuracy, prefixes = figures["latency"], figures["accuracy"], figures["prefixes"]
         dense, each = latency["dense"]["mean_ms"], [times["mean_ms"] for times in latency["prefixes"]]
         rows = []
-        for key, title in (
-            ("dense", "dense base"),
-            ("narrow", "narrow network"),
-            ("single", "single pruned network"),
-            ("dynamic", "deployed rule"),
-        ):
+        for key, title in BUDGETS.items():
             if key in latency:
                 judged = {kind: of(row, key) for kind, row in accuracy.items() if kind in KINDS}
                 rows.append({"budget": f"{name}: {title}", "mean_ms": latency[key]["mean_ms"], **judged})
@@ -72,7 +77,13 @@ def of_run(name: str, figures: dict[str, Any]) -> list[dict[str, Any]]:
         raise InputError(
             f"{name}: report.json has no {error}; run eed-edge attack and bench first"
         ) from error
-    return [row | {"speedup": dense / row["mean_ms"]} for row in rows]
+    medians = {
+        f"{name}: {title}": latency["speedups"][key]["median"]
+        for key, title in BUDGETS.items()
+        if key in latency["speedups"]
+    }
+    medians[f"{name}: first {len(each)}"] = latency["speedup_worst"]
+    return [row | {"speedup": medians.get(row["budget"], dense / row["mean_ms"])} for row in rows]
 
 
 def of(row: dict[str, Any], key: str) -> dict[str, Any]:

@@ -7,9 +7,9 @@ base.safetensors, each as a network in torch that has gradients; the deployed ru
 ``--team`` leaves the single networks out, and with them the transfers from them in the adaptive list.
 ``--against`` adds the differences to another bundle of the model, from the NPZ file of its verdicts.
 The figures are merged into the report, the verdicts into the NPZ file beside it, both in place of those of
-the same attacks. Finished batches are kept in --work: a stopped measurement goes on, and one on more images
-attacks only the new ones, since images are drawn 500 at a time. Under torchrun the processes share the
-batches.
+the same attacks; clean images and PGD-20 stay if they were judged on more images. Finished batches stay in
+--work: a stopped measurement goes on, and one on more images attacks only the new ones, since images are
+drawn 500 at a time. Under torchrun the processes share the batches.
 """
 
 import functools
@@ -28,7 +28,7 @@ from torch import nn
 from eed_edge import report
 from eed_edge.arrays import Ints
 from eed_edge.attacks.interface import Threat
-from eed_edge.errors import EedError
+from eed_edge.errors import EedError, InputError
 from eed_edge.evaluate import accuracy, stored_results
 from eed_edge.evaluate.attack_jobs import build_jobs, run_batch
 from eed_edge.evaluate.evaluate import draw_rows
@@ -42,6 +42,7 @@ from eed_edge.export.int8.quantised_team import simulated_team
 from eed_edge.export.int8.simulated_network import SimulatedNetwork
 from eed_edge.provenance import BASELINES
 from eed_edge.recipe import load_recipe
+from eed_edge.report.judged_file import JUDGED_FILE, read_judged
 from eed_edge.runtime.bundle.folder import load_bundle, open_bundle
 from eed_edge.train.data.batches import as_float, on_device
 from eed_edge.train.data.splits import Split, splits_for_recipe
@@ -80,6 +81,7 @@ def main(
     """Attack the drawn images and merge figures and verdicts into the report and the file beside it."""
     folder, recipe = MODELS / name, load_recipe(str(MODELS / name / "recipe.toml"))
     target = target or folder / "report.json"
+    check_target(target, folder / bundle, team=team)
     models = read_models(folder, bundle, alone=team)
     chosen = find_suite(suite)
     kinds = {kind: chosen.kinds[kind] for kind in ("pgd20", chosen.strongest)}
@@ -87,7 +89,7 @@ def main(
     test = splits_for_recipe(recipe, data).test
     rows = np.concatenate(draws(len(test), images, recipe.seed))
     threat = Threat(recipe.base.eps_255 / 255, recipe.seed)
-    digest = hashlib.sha256(repr((FORMAT, suite, team, recipe.seed)).encode())
+    digest = hashlib.sha256(repr((FORMAT, suite, team, threat)).encode())
     for path in sorted([*(folder / bundle).iterdir(), *folder.glob("*.onnx"), *folder.glob("base.*")]):
         digest.update(path.read_bytes())
     with process_group(torch.device("cpu")) as (processes, _):
@@ -97,6 +99,28 @@ def main(
         if processes.is_main:
             command = ".venv/bin/python benchmarks/published.py " + " ".join(sys.argv[1:])
             write(target, models, chosen, outcomes, rows, test, folder / bundle, command, against)
+
+
+def check_target(target: Path, bundle: Path, *, team: bool) -> None:
+    """Refuse a report of another bundle, and one whose single networks these figures would leave out."""
+    old = report.read_report(target) if target.exists() else {}
+    manifest = manifest_digest(bundle)
+    digests = {(row["evaluated"], row["bundle"]) for row in read_judged(target.with_name(JUDGED_FILE))}
+    singles = {"dense", *BASELINES}.intersection(*[old.get("accuracy", {}).get("clean", {})])
+    if old and (old.get("evaluated"), manifest) not in {*digests, (manifest, manifest)}:
+        raise InputError(
+            f"{target}: expected figures of {bundle}, got those of another; name a file by --json"
+        )
+    if team and singles:
+        raise InputError(
+            f"{target}: has figures of {', '.join(sorted(singles))}, which --team leaves out; name another"
+            " file by --json"
+        )
+
+
+def manifest_digest(bundle: Path) -> str:
+    """SHA-256 of the bundle's manifest, which has the digests of its files."""
+    return hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
 
 
 def read_models(folder: Path, bundle: str, *, alone: bool) -> ModelsCompared:
@@ -148,9 +172,10 @@ def attack(
     parts, done = batches(len(images)), {}
     for start, stop in parts[processes.shard]:
         batch = images[slice(start, stop)]
+        pixels = hashlib.sha256(batch.images.numpy().tobytes() + batch.labels.numpy().tobytes())
         done[start] = run_batch(
             todo, models, as_float(batch.images), batch.labels, threat=threat,
-            folder=work / f"{start:06d}-{stop:06d}",
+            folder=work / pixels.hexdigest()[:12] / f"{start:06d}-{stop:06d}",
             step=functools.partial(say, start),
         )  # fmt: skip
     done = {start: each for part in processes.all_gather(done) for start, each in part.items()}
@@ -178,19 +203,21 @@ def write(
     new = (suite.strongest, "adaptive")
     right = accuracy.verdicts(outcomes, suite, singles=singles, members=count)
     old = report.read_report(target) if target.exists() else {}
-    kept = set() if not old else {"clean", "pgd20"}  # judged on more images
+    rows_before = old.get("accuracy", {})
+    kept = {kind for kind in ("clean", "pgd20") if rows_before.get(kind, {}).get("images", 0) > len(rows)}
     right = {kind: row for kind, row in right.items() if kind not in kept}
     order = np.argsort(rows)
     verdicts = {
         kind: AttackVerdicts(rows[order], {name: each[order] for name, each in row.items()})
         for kind, row in right.items()
     }
-    evaluated = old.get("evaluated") or hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
+    evaluated = old.get("evaluated") or manifest_digest(bundle)
     prefixes = accuracy.prefix_accuracies(outcomes, suite, test[rows].labels, members=count)
     attacks = accuracy.attack_summary(outcomes, suite)
     figures: dict[str, Any] = {
-        "machine": report.machine(),
+        "machine": old.get("machine") or report.machine(),  # latencies are of this machine
         "commit": report.commit(),
+        "suite": suite.name,
         "accuracy": {kind: accuracy.figures(row) for kind, row in right.items()},
         "attacks": {kind: row for kind, row in attacks.items() if kind not in kept},
         "prefixes": {kind: row for kind, row in prefixes.items() if kind not in kept},
@@ -203,7 +230,7 @@ def write(
     stored = PerImage(evaluated, len(test), verdicts)
     suffix = target.stem.removeprefix("report")
     stored_results.store_verdicts(target.with_name(f"per_image{suffix}.npz"), stored, adds=bool(old))
-    stored_results.note_judged(target.with_name("judged.jsonl"), bundle, evaluated, figures, command)
+    stored_results.note_judged(target.with_name(JUDGED_FILE), bundle, evaluated, figures, command)
     stored_results.merge_results(
         target, figures, commands={f"attack --only {kind}": command for kind in new}, adds=bool(old)
     )

@@ -22,6 +22,7 @@ COMPLETE = (
     "README.md",
     "benchmarks/README.md",
     "models/cifar10-resnet18-w16/card.md",
+    "models/cifar10-resnet18/card.md",
 )
 """Documents in which every number with a decimal point has such a line, or is generated."""
 COMMENT = re.compile(r"<!-- figures: (\S+)\n(.*?)-->\n?", re.DOTALL)

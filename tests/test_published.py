@@ -1,14 +1,17 @@
 """benchmarks/published.py: networks read from a bundle's files, and figures merged into a report."""
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from click.testing import CliRunner
 
 from benchmarks import published
 from eed_edge import report
+from eed_edge.errors import InputError
 from eed_edge.evaluate.evaluate import draw_rows
 from eed_edge.evaluate.per_image import common_images, read_per_image
 from eed_edge.train.run_folder import open_run
@@ -32,6 +35,7 @@ def test_a_published_model_is_attacked_without_its_run(attacked_flow, tmp_path, 
     target = folder / "report.json"
     shutil.copy(attacked_flow.run / "report.json", target)
     shutil.copy(attacked_flow.run / "per_image.npz", folder)
+    shutil.copy(attacked_flow.run / "judged.jsonl", folder)
     before = report.read_report(target)
     result = CliRunner().invoke(published.main, words)
     assert result.exit_code == 0, result.output
@@ -42,6 +46,20 @@ def test_a_published_model_is_attacked_without_its_run(attacked_flow, tmp_path, 
     stored = read_per_image(folder / "per_image.npz")
     assert stored.evaluated == before["evaluated"]
     assert stored.attacks["adaptive"].right["dynamic"].mean() == after["accuracy"]["adaptive"]["dynamic"]
+    assert after["machine"] == before["machine"]  # of the latencies
+    whole = target.read_bytes()
+    for more, message in (
+        (["--team"], "has figures of dense, which --team leaves out"),
+        (["--bundle", "other"], "expected figures of .*other, got those of another"),
+    ):
+        if "other" in more:
+            manifest = json.loads((folder / "bundle" / "manifest.json").read_text())
+            shutil.copytree(folder / "bundle", folder / "other")
+            (folder / "other" / "manifest.json").write_text(json.dumps({**manifest, "name": "other"}))
+        result = CliRunner().invoke(published.main, [*words, *more])
+        with pytest.raises(InputError, match=message):
+            raise result.exception
+    assert target.read_bytes() == whole
 
 
 def test_the_team_alone_has_a_report_of_its_own(attacked_flow, tmp_path, monkeypatch):
@@ -77,14 +95,14 @@ def test_more_images_attack_only_the_new_ones(attacked_flow, tmp_path, monkeypat
     monkeypatch.setattr(published, "MODELS", tmp_path / "models")
     monkeypatch.setattr(published, "DRAW", 4)
     stored, written = {}, {}
-    for images in ("4", "7"):
+    for images in ("2", "4", "7"):
         target = tmp_path / f"report-{images}.json"
         words = ["small", "--images", images, "--suite", "quick", "--team", "--work", str(tmp_path / "work")]
         result = CliRunner().invoke(published.main, [*words, "--json", str(target)])
         assert result.exit_code == 0, result.output
         stored[images] = read_per_image(tmp_path / f"per_image-{images}.npz")
         written[images] = {
-            path: path.stat().st_mtime_ns for path in sorted((tmp_path / "work").glob("*/000000-000004/*"))
+            path: path.stat().st_mtime_ns for path in sorted((tmp_path / "work").glob("*/*/000000-000004/*"))
         }
     assert written["4"] == written["7"]
     earlier, later = common_images(stored["4"].attacks["adaptive"], stored["7"].attacks["adaptive"])
@@ -92,11 +110,19 @@ def test_more_images_attack_only_the_new_ones(attacked_flow, tmp_path, monkeypat
     assert len(earlier.rows) == 4
     assert len(stored["7"].attacks["adaptive"].rows) == 7
     assert report.read_report(target)["accuracy"]["adaptive"]["images"] == 7
+    words[words.index("7")] = "8"  # all rows grow, in the same file
     words += ["--json", str(target), "--against", str(tmp_path / "per_image-4.npz")]
     result = CliRunner().invoke(published.main, words)
     assert result.exit_code == 0, result.output
     row = report.read_report(target)["against"]["adaptive"]
     assert (row["images"], row["difference"]) == (4, 0.0)  # the same bundle
+    assert {each["images"] for each in report.read_report(target)["accuracy"].values()} == {8}
+    recipe = folder / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("eps_255 = 12.0", "eps_255 = 1.0", 1))
+    target.unlink()
+    result = CliRunner().invoke(published.main, words)
+    assert result.exit_code == 0, result.output
+    assert len(list((tmp_path / "work").iterdir())) == 2  # nothing of the other radius is taken over
 
 
 def write_recipe(path: Path, table: dict) -> None:
