@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/card_tables.py cifar10-resnet18-w16
 
 The tables stand in card.md between the lines ``<!-- tables: begin -->`` and ``<!-- tables: end -->``, the
-lines for a model hub at its beginning; the bundle beside it gets its own card. A test compares every card with
-what this script would write.
+lines for a model hub at its beginning; the bundle beside it gets its own card. A test compares every card
+with what this script would write.
 """
 
 import json

@@ -2,11 +2,11 @@
 
     .venv/bin/python benchmarks/curve.py models/NAME --json models/NAME/curve.json
 
-Each RUN, or published model, has been attacked (eed-edge attack) and timed (eed-edge bench --run RUN); several
-of one base with members of other sizes give one curve. Speed-ups over the dense base of the same run are
-medians over rounds, those of the shorter prefixes ratios of the means. A prefix is the mean of the first members
-without early stop, attacked on its own and timed as it runs; the deployed rule has to be right on the images
-made against every prefix, so its row is the stricter one.
+Each RUN, or published model, has been attacked (eed-edge attack) and timed (eed-edge bench --run RUN);
+several of one base with members of other sizes give one curve. Speed-ups over the dense base of the same run
+are medians over rounds, those of the shorter prefixes ratios of the means. A prefix is the mean of the first
+members without early stop, attacked on its own and timed as it runs; the deployed rule has to be right on the
+images made against every prefix, so its row is the stricter one.
 """
 
 import sys

@@ -21,6 +21,8 @@ from eed_edge.images.preprocess import read_picture
 def folder_frames(folder: Path, rate: float) -> Iterator[Any]:
     """Yield the pictures of a folder in the order of their names."""
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    if not files:
+        sys.exit(f"error: {folder}: expected PNG or JPEG pictures, got none; name another folder")
     return paced((read_picture(path) for path in files), rate)
 
 
@@ -41,10 +43,10 @@ def opencv_frames(camera: int) -> Iterator[Any]:
     try:
         import cv2
     except ImportError:
-        sys.exit("expected OpenCV for a camera by number; run: pip install opencv-python-headless")
+        sys.exit("error: expected OpenCV for a camera by number; run: pip install opencv-python-headless")
     capture = cv2.VideoCapture(camera)
     if not capture.isOpened():
-        sys.exit(f"expected camera {camera}, it cannot be opened; name another one")
+        sys.exit(f"error: expected camera {camera}, it cannot be opened; name another one")
     while True:
         there, frame = capture.read()
         if not there:
@@ -84,4 +86,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (eed_edge.EedError, OSError) as error:
+        sys.exit(f"error: {error}")

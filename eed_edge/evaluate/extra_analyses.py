@@ -22,6 +22,7 @@ from eed_edge.train.run_folder import Run, read_json
 def analyse_further(
     run: Run,
     models: ModelsCompared,
+    images: Images,
     few: Images,
     outcomes: Mapping[str, Outcome],
     *,
@@ -34,12 +35,15 @@ def analyse_further(
     A suite without attacks has neither ``slowdown``, the curve over eps, nor examples.
 
     Args:
-        few: the first of the attacked images.
+        images: the attacked images.
+        few: the first of them.
         suite: how many of them are in the curve over eps, and how often the slowdown attack starts anew.
         outcomes: outcome by job name, on these images and those after them.
     """
     if not suite.kinds:
-        return _analyse_clean(run, models, few, outcomes, seed=threat.seed, on_progress=on_progress), {}
+        return _analyse_clean(
+            run, models, images, few, outcomes, seed=threat.seed, on_progress=on_progress
+        ), {}
     members = len(models.ensemble.members)
     attacked_images = {
         kind: torch.from_numpy(outcomes[name].images[: len(few)])
@@ -69,6 +73,7 @@ def analyse_further(
         "shift": shift.measure_shift(
             models.deployed,
             few,
+            every=images,
             attacked={name: made.numpy() for name, made in attacked_images.items()},
             seed=threat.seed,
             on_progress=on_progress,
@@ -81,6 +86,7 @@ def analyse_further(
 def _analyse_clean(
     run: Run,
     models: ModelsCompared,
+    images: Images,
     few: Images,
     outcomes: Mapping[str, Outcome],
     *,
@@ -91,7 +97,9 @@ def _analyse_clean(
     clean = as_float(few.images)
     return {
         "replay": torch_parity.check_torch_parity(models, {"clean": clean}, on_progress=on_progress),
-        "shift": shift.measure_shift(models.deployed, few, attacked={}, seed=seed, on_progress=on_progress),
+        "shift": shift.measure_shift(
+            models.deployed, few, every=images, attacked={}, seed=seed, on_progress=on_progress
+        ),
         "curves": _curves(models, few, {"clean": outcomes["clean on all"]}, []),
     }
 

@@ -133,16 +133,25 @@ def _figures(recipe: Recipe, figures: Mapping[str, Any]) -> str:
         )
     attacks = f"attacks of {recipe.base.eps_255:g}/255"
     lines = [f"Accuracy on test images in percent, {attacks}, with the 95 % Wilson interval:", ""]
-    lines += ["| | this bundle | dense base | images |", "|---|---|---|---|"]
+    names = {"dynamic": "this bundle", "dense": "dense base", "dense_int8": "dense base in int8"}
+    shown = [name for name in names if any(name in row for row in accuracy.values())]
+    lines += [f"| | {' | '.join(names[name] for name in shown)} | images |", "|---" * (len(shown) + 2) + "|"]
     for kind in attacks_in_order(accuracy):
         row = accuracy[kind]
-        cells = [_share(row, name) for name in ("dynamic", "dense")]
+        cells = [_share(row, name) for name in shown]
         lines.append(f"| {attack_title(kind)} | {' | '.join(cells)} | {row['images']} |")
     if latency:
-        ours, dense = (latency[name]["mean_ms"] for name in ("dynamic", "dense"))
+        times = ", ".join(
+            f"the {name} {latency[key]['mean_ms']:.3g} ms{_times_as_fast(latency, ending)}"
+            for key, name, ending in (
+                ("dense", "dense base", ""),
+                ("dense_int8", "dense base in int8", "_int8"),
+            )
+            if key in latency
+        )
         lines += [
             f"\n{latency['threads']} thread, {latency['batch']} image a call, on {_machine(figures)}:"
-            f" {ours:.3g} ms in the mean, the dense base {dense:.3g} ms."
+            f" {latency['dynamic']['mean_ms']:.3g} ms in the mean, {times}."
         ]
     return "\n".join([*lines, ""])
 
@@ -152,6 +161,12 @@ def _share(row: Mapping[str, Any], name: str) -> str:
         return ""
     low, high = row["interval"][name]
     return f"{100 * row[name]:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _times_as_fast(latency: Mapping[str, Any], ending: str) -> str:
+    """The bundle's speed relative to a network, from blocks; reports of the earlier clock lack it."""
+    part = latency.get(f"speedups{ending}", {}).get("dynamic")
+    return "" if part is None else f" (the bundle is {part['median']:.2f} times as fast)"
 
 
 def _machine(figures: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ CHROMA = {
 """Colour spaces of Y4M with 8 bits: how many rows and columns share a colour; None: there is none."""
 _LONGEST_LINE = 4096
 _PIECE = 2**16  # bytes read at once
+_SKIPPED = 4096
 _LARGEST_JPEG = 64 * 2**20
 
 
@@ -98,6 +99,8 @@ def read_y4m_header(stream: BinaryIO) -> Y4mHeader:
 def read_mjpeg(stream: BinaryIO) -> Iterator[Uint8]:
     """Yield the pictures of JPEG files that follow one another, as ``read_picture`` decodes them.
 
+    Up to 4,096 other bytes before a picture are skipped: padding, or the headers of a multipart HTTP stream.
+
     Raises:
         InputError: bytes that are no JPEG picture, or the last one is cut off.
         DeviceError: Pillow is not installed.
@@ -105,6 +108,7 @@ def read_mjpeg(stream: BinaryIO) -> Iterator[Uint8]:
     read = getattr(stream, "read1", stream.read)  # of a pipe, what has arrived
     buffer, number = bytearray(), 0
     while True:
+        del buffer[: _jpeg_start(buffer)]
         end = _jpeg_end(buffer, number)
         if end is not None:
             yield decode_picture(io.BytesIO(buffer[:end]), f"MJPEG frame {number}")
@@ -112,8 +116,10 @@ def read_mjpeg(stream: BinaryIO) -> Iterator[Uint8]:
             number += 1
         elif part := read(_PIECE):
             buffer += part
-        elif buffer:
+        elif _is_jpeg(buffer):
             raise InputError(f"MJPEG frame {number}: expected a whole JPEG picture; it is cut off")
+        elif buffer and not number:
+            raise InputError(f"MJPEG frame 0: expected a JPEG picture, got {bytes(buffer[:8])!r}")
         else:
             return
 
@@ -154,16 +160,30 @@ def _read_fully(stream: BinaryIO, length: int) -> bytes:
     return b"".join(parts)
 
 
+def _is_jpeg(data: bytearray) -> bool:
+    return data[:2] == b"\xff\xd8"
+
+
+def _jpeg_start(data: bytearray) -> int:
+    """Return where the first picture begins; 0 if none does within what may be skipped."""
+    return max(0, data.find(b"\xff\xd8", 0, _SKIPPED))
+
+
 def _jpeg_end(data: bytearray, number: int) -> int | None:
     """Return where the JPEG file at the start of ``data`` ends, by its segments; None: it is incomplete."""
     at = 2
-    if (len(data) >= 2 and data[:2] != b"\xff\xd8") or len(data) > _LARGEST_JPEG:
+    if not _is_jpeg(data) and len(data) < _SKIPPED:
+        return None
+    if not _is_jpeg(data) or len(data) > _LARGEST_JPEG:
         raise InputError(f"MJPEG frame {number}: expected a JPEG picture, got {bytes(data[:8])!r}")
     while at + 4 <= len(data):
         if data[at] != 0xFF:
             raise InputError(
                 f"MJPEG frame {number}: expected a JPEG segment, got {bytes(data[at : at + 4])!r}"
             )
+        if data[at + 1] == 0xFF:  # a fill byte
+            at += 1
+            continue
         after = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if data[at + 1] == 0xDA:  # from here on a byte 255 of the picture is followed by 0
             end = data.find(b"\xff\xd9", after)

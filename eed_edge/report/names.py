@@ -10,6 +10,8 @@ NETWORKS = {
     "static": "Static",
     "dynamic": "Dynamic",
 }
+OTHER_BUNDLE = "Other bundle"
+"""Another bundle of the same network that was timed beside this one, such as the team in int8."""
 TIMED_NETWORKS = (*NETWORKS, "other_bundle", "pgd20", "slowdown", "single_file")
 """What ``bench`` times; an attack's name stands for the deployed rule with its stops under that attack."""
 ATTACKS = {

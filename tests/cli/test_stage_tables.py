@@ -6,8 +6,10 @@ import pytest
 
 from eed_edge.cli.display.progress import progress_display
 from eed_edge.cli.display.stage_tables import stage_table
+from eed_edge.cli.display.tables import further_lines
 from eed_edge.train.networks import checkpoint
 from tests.conftest import Flow
+from tests.html import sample
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,15 @@ def test_a_log_of_an_older_version_has_no_speed(tmp_path):
         "2.0",
         "-",
     ]
+
+
+def test_the_slowdown_has_the_time_that_bench_measured():
+    report = sample.full_report()
+    (line,) = (line for line in further_lines(report) if line.startswith("slowdown:"))
+    assert "0.700 ms mean, 1.900 ms p99" in line
+    report["latency"]["slowdown"] = {"mean_ms": 0.8, "p99_ms": 2.5}
+    (line,) = (line for line in further_lines(report) if line.startswith("slowdown:"))
+    assert "0.800 ms mean, 2.500 ms p99" in line
 
 
 @pytest.mark.parametrize(("rank", "printed"), [("0", "hello\n"), ("1", "")])

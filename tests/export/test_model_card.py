@@ -57,6 +57,18 @@ def test_a_report_of_this_bundle_goes_into_its_card_and_one_of_another_does_not(
     assert [result.metric_value for result in card.data.eval_results] == [0.75, 0.75]
     assert "| PGD-20 | 75.0 (60.0 to 85.0) | 80.0 (70.0 to 90.0) | 40 |" in card.text
     assert call("check", bundle).exit_code == 0
+    times = {name: {"mean_ms": ms} for name, ms in (("dynamic", 0.5), ("dense", 1.5), ("dense_int8", 0.75))}
+    report["machine"] = {"cpu": "Some CPU", "cores": 2}
+    report["latency"] = {"threads": 1, "batch": 1, **times, "speedups_int8": {"dynamic": {"median": 1.5}}}
+    row["dense_int8"], row["interval"]["dense_int8"] = 0.7, [0.6, 0.8]
+    (run / "report.json").write_text(json.dumps(report))
+    call("report", run, bundle, "--card")
+    text = ModelCard((bundle / "README.md").read_text()).text
+    assert "| PGD-20 | 75.0 (60.0 to 85.0) | 80.0 (70.0 to 90.0) | 70.0 (60.0 to 80.0) | 40 |" in text
+    assert (
+        "0.5 ms in the mean, the dense base 1.5 ms, the dense base in int8 0.75 ms"
+        " (the bundle is 1.50 times as fast)." in text
+    )
 
 
 def test_a_name_cannot_end_the_first_lines(flow: Flow):

@@ -129,9 +129,13 @@ def test_dense_in_int8_stands_beside_dense_and_speedups_are_given_over_both(tmp_
     for row in report["accuracy"].values():
         row["dense_int8"], row["interval"]["dense_int8"] = 0.5, [0.45, 0.55]
     report["cost"]["bytes"]["dense_int8"] = 2**19
+    latency["other_bundle"] = {**latency["dense"], "mean_ms": 0.25}
+    latency["load_ms"] |= {"dense_int8": 35.0, "other_bundle": 25.0}
     page = read(page_of(tmp_path, report))
     means = [cell.split(" ms")[0] for cell in page.tables["latency", "Time per image"]["mean"]]
-    assert means == ["1.50", "0.750", "1.25", "0.625"]
+    assert means == ["1.50", "0.750", "1.25", "0.625", "0.250"]
+    loading = page.tables["latency", "Loading and memory, each network in a process of its own"]
+    assert (loading["dense int8"][0], loading["other bundle"][0]) == ("35.0 ms", "25.0 ms")
     assert page.tables["latency", SPEEDUPS]["clean images"] == [
         "2.40× 2.30× to 2.50×",
         "1.25× 1.20× to 1.30×",

@@ -107,6 +107,16 @@ def test_pictures_of_an_mjpeg_stream_are_those_of_its_files():
         np.testing.assert_array_equal(frame, original)
 
 
+@pytest.mark.parametrize(
+    "between", [b"\0\0", b"\r\n", b"\r\n--frame\r\nContent-Type: image/jpeg\r\nContent-Length: 700\r\n\r\n"]
+)
+def test_what_stands_between_the_pictures_of_a_stream_is_skipped(between):
+    files = [jpeg(picture(seed)) for seed in range(3)]
+    files[1] = files[1][:2] + b"\xff" + files[1][2:]  # a fill byte before the first segment
+    stream = b"".join(between + file for file in files) + between
+    assert len(list(read_mjpeg(io.BytesIO(stream)))) == 3
+
+
 def test_a_pipe_gives_a_frame_as_soon_as_it_is_there():
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as stream, os.fdopen(writing, "wb", buffering=0) as pipe:
@@ -123,7 +133,8 @@ def test_a_pipe_gives_a_frame_as_soon_as_it_is_there():
     [
         (b"GIF89a", "MJPEG frame 0: expected a JPEG picture, got b'GIF89a'"),
         (jpeg(picture(0))[:-5], "MJPEG frame 0: expected a whole JPEG picture; it is cut off"),
-        (jpeg(picture(0)) + b"\xff", "MJPEG frame 1: expected a whole JPEG picture"),
+        (jpeg(picture(0)) + b"\xff\xd8\xff", "MJPEG frame 1: expected a whole JPEG picture"),
+        (jpeg(picture(0)) + bytes(5000), "MJPEG frame 1: expected a JPEG picture"),
         (b"\xff\xd8\x00\x01\x02\x03", "MJPEG frame 0: expected a JPEG segment"),
         (b"\xff\xd8\xff\xda\x00\x02...\xff\xd9", "MJPEG frame 0: expected a readable picture"),
     ],

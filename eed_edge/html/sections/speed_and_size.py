@@ -7,7 +7,7 @@ from eed_edge.html.components import Cell, Row, Section, Table, row
 from eed_edge.html.inputs import PageInputs
 from eed_edge.provenance import BASELINES
 from eed_edge.report import formats
-from eed_edge.report.names import NETWORKS
+from eed_edge.report.names import NETWORKS, OTHER_BUNDLE
 from eed_edge.runtime.measure.conditions import busy_warning, conditions_line
 
 QUARTILES = {"mean_ms": ("mean_low_ms", "mean_high_ms"), "p50_ms": ("p25_ms", "p75_ms")}
@@ -32,9 +32,11 @@ PROCESS = {
 }
 PROGRAMS = {
     "dense": "dense",
+    "dense_int8": "dense int8",
     "narrow": "narrow",
     "single": "single",
     "ensemble": "team",
+    "other_bundle": OTHER_BUNDLE.lower(),
     "single_file": "cascade.onnx",
 }
 
@@ -42,12 +44,13 @@ PROGRAMS = {
 def speed_section(sources: PageInputs) -> Section:
     """Time per image of each network, the speed-ups of the team, and what a new process costs."""
     report, latency = sources.report, sources.report["latency"]
-    shown = [name for name in NETWORKS if name in latency]
+    names = {**NETWORKS, "other_bundle": OTHER_BUNDLE}
+    shown = [name for name in names if name in latency]
     rows = tuple(
         Row(title, tuple(_with_quartiles(latency[name], key) for name in shown))
         for key, title in PERCENTILES.items()
     )
-    tables = [Table("Time per image", ("", *(NETWORKS[name] for name in shown)), rows)]
+    tables = [Table("Time per image", ("", *(names[name] for name in shown)), rows)]
     tables += [*_speedups_table(latency), *_process_table(latency)]
     threads = latency["threads"]
     cpu = f" on {report['machine']['cpu']}" if "machine" in report else ""

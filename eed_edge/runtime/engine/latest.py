@@ -48,6 +48,8 @@ def _answers(net: Callable[[ImagesLike], Prediction], source: Iterator[ImagesLik
         while (taken := newest.take()) is not None:
             frame, number, arrived_s = taken
             try:
+                if getattr(frame, "ndim", 3) > 3 and len(frame) != 1:
+                    raise InputError(f"expected one image, got {len(frame)}")
                 prediction = net(as_batch(frame))
             except InputError as error:
                 raise InputError(f"frame {number} of the source: {error}") from error

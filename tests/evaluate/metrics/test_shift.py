@@ -172,19 +172,20 @@ def test_the_part_has_all_kinds_and_its_clean_row_is_the_deployed_answer(models,
     inverted = 1 - images_of_test.images.numpy() / np.float32(255)
     figures = shift.measure_shift(
         models.deployed,
-        images_of_test,
-        attacked={"pgd20": inverted},
+        images_of_test[slice(0, 60)],
+        every=images_of_test,
+        attacked={"pgd20": inverted[:60]},
         seed=0,
         on_progress=lambda *row: seen.append(row),
     )
-    other = models.deployed(inverted)
+    other = models.deployed(inverted[:60])
     (attacked,) = figures["attacked"]
     assert attacked["name"] == "pgd20"
-    assert attacked["accuracy"] == (other.labels == images_of_test.labels.numpy()).mean()
+    assert attacked["accuracy"] == (other.labels == images_of_test.labels.numpy()[:60]).mean()
     assert attacked["abstained"] == other.abstained.mean()
     answer = models.deployed(images_of_test.images.numpy() / np.float32(255))
     right = answer.labels == images_of_test.labels.numpy()
-    assert figures["images"] == 80
+    assert (figures["images"], figures["clean"]["images"]) == (60, 80)
     assert figures["clean"]["accuracy"] == right.mean()
     assert figures["clean"]["submodels_used"] == answer.submodels_used.mean()
     clean = figures["clean"]
@@ -205,15 +206,18 @@ def test_the_part_has_all_kinds_and_its_clean_row_is_the_deployed_answer(models,
     assert [row["name"] for row in figures["no_class"]] == list(NO_CLASS)
     low, high = figures["corruptions"][0]["interval"]
     assert low <= figures["corruptions"][0]["accuracy"] <= high
-    assert seen[-1] == ("shift", 20 * 80, 20 * 80)
+    assert seen[-1] == ("shift", 19 * 60, 19 * 60)
 
 
 def test_batches_of_the_measurement_do_not_matter(models, images_of_test, monkeypatch):
-    together = shift.measure_shift(models.deployed, images_of_test, seed=0, on_progress=lambda *_: None)
-    monkeypatch.setattr(shift, "BATCH", 33)
-    assert (
-        shift.measure_shift(models.deployed, images_of_test, seed=0, on_progress=lambda *_: None) == together
+    together = shift.measure_shift(
+        models.deployed, images_of_test, every=images_of_test, seed=0, on_progress=lambda *_: None
     )
+    monkeypatch.setattr(shift, "BATCH", 33)
+    apart = shift.measure_shift(
+        models.deployed, images_of_test, every=images_of_test, seed=0, on_progress=lambda *_: None
+    )
+    assert apart == together
 
 
 def test_brightness_raises_the_hsv_value_alone():

@@ -96,6 +96,8 @@ def test_an_error_of_the_source_comes_after_the_last_frame_and_a_wrong_frame_is_
         next(answers)
     with pytest.raises(InputError, match="frame 0 of the source: expected"):
         next(net.predict_latest([tiny.images[0] * 2]))
+    with pytest.raises(InputError, match="frame 0 of the source: expected one image, got 2"):
+        next(net.predict_latest([np.stack([tiny.images[0]] * 2)]))
     with pytest.raises(InputError, match="expected items, a generator or list"):
         net.predict_latest(3)
 
