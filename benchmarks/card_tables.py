@@ -74,6 +74,7 @@ def with_tables(card: str, folder: Path) -> str:
     recipe = load_recipe(str(folder / "recipe.toml"))
     before = front_matter(recipe, figures, licence=LICENCE) + FRONT_MATTER.sub("", before)
     parts = [accuracy_table(figures), paired_table(figures), cost_table(figures), latency_table(figures)]
+    parts.append(calibration_words(figures))
     if curve := read(folder, "curve.json"):
         parts.append(budget_table(curve))
     if (log := folder / "members" / "log.jsonl").exists():
@@ -159,6 +160,19 @@ def latency_table(figures: Mapping[str, Any]) -> str:
     return (
         table(lines) + "\nSpeed: median over rounds, with quartiles."
         f" Timed on {machine['cpu']}, {latency['images']} test images.\n"
+    )
+
+
+def calibration_words(figures: Mapping[str, Any]) -> str:
+    """What the bundle's probabilities are worth on clean test images."""
+    clean = figures.get("shift", {}).get("clean", {})
+    if "images" not in clean:
+        return ""
+    return (
+        f"\nOn {clean['images']} clean test images probability and share of right answers differ by"
+        f" {100 * clean['ece']:.1f} points on average (expected calibration error);"
+        f" {100 * clean['abstained_right']:.1f} % of the right answers and"
+        f" {100 * clean['abstained_wrong']:.1f} % of the wrong ones are marked as abstained.\n"
     )
 
 

@@ -33,6 +33,7 @@ from eed_edge.evaluate import accuracy, stored_results
 from eed_edge.evaluate.attack_jobs import build_jobs, run_batch
 from eed_edge.evaluate.evaluate import draw_rows
 from eed_edge.evaluate.evaluation_job import FORMAT
+from eed_edge.evaluate.metrics.shift import judge_clean
 from eed_edge.evaluate.models_compared import ModelsCompared, folded
 from eed_edge.evaluate.outcome import Outcome
 from eed_edge.evaluate.paired import paired_figures, paired_row
@@ -225,6 +226,7 @@ def write(
         "adaptive": accuracy.adaptive_accuracy(outcomes, build_jobs(models, suite)),
         "submodels_used": {"clean": float(outcomes["clean on all"].submodels_used.mean())},
         "evaluated": evaluated,
+        "shift": {"clean": judge_clean(models.deployed, on_device(test, torch.device("cpu")))},
         **({"against": compared(verdicts, against)} if against else {}),
     }
     stored = PerImage(evaluated, len(test), verdicts)

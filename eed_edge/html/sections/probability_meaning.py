@@ -31,7 +31,7 @@ def meaning_section(sources: PageInputs) -> Section:
             + " on images of another kind."
         )
     measured = (
-        f"On {formats.images(part['images'])} of test, probability and share of right answers differ by"
+        f"On {formats.images(_clean_images(part))} of test, probability and share of right answers differ by"
         f" {formats.points_apart(after)} on average (expected calibration error, ECE"
         + (f"; {formats.points_apart(before)} before calibration" if before is not None else "")
         + ")."
@@ -97,11 +97,17 @@ def shift_section(sources: PageInputs) -> Section:
         " Accuracy, where every prefix is attacked."
     ) * bool(part.get("attacked"))
     say = (
-        f"The deployed team on {formats.images(part['images'])}, so that clean accuracy may differ a little"
-        f" from that of all test images.{attacked} ECE: expected calibration error. Abstained: the share of"
-        " the right, and of the wrong, answers whose probability is below the bundle's threshold."
+        f"The deployed team on {formats.images(part['images'])}, unmodified on"
+        f" {formats.count(_clean_images(part))}.{attacked} ECE: expected calibration error. Abstained: the"
+        " share of the right, and of the wrong, answers whose probability is below the bundle's threshold."
     )
     return Section(sources=("attack",), caption=(say,), tables=tuple(tables))
+
+
+def _clean_images(part: Mapping[str, Any]) -> int:
+    """The number of clean images; earlier reports have one for all kinds."""
+    count: int = part["clean"].get("images", part["images"])
+    return count
 
 
 def _shift_row(title: str, item: Mapping[str, Any], before: bool, abstained: bool) -> Row:

@@ -1,0 +1,94 @@
+"""Attack again, with other seeds, what the adaptive list of an evaluation has left.
+
+    .venv/bin/python benchmarks/second_attack.py models/cifar10-resnet18-w16 --data DIR
+    .venv/bin/python benchmarks/second_attack.py build/demo/run --bundle build/demo/bundle
+
+The folder is a published model or a run, with the verdicts of ``eed-edge attack`` in per_image.npz. Of the
+images on which the deployed rule withstood the list, the first ones are attacked by the rule-aware attack of
+the suite from new random starts, judged by the bundle at every step. If the list was strong enough, hardly
+any falls.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from eed_edge import report
+from eed_edge.attacks.interface import Threat
+from eed_edge.errors import EedError, InputError
+from eed_edge.evaluate.attack_jobs import build_jobs, run_batch
+from eed_edge.evaluate.models_compared import ModelsCompared
+from eed_edge.evaluate.per_image import read_per_image
+from eed_edge.evaluate.suites import find_suite
+from eed_edge.export.int8.quantised_team import simulated_team
+from eed_edge.recipe import load_recipe
+from eed_edge.runtime.bundle.folder import load_bundle, open_bundle
+from eed_edge.train.data.batches import as_float, on_device
+from eed_edge.train.data.splits import splits_for_recipe
+from eed_edge.train.run_folder import open_run
+
+RESULTS = Path(__file__).parent / "results" / "second-attack.json"
+
+
+@click.command(help=__doc__)
+@click.argument("folder", type=click.Path(exists=True, path_type=Path))
+@click.option("--bundle", type=click.Path(exists=True, path_type=Path), help="Default: FOLDER/bundle.")
+@click.option("--data", type=click.Path(path_type=Path))
+@click.option("--images", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--seeds", default=3, show_default=True, help="How many seeds, all other than the recipe's.")
+@click.option("--suite", default="standard", show_default=True)
+@click.option("--json", "target", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
+def main(
+    folder: Path, bundle: Path | None, data: Path | None, images: int, seeds: int, suite: str, target: Path
+) -> None:
+    """Print and store how many of the images that were left fall to each seed, and to any."""
+    published = folder / "recipe.toml"
+    recipe = load_recipe(str(published)) if published.exists() else open_run(folder).recipe
+    files = open_bundle(bundle or folder / "bundle")
+    team = simulated_team([files.read(entry.file) for entry in files.manifest.submodels])
+    models = ModelsCompared({}, team, load_bundle(bundle or folder / "bundle", deadline_ms=float("inf")))
+    verdicts = read_per_image(folder / "per_image.npz").attacks["adaptive"]
+    left = verdicts.rows[verdicts.right["dynamic"]][:images]
+    if not len(left):
+        raise InputError(f"{folder}: the adaptive list has left no image; nothing can be attacked again")
+    drawn = on_device(splits_for_recipe(recipe, data).test[left], torch.device("cpu"))
+    todo = [
+        job
+        for job in build_jobs(models, find_suite(suite))
+        if job.name in ("clean on all", "adaptive on rule")
+    ]
+    fell = np.zeros((seeds, len(left)), np.bool_)
+    for turn in range(seeds):
+        threat = Threat(recipe.base.eps_255 / 255, recipe.seed + 1 + turn)
+        with tempfile.TemporaryDirectory() as work:
+            outcomes = run_batch(
+                todo, models, as_float(drawn.images), drawn.labels, threat=threat, folder=Path(work),
+                step=lambda name: None,
+            )  # fmt: skip
+        fell[turn] = ~outcomes["adaptive on rule"].right["dynamic"]
+    figures: dict[str, Any] = {
+        "command": ".venv/bin/python benchmarks/second_attack.py " + " ".join(sys.argv[1:]),
+        "machine": report.machine(),
+        "commit": report.commit(),
+        "suite": suite,
+        "left": int(verdicts.right["dynamic"].sum()),
+        "of": len(verdicts.rows),
+        "attacked_again": len(left),
+        "fell_by_seed": fell.sum(1).tolist(),
+        "fell": int(fell.any(0).sum()),
+    }
+    report.merge_report(target, {recipe.name: figures})
+    fallen = f"{figures['fell']} fell, by seed {figures['fell_by_seed']}"
+    click.echo(f"{recipe.name}: of {len(left)} images that were left, {fallen}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except EedError as error:
+        sys.exit(f"error: {error}")
