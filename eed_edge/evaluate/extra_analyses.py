@@ -55,14 +55,15 @@ def analyse_further(
     slowed = slowdown_attack.slowdown_images(
         models, few, eps=threat.eps, restarts=restarts, seed=threat.seed, on_progress=on_progress
     )
+    baselines = {name: net for name, net in models.singles.items() if name != "dense"}
     eps_curve = accuracy_curves.eps_curve(
-        models,
-        few[slice(0, suite.eps_images)],
-        eps=threat.eps,
-        seed=threat.seed,
-        on_progress=on_progress,
-        baselines={name: net for name, net in models.singles.items() if name != "dense"},
-    )
+        models, few[slice(0, suite.eps_images)], eps=threat.eps, seed=threat.seed, on_progress=on_progress,
+        baselines=baselines,
+    )  # fmt: skip
+    shifted = shift.measure_shift(
+        models.deployed, few, every=images, seed=threat.seed, on_progress=on_progress,
+        attacked={name: made.numpy() for name, made in attacked_images.items()},
+    )  # fmt: skip
     parts: dict[str, Any] = {
         "slowdown": slowdown.measure_slowdown(
             models, few, pgd, slowed, settings=slowdown_attack.attack_settings(threat.eps, restarts)
@@ -70,14 +71,7 @@ def analyse_further(
         "replay": torch_parity.check_torch_parity(
             models, {"clean": clean, **attacked_images, "slowdown": slowed}, on_progress=on_progress
         ),
-        "shift": shift.measure_shift(
-            models.deployed,
-            few,
-            every=images,
-            attacked={name: made.numpy() for name, made in attacked_images.items()},
-            seed=threat.seed,
-            on_progress=on_progress,
-        ),
+        "shift": shifted,
         "curves": _attack_curves(run, models, few, outcomes, slowed) | {"eps": eps_curve},
     }
     return parts, example_images.examples(models, clean, pgd, few.labels.numpy())
