@@ -131,7 +131,7 @@ def _measure(
     if not job.suite.complete:
         return figures, {}
     parts, examples = extra_analyses.analyse_further(
-        job.run, job.models.on_cpu(), job.images, job.images[slice(0, stored_count(job.drawn))], outcomes,
+        job.run, job.models.on_cpu(), job.images, outcomes,
         threat=job.threat, suite=job.suite, on_progress=on_progress,
     )  # fmt: skip
     figures |= parts

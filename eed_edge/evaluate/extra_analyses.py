@@ -13,6 +13,7 @@ from eed_edge.evaluate.adaptive import slowdown, slowdown_attack
 from eed_edge.evaluate.metrics import accuracy_curves, shift, torch_parity
 from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback
 from eed_edge.evaluate.outcome import Outcome
+from eed_edge.evaluate.stored_results import stored_count
 from eed_edge.evaluate.suites import Suite
 from eed_edge.runtime.measure.conditions import conditions_between, snapshot
 from eed_edge.train.data.batches import Images, as_float
@@ -23,7 +24,6 @@ def analyse_further(
     run: Run,
     models: ModelsCompared,
     images: Images,
-    few: Images,
     outcomes: Mapping[str, Outcome],
     *,
     threat: Threat,
@@ -35,15 +35,13 @@ def analyse_further(
     A suite without attacks has neither ``slowdown``, the curve over eps, nor examples.
 
     Args:
-        images: the attacked images.
-        few: the first of them.
+        images: the attacked images; at most ``stored_count`` of them are analysed.
         suite: how many of them are in the curve over eps, and how often the slowdown attack starts anew.
-        outcomes: outcome by job name, on these images and those after them.
+        outcomes: outcome by job name, on these images.
     """
+    few = images[slice(0, stored_count(images))]
     if not suite.kinds:
-        return _analyse_clean(
-            run, models, images, few, outcomes, seed=threat.seed, on_progress=on_progress
-        ), {}
+        return _analyse_clean(models, images, few, outcomes, threat.seed, on_progress), {}
     members = len(models.ensemble.members)
     attacked_images = {
         kind: torch.from_numpy(outcomes[name].images[: len(few)])
@@ -78,12 +76,10 @@ def analyse_further(
 
 
 def _analyse_clean(
-    run: Run,
     models: ModelsCompared,
     images: Images,
     few: Images,
     outcomes: Mapping[str, Outcome],
-    *,
     seed: int,
     on_progress: ProgressCallback,
 ) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from eed_edge.files.regular_files import read_regular
 from eed_edge.manifest import MANIFEST_FILE
 from eed_edge.report.judged_file import append_judged
 from eed_edge.runtime.engine.cascade import Cascade
-from eed_edge.train.data.batches import as_float, images_at_once
+from eed_edge.train.data.batches import Images, as_float, images_at_once
 from eed_edge.train.data.splits import Split
 
 BATCH = 1000
@@ -46,9 +46,9 @@ PARTS = (
 """Parts of the report that are valid only for one bundle, one set of baselines and one set of images."""
 
 
-def stored_count(images: Split) -> int:
+def stored_count(images: Split | Images) -> int:
     """The most images that are stored for ``bench`` and the further analyses."""
-    return min(STORED_IMAGES, STORED_VALUES // int(images.images[0].size))
+    return min(STORED_IMAGES, STORED_VALUES // int(images.images[0].nbytes))
 
 
 def store_verdicts(path: Path, new: PerImage, *, adds: bool) -> None:

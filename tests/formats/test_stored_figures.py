@@ -52,6 +52,7 @@ ADDED |= {
 SHARES = ("abstained", "abstained_right", "abstained_wrong", "ece_uncalibrated")
 ADDED |= {f"shift.{part}.{key}" for part in ("clean", "attacked[]", "corruptions[]") for key in SHARES}
 ADDED |= {f"shift.attacked[].{key}" for key in ("name", "accuracy", "interval[]", "submodels_used", "ece")}
+ADDED |= {"shift.clean.images"}
 """What the clock in blocks and the later baselines have added to reports; those of version 0.1 lack it."""
 NARROW = listed("params macs mean_ms target_ms ratio epochs history[]")
 NARROW |= {"budget.counted", "budget.epochs_by_hand", "budget.macs.narrow", "training.gap"}
