@@ -91,7 +91,9 @@ def main(
     rows = np.concatenate(draws(len(test), images, recipe.seed))
     threat = Threat(recipe.base.eps_255 / 255, recipe.seed)
     digest = hashlib.sha256(repr((FORMAT, suite, team, threat)).encode())
-    for path in sorted([*(folder / bundle).iterdir(), *folder.glob("*.onnx"), *folder.glob("base.safetensors")]):
+    for path in sorted(
+        [*(folder / bundle).iterdir(), *folder.glob("*.onnx"), *folder.glob("base.safetensors")]
+    ):
         digest.update(path.read_bytes())
     with process_group(torch.device("cpu")) as (processes, _):
         outcomes = attack(

@@ -9,7 +9,7 @@ EXPORTS = {
     "eed_edge": "Limits Prediction __version__ compare_shapes evaluate_bundle export_bundle load train_team",
     "eed_edge.runtime": "Limits Prediction load",
     "eed_edge.recipe": (
-        "Base Data Gate Joint Net Pool Prune Recipe RecipeSection Scores "
+        "Base Data Distilled Gate Joint Net Pool Prune Recipe RecipeSection Scores "
         "Select Training apply_overrides from_dict load_recipe read_table recipe_names "
         "recipe_of_network set_field"
     ),

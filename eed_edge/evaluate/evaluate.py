@@ -26,12 +26,12 @@ from eed_edge.evaluate import accuracy, extra_analyses, stored_results
 from eed_edge.evaluate.attack_jobs import build_jobs, run_batch
 from eed_edge.evaluate.evaluation_job import EvaluationJob
 from eed_edge.evaluate.evaluation_time import evaluation_seconds
+from eed_edge.evaluate.example_images import stored_count
 from eed_edge.evaluate.metrics.model_cost import costs
 from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback, folded
 from eed_edge.evaluate.outcome import Outcome
 from eed_edge.evaluate.paired import paired_figures
 from eed_edge.evaluate.per_image import PER_IMAGE_FILE, AttackVerdicts, PerImage
-from eed_edge.evaluate.stored_results import stored_count
 from eed_edge.evaluate.suites import Suite, find_suite
 from eed_edge.export.int8.quantised_team import simulated_team
 from eed_edge.export.int8.simulated_network import SimulatedNetwork

@@ -1,4 +1,4 @@
-"""Example images of the report: early exit or not, misclassified under attack or not."""
+"""Images that are stored and analysed further, and examples: early exit or not, misclassified or not."""
 
 from typing import Any
 
@@ -8,6 +8,19 @@ from torch import Tensor
 
 from eed_edge.arrays import Bools
 from eed_edge.evaluate.models_compared import ModelsCompared
+from eed_edge.train.data.batches import Images
+from eed_edge.train.data.splits import Split
+
+STORED_IMAGES = 1000
+"""Test images stored in the run folder for ``bench``, independent of how many were attacked, so that the
+mean number of sub-models used is precise. Also the number of images in the further analyses."""
+STORED_VALUES = 50_000_000
+"""Of large pictures only so many are kept that their values, as float32, take 200 MB."""
+
+
+def stored_count(images: Split | Images) -> int:
+    """The most images that are stored for ``bench`` and the further analyses."""
+    return min(STORED_IMAGES, STORED_VALUES // int(images.images[0].nbytes))
 
 
 def examples(

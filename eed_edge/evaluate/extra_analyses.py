@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from eed_edge.attacks.interface import Threat
 from eed_edge.evaluate import example_images
 from eed_edge.evaluate.adaptive import slowdown, slowdown_attack
+from eed_edge.evaluate.example_images import stored_count
 from eed_edge.evaluate.metrics import accuracy_curves, shift, torch_parity
 from eed_edge.evaluate.models_compared import ModelsCompared, ProgressCallback
 from eed_edge.evaluate.outcome import Outcome
-from eed_edge.evaluate.stored_results import stored_count
 from eed_edge.evaluate.suites import Suite
 from eed_edge.runtime.measure.conditions import conditions_between, snapshot
 from eed_edge.train.data.batches import Images, as_float

@@ -18,16 +18,11 @@ from eed_edge.files.regular_files import read_regular
 from eed_edge.manifest import MANIFEST_FILE
 from eed_edge.report.judged_file import append_judged
 from eed_edge.runtime.engine.cascade import Cascade
-from eed_edge.train.data.batches import Images, as_float, images_at_once
+from eed_edge.train.data.batches import as_float, images_at_once
 from eed_edge.train.data.splits import Split
 
 BATCH = 1000
 """Images of up to 32 x 32 pixels that the bundle answers together."""
-STORED_IMAGES = 1000
-"""Test images stored in the run folder for ``bench``, independent of how many were attacked, so that the
-mean number of sub-models used is precise. Also the number of images in the further analyses."""
-STORED_VALUES = 50_000_000
-"""Of large pictures only so many are kept that their values, as float32, take 200 MB."""
 PARTS = (
     "suite",
     "accuracy",
@@ -44,11 +39,6 @@ PARTS = (
     "notes",
 )
 """Parts of the report that are valid only for one bundle, one set of baselines and one set of images."""
-
-
-def stored_count(images: Split | Images) -> int:
-    """The most images that are stored for ``bench`` and the further analyses."""
-    return min(STORED_IMAGES, STORED_VALUES // int(images.images[0].nbytes))
 
 
 def store_verdicts(path: Path, new: PerImage, *, adds: bool) -> None:
