@@ -73,16 +73,16 @@ def of_run(name: str, figures: dict[str, Any]) -> list[dict[str, Any]]:
                 if kind in KINDS
             }
             rows.append({"budget": f"{name}: first {t + 1}", "mean_ms": each[t], **judged})
+        medians = {
+            f"{name}: {title}": latency["speedups"][key]["median"]
+            for key, title in BUDGETS.items()
+            if key in latency["speedups"]
+        }
+        medians[f"{name}: first {len(each)}"] = latency["speedup_worst"]
     except KeyError as error:
         raise InputError(
             f"{name}: report.json has no {error}; run eed-edge attack and bench first"
         ) from error
-    medians = {
-        f"{name}: {title}": latency["speedups"][key]["median"]
-        for key, title in BUDGETS.items()
-        if key in latency["speedups"]
-    }
-    medians[f"{name}: first {len(each)}"] = latency["speedup_worst"]
     return [row | {"speedup": medians.get(row["budget"], dense / row["mean_ms"])} for row in rows]
 
 

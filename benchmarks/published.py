@@ -109,7 +109,7 @@ def check_target(target: Path, bundle: Path, *, team: bool) -> None:
     old = report.read_report(target) if target.exists() else {}
     manifest = manifest_digest(bundle)
     digests = {(row["evaluated"], row["bundle"]) for row in read_judged(target.with_name(JUDGED_FILE))}
-    singles = {"dense", *BASELINES}.intersection(*[old.get("accuracy", {}).get("clean", {})])
+    singles = {"dense", *BASELINES} & old.get("accuracy", {}).get("clean", {}).keys()
     if old and (old.get("evaluated"), manifest) not in {*digests, (manifest, manifest)}:
         raise InputError(
             f"{target}: expected figures of {bundle}, got those of another; name a file by --json"

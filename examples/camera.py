@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import eed_edge
+from eed_edge.errors import EedError
 from eed_edge.images.frames import paced, read_mjpeg, read_y4m, read_y4m_header
 from eed_edge.images.preprocess import read_picture
 
@@ -88,5 +89,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (eed_edge.EedError, OSError) as error:
+    except (EedError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -81,6 +81,24 @@ def test_camera_answers_a_folder_and_streams_to_their_end(flow: Flow, monkeypatc
         assert camera_lines(monkeypatch, capsys, flow.bundle, "-", *words)[-1].startswith("frame 3: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("empty", None, "expected PNG or JPEG pictures, got none"),
+        ("missing.y4m", None, "No such file"),
+        ("other.mjpeg", b"GIF89a", "expected a JPEG picture, got b'GIF89a'"),
+    ],
+)
+def test_camera_says_in_one_line_what_is_wrong_with_its_source(
+    flow: Flow, monkeypatch, tmp_path, name, data, message
+):
+    (tmp_path / "empty").mkdir()
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(SystemExit, match=f"error: .*{message}"):
+        run(monkeypatch, "camera.py", flow.bundle, tmp_path / name)
+
+
 def test_every_example_is_tested():
     tested = Path(__file__).read_text()
     assert all(f'"{path.name}"' in tested for path in EXAMPLES.glob("*.py"))
