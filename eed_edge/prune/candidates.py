@@ -32,7 +32,8 @@ def candidates(recipe: Recipe) -> list[Candidate]:
 def subset_indices(n: int, candidate: Candidate, *, cfg: Pool, seed: int) -> np.ndarray:
     """Training images of a candidate: the shared part and one of equal parts of the rest, sorted.
 
-    Each score shuffles the images differently; subsets of one score overlap in the shared part only.
+    Each score shuffles the images differently, unless ``cfg.shared_by`` is ``all``; subsets of one score
+    overlap in the shared part only.
 
     Args:
         n: number of training images.
@@ -43,7 +44,7 @@ def subset_indices(n: int, candidate: Candidate, *, cfg: Pool, seed: int) -> np.
     Source:
         EED, sec. 5.1: 25 % shared, 75 % split over three.
     """
-    score_number = list(SCORES).index(candidate.score)
+    score_number = 0 if cfg.shared_by == "all" else list(SCORES).index(candidate.score)
     order = np.random.default_rng(subset_seed(seed, score_number)).permutation(n)
     shared, rest = np.split(order, [round(cfg.shared * n)])
     return np.sort(np.concatenate([shared, np.array_split(rest, cfg.subsets)[candidate.subset]]))

@@ -57,6 +57,20 @@ def nis(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) 
     Source:
         EED, eq. 7-8; Yu et al., "NISP", CVPR 2018. Importance of the last layer is all ones.
     """
+    return _propagated(net, attacked, read_at={})
+
+
+def nis_norm(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) -> LayerScores:
+    """Neuron importance as ``nis`` has it, but behind the batch norm of a layer instead of before it.
+
+    A layer's weights can grow and its norm undo it: ``nis`` then changes, although the network does not.
+    This score does not.
+    """
+    return _propagated(net, attacked, read_at=structure.norm_of)
+
+
+def _propagated(net: nn.Module, attacked: Tensor, *, read_at: Mapping[str, str]) -> LayerScores:
+    """Importance of each layer's outputs, or of those of another module that ``read_at`` names for it."""
     # All ones stay positive through the normalisation only if it is undone: start above its mean.
     absolute, image = double_if_possible(copy.deepcopy(net).eval(), torch.full_like(attacked[:1], 2.0))
     for module in absolute.modules():
@@ -82,7 +96,7 @@ def nis(net: nn.Module, structure: Structure, attacked: Tensor, labels: Tensor) 
 
     for name, module in absolute.named_modules():
         if isinstance(module, LAYERS):
-            module.register_forward_hook(keep(name))
+            absolute.get_submodule(read_at.get(name, name)).register_forward_hook(keep(name))
     with torch.enable_grad():
         total = absolute(image.requires_grad_(True)).sum()
         names = [name for name, calls in outputs.items() for _ in calls]
@@ -169,7 +183,7 @@ def without_norm(structure: Structure) -> list[str]:
     return [name for name in producers if name not in structure.norm_of]
 
 
-SCORES: dict[str, Score] = {"nis": nis, "erm": erm, "ase": ase, "bnsf": bnsf}
+SCORES: dict[str, Score] = {"nis": nis, "erm": erm, "ase": ase, "bnsf": bnsf, "nis-norm": nis_norm}
 """Every score by name; the order seeds the data subsets, so a new one goes to the end."""
 
 

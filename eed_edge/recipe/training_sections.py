@@ -105,7 +105,10 @@ class Pool(Distilled):
     subsets: int = _number(3, 1, 64)
     """Data subsets; with the four scores this gives 12 candidates."""
     shared: float = _number(0.25, 0, 1)
-    """Share of the training images that is in every subset."""
+    """Share of the training images that is in every subset of a score."""
+    shared_by: str = _choice("score", "score", "all")
+    """score: each score shuffles the images anew, and with them those in all its subsets; all: the shuffle is
+    the same for all scores, and so are the shared images."""
 
 
 @dataclass(frozen=True, kw_only=True)

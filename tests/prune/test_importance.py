@@ -96,6 +96,21 @@ def test_nis_equals_autograd_on_a_network_made_of_absolute_weights():
     torch.testing.assert_close(scores["0"].float(), gradient.sum((0, 2, 3)), rtol=1e-4, atol=1e-5)
 
 
+def test_nis_behind_the_norm_lacks_the_norms_scale_and_ignores_what_the_norm_undoes(convolutional):
+    images = torch.rand(2, 3, 8, 8)
+    before, behind = (scores_of(name, convolutional, images).scores for name in ("nis", "nis-norm"))
+    norm = convolutional[1]
+    scale = (norm.weight.abs() / (norm.running_var + norm.eps).sqrt()).detach()
+    torch.testing.assert_close(before["0"].float(), (behind["0"] * scale).float())
+    torch.testing.assert_close(before["3"], behind["3"])
+    factors = torch.tensor([0.1, 0.5, 1, 2, 4, 9])
+    norm.eps = 0.0
+    expected = scores_of("nis-norm", convolutional, images).scores["0"]
+    convolutional[0].weight.data *= factors[:, None, None, None]
+    norm.running_var *= factors.square()
+    torch.testing.assert_close(scores_of("nis-norm", convolutional, images).scores["0"], expected)
+
+
 def test_erm_is_the_mean_weight_relative_to_the_layers_largest_times_eta(convolutional):
     scores = scores_of("erm", convolutional, torch.rand(2, 3, 8, 8)).scores
     weight = convolutional[0].weight.detach().numpy()

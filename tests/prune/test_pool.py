@@ -36,6 +36,14 @@ def test_a_quarter_is_shared_and_the_rest_is_split_over_three():
     assert parts[0] & parts[1] == shared
 
 
+def test_with_shared_by_all_one_quarter_is_in_the_subsets_of_every_score():
+    entries = candidates(Recipe())
+    parts = [set(subset_indices(1000, c, cfg=Pool(shared_by="all"), seed=7).tolist()) for c in entries]
+    assert len(set.intersection(*parts)) == 250
+    assert set.union(*parts[:3]) == set(range(1000))
+    assert parts[3:6] == parts[:3]
+
+
 def test_subsets_are_shuffled_anew_for_each_score():
     first, second = subsets(0), subsets(1)
     overlap = len(set.intersection(*first) & set.intersection(*second))
