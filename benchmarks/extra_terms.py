@@ -14,6 +14,9 @@ pool. Tune images judge the first member and the mean: clean, under PGD on the c
 the worse of this and PGD on the margin.
 """
 
+import eed_edge  # before torch, whose idle threads would spin
+
+# isort: split
 import dataclasses
 import shutil
 import sys
@@ -26,7 +29,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import eed_edge
 from eed_edge import recipe as recipes
 from eed_edge import report
 from eed_edge.atomic_files import write_json

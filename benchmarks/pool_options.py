@@ -9,6 +9,9 @@ chosen, without joint training. Tune images tell the diversity of all teams of f
 attack of the candidates by NIS, and that of the chosen team, as ``extra_terms.py`` judges it.
 """
 
+import eed_edge  # before torch, whose idle threads would spin
+
+# isort: split
 import statistics
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,6 @@ import click
 import torch
 from extra_terms import RESULTS, judged, write
 
-import eed_edge
 from eed_edge import recipe as recipes
 from eed_edge.train.data.batches import Images
 from eed_edge.train.data.splits import splits_for_recipe
