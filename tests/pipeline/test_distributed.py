@@ -192,6 +192,7 @@ def test_two_processes_come_to_what_one_comes_to(tmp_path: Path):
     succeed(*train_words(one, *DIGITS))
     result = torchrun(tmp_path, *train_words(two, *DIGITS))
     assert result.returncode == 0, result.stderr
+    assert "FutureWarning" not in result.stderr
     assert not list(two.glob("log-*.jsonl"))
     run = open_run(two)
     train = on_device(splits_for_recipe(run.recipe, None).train, torch.device("cpu"))

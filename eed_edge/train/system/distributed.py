@@ -3,6 +3,7 @@
 import datetime
 import os
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,7 +52,9 @@ class Processes:
             return module
         from torch.nn.parallel import DistributedDataParallel
 
-        with self.peer_errors():
+        with self.peer_errors(), warnings.catch_warnings():
+            # The successor of this option makes the buffers equal once, also in a resumed epoch.
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
             return DistributedDataParallel(module, broadcast_buffers=False)
 
     def all_reduce_mean_(self, tensors: Iterable[Tensor | None]) -> None:
