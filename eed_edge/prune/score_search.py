@@ -25,7 +25,7 @@ from eed_edge.train.checkpointing import Checkpointing
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data import batches
 from eed_edge.train.data.batches import Images
-from eed_edge.train.state import random_state, set_random_state
+from eed_edge.train.state import for_device, random_state, set_random_state
 from eed_edge.train.system.devices import mixed_precision
 from eed_edge.train.system.interruption import Interrupted, deferred
 
@@ -90,6 +90,7 @@ def search_scores(
     search = SearchState.begin(net, start.scores, start.keep_ratio, lr=cfg.lr)
     if context.state is not None and context.state.exists():
         search.resume(context.state)
+        search.random = for_device(train.images.device, search.random)
     time = time_budget(structure, tuple(train.images.shape[1:]), recipe.prune)
     objective = _Objective(net, structure, recipe, time)
     device = train.images.device

@@ -65,6 +65,7 @@ def train_epoch(
     if state.local:
         set_random_state(device, state.local)
     steps = max(1, len(train) // cfg.batch)
+    summed_from = 0 if "loss" in state.local else state.batch
     total = state.local.get("loss", torch.zeros(())).to(device)
     started = time.monotonic() - state.trained_s
     net.train()
@@ -96,7 +97,7 @@ def train_epoch(
         "epoch": state.epoch,
         "epochs": epochs,
         "attack": attack,
-        "loss": round(_mean_loss(total, steps, state, cfg, processes), 6),
+        "loss": round(_mean_loss(total, steps - summed_from, state, cfg, processes), 6),
         "lr": cfg.lr * learning_rate(cfg, state.history, (steps - 1) / steps),
         "images": steps * min(cfg.batch, len(train)),
     }
@@ -122,8 +123,11 @@ def _optimiser_step(
     optimiser.step()
 
 
-def _mean_loss(total: Tensor, steps: int, state: TrainingState, cfg: Training, processes: Processes) -> float:
-    mean = processes.all_reduce_sum(total).item() / steps / processes.size
+def _mean_loss(
+    total: Tensor, batches: int, state: TrainingState, cfg: Training, processes: Processes
+) -> float:
+    """The mean over the batches whose losses are in ``total``."""
+    mean = processes.all_reduce_sum(total).item() / max(1, batches) / processes.size
     if not math.isfinite(mean):
         raise TrainingError(
             f"the loss is {mean} in epoch {state.epoch + 1}; lower lr (now {cfg.lr:g}) and train again"

@@ -105,10 +105,18 @@ def random_state(device: torch.device, generator: torch.Generator) -> dict[str, 
 
 
 def set_random_state(device: torch.device, states: dict[str, Tensor]) -> None:
-    """Restore torch's global generators; ``batches.epoch`` restores the one for noise."""
-    torch.set_rng_state(states["torch"])
-    if device.type == "cuda":
+    """Restore those of torch's global generators that are in ``states``; ``batches.epoch`` has the other."""
+    if "torch" in states:
+        torch.set_rng_state(states["torch"])
+    if "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
+
+
+def for_device(device: torch.device, states: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``states``, without the random ones if they are of another kind of device, whose generators differ."""
+    if ("cuda" in states) == (device.type == "cuda"):
+        return states
+    return {name: tensor for name, tensor in states.items() if name not in ("noise", "torch", "cuda")}
 
 
 def save_state(
@@ -154,8 +162,8 @@ def resume_state(
 ) -> TrainingState:
     """Load a checkpoint into ``net`` and return its state.
 
-    An interrupted epoch resumes bitwise with as many processes as before; with another number it
-    resumes with other noise.
+    An interrupted epoch resumes bitwise with as many processes as before on the same kind of device;
+    otherwise with other noise.
 
     Raises:
         CheckpointError: it is missing, cut short or of another network.
@@ -181,7 +189,7 @@ def resume_state(
             buffer = torch.empty_like(parameter, memory_format=torch.preserve_format)
             optimiser.state[parameter]["momentum_buffer"] = buffer.copy_(parts["momentum"][str(i)])
     del record["format"]
-    process_local = local.get("local", {})
+    process_local = for_device(device, local.get("local", {}))
     return TrainingState(
         optimiser, average=parts["average"], best=parts["best"], local=process_local, **record
     )

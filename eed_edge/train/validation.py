@@ -1,5 +1,6 @@
 """Validation after each epoch: accuracy, best epoch, collapse detection, early stopping."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -72,12 +73,14 @@ def validate(
 def selection_score(row: dict[str, Any]) -> float:
     """Score by which the best epoch is chosen: attacked accuracy plus a quarter of clean accuracy.
 
-    Accuracy of an ensemble is half its first member's and half its mean's. Without attacks it is the clean
-    one alone.
+    An epoch whose weights the guard threw away has the lowest. Accuracy of an ensemble is half its first
+    member's and half its mean's. Without attacks it is the clean one alone.
 
     On a few hundred images, two epochs differ under attack by chance; attacked accuracy alone
     would then choose an early epoch and lose the clean accuracy of later ones.
     """
+    if "guard" in row:
+        return -math.inf
     if "attacked" not in row:
         clean: float = (row["clean"] + row.get("clean_first", row["clean"])) / 2
         return round(clean, 9)

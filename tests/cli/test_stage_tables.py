@@ -40,6 +40,19 @@ def test_the_table_of_the_selection_has_members_diversity_and_the_reason(flow: F
     assert lines[-1].endswith(selection["reason"])
 
 
+def test_the_best_epoch_is_the_one_that_training_keeps(tmp_path):
+    rows = [(0.48, 0.7, 0.48), (0.478, 0.72, 0.478), (0.49, 0.72, 0.4)]
+    lines = [
+        {
+            "stage": "joint", "epoch": i, "epochs": 3, "clean": clean, "attacked": attacked,
+            "attacked_first": first,
+        }
+        for i, (attacked, clean, first) in enumerate(rows)
+    ]  # fmt: skip
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    assert stage_table("joint", tmp_path).splitlines()[1].split()[:4] == ["joint", "2/3", "0.720", "0.478"]
+
+
 def test_a_log_of_an_older_version_has_no_speed(tmp_path):
     row = {"stage": "joint", "epoch": 0, "epochs": 1, "clean": 0.5, "attacked": 0.25, "seconds": 2.0}
     (tmp_path / "log.jsonl").write_text(json.dumps(row) + "\n")

@@ -109,6 +109,36 @@ def test_a_run_killed_inside_an_epoch_ends_bitwise_as_an_unbroken_one(
         assert sum("batch" in row for row in rows) == 16 - killed_at
 
 
+@pytest.mark.parametrize("change", ["device", "processes"])
+def test_an_epoch_goes_on_with_other_noise_where_the_random_states_do_not_fit(
+    data, tmp_path, monkeypatch, change
+):
+    cfg = config(epochs=2)
+    uninterrupted = fit(small_net(), data, cfg, tmp_path / "whole")
+    monkeypatch.setattr(checkpointing, "EVERY_S", -1)
+
+    def kill(row):
+        if row.get("batch") == 4:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        fit(small_net(), data, cfg, tmp_path / "broken", kill)
+    tensors, record = checkpoint.load_checkpoint(tmp_path / "broken")
+    if change == "device":  # as an accelerator leaves it, whose generators have states of 16 bytes
+        tensors["local/0/local/noise"] = tensors["local/0/local/cuda"] = torch.zeros(16, dtype=torch.uint8)
+    else:
+        tensors |= {
+            name.replace("/0/", "/1/"): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("local/0/")
+        }
+    del record["format"]
+    checkpoint.save_checkpoint(tmp_path / "broken", tensors, record)
+    resumed = fit(small_net(), data, cfg, tmp_path / "broken")
+    losses = [fitted.history[0]["loss"] for fitted in (uninterrupted, resumed)]
+    assert losses[1] == pytest.approx(losses[0], rel=0.3)  # a mean over the batches that are in it
+
+
 @pytest.mark.parametrize("moment", ["training", "validation"])
 def test_a_signal_leaves_a_checkpoint_of_the_last_batch(data, tmp_path, monkeypatch, moment):
     uninterrupted = fit(small_net(), data, config(), tmp_path / "whole")

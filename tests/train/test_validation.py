@@ -57,5 +57,16 @@ def test_without_attacks_the_last_epoch_close_to_the_best_is_kept(clean, best):
     assert best_epoch([{"clean": share} for share in clean]) == best
 
 
+def test_an_epoch_whose_weights_were_thrown_away_is_never_the_best():
+    rows = [
+        {"clean": 0.25, "attacked": 0.155},
+        {"clean": 0.9, "attacked": 0.0, "guard": "collapsed"},
+        {"clean": 0.25, "attacked": 0.15},
+    ]
+    assert best_epoch(rows) == 0
+    collapsing = {"attack": "n-fgsm", "clean": 0.9, "attacked": 0.01}
+    assert has_collapsed(collapsing, rows, Joint(), chance=0.1)
+
+
 def test_under_attack_the_first_of_the_best_epochs_is_kept():
     assert best_epoch([{"clean": 0.9, "attacked": share} for share in (0.1, 0.4, 0.4, 0.39)]) == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eed_edge.printable import to_copy
+from eed_edge.train.validation import best_epoch
 
 if TYPE_CHECKING:
     from eed_edge.train.run_folder import Run
@@ -44,7 +45,7 @@ def _training(stage: str, folder: Path) -> str:
     title = f"{'attacked':>10}" if attacked else ""
     lines = [f"{stage:<10}{'best epoch':>11}{'clean':>8}{title}{'seconds':>10}{'images/s':>10}"]
     for part, rows in parts.items():
-        best = max(rows, key=lambda row: (row.get("attacked", 0), row["clean"], -row["epoch"]))
+        best = rows[best_epoch(rows)]
         seconds = sum(row.get("seconds", 0) for row in rows)
         speeds = [row["images_s"] for row in rows if "images_s" in row]
         speed = f"{sum(speeds) / len(speeds):.0f}" if speeds else "-"
