@@ -41,7 +41,7 @@ from eed_edge.evaluate.per_image import AttackVerdicts, PerImage, common_images,
 from eed_edge.evaluate.suites import Suite, find_suite
 from eed_edge.export.int8.quantised_team import simulated_team
 from eed_edge.export.int8.simulated_network import SimulatedNetwork
-from eed_edge.provenance import BASELINES
+from eed_edge.provenance import BASELINES, manifest_digest
 from eed_edge.recipe import load_recipe
 from eed_edge.report.judged_file import JUDGED_FILE, read_judged
 from eed_edge.runtime.bundle.folder import load_bundle, open_bundle
@@ -119,11 +119,6 @@ def check_target(target: Path, bundle: Path, *, team: bool) -> None:
             f"{target}: has figures of {', '.join(sorted(singles))}, which --team leaves out; name another"
             " file by --json"
         )
-
-
-def manifest_digest(bundle: Path) -> str:
-    """SHA-256 of the bundle's manifest, which has the digests of its files."""
-    return hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
 
 
 def read_models(folder: Path, bundle: str, *, alone: bool) -> ModelsCompared:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eed_edge.errors import CheckpointError
 from eed_edge.files.regular_files import read_regular
-from eed_edge.manifest import Manifest
+from eed_edge.manifest import MANIFEST_FILE, Manifest
 
 WEIGHTS_METRIC = "weights_sha256"
 """The manifest's metric that holds the digest."""
@@ -26,9 +26,14 @@ def weights_digest(files: Iterable[Path]) -> str:
     return state.hexdigest()
 
 
+def manifest_digest(bundle: Path) -> str:
+    """SHA-256 of a bundle's manifest, which has the digests of its files."""
+    return hashlib.sha256(read_regular(bundle / MANIFEST_FILE)).hexdigest()
+
+
 def evaluated_digest(run: Path, bundle: Path) -> "hashlib._Hash":
     """SHA-256 of what ``attack`` evaluates: the manifest with its digests, base and baselines."""
-    state = hashlib.sha256(read_regular(bundle / "manifest.json"))
+    state = hashlib.sha256(read_regular(bundle / MANIFEST_FILE))
     for path in (run / "base.safetensors", run / "narrow.safetensors"):
         state.update(read_regular(path) if path.exists() else b"none")
     if (single := run / "single.safetensors").exists():

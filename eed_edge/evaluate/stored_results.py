@@ -1,6 +1,5 @@
 """Files of a run that an evaluation leaves: report, verdicts, images for ``bench``."""
 
-import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,8 +13,7 @@ from numpy.typing import NDArray
 from eed_edge import report
 from eed_edge.atomic_files import write_atomic
 from eed_edge.evaluate.per_image import PerImage, read_per_image, write_per_image
-from eed_edge.files.regular_files import read_regular
-from eed_edge.manifest import MANIFEST_FILE
+from eed_edge.provenance import manifest_digest
 from eed_edge.report.judged_file import append_judged
 from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.train.data.batches import as_float, images_at_once
@@ -53,7 +51,7 @@ def note_judged(path: Path, bundle: Path, evaluated: str, figures: Mapping[str, 
     """Append an evaluation on test images to the run's record of them."""
     rows = figures["accuracy"]
     record = {
-        "bundle": hashlib.sha256(read_regular(bundle / MANIFEST_FILE)).hexdigest(),
+        "bundle": manifest_digest(bundle),
         "evaluated": evaluated,
         "commit": figures["commit"],
         "command": command,

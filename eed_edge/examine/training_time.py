@@ -9,7 +9,7 @@ from eed_edge.recipe import Recipe
 from eed_edge.select.selection import MOST_CONSIDERED
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks.build import Classifier
-from eed_edge.train.networks.soft_labels import teacher_passes
+from eed_edge.train.networks.soft_labels import VIEWS, teacher_passes
 from eed_edge.train.step_time import BATCH, gradient_seconds, step_seconds
 
 
@@ -42,16 +42,21 @@ def training_seconds(
             search = recipe.scores.epochs * subset * step_seconds(net, few, recipe.pool)
     scoring = recipe.scores.images * 14 * pass_
     fine_tuning = recipe.pool.epochs * (subset * member_step + judged["pool"] * member_pass)
-    fine_tuning += teacher_passes(recipe.pool) * subset * forward
+    once = any(stage.distill and stage.soft_labels == "once" for stage in (recipe.pool, recipe.joint))
+    soft_labels = VIEWS * train * forward if once else 0.0  # both stages use the same
+    if recipe.pool.soft_labels == "each":
+        fine_tuning += teacher_passes(recipe.pool) * subset * forward
     team = team_size(recipe)
+    answer = forward if recipe.joint.teacher == "base" else team * member_pass / 3
+    joint_teacher = teacher_passes(recipe.joint) * train * answer
     return {
         "base": recipe.base.epochs * (train * step + judged["base"] * pass_),
-        "pool": pool * (search + scoring + subset * forward / 3 + fine_tuning),
+        "pool": pool * (search + scoring + subset * forward / 3 + fine_tuning) + soft_labels,
         "select": tune * (recipe.pool.judge_steps + 1) * member_pass * (pool + 2 * MOST_CONSIDERED),
         "joint": recipe.joint.epochs
         * team
         * (train * step_seconds(member, few, recipe.joint) + 4 * judged["joint"] * member_pass)
-        + teacher_passes(recipe.joint) * train * forward,
+        + (joint_teacher if recipe.joint.soft_labels == "each" else 0.0),
     }
 
 

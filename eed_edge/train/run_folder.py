@@ -36,7 +36,7 @@ from eed_edge.errors import CheckpointError
 from eed_edge.files.npz_archive import read_arrays
 from eed_edge.files.regular_files import read_regular
 from eed_edge.manifest import MANIFEST_FILE, InputSpec
-from eed_edge.provenance import BASELINES, evaluated_digest
+from eed_edge.provenance import BASELINES, evaluated_digest, manifest_digest
 from eed_edge.recipe import Recipe
 from eed_edge.train.data.splits import Split, Splits
 from eed_edge.train.data.unused_folder import check_unused
@@ -163,7 +163,7 @@ class Run:
         return evaluated_digest(self.path, bundle)
 
     def check_report(self, report: Mapping[str, Any], bundle: Path) -> None:
-        """Check that the figures of ``attack`` in the report are of this bundle and these networks.
+        """Check that the report's figures are of this bundle, and accuracies of these networks.
 
         Raises:
             CheckpointError: they are not.
@@ -173,6 +173,13 @@ class Run:
             raise CheckpointError(
                 f"{self.path / 'report.json'}: expected figures of {bundle}, base.safetensors and"
                 " baselines as they are now, got those of other files; run eed-edge attack again"
+            )
+        latency = report.get("latency")
+        timed = latency.get("bundle") if isinstance(latency, Mapping) else None
+        if timed not in (None, manifest_digest(bundle)):  # older versions do not name it
+            raise CheckpointError(
+                f"{self.path / 'report.json'}: expected times of {bundle}, got those of another bundle; run"
+                f" eed-edge bench {bundle} --run {self.path} again"
             )
 
     def calib(self) -> Split:

@@ -1,7 +1,9 @@
 """The estimate of what a training needs, beside a training that was done."""
 
+import pytest
 import torch
 
+from eed_edge.examine import training_time
 from eed_edge.examine.training_needs import training_needs
 from eed_edge.prune.dry_run import check_prunable
 from eed_edge.recipe import load_recipe
@@ -27,6 +29,31 @@ def test_the_run_folder_is_not_larger_than_estimated_nor_much_smaller(flow):
     assert needs.memory_bytes > 100 * 2**20  # torch alone
     assert needs.line.startswith("about ")
     assert needs.line.endswith(f"{memory_size(needs.disk_bytes)} of disk")
+
+
+def test_soft_labels_once_are_counted_once_for_pool_and_joint_stage(monkeypatch):
+    """With a second for a pass forward and backward, the base's pass forward takes a third of it."""
+    for name in ("gradient_seconds", "step_seconds"):
+        monkeypatch.setattr(training_time, name, lambda *_: 1.0)
+
+    def needs(*changes: str) -> dict[str, float]:
+        recipe = load_recipe(str(TINY), ["joint.distill=0.5", *changes])
+        splits = splits_for_recipe(recipe, None)
+        few = on_device(splits.train, torch.device("cpu"))[slice(0, 32)]
+        net = build_network("resnet18", classes=10, channels=1, width=recipe.net.width)
+        dry = check_prunable(net, few, recipe)
+        return training_time.training_seconds(net, dry, few, recipe, train=90, tune=10)
+
+    without = needs("pool.distill=0", "joint.distill=0")
+    once = needs("pool.soft_labels='once'", "joint.soft_labels='once'")
+    assert once["pool"] - without["pool"] == pytest.approx(2 * 90 / 3)
+    assert once["joint"] == pytest.approx(without["joint"])
+    recipe = load_recipe(str(TINY))
+    each = needs()
+    assert each["joint"] - without["joint"] == pytest.approx(recipe.joint.epochs * 90 / 3)
+    members = training_time.team_size(recipe)
+    team = needs("joint.teacher='team'")
+    assert team["joint"] - without["joint"] == pytest.approx(members * recipe.joint.epochs * 90 / 3)
 
 
 def test_lengths_of_time_and_sizes_have_units_that_suit_them():

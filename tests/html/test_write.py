@@ -10,6 +10,7 @@ import pytest
 
 from eed_edge import html
 from eed_edge.errors import InputError, StorageError, how_to_install
+from eed_edge.provenance import manifest_digest
 from eed_edge.train.run_folder import open_run
 from tests.conftest import Flow, call
 from tests.html import sample
@@ -156,6 +157,18 @@ def test_figures_of_other_files_are_not_shown(judged, other):
     for error in errors:
         assert error.startswith("error: ")
         assert "got those of other files; run eed-edge attack again" in error
+        assert error.count("\n") == 1
+
+
+def test_times_of_another_bundle_are_not_shown(judged, flow: Flow):
+    _, errors_of, report = judged
+    report["latency"]["bundle"] = manifest_digest(flow.bundle)
+    assert errors_of(report) == []
+    report["latency"]["bundle"] = "0" * 64
+    errors = errors_of(report)
+    assert len(errors) == 2
+    for error in errors:
+        assert "got those of another bundle; run eed-edge bench" in error
         assert error.count("\n") == 1
 
 

@@ -55,6 +55,8 @@ def test_an_error_of_the_network_is_not_taken_for_a_lost_process():
         raise RuntimeError("sizes do not match")
     with pytest.raises(torch.OutOfMemoryError), Processes(0, 2).peer_errors():
         raise torch.OutOfMemoryError
+    with pytest.raises(RuntimeError, match="can't allocate"), Processes(1, 2).peer_errors():
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
     with pytest.raises(TrainingError, match="another process has ended"), Processes(0, 2).peer_errors():
         raise RuntimeError("Connection closed by peer")
 

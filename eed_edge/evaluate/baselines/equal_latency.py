@@ -26,6 +26,7 @@ from eed_edge.prune.groups import analyse
 from eed_edge.recipe import Base, Pool, Recipe, Training
 from eed_edge.report.formats import duration
 from eed_edge.runtime.bundle.folder import load_bundle
+from eed_edge.runtime.engine.cascade import Cascade
 from eed_edge.train import base, loop
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data import splits as data
@@ -174,9 +175,10 @@ def _prepare(
         deployed = load_bundle(bundle, deadline_ms=math.inf)
         check_exported_from(deployed.manifest, run.path, run.member_paths())
         team = weights_digest(run.member_paths())
+    matched_to = _target_in_words(deployed, mean_ms)
     path = run.path / f"{kind.name}.json"
     if path.exists():
-        plan = load_plan(path, team=team, epochs=epochs)
+        plan = load_plan(path, team=team, matched_to=matched_to, epochs=epochs)
         trained = (run.path / f"{kind.name}.safetensors").exists()
         return plan, None if trained else kind.network(job, plan.widths)
     macs = {} if epochs else training_cost.run_cost(run)
@@ -191,7 +193,7 @@ def _prepare(
     plan = Plan(
         widths=matched.widths, mean_ms=matched.mean_ms, target_ms=matched.target_ms, epochs=cfg.epochs,
         by_hand=epochs is not None, macs={**macs, kind.name: longest}, team=team, settings=TEAM,
-        conditions=matched.conditions,
+        conditions=matched.conditions, matched_to=matched_to,
     )  # fmt: skip
     log.info(
         "%s: at most %d epochs%s", kind.name, plan.epochs, "" if epochs is None else ", asked for by hand"
@@ -200,6 +202,15 @@ def _prepare(
     for suffix in (".search", ".share"):
         path.with_suffix(suffix).unlink(missing_ok=True)
     return plan, net
+
+
+def _target_in_words(deployed: Cascade | None, mean_ms: float | None) -> str:
+    """What the baseline's time is matched to."""
+    if mean_ms is not None or deployed is None:
+        return f"--mean-ms {mean_ms}"
+    manifest, gate = deployed.manifest, deployed.manifest.gate
+    cap = f", at most {gate.max_submodels} sub-models" if gate.max_submodels else ""
+    return f"a bundle in {manifest.precision} with {gate.rule} {gate.parameters_of(gate.rule)}{cap}"
 
 
 def team_training(kind: Baseline, recipe: Recipe, epochs: int) -> Pool:

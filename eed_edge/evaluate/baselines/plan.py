@@ -21,6 +21,7 @@ class Plan:
     team: digest of the team's weights; empty when the user set the latency.
     settings: whose training settings it has, ``team`` or, as in version 0.1, ``base``.
     conditions: load, clock rate and processor while it was timed, as one line.
+    matched_to: what had the target latency: the bundle's rule, or the user's word.
     """
 
     widths: dict[str, int]
@@ -32,13 +33,14 @@ class Plan:
     team: str
     settings: str = field(default=BASE, metadata={"optional": True})
     conditions: str = field(default="", metadata={"optional": True})
+    matched_to: str = field(default="", metadata={"optional": True})
 
 
-def load_plan(path: Path, *, team: str, epochs: int | None) -> Plan:
+def load_plan(path: Path, *, team: str, matched_to: str, epochs: int | None) -> Plan:
     """Load the plan of ``path`` and check that it belongs to this call.
 
     Raises:
-        CheckpointError: the file is damaged, or of another team or number of epochs.
+        CheckpointError: the file is damaged, or of another team, target or number of epochs.
     """
     name = path.stem
     try:
@@ -47,6 +49,11 @@ def load_plan(path: Path, *, team: str, epochs: int | None) -> Plan:
         raise CheckpointError(f"{path} is damaged ({error}); delete it and {name}.* beside it") from error
     if plan.team and team and plan.team != team:
         raise CheckpointError(f"{path} was made for another team; delete it and {name}.* beside it")
+    if plan.matched_to and plan.matched_to != matched_to:
+        raise CheckpointError(
+            f"{path}: expected the time of {plan.matched_to}, got that of {matched_to}; delete it and"
+            f" {name}.* beside it"
+        )
     if epochs is not None and epochs != plan.epochs:
         raise CheckpointError(
             f"{path}: expected --epochs {plan.epochs}, got {epochs}; delete it and {name}.* beside it"

@@ -63,7 +63,7 @@ def run_cost(run: Run) -> dict[str, float]:
     team = sum(each[name] for name in run.joint()["members"])
     macs["joint"] = _epochs({"history": rows}, "log.jsonl: joint", recipe.joint) * team
     if recipe.joint.distill and recipe.joint.soft_labels == "each":
-        macs["joint"] += _images(rows) * dense
+        macs["joint"] += _images(rows) * (dense if recipe.joint.teacher == "base" else team)
     stages = (recipe.pool, recipe.joint)
     if any(stage.distill and stage.soft_labels == "once" for stage in stages):  # both stages use the same
         macs["pool"] += VIEWS * rows[0]["images"] * dense

@@ -58,7 +58,11 @@ def fit_abstain(
     for version in (answers.clean, *answers.attacked):
         answer = _replayed(version, gate, temperatures)
         confidences.append(np.sort(answer.probs.max(1)[answer.labels == answers.labels]))
-    lowest = [float(each[int((1 - share) * len(each) + 1e-9)]) for each in confidences if len(each)]
+    lowest = [
+        float(each[min(int((1 - share) * len(each) + 1e-9), len(each) - 1)])
+        for each in confidences
+        if len(each)
+    ]
     threshold = min(1.0, max(0.0, min(lowest, default=0.0) - TIE))
     left = [float((each >= np.float32(threshold)).mean()) if len(each) else 1.0 for each in confidences]
     return Abstain(threshold, share, left[0], min(left[1:], default=1.0))

@@ -15,7 +15,7 @@ from eed_edge.images.picture_folder import pictures_below
 from eed_edge.images.preprocess import open_picture, prepare
 from eed_edge.latency.predicted_times import from_metrics
 from eed_edge.manifest import CASCADE_FILE, DENSE_FILE, DENSE_INT8_FILE, Manifest
-from eed_edge.provenance import BASELINES
+from eed_edge.provenance import BASELINES, manifest_digest
 from eed_edge.runtime.bundle.admit import admit
 from eed_edge.runtime.bundle.folder import load_bundle, open_bundle, read_file
 from eed_edge.runtime.bundle.golden_file import read_golden
@@ -133,6 +133,7 @@ def measure_latency(
     pair = in_pairs(calls["dynamic"], bare, items=len(parts), rounds=max(repeats, 3))
     conditions = conditions_between(before, snapshot())
     latency = {
+        "bundle": manifest_digest(folder),
         **config.as_record(),
         "repeats": repeats,
         "batch": batch,

@@ -103,18 +103,22 @@ class Processes:
 
     @contextmanager
     def peer_errors(self) -> Iterator[None]:
-        """Turn a lost peer process into a TrainingError."""
+        """Turn a lost peer process into a TrainingError; other errors of torch pass."""
         try:
             yield
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
-            if self.size == 1:
+            if self.size == 1 or not _is_of_a_connection(error):
                 raise
             self.raise_on_main(
                 TrainingError("another process has ended; read its output and start all again to resume")
             )
             raise AssertionError from error
+
+
+def _is_of_a_connection(error: RuntimeError) -> bool:
+    """Whether a collective has failed; gloo raises plain RuntimeErrors."""
+    text = str(error).lower()
+    return isinstance(error, torch.distributed.DistError) or "gloo" in text or "connection" in text
 
 
 SINGLE_PROCESS = Processes()

@@ -162,6 +162,16 @@ def test_a_bundle_of_another_run_and_a_plan_for_another_team_are_refused(made, f
     (run / "narrow.json").write_text(json.dumps({**plan, "team": "other"}))
     with pytest.raises(CheckpointError, match=r"made for another team; delete it and narrow\.\*"):
         train_baseline(NarrowNetwork(), open_run(run), flow.bundle, None, context=TrainingContext())
+    (run / "narrow.json").write_text(json.dumps(plan))
+    with pytest.raises(
+        CheckpointError, match=r"expected the time of a bundle in float32 .* got that of --mean"
+    ):
+        train_baseline(NarrowNetwork(), open_run(run), flow.bundle, None, mean_ms=2.0)
+    (run / "narrow.json").write_text(json.dumps({**plan, "matched_to": "--mean-ms 1.0"}))
+    with pytest.raises(
+        CheckpointError, match=r"expected the time of --mean-ms 1.0, got that of --mean-ms 2.0"
+    ):
+        train_baseline(NarrowNetwork(), open_run(run), None, None, mean_ms=2.0)
     (run / "narrow.json").write_text("{}")
     with pytest.raises(CheckpointError, match="is damaged"):
         train_baseline(NarrowNetwork(), open_run(run), flow.bundle, None, context=TrainingContext())

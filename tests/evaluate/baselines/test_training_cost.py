@@ -98,6 +98,11 @@ def test_the_budget_is_what_every_stage_of_the_run_has_cost(flow: Flow):
     changed = dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, pool=once))
     pool = training_cost.run_cost(changed)["pool"]
     assert pool == sum(96 * 5 * member for member in macs) + 2 * 128 * base  # each image and its mirror
+    joint = dataclasses.replace(run.recipe.joint, distill=0.5)
+    for teacher, answer in (("base", base), ("team", team)):
+        taught = dataclasses.replace(run.recipe, joint=dataclasses.replace(joint, teacher=teacher))
+        costs = training_cost.run_cost(dataclasses.replace(run, recipe=taught))
+        assert costs["joint"] == 2 * 128 * (5 * team + answer)
 
 
 def test_a_budget_buys_whole_epochs_and_one_at_least():

@@ -104,6 +104,12 @@ def test_the_threshold_is_the_largest_that_leaves_the_share_clean_and_under_ever
     assert abstain.share == share
 
 
+def test_a_share_of_nothing_leaves_the_surest_answer():
+    answers = known(400, 1.0, seed=7)
+    abstain = fit_abstain(answers, gate(0.6), (0.5, 0.8), share=0.0)
+    assert 0 < abstain.clean < 0.1
+
+
 def test_a_team_that_is_never_right_abstains_from_nothing():
     answers = known(50, 1.0, seed=8)
     wrong = (answers.clean[0].argmax(1) + 1) % CLASSES
