@@ -9,9 +9,10 @@ each image; labels are as uncertain as the answers of the reference team to test
 over labels drawn from these. The accuracy of an answer is its share of the labels, the best possible that of
 the commonest.
 
-``trained`` repeats the joint stage of a recipe with other weights of the terms, from one base and one
-pool. Tune images judge the first member and the mean: clean, under PGD on the cross-entropy, and under
-the worse of this and PGD on the margin.
+``trained`` repeats the joint stage of a recipe with other weights of the terms and other options, from one
+base and one pool; soft labels are half of the loss where an arm is named after them or after the teacher, and
+none of it elsewhere. Figures of other recipes and arms in the file stay. Tune images judge the first member
+and the mean: clean, under PGD on the cross-entropy, and under the worse of this and PGD on the margin.
 """
 
 import eed_edge  # before torch, whose idle threads would spin
@@ -31,7 +32,6 @@ from torch import Tensor
 
 from eed_edge import recipe as recipes
 from eed_edge import report
-from eed_edge.atomic_files import write_json
 from eed_edge.attacks.interface import Threat, frozen
 from eed_edge.train import losses
 from eed_edge.train.attacked_accuracy import correct_clean, correct_under_attack
@@ -54,10 +54,11 @@ ARMS: dict[str, dict[str, float]] = {
     "all, as in the paper": {"alpha": 2.0, "beta": 0.5, "omega": 10.0, "gamma": 4.0},
 }
 OPTIONS: dict[str, dict[str, Any]] = {
-    "team as teacher": {"teacher": "team", "distill": 0.5},
     "half on prefixes": {"prefixes": 0.5},
     "all on prefixes": {"prefixes": 1.0},
-    "soft labels once": {"soft_labels": "once"},
+    "soft labels": {"distill": 0.5},
+    "soft labels once": {"distill": 0.5, "soft_labels": "once"},
+    "team as teacher": {"distill": 0.5, "teacher": "team"},
 }
 """Settings of the joint stage that are no terms of their own; only ``trained`` compares them."""
 
@@ -150,7 +151,6 @@ def trained(
     first = eed_edge.train_team(recipe, data, run=work / name / "pool", until="select")
     tune = splits_for_recipe(recipe, data).tune
     images = Images(torch.from_numpy(tune.images.copy()), torch.from_numpy(tune.labels))
-    rows = {}
     for arm, settings in (ARMS | OPTIONS).items():
         if arms and arm not in arms:
             continue
@@ -159,12 +159,13 @@ def trained(
             shutil.copytree(first.path, path)
             (path / "run.json").unlink()
             (path / "selection.json").unlink()
-        terms: dict[str, Any] = dict.fromkeys(("alpha", "beta", "omega", "gamma"), 0.0) | settings
+        off = dict.fromkeys(("alpha", "beta", "omega", "gamma", "distill", "prefixes"), 0.0)
+        terms: dict[str, Any] = off | settings
         changed = dataclasses.replace(recipe, joint=dataclasses.replace(recipe.joint, **terms))
         run = eed_edge.train_team(changed, data, run=path)
-        rows[arm] = judged([net for net, _ in run.members()], images, eps=recipe.base.eps_255 / 255)
-        click.echo(f"{arm:<22}" + "   ".join(f"{key} {100 * value:5.1f}" for key, value in rows[arm].items()))
-    write(target, {"recipe": name, "images": len(images), "rows": rows})
+        row = judged([net for net, _ in run.members()], images, eps=recipe.base.eps_255 / 255)
+        click.echo(f"{arm:<22}" + "   ".join(f"{key} {100 * value:5.1f}" for key, value in row.items()))
+        write(target, {name: {"images": len(images), "rows": {arm: row}}})
 
 
 def judged(members: list[torch.nn.Module], tune: Images, *, eps: float) -> dict[str, float]:
@@ -190,9 +191,9 @@ def verdicts(net: Ensemble, tune: Images, eps: float) -> Iterator[tuple[str, int
 
 
 def write(target: Path, figures: dict[str, Any]) -> None:
-    """Write the figures with the machine and the command."""
-    command = ".venv/bin/python benchmarks/extra_terms.py " + " ".join(sys.argv[1:])
-    write_json(
+    """Merge the figures into the file, with the machine and the command."""
+    command = f".venv/bin/python benchmarks/{Path(sys.argv[0]).name} " + " ".join(sys.argv[1:])
+    report.merge_report(
         target, {"command": command, "machine": report.machine(), "commit": report.commit(), **figures}
     )
     click.echo(f"written: {target}")

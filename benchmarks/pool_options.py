@@ -51,6 +51,8 @@ def main(
     target: Path,
 ) -> None:
     """Train a pool for every arm and seed, choose a team of it and judge both."""
+    if base and seeds > 1:
+        raise click.UsageError("--base has learnt from the tune images of other seeds; leave out --seeds")
     settings = [*overrides, *([f"base.init={base.resolve()}", "base.epochs=0"] if base else [])]
     rows: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
     for seed in range(seeds):
@@ -63,7 +65,7 @@ def main(
             row = figures(run, images, eps=recipe.base.eps_255 / 255)
             rows[arm].append(row)
             click.echo(f"{arm:<24}" + "   ".join(f"{key} {100 * value:5.1f}" for key, value in row.items()))
-    write(target, {"recipe": name, "images": len(images), "seeds": seeds, "rows": rows})
+    write(target, {name: {"images": len(images), "seeds": seeds, "rows": rows}})
 
 
 def figures(run: Path, tune: Images, *, eps: float) -> dict[str, float]:

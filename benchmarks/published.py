@@ -91,9 +91,8 @@ def main(
     rows = np.concatenate(draws(len(test), images, recipe.seed))
     threat = Threat(recipe.base.eps_255 / 255, recipe.seed)
     digest = hashlib.sha256(repr((FORMAT, suite, team, threat)).encode())
-    for path in sorted(
-        [*(folder / bundle).iterdir(), *folder.glob("*.onnx"), *folder.glob("base.safetensors")]
-    ):
+    bundles = [path for each in {folder / bundle, folder / "bundle"} for path in each.iterdir()]
+    for path in sorted([*bundles, *folder.glob("*.onnx"), *folder.glob("base.safetensors")]):
         digest.update(path.read_bytes())
     with process_group(torch.device("cpu")) as (processes, _):
         outcomes = attack(
@@ -224,18 +223,25 @@ def write(
         "submodels_used": {"clean": float(outcomes["clean on all"].submodels_used.mean())},
         "evaluated": evaluated,
         "shift": {"clean": judge_clean(models.deployed, on_device(test, torch.device("cpu")))},
-        **({"against": compared(verdicts, against)} if against else {}),
     }
-    stored = PerImage(evaluated, len(test), verdicts)
-    suffix = target.stem.removeprefix("report")
-    stored_results.store_verdicts(target.with_name(f"per_image{suffix}.npz"), stored, adds=bool(old))
+    per_image = target.with_name(f"per_image{target.stem.removeprefix('report')}.npz")
+    stored_results.store_verdicts(per_image, PerImage(evaluated, len(test), verdicts), adds=bool(old))
+    if against:
+        figures["against"] = compared(read_per_image(per_image).attacks, against)
     stored_results.note_judged(target.with_name(JUDGED_FILE), bundle, evaluated, figures, command)
-    stored_results.merge_results(
-        target, figures, commands={f"attack --only {kind}": command for kind in new}, adds=bool(old)
-    )
+    merge(target, old, figures, commands={f"attack --only {kind}": command for kind in new})
     for kind, row in figures["accuracy"].items():
         shown = ", ".join(f"{name} {100 * row[name]:.1f}" for name in row["interval"])
         click.echo(f"{kind}, {row['images']} images: {shown}")
+
+
+def merge(target: Path, old: dict[str, Any], figures: dict[str, Any], *, commands: dict[str, str]) -> None:
+    """Merge into the report; a row of an attack replaces the old one with every network that it had."""
+    rows = ("accuracy", "paired", "attacks", "prefixes", "commands")
+    whole = {part: {**old.get(part, {}), **{"commands": commands, **figures}[part]} for part in rows}
+    if "suite" in old:  # counted on the images of the whole suite
+        del figures["submodels_used"]
+    report.merge_report(target, {**figures, **whole}, without=[*rows, "against"])
 
 
 def compared(verdicts: dict[str, AttackVerdicts], against: Path) -> dict[str, Any]:

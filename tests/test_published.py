@@ -47,6 +47,14 @@ def test_a_published_model_is_attacked_without_its_run(attacked_flow, tmp_path, 
     assert stored.evaluated == before["evaluated"]
     assert stored.attacks["adaptive"].right["dynamic"].mean() == after["accuracy"]["adaptive"]["dynamic"]
     assert after["machine"] == before["machine"]  # of the latencies
+    before["accuracy"]["adaptive"]["dense_int8"] = before["paired"]["adaptive"]["dense_int8"] = 0.5
+    report.merge_report(target, before)
+    result = CliRunner().invoke(published.main, [*words, "--against", str(folder / "per_image.npz")])
+    assert result.exit_code == 0, result.output
+    after = report.read_report(target)
+    assert "dense_int8" not in after["accuracy"]["adaptive"].keys() | after["paired"]["adaptive"].keys()
+    assert after["against"].keys() == stored.attacks.keys()  # kept rows of more images among them
+    assert {row["difference"] for row in after["against"].values()} == {0}
     whole = target.read_bytes()
     for more, message in (
         (["--team"], "has figures of dense, which --team leaves out"),
