@@ -94,6 +94,49 @@ GRAPHS: dict[str, Generator] = {
     "graph: Range of floats": with_nodes(
         node("Range", "a b c", "big"), a=np.float32(0), b=np.float32(1e9), c=np.float32(1)
     ),
+    "graph: Range to a number that wraps": with_nodes(
+        node("Cast", "low", "wrapped", to=6),
+        node("Cast", "wrapped", "limit", to=7),
+        node("Range", "zero limit one", "big"),
+        low=np.int64((1 << 31) - 1 - (1 << 32)),
+        zero=np.int64(0),
+        one=np.int64(1),
+    ),
+    "graph: Range down to a product that wraps": with_nodes(
+        node("Mul", "x y", "wrapped"),
+        node("Cast", "wrapped", "limit", to=7),
+        node("Range", "zero limit down", "big"),
+        x=np.int32(1 << 16),
+        y=np.int32(1 << 15),
+        zero=np.int64(0),
+        down=np.int64(-1),
+    ),
+    "graph: Range down to a size known from above": with_nodes(
+        node("ConvTranspose", "images w", "t", strides=[64, 64], pads=[200, 200, 200, 200]),
+        node("Shape", "t", "limit", start=2, end=3),
+        node("Range", "start limit down", "r"),
+        node("Reshape", "r column", "c"),
+        node("Mul", "c r", "big"),
+        w=np.zeros((3, 1, 1, 1), np.float32),
+        start=np.int64(1 << 20),
+        down=np.int64(-1),
+        column=ints(-1, 1),
+    ),
+    "graph: windows in a row": with_nodes(
+        helper.make_node("Resize", ["images", "", "s"], ["wide"]),
+        node("ConvTranspose", "wide w", "big"),
+        s=np.array([1, 1, 64, 64], np.float32),
+        w=np.zeros((3, 1, 64, 64), np.float32),
+    ),
+    "graph: work of loading from a fixed shape": with_nodes(
+        node("ReduceMean", "images batch", "m"),
+        node("Shape", "m", "shape"),
+        node("ConstantOfShape", "shape", "zero"),
+        node("Expand", "zero square", "x0"),
+        *(node("MatMul", f"x{i} x0", f"x{i + 1}") for i in range(9)),
+        batch=ints(0),
+        square=ints(1, 1, 1024, 1024),
+    ),
     "graph: Resize": with_nodes(
         helper.make_node("Resize", ["images", "", "s"], ["big"]), s=np.array([1, 1, 3e4, 3e4], np.float32)
     ),

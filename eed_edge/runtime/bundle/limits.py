@@ -16,7 +16,8 @@ class Limits:
     values: fields and packed numbers in one ONNX file, and in all sub-models together; weights apart.
     nodes: operators in one ONNX file, those in branches included.
     weights: elements of all constants of one ONNX file.
-    tensor_bytes: of the largest tensor that the graph computes for one image.
+    tensor_bytes: of the largest tensor that the graph computes for one image, and of what one convolution
+        works in.
     total_bytes: of all tensors that the graph computes for one image, as if none were ever freed.
     operations: multiply-accumulates and element operations for one image.
     constant_operations: those of nodes that depend on constants alone, which run while loading;

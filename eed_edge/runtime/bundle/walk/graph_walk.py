@@ -13,7 +13,7 @@ from eed_edge.runtime.bundle.onnx_scan import Message, Model
 from eed_edge.runtime.bundle.walk.attributes import OPSETS, read_attributes, signed
 from eed_edge.runtime.bundle.walk.constants import read_tensor
 from eed_edge.runtime.bundle.walk.rule import OperatorNode
-from eed_edge.runtime.bundle.walk.rules import RULES, operations
+from eed_edge.runtime.bundle.walk.rules import RULES, operations, scratch_bytes
 from eed_edge.runtime.bundle.walk.sizes import (
     ITEM_BYTES,
     Size,
@@ -98,6 +98,7 @@ class _Walk:
                 if node.operator != "DequantizeLinear":
                     self._add("constant_operations", operations(node, inputs, outputs))
             self._add("operations", operations(node, inputs, outputs))
+            self._allocated(scratch_bytes(node, inputs, outputs))
         if len(outputs) != len(names):
             raise ValueError(f"expected {len(outputs)} outputs of {node.operator}, got {len(names)}")
         for name, tensor in zip(names, outputs, strict=True):
@@ -125,9 +126,13 @@ class _Walk:
     def _computed(self, tensor: Tensor) -> None:
         """Check the memory of a tensor that the graph computes."""
         size = elements(tensor.shape).factor * ITEM_BYTES[tensor.kind]
+        self._allocated(size)
+        self._add("total_bytes", size)
+
+    def _allocated(self, size: int) -> None:
+        """Check a piece of memory."""
         if size > self.limits.tensor_bytes:
             raise _beyond("tensor_bytes", self.limits.tensor_bytes, size)
-        self._add("total_bytes", size)
 
     def _add(self, name: str, amount: int) -> None:
         self.sums[name] += amount

@@ -66,6 +66,13 @@ _OPERATIONS: dict[str, Callable[[OperatorNode, Inputs, list[Tensor]], int]] = {
 }
 
 
+def scratch_bytes(node: OperatorNode, inputs: Inputs, outputs: list[Tensor]) -> int:
+    """Return a bound of the memory that a node needs beside its inputs and outputs, for one image."""
+    if node.operator in ("Conv", "ConvTranspose"):
+        return window_rules.convolution_scratch_bound(node, inputs, outputs)
+    return 0
+
+
 def operations(node: OperatorNode, inputs: Inputs, outputs: list[Tensor]) -> int:
     """Return a bound of the work of a node for one image."""
     count = _OPERATIONS.get(node.operator)

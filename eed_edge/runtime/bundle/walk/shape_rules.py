@@ -28,12 +28,13 @@ def shape_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
     shape = needed(inputs, 0).shape
     start, end = node.attributes.get("start", 0), node.attributes.get("end", len(shape))
     part = shape[slice(start, end)]
-    return [Tensor(INT64, (Size(len(part)),), values=part)]
+    return [Tensor(INT64, (Size(len(part)),), values=part, constant=_is_fixed(part))]
 
 
 def size_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     """``Size``: the number of elements."""
-    return [Tensor(INT64, (), values=(elements(needed(inputs, 0).shape),))]
+    shape = needed(inputs, 0).shape
+    return [Tensor(INT64, (), values=(elements(shape),), constant=_is_fixed(shape))]
 
 
 def constant_bound(node: OperatorNode, _: Inputs) -> list[Tensor]:
@@ -73,11 +74,11 @@ def sequence_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
     (start,), (limit,), (step,) = bounds
     if step.power or start.power or not step.factor or not (step.exact and start.exact):
         raise ValueError("expected a range from a constant in constant steps, got another")
+    if step.factor < 0 and (limit.power or not limit.exact):
+        raise ValueError("expected a range down to a constant, got another")
     if not limit.power:
         count = max(-(-(limit.factor - start.factor) // step.factor), 0)
         return made(INT64, (Size(count, 0, limit.exact),))
-    if step.factor < 0:
-        return made(INT64, (Size(max(start.factor, 0)),))
     exact = limit.exact and (start.factor, step.factor) == (0, 1)
     return made(INT64, (Size(limit.factor + max(-start.factor, 0), limit.power, exact),))
 
@@ -253,6 +254,11 @@ def resize_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
         grown = Size(math.ceil(size.factor * scale) + 1, size.power, exact=False)
         shape.append(size if scale == 1 else grown)
     return made(first.kind, tuple(shape))
+
+
+def _is_fixed(sizes: Shape) -> bool:
+    """Whether sizes are the same for any images; onnxruntime then computes with them while loading."""
+    return all(size.exact and not size.power for size in sizes)
 
 
 def _target(tensor: Tensor) -> Shape:

@@ -58,11 +58,13 @@ def where_bound(_: OperatorNode, inputs: Inputs) -> list[Tensor]:
 
 
 def cast_bound(node: OperatorNode, inputs: Inputs) -> list[Tensor]:
-    """``Cast``; between integers, known values stay known."""
+    """``Cast``; between integers, known values stay known if the type holds them."""
     first, kind = needed(inputs, 0), node.attributes.get("to")
     if kind is None:
         raise ValueError("expected Cast to name a type, got none")
     values = first.values if {first.kind, kind} <= {INT32, INT64} else None
+    if values is not None and kind == INT32 and not all(_fits_int32(value) for value in values):
+        values = None
     return [Tensor(kind, first.shape, values=values)]
 
 
@@ -154,6 +156,7 @@ def _reduced(shape: Shape, axes: list[int], keep: int) -> Shape:
 
 def _values(operator: str, tensors: list[Tensor], shape: Shape) -> Shape | None:
     """Return the product or sum of two known size values, both of one element."""
+    kind = tensors[0].kind
     if operator not in ("Mul", "Add") or len(tensors) != 2 or product(shape) != ONE or len(shape) > 1:
         return None
     left, right = tensors[0].values, tensors[1].values
@@ -167,4 +170,10 @@ def _values(operator: str, tensors: list[Tensor], shape: Shape) -> Shape | None:
         result = Size(one.factor + other.factor, one.power, exact)
     else:
         return None
-    return (result,) if result.factor < 1 << 63 else None  # beyond int64 the runtime has another number
+    fits = _fits_int32(result) if kind == INT32 else result.factor < 1 << (31 if result.power else 63)
+    return (result,) if fits else None  # beyond its type the runtime has another number
+
+
+def _fits_int32(value: Size) -> bool:
+    """Whether int32 holds the value for any number of images."""
+    return value.exact and not value.power and -(1 << 31) <= value.factor < 1 << 31

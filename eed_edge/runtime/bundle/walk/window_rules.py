@@ -57,6 +57,14 @@ def convolution_operations_bound(node: OperatorNode, inputs: Inputs, outputs: li
     return product(needed(inputs, 0).shape).factor * math.prod(weight[1:])
 
 
+def convolution_scratch_bound(node: OperatorNode, inputs: Inputs, outputs: list[Tensor]) -> int:
+    """Bytes that onnxruntime works in: all windows in a row, or for int8 a place for each of their pixels."""
+    weight = exact_shape(needed(inputs, 1), "a weight")
+    if node.operator == "ConvTranspose":
+        return 4 * product(needed(inputs, 0).shape[2:]).factor * math.prod(weight[1:])
+    return product(outputs[0].shape[2:]).factor * max(math.prod(weight[1:]), 8 * math.prod(weight[2:]))
+
+
 def pooling_operations_bound(node: OperatorNode, _: Inputs, outputs: list[Tensor]) -> int:
     """Elements that all windows read."""
     kernel: list[int] = node.attributes["kernel_shape"]
