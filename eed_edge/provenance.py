@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from eed_edge.errors import CheckpointError
-from eed_edge.files.regular_files import read_regular
+from eed_edge.files.regular_files import open_regular, read_regular
 from eed_edge.manifest import MANIFEST_FILE, Manifest
 
 WEIGHTS_METRIC = "weights_sha256"
@@ -20,7 +20,7 @@ def weights_digest(files: Iterable[Path]) -> str:
     """SHA-256 of the weight files of all members, in running order."""
     state = hashlib.sha256()
     for file in files:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             while chunk := stream.read(_CHUNK):
                 state.update(chunk)
     return state.hexdigest()
@@ -64,7 +64,7 @@ def member_files(run: Path) -> list[Path]:
         count = len(json.loads(read_regular(run / "joint.json"))["members"])
         files = [run / "joint" / f"member-{i}.safetensors" for i in range(count)]
         for file in files:
-            file.open("rb").close()
+            open_regular(file).close()
     except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise CheckpointError(

@@ -58,8 +58,7 @@ def write_ladder(
         NetworkError: nothing can be pruned.
         StorageError: the disk is full.
     """
-    if folder.exists() and not (folder / INDEX).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ExportError(f"{folder}: expected a new folder, got something else; choose another")
+    _check_folder(folder)
     net, image = with_random_weights(net), image.cpu()  # type: ignore[assignment]
     structure = analyse(net, image)
     noise = np.random.default_rng(0).random((RANGE_NOISE, *image.shape[1:]), np.float32)
@@ -86,6 +85,15 @@ def write_ladder(
         )
         write_index(target, ladder)
     return ladder
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise unless the folder is new, empty, or has networks of an earlier call and nothing else."""
+    others = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    if INDEX in others:
+        others -= {INDEX, *(path.name for path in folder.glob("network-*.onnx"))}
+    if folder.exists() and others:
+        raise ExportError(f"{folder}: expected a new folder, got one with {min(others)}; choose another")
 
 
 def _drawn_widths(structure: Structure, recipe: Recipe, number: int) -> Iterator[dict[str, int]]:

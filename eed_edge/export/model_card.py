@@ -3,6 +3,8 @@
 Every figure comes from the manifest or from ``report.json``; what was not measured is not stated.
 """
 
+import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import yaml
 
 import eed_edge
 from eed_edge.errors import CheckpointError, InputError
+from eed_edge.files.regular_files import read_regular
 from eed_edge.manifest import Manifest
 from eed_edge.printable import printable
 from eed_edge.recipe.sections import Recipe
@@ -18,6 +21,7 @@ from eed_edge.report import read_report
 from eed_edge.report.names import attack_title, attacks_in_order
 from eed_edge.train.run_folder import Run
 
+LARGEST_CARD = 2**20
 HUB_DATASETS = {"cifar10": "uoft-cs/cifar10", "svhn": "ufldl-stanford/svhn"}
 """Names on Hugging Face of the data sets that are there."""
 _USE = """## Use
@@ -71,6 +75,17 @@ def figures_of(run: Run, bundle: Path) -> dict[str, Any]:
     except (CheckpointError, InputError):  # nothing was measured, or of another bundle
         return {}
     return figures if "evaluated" in figures else {}
+
+
+def stated_licence(card: Path) -> str:
+    """The licence that an earlier card names in its first lines, ``unknown`` without one."""
+    try:
+        lines = read_regular(card, most_bytes=LARGEST_CARD).decode().splitlines()
+    except (OSError, ValueError):
+        return "unknown"
+    head = list(itertools.takewhile(lambda line: line != "---", lines[1:])) if lines[:1] == ["---"] else []
+    found = (re.fullmatch(r"license: *([A-Za-z0-9][A-Za-z0-9.+-]*) *", line) for line in head)
+    return next((match[1] for match in found if match), "unknown")
 
 
 def front_matter(recipe: Recipe, figures: Mapping[str, Any], *, licence: str) -> str:

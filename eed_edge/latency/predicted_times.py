@@ -19,7 +19,7 @@ def as_metrics(records: Sequence[Mapping[str, Any]], *, precision: str) -> dict[
 
 
 def from_metrics(metrics: Mapping[str, float | str] | None, *, members: int) -> dict[str, Any]:
-    """The report's ``predicted_ms`` and ``predicted_on``; empty where the manifest has none.
+    """The report's ``predicted_ms`` and ``predicted_on``; empty where the manifest has none, or no numbers.
 
     Returns:
         ``{predicted_ms: [a number for each member], predicted_on}``.
@@ -27,7 +27,9 @@ def from_metrics(metrics: Mapping[str, float | str] | None, *, members: int) -> 
     stored = metrics or {}
     if PREDICTED_ON not in stored or not all(_key(i) in stored for i in range(members)):
         return {}
-    times = [float(stored[_key(i)]) for i in range(members)]
+    times = [stored[_key(i)] for i in range(members)]
+    if not all(isinstance(ms, (int, float)) for ms in times):
+        return {}
     return {"predicted_ms": times, PREDICTED_ON: str(stored[PREDICTED_ON])}
 
 

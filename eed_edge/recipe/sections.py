@@ -135,8 +135,9 @@ class Select(RecipeSection):
     """Robust diversity that the ``paper`` rule asks for."""
     member_gap: float = _number(0.05, 0, 1)
     """A candidate further than this below the best one's attacked accuracy is not considered."""
-    members: int = _number(0, 0, 64)
-    """Size of the team, 1 for a single network; 0 compares teams of all sizes from two on."""
+    members: int = _number(0, 0, 16)
+    """Size of the team, 1 for a single network; 0 compares teams of all sizes from two on. No more than 16
+    candidates are considered."""
 
 
 @dataclass(frozen=True, kw_only=True)

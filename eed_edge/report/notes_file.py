@@ -6,8 +6,10 @@ from pathlib import Path
 
 from eed_edge.atomic_files import write_json
 from eed_edge.errors import InputError
+from eed_edge.files.regular_files import read_regular
 
 NOTES_FILE = "notes.json"
+MOST_BYTES = 2**20
 BASE_AT_CHANCE, FEW_IMAGES, WEIGHTS_HAVE_SEEN = "base_at_chance", "few_images", "weights_have_seen"
 
 
@@ -21,10 +23,10 @@ def read_notes(run: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        notes = json.loads(path.read_text(encoding="utf-8"))
+        notes = json.loads(read_regular(path, most_bytes=MOST_BYTES).decode())
         if not isinstance(notes, dict) or not all(isinstance(text, str) for text in notes.values()):
             raise ValueError("something other than a text by name")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: expected a JSON object of texts, got: {error}; delete it and run eed-edge train again"
         ) from error

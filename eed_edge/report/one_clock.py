@@ -48,9 +48,9 @@ def _number(find: Callable[[], Any]) -> float | None:
     """The number, or None where the report has no such part or a damaged one, which its section reports."""
     try:
         value = find()
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        return float(value) if isinstance(value, (int, float)) else None
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
         return None
-    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _scaled(part: Any, factor: float) -> Any:

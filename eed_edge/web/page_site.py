@@ -57,11 +57,11 @@ def build_site(bundle: Path, run: Path | None, engine: Site) -> Site:
     samples = read_samples(opened, run)
     content = _content(manifest, samples, models, engine, dense)
     site = {file.name: file.read_bytes() for file in _page_files()} | engine | models
-    site |= {SAMPLES_FILE: samples.raw(), PAGE_FILE: json.dumps(content, indent=1).encode()}
-    site[MANIFEST_FILE] = read_regular(bundle / MANIFEST_FILE)
+    site |= {SAMPLES_FILE: samples.raw(), MANIFEST_FILE: read_regular(bundle / MANIFEST_FILE)}
     if dense is not None:
         site[DENSE_FILE] = dense
-    return site
+    content["folder"] = sorted([*site, PAGE_FILE])
+    return {**site, PAGE_FILE: json.dumps(content, indent=1).encode()}
 
 
 def write_site(site: Site, folder: Path) -> None:
@@ -74,11 +74,25 @@ def write_site(site: Site, folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"expected a folder to write, {folder} is a file; name another")
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if there and PAGE_FILE not in there:
-        raise InputError(f"expected a new folder or an older page, {folder} has other files; name another")
+    others = there - _names_of_page(folder, site) if PAGE_FILE in there else there
+    if others:
+        raise InputError(
+            f"expected a new folder or an older page, {folder} has other files, such as {min(others)}; name"
+            " another"
+        )
     with atomic_folder(folder) as target:
         for name, data in site.items():
             (target / name).write_bytes(data)
+
+
+def _names_of_page(folder: Path, site: Site) -> set[str]:
+    """The names of files that an older page in the folder may have."""
+    try:
+        listed = json.loads(read_regular(folder / PAGE_FILE))["folder"]
+        stored = {name for name in listed if isinstance(name, str)}
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):  # older ones have no list
+        stored = {path.name for path in folder.glob("submodel-*.onnx")}
+    return {*site, *stored, DENSE_FILE}
 
 
 def _page_files() -> list[Path]:

@@ -19,6 +19,7 @@ from eed_edge.evaluate.metrics.shape_accuracy import ShapeAccuracy, prefix_times
 from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.recipe import Recipe
 from eed_edge.runtime.measure.conditions import busy_warning, conditions_between, snapshot
+from eed_edge.select.selection import MOST_CONSIDERED
 from eed_edge.train.data.batches import as_float, on_device
 from eed_edge.train.data.splits import ImagesSource, splits_for_recipe
 from eed_edge.train.data.unused_folder import check_unused
@@ -130,7 +131,7 @@ def run_name(size: int) -> str:
 
 
 def _check(recipe: Recipe, sizes: Sequence[int], share: float | None, mean_ms: float | None) -> None:
-    candidates = len(recipe.scores.names) * recipe.pool.subsets
+    candidates = min(len(recipe.scores.names) * recipe.pool.subsets, MOST_CONSIDERED)
     if 1 not in sizes or len(set(sizes)) != len(sizes) or not 1 <= min(sizes) <= max(sizes) <= candidates:
         raise RecipeError(
             f"sizes: expected 1 and others up to the {candidates} candidates of the pool, got"

@@ -9,6 +9,10 @@ from PIL import Image
 
 import eed_edge
 from eed_edge.cli import main
+from eed_edge.cli.use.run import _predictions
+from eed_edge.cli.use.run_images import InputPicture
+from eed_edge.errors import InferenceError
+from eed_edge.runtime.engine.prediction import Prediction
 from tests.conftest import call
 from tests.formats.stored import DATA, STORED
 
@@ -104,6 +108,33 @@ def test_errors_come_after_the_rows_and_a_table_without_rows_has_no_head(stored,
     assert result.exit_code == 1
     alone = call("run", BUNDLE, tmp_path / "none.png")
     assert (alone.exit_code, alone.stdout) == (1, "")
+
+
+def test_an_npz_file_that_is_out_of_range_is_named_and_stops_no_other(stored, tmp_path):
+    picture = save(tmp_path / "x.png", stored[0][0])
+    with np.load(BUNDLE / "golden.npz") as arrays:
+        np.savez(tmp_path / "y.npz", images=arrays["images"] * 255)
+    result = call("run", BUNDLE, picture, tmp_path / "none.png", tmp_path / "y.npz", picture)
+    lines = result.output.splitlines()
+    assert [line.endswith(str(picture)) for line in lines[1:3]] == [True, True]
+    assert lines[3].startswith(f"error: {tmp_path}/none.png: expected a readable picture")
+    assert lines[4].startswith(f"error: {tmp_path}/y.npz[0]: expected pixels in [0, 1]")
+    assert result.exit_code == 1
+
+
+def test_a_picture_without_an_answer_stops_no_other():
+    values = {"a": 0, "b": 1, "c": 0}
+    pictures = [InputPicture(name, np.full((1, 2, 2), value, np.float32)) for name, value in values.items()]
+
+    def net(images):
+        if images.max() == 1:
+            raise InferenceError("all sub-models failed")
+        zeros = np.zeros(len(images), np.int64)
+        return Prediction(np.zeros((len(images), 2)), zeros, zeros, zeros, True, (), zeros > 0)
+
+    errors: list[str] = []
+    answered = [picture.name for picture, _, _ in _predictions(net, pictures, errors)]
+    assert (answered, errors) == (["a", "c"], ["b: all sub-models failed"])
 
 
 def test_a_folder_without_pictures_is_an_error(tmp_path):

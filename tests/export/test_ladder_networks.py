@@ -71,7 +71,11 @@ def test_int8_networks_are_measured_layer_by_layer(ladder):
 
 
 def test_a_folder_of_something_else_stays(tmp_path):
-    (tmp_path / "thesis.txt").write_text("mine")
     net = Classifier(Branched(), {"arch": "branched", "classes": 4, "channels": 1, "width": 16})
-    with pytest.raises(ExportError, match="expected a new folder, got something else"):
-        write_ladder(net, torch.rand(1, 1, 8, 8), tmp_path, recipe=RECIPE)
+    for name in ("thesis.txt", "pi5.json"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(ExportError, match=r"expected a new folder, got one with (pi5\.json|thesis\.txt)"):
+            write_ladder(net, torch.rand(1, 1, 8, 8), tmp_path, recipe=RECIPE)
+        assert (tmp_path / name).read_text() == "mine"
+        (tmp_path / name).unlink()
+        (tmp_path / "networks.json").write_text("{}")  # a table that was measured lies beside the networks

@@ -62,8 +62,11 @@ def test_a_report_of_this_bundle_goes_into_its_card_and_one_of_another_does_not(
     report["latency"] = {"threads": 1, "batch": 1, **times, "speedups_int8": {"dynamic": {"median": 1.5}}}
     row["dense_int8"], row["interval"]["dense_int8"] = 0.7, [0.6, 0.8]
     (run / "report.json").write_text(json.dumps(report))
+    readme = bundle / "README.md"
+    readme.write_text(readme.read_text().replace("license: unknown", "license: mit"))
     call("report", run, bundle, "--card")
-    text = ModelCard((bundle / "README.md").read_text()).text
+    assert ModelCard(readme.read_text()).data.license == "mit"  # as the publisher wrote it
+    text = ModelCard(readme.read_text()).text
     assert "| PGD-20 | 75.0 (60.0 to 85.0) | 80.0 (70.0 to 90.0) | 70.0 (60.0 to 80.0) | 40 |" in text
     assert (
         "0.5 ms in the mean, the dense base 1.5 ms, the dense base in int8 0.75 ms"

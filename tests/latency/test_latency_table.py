@@ -109,3 +109,4 @@ def test_predictions_go_through_the_manifest_and_only_for_the_precision_they_are
     stored = as_metrics(records[:1] * 2, precision="int8")
     assert from_metrics(stored, members=2) == {"predicted_ms": [1.5, 1.5], "predicted_on": "a chip"}
     assert from_metrics({"weights_sha256": "0"}, members=2) == from_metrics(None, members=2) == {}
+    assert from_metrics({**stored, "predicted_ms_1": "abc"}, members=2) == {}

@@ -13,7 +13,7 @@ DEEP = "[" * 100_000
 
 
 def pipe(path):
-    path.unlink()
+    path.unlink(missing_ok=True)
     os.mkfifo(path)
 
 
@@ -30,8 +30,11 @@ def pipe(path):
         ("joint.json", pipe),
         ("run.json", lambda path: path.write_text(DEEP)),
         ("calib.npz", lambda path: path.write_bytes(b"")),
+        ("notes.json", lambda path: path.write_text(DEEP)),
+        ("notes.json", pipe),
+        ("joint/member-0.safetensors", pipe),
     ],
-    ids=[f"{name}{i}" for i, name in enumerate("abcdefghij")],
+    ids=[f"{name}{i}" for i, name in enumerate("abcdefghijklm")],
 )
 def test_it_is_one_line_and_expected(tmp_path, name, damage):
     shutil.copytree(STORED / "run", tmp_path / "run")

@@ -71,3 +71,5 @@ def test_what_was_not_measured_or_is_damaged_stays_as_it_is():
     assert with_one_clock(without, max_submodels=None) == without
     odd = {**REPORT, "slowdown": 3, "curves": {"threshold": {"rows": []}}, "narrow": {"target_ms": 0}}
     assert with_one_clock(odd, max_submodels=None) == odd
+    huge = {**REPORT, "latency": {"dynamic": {"mean_ms": 10**400}}}
+    assert with_one_clock(huge, max_submodels=None) == huge

@@ -36,11 +36,14 @@ def page(site):
 
 
 def test_the_folder_is_written_whole_and_an_older_page_is_replaced(site, tmp_path):
-    write_site(site, tmp_path / "page")
-    (tmp_path / "page" / "left.txt").write_text("of an older version")
-    write_site(site, tmp_path / "page")
-    files = {file.name: file.read_bytes() for file in (tmp_path / "page").iterdir()}
-    assert files == site
+    folder, listed = tmp_path / "page", page(site)
+    with_list = {"left.txt": b"", "page.json": json.dumps({**listed, "folder": ["left.txt"]}).encode()}
+    without_list = {"submodel-7.onnx": b"", "page.json": b"{}"}
+    for older in (with_list, without_list):
+        write_site({**site, **older}, folder)
+        write_site(site, folder)
+        files = {file.name: file.read_bytes() for file in folder.iterdir()}
+        assert files == site
     named = {
         *page(site)["open"]["files"],
         *page(site)["open"]["engine"].values(),
@@ -57,6 +60,14 @@ def test_every_file_has_a_known_kind_and_every_module_that_is_imported_is_there(
             r'(?:from |import |href=|src=|URL\()"\.?/?([\w.-]+\.(?:js|css))"', file.read_text()
         )
         assert set(imported) <= site.keys(), file.name
+
+
+def test_a_file_beside_an_older_page_is_not_lost(site, tmp_path):
+    write_site(site, tmp_path / "page")
+    (tmp_path / "page" / "CNAME").write_text("example.org")
+    with pytest.raises(InputError, match="has other files, such as CNAME; name another"):
+        write_site(site, tmp_path / "page")
+    assert (tmp_path / "page" / "CNAME").read_text() == "example.org"
 
 
 def test_a_folder_with_other_files_and_a_file_are_not_overwritten(site, tmp_path):

@@ -35,7 +35,7 @@ def command(run: Path, bundle: Path, html_file: Path | None, card: bool) -> dict
     from eed_edge import html
     from eed_edge.atomic_files import write_atomic
     from eed_edge.cli.display.tables import report_table
-    from eed_edge.export.model_card import figures_of, model_card
+    from eed_edge.export.model_card import figures_of, model_card, stated_licence
     from eed_edge.provenance import check_exported_from
     from eed_edge.report import read_report
     from eed_edge.report.judged_file import JUDGED_FILE, judged_summary
@@ -49,7 +49,8 @@ def command(run: Path, bundle: Path, html_file: Path | None, card: bool) -> dict
     opened.check_report(figures, bundle)
     if card:
         path = bundle / CARD_FILE
-        write_atomic(path, model_card(manifest, opened.recipe, figures_of(opened, bundle)).encode())
+        text = model_card(manifest, opened.recipe, figures_of(opened, bundle), licence=stated_licence(path))
+        write_atomic(path, text.encode())
         print_answer(f"card: {path}")
     if html_file is None and not card:
         notes = read_notes(run)

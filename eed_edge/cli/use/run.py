@@ -94,7 +94,8 @@ def command(
     errors: list[str] = []
     size = BATCH if net.deadline_ms is None else 1  # a deadline is for one image
     pictures = read_all(files, net.manifest, errors)
-    _print_answers(net, iter(lambda: list(islice(pictures, size)), []), as_json=as_json)
+    batches = iter(lambda: list(islice(pictures, size)), [])
+    _print_answers(net, batches, errors, as_json=as_json)
     for error in errors:
         print_notice(f"error: {printable(error)}")
     ctx.exit(1 if errors else 0)
@@ -114,12 +115,14 @@ def _check_order(bundle: Path, files: tuple[Path, ...], *, as_json: bool) -> Non
                 raise click.UsageError(f"BUNDLE comes first, got {bundle} before the bundle {path}")
 
 
-def _print_answers(net: Any, batches: Iterator[list[InputPicture]], *, as_json: bool) -> None:
+def _print_answers(
+    net: Any, batches: Iterator[list[InputPicture]], errors: list[str], *, as_json: bool
+) -> None:
     """Print a row per image, and the accuracy over the images whose label is known."""
     known = right = 0
     head = not as_json
     for batch in batches:
-        for picture, prediction, i in _predictions(net, batch):
+        for picture, prediction, i in _predictions(net, batch, errors):
             answer = _answer(picture, prediction, i, net.manifest)
             if head:
                 print_answer(_HEADER)
@@ -143,13 +146,25 @@ def _check_threshold(threshold: float, rule: str | None, manifest: "Manifest") -
 
 
 def _predictions(
-    net: "Callable[[Floats], Prediction]", batch: list[InputPicture]
+    net: "Callable[[Floats], Prediction]", batch: list[InputPicture], errors: list[str]
 ) -> "Iterator[tuple[InputPicture, Prediction, int]]":
-    """Yield each picture, a prediction whose ``failed_submodels`` are the picture's, and its row there."""
-    together = net(_stack(batch))
+    """Yield each picture, a prediction whose ``failed_submodels`` are the picture's, and its row there.
+
+    Pictures without an answer are recorded in ``errors``.
+    """
+    from eed_edge.errors import InferenceError
+
+    try:
+        together = net(_stack(batch))
+    except InferenceError as error:
+        if len(batch) == 1:
+            errors.append(f"{batch[0].name}: {error}")
+            return
+        together = None
     for i, picture in enumerate(batch):
-        if together.failed_submodels and len(batch) > 1:  # perhaps for some pictures only
-            yield picture, net(_stack([picture])), 0
+        if together is None or (together.failed_submodels and len(batch) > 1):  # perhaps for some only
+            for _, alone, row in _predictions(net, [picture], errors):
+                yield picture, alone, row
         else:
             yield picture, together, i
 

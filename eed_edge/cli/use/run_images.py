@@ -107,11 +107,11 @@ def _npz_pictures(path: Path, manifest: "Manifest") -> Iterator[InputPicture]:
 
 def _ready(image: Any, spec: "InputSpec", name: str) -> "Floats":
     from eed_edge.images.preprocess import prepare
+    from eed_edge.runtime.engine.accepted_images import in_unit_range
 
-    if image.dtype == "float32":
-        ready: Floats = image
-        return ready
     try:
+        if image.dtype == "float32":
+            return in_unit_range(image)
         return prepare(image, spec)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-_FORGET_AFTER = 100  # refusals in a row that rest on one old measurement
+_FORGET_AFTER = 100  # refusals in a row that rest on old measurements
 
 
 class LatencyEstimator:
     """Running latency estimate per sub-model and batch size. Thread-safe.
 
-    An estimate rises at once and falls slowly. After many refusals in a row it is dropped, so that a single
-    slow run does not exclude a sub-model forever.
+    An estimate rises at once and falls slowly. After many refusals in a row of a sub-model all of its
+    estimates are dropped, so that a single slow run does not exclude it forever.
 
     Args:
         macs: multiply-accumulate operations of each sub-model for one image.
@@ -18,13 +18,13 @@ class LatencyEstimator:
     def __init__(self, macs: Sequence[int]) -> None:
         self._macs = [max(1, count) for count in macs]
         self._seconds: dict[tuple[int, int], float] = {}
-        self._refused: dict[tuple[int, int], int] = {}
+        self._refused: dict[int, int] = {}
 
     def record(self, index: int, images: int, seconds: float) -> None:
         """Record that sub-model ``index`` took ``seconds`` for a batch of ``images``."""
         old = self._seconds.get((index, images), seconds)
         self._seconds[index, images] = max(seconds, 0.8 * old + 0.2 * seconds)
-        self._refused.pop((index, images), None)
+        self._refused.pop(index, None)
 
     def estimate(self, index: int, images: int) -> float:
         """Estimate the seconds that sub-model ``index`` will take; 0 without any measurement.
@@ -46,7 +46,8 @@ class LatencyEstimator:
         """Return whether sub-model ``index`` is expected to finish in ``seconds_left``."""
         if self.estimate(index, images) <= seconds_left:
             return True
-        refused = self._refused[index, images] = self._refused.get((index, images), 0) + 1
+        refused = self._refused[index] = self._refused.get(index, 0) + 1
         if refused >= _FORGET_AFTER:
-            self._seconds.pop((index, images), None)
+            self._seconds = {key: seconds for key, seconds in self._seconds.items() if key[0] != index}
+            self._refused.pop(index, None)
         return False

@@ -4,7 +4,7 @@ A camera gives frames at its own rate. Answered in turn, a network that is slowe
 here a thread takes every frame as it comes and keeps the last one alone.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from threading import Condition, Thread
 from time import monotonic
@@ -13,7 +13,7 @@ from typing import Any
 from eed_edge.errors import InputError
 from eed_edge.runtime.engine.accepted_images import ImagesLike
 from eed_edge.runtime.engine.prediction import Prediction
-from eed_edge.runtime.engine.stream import as_batch, iterator_of
+from eed_edge.runtime.engine.stream import Network, as_batch, iterator_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +33,12 @@ class LatestAnswer:
     answered_s: float
 
 
-def predict_latest(
-    net: Callable[[ImagesLike], Prediction], source: Iterable[ImagesLike]
-) -> Iterator[LatestAnswer]:
+def predict_latest(net: Network, source: Iterable[ImagesLike]) -> Iterator[LatestAnswer]:
     """Answer the newest frame again and again; see ``Cascade.predict_latest``."""
     return _answers(net, iterator_of(source))
 
 
-def _answers(net: Callable[[ImagesLike], Prediction], source: Iterator[ImagesLike]) -> Iterator[LatestAnswer]:
+def _answers(net: Network, source: Iterator[ImagesLike]) -> Iterator[LatestAnswer]:
     newest = _Newest()
     Thread(target=newest.read, args=(source,), name="eed-edge frames", daemon=True).start()
     previous = -1
@@ -50,7 +48,7 @@ def _answers(net: Callable[[ImagesLike], Prediction], source: Iterator[ImagesLik
             try:
                 if getattr(frame, "ndim", 3) > 3 and len(frame) != 1:
                     raise InputError(f"expected one image, got {len(frame)}")
-                prediction = net(as_batch(frame))
+                prediction = net(as_batch(frame, net.manifest))
             except InputError as error:
                 raise InputError(f"frame {number} of the source: {error}") from error
             dropped, previous = number - previous - 1, number

@@ -126,3 +126,12 @@ def test_one_slow_moment_does_not_shut_a_submodel_out_for_good():
     while not estimator.fits_deadline(1, 1, seconds_left=2.0):
         tries += 1
     assert 50 < tries < 200
+
+
+def test_one_slow_moment_with_one_number_of_images_does_not_shut_it_out_with_others():
+    estimator = LatencyEstimator([100, 100])
+    estimator.record(0, 32, 0.0016)
+    estimator.record(1, 17, 0.030)
+    tries = [estimator.fits_deadline(1, images, 0.018) for images in (8, 9, 10, 11, 12) * 30]
+    assert not tries[0]
+    assert tries[-1]

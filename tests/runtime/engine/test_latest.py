@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -57,16 +58,19 @@ def test_the_newest_frame_is_answered_and_the_backlog_is_dropped_and_counted(tin
 
 
 def test_a_slow_network_keeps_up_with_a_fast_camera_and_no_frame_is_old():
-    def slow(images):
-        time.sleep(0.03)
-        return int(images[0, 0, 0, 0])
+    class Slow:
+        manifest = SimpleNamespace(input=SimpleNamespace(size=(1, 2, 2)))
+
+        def __call__(self, images):
+            time.sleep(0.03)
+            return int(images[0, 0, 0, 0])
 
     def camera():
         for number in range(60):
             time.sleep(0.004)
             yield np.full((1, 2, 2), number, np.float32)
 
-    answers = list(predict_latest(slow, camera()))
+    answers = list(predict_latest(Slow(), camera()))
     numbers = [answer.frame for answer in answers]
     assert numbers == [answer.prediction for answer in answers] == sorted(set(numbers))
     assert numbers[-1] == 59

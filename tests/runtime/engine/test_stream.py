@@ -7,6 +7,7 @@ import pytest
 
 import eed_edge
 from eed_edge.errors import InferenceError, InputError
+from tests.formats.stored import STORED
 from tests.runtime.conftest import as_images, cascade_answering
 
 FIELDS = ("probs", "labels", "submodels_used", "answer_prefix")
@@ -20,6 +21,14 @@ def test_a_stream_answers_each_image_and_each_batch_as_a_call_does(tiny):
     assert [len(one.labels) for one in actual] == [1, 3, 1, 0, 1]
     for one, other in zip(actual, expected, strict=True):
         assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in FIELDS)
+
+
+def test_a_stream_answers_a_batch_of_grey_images_without_a_channel_as_a_call_does():
+    net = eed_edge.load(STORED / "bundle")
+    batch = np.random.default_rng(0).random((5, 8, 8), np.float32)
+    (one,) = net.predict_stream([batch])
+    assert np.array_equal(one.probs, net(batch).probs)
+    assert len(one.labels) == 5
 
 
 def test_a_stream_takes_an_item_only_when_its_answer_is_asked_for(tiny):
