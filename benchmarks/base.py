@@ -16,7 +16,6 @@ import torch
 
 from eed_edge import recipe as recipes
 from eed_edge import report
-from eed_edge.atomic_files import write_json
 from eed_edge.attacks.carlini_wagner import CarliniWagner
 from eed_edge.attacks.interface import Threat, frozen
 from eed_edge.attacks.pgd import PGD
@@ -56,7 +55,7 @@ def main(path: Path, recipe: str, data: Path | None, images: int, int8: bool) ->
         name: {"accuracy": float(right.mean()), "interval": wilson_interval(right)}
         for name, right in correct.items()
     }
-    write_json(
+    report.merge_report(
         path.with_suffix(".json"),
         {
             "command": ".venv/bin/python benchmarks/base.py " + " ".join(sys.argv[1:]),
