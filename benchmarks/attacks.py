@@ -45,7 +45,7 @@ Attack = Callable[[int], Tensor]
 @click.option("--images", "count", type=int, default=128, show_default=True, help="Test images, one batch.")
 @click.option("--rounds", type=int, default=7, show_default=True)
 @click.option("--threads", type=int, default=1, show_default=True, help="CPU threads of torch.")
-@click.option("--device", "wanted", default="cpu", show_default=True)
+@click.option("--device", "device_name", default="cpu", show_default=True)
 @click.option("--json", "target", type=click.Path(path_type=Path), default=RESULTS / "attacks.json")
 def main(
     run_folder: Path,

@@ -13,6 +13,7 @@ installed is named and left out. Each engine must give the dense network's logit
 benchmarks/results/peers.json unless --json says otherwise.
 """
 
+import copy
 import logging
 import sys
 import tempfile
@@ -169,7 +170,7 @@ def open_peers(net: nn.Module, folder: Path, images: Floats) -> tuple[dict[str, 
     missing: dict[str, str] = {}
     for name, (make, allowed) in PEERS.items():
         try:
-            answer = make(net, folder)
+            answer = make(copy.deepcopy(net), folder)  # some change the network that they are given
             answers = np.concatenate([answer(image[None]) for image in images])
         except ImportError as error:
             missing[name] = f"not installed ({error.name}); pip install -r benchmarks/requirements-peers.txt"

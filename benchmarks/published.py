@@ -225,9 +225,10 @@ def write(
         "shift": {"clean": judge_clean(models.deployed, on_device(test, torch.device("cpu")))},
     }
     per_image = target.with_name(f"per_image{target.stem.removeprefix('report')}.npz")
+    other = read_per_image(against) if against else None  # before it is replaced
     stored_results.store_verdicts(per_image, PerImage(evaluated, len(test), verdicts), adds=bool(old))
-    if against:
-        figures["against"] = compared(read_per_image(per_image).attacks, against)
+    if other:
+        figures["against"] = compared(read_per_image(per_image).attacks, other)
     stored_results.note_judged(target.with_name(JUDGED_FILE), bundle, evaluated, figures, command)
     merge(target, old, figures, commands={f"attack --only {kind}": command for kind in new})
     for kind, row in figures["accuracy"].items():
@@ -244,10 +245,10 @@ def merge(target: Path, old: dict[str, Any], figures: dict[str, Any], *, command
     report.merge_report(target, {**figures, **whole}, without=[*rows, "against"])
 
 
-def compared(verdicts: dict[str, AttackVerdicts], against: Path) -> dict[str, Any]:
+def compared(verdicts: dict[str, AttackVerdicts], against: PerImage) -> dict[str, Any]:
     """The deployed rule against that of another bundle, by attack, on the images that both have."""
     rows = {}
-    for kind, other in read_per_image(against).attacks.items():
+    for kind, other in against.attacks.items():
         if kind in verdicts:
             mine, theirs = common_images(verdicts[kind], other)
             rows[kind] = {

@@ -80,7 +80,8 @@ def main(
         threat = Threat(recipe.base.eps_255 / 255, recipe.seed + 1 + turn)
         with tempfile.TemporaryDirectory() as work:
             outcomes = run_batch(
-                todo, models, as_float(drawn.images), drawn.labels, threat=threat, folder=Path(work),
+                todo, models, as_float(drawn.images), drawn.labels, threat=threat,
+                folder=Path(work) / "again",  # its name seeds the attacks
                 step=lambda name: None,
             )  # fmt: skip
         fell[turn] = ~outcomes["adaptive on rule"].right["dynamic"]

@@ -73,7 +73,7 @@ def plain_epoch(net: nn.Module, data: Images, cfg: Base, device: torch.device) -
 @click.option("--width", type=int, default=16, show_default=True)
 @click.option("--images", "count", type=int, default=1024, show_default=True, help="Images a round.")
 @click.option("--rounds", type=int, default=5, show_default=True)
-@click.option("--device", "wanted", default="auto", show_default=True)
+@click.option("--device", "device_name", default="auto", show_default=True)
 @click.option("--json", "target", type=click.Path(path_type=Path), default=RESULTS / "training.json")
 def main(arch: str, width: int, count: int, rounds: int, device_name: str, target: Path) -> None:
     """Measure both in turn and write the ratio."""
@@ -91,9 +91,12 @@ def main(arch: str, width: int, count: int, rounds: int, device_name: str, targe
     checkpoints = Checkpointing(lambda: None, time_limit=context.time_limit)
 
     def our_epoch() -> None:
+        state.batch, state.trained_s, state.local = 0, 0.0, {}
         train_epoch(
             ours, ours_data, state, cfg=cfg, context=context, checkpoints=checkpoints,
-            loss=lambda net, _, attacked, truth: F.cross_entropy(net(attacked), truth, label_smoothing=0.1),
+            loss=lambda net, clean, attacked, truth, soft: F.cross_entropy(
+                net(attacked), truth, label_smoothing=0.1
+            ),
         )  # fmt: skip
 
     seconds: dict[str, list[float]] = {"ours": [], "plain": []}

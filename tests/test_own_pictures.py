@@ -4,9 +4,12 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from eed_edge.images.preprocess import open_picture
 from eed_edge.manifest import parse_manifest
+from eed_edge.train.data.splits import splits_for_recipe
 from eed_edge.train.run_folder import open_run
 from tests.conftest import call
 from tests.photographs import draw_set
@@ -89,6 +92,10 @@ def test_the_device_gives_a_picture_the_pixels_that_it_was_trained_with(folder):
     steps = run.input.preprocess
     assert (steps.shorter_side, steps.crop, steps.resize) == (16, (16, 16), None)
     pictures = sorted((folder / "Road Signs" / "test").rglob("*.jpg"))[::12]
+    test = splits_for_recipe(run.recipe, folder / "Road Signs").test
+    for picture in pictures:
+        pixels = np.rint(255 * open_picture(picture, run.input)).astype(np.uint8)
+        assert (pixels == test.images).all((1, 2, 3)).any(), picture
     lines = call("run", folder / "bundle", *pictures, "--json").output.splitlines()
     assert [json.loads(line)["class"] in run.classes for line in lines] == [True] * 3
 

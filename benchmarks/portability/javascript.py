@@ -134,7 +134,9 @@ def in_chromium(node: str, chromium: str, index: Mapping[str, Any], expected: Ma
     classes = json.loads((WORK / "cases" / "classes.json").read_text())
     printed = []
     for line in answered["examples"]:
-        match = re.fullmatch(r"(.*), [\d.]+ %, sub-models used: (\d+)", line)
+        match = re.fullmatch(
+            r"(.*), [\d.]+ %, sub-models used: (\d+)(?:, without sub-models [\d, ]+)?(?:, abstained)?", line
+        )
         if not match or match[1] not in classes:
             raise MismatchError(
                 f"docs/examples/browser: expected a class, a probability and a count, got: {line}"

@@ -99,7 +99,7 @@ def render(sources: PageInputs) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    one_clock = with_one_clock(sources.report, max_submodels=sources.manifest.gate.max_submodels)
+    one_clock = with_one_clock(sources.report)
     sources = replace(sources, report=one_clock)
     placed = [
         Placed(key, part.title, _built(key, part.build, sources), part.folded)

@@ -12,19 +12,14 @@ TIMES = ("mean_ms", "p99_ms", "target_ms")
 BASELINE_PARTS = ("narrow", "single")
 
 
-def with_one_clock(report: Mapping[str, Any], *, max_submodels: int | None) -> dict[str, Any]:
-    """Return the report with rescaled times; a part is unchanged where it or ``latency`` is missing.
-
-    Args:
-        max_submodels: the cap of the bundle; with one, its own row of ``slowdown`` is the capped one.
-    """
+def with_one_clock(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the report with rescaled times; a part is unchanged where it or ``latency`` is missing."""
     changed = dict(report)
     bundle_ms = _number(lambda: report["latency"]["dynamic"]["mean_ms"])
     if bundle_ms is None:
         return changed
-    deployed = "uncapped" if max_submodels is None else "capped"
     measured = {
-        "slowdown": lambda: report["slowdown"][deployed]["clean"]["mean_ms"],
+        "slowdown": lambda: report["slowdown"]["uncapped"]["clean"]["mean_ms"],
         "curves": lambda: _deployed_row(report)["mean_ms"],
         **{name: lambda name=name: report[name]["target_ms"] for name in BASELINE_PARTS},  # type: ignore[misc]
     }

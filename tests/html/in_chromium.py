@@ -73,5 +73,5 @@ def test_print_has_what_is_folded_on_the_screen(tmp_path):
     reader = shutil.which("pdftotext")
     assert reader is not None, "expected pdftotext on the PATH; install it (apt-get install poppler-utils)"
     text = subprocess.check_output([reader, "-layout", tmp_path / "page.pdf", "-"], text=True)
-    for folded in ("Paired differences", "numpy 2.4", "AutoAttack: masked", "Best attacked accuracy"):
+    for folded in ("Paired differences", "numpy 2.4", "AutoAttack: masked", "Kept with attacked accuracy"):
         assert folded in text

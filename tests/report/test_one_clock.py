@@ -46,7 +46,7 @@ def times(part):
 
 def test_the_bundle_s_own_row_of_each_part_has_bench_s_mean_and_all_ratios_stay():
     before = copy.deepcopy(REPORT)
-    report = with_one_clock(REPORT, max_submodels=None)
+    report = with_one_clock(REPORT)
     assert before == REPORT
     assert report["slowdown"]["uncapped"]["clean"]["mean_ms"] == pytest.approx(0.2)
     assert report["curves"]["threshold"]["rows"][1]["mean_ms"] == pytest.approx(0.2)  # nearest to 1.1: 1.2
@@ -58,18 +58,17 @@ def test_the_bundle_s_own_row_of_each_part_has_bench_s_mean_and_all_ratios_stay(
     assert report["curves"]["eps"] == REPORT["curves"]["eps"]
 
 
-def test_a_capped_bundle_is_the_capped_row_and_the_deployed_row_is_taken_where_it_is_marked():
+def test_the_deployed_row_is_taken_where_it_is_marked():
     report = copy.deepcopy(REPORT)
     report["curves"]["threshold"]["rows"][2]["deployed"] = True
-    rescaled = with_one_clock(report, max_submodels=1)
-    assert rescaled["slowdown"]["capped"]["clean"]["mean_ms"] == pytest.approx(0.2)
+    rescaled = with_one_clock(report)
     assert rescaled["curves"]["threshold"]["rows"][2]["mean_ms"] == pytest.approx(0.2)
 
 
 def test_what_was_not_measured_or_is_damaged_stays_as_it_is():
     without = {key: value for key, value in REPORT.items() if key != "latency"}
-    assert with_one_clock(without, max_submodels=None) == without
+    assert with_one_clock(without) == without
     odd = {**REPORT, "slowdown": 3, "curves": {"threshold": {"rows": []}}, "narrow": {"target_ms": 0}}
-    assert with_one_clock(odd, max_submodels=None) == odd
+    assert with_one_clock(odd) == odd
     huge = {**REPORT, "latency": {"dynamic": {"mean_ms": 10**400}}}
-    assert with_one_clock(huge, max_submodels=None) == huge
+    assert with_one_clock(huge) == huge

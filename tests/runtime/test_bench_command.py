@@ -105,6 +105,14 @@ def test_bench_measures_what_it_is_told(tiny, tmp_path):
     assert [latency[name] for name in names] == [2, True, False, 5, 1, 20]
 
 
+def test_times_of_batches_do_not_replace_those_of_single_images(with_run):
+    tiny, run = with_run
+    result = call("bench", tiny.folder, "--run", run, "--batch", 4, "--repeats", 1)
+    assert result.exit_code == 0, result.output
+    assert "not kept in report.json" in result.output
+    assert not (run / "report.json").exists()
+
+
 def test_tune_tries_the_grid_and_prints_arguments_that_load_and_run_take(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     result = call("bench", tiny.folder, "--tune", "--repeats", 2, "--json", tmp_path / "tuned.json")

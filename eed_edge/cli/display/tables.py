@@ -68,7 +68,7 @@ def report_table(
         InputError: a part is damaged.
     """
     try:
-        one_clock = with_one_clock(report, max_submodels=manifest.gate.max_submodels)
+        one_clock = with_one_clock(report)
         answer = str(verdict(report, precision=manifest.precision, notes=notes))
         return "\n\n".join((answer, *_parts(one_clock, manifest)))
     except DAMAGE_ERRORS as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eed_edge.cli.completion_words import complete_bundle, complete_run
-from eed_edge.cli.display.output import print_answer
+from eed_edge.cli.display.output import print_answer, print_notice
 from eed_edge.cli.display.tables import predicted_lines, speedup_lines
 from eed_edge.cli.measuring_command import MeasuringCommand
 from eed_edge.cli.options import PATH, THREADS, help_examples
@@ -96,8 +96,10 @@ def command(
         if cold:
             return _measure_cold(bundle, timed, networks, config, batch=batch, repeats=repeats)
         figures = _measure(bundle, run, timed, networks, config, batch=batch, repeats=repeats)
-    if run is not None:
+    if run is not None and batch == 1:
         report.merge_report(run / "report.json", figures, without=["latency"])
+    elif run is not None:
+        print_notice("not kept in report.json, whose times are of one image a call: --json FILE keeps them")
     return figures
 
 

@@ -78,11 +78,12 @@ def slowdown_section(sources: PageInputs) -> Section:
     """Sub-models run and latency under the slowdown attack."""
     part = sources.report["slowdown"]
     cap = part.get("capped", {}).get("max_submodels")
-    titles = {"uncapped": "No limit", "capped": f"At most {cap} sub-model{'' if cap == 1 else 's'}"}
-    deployed = "uncapped" if sources.manifest.gate.max_submodels is None else "capped"
+    titles = {"uncapped": "As deployed", "capped": f"At most {cap} sub-model{'' if cap == 1 else 's'}"}
+    if own_cap := sources.manifest.gate.max_submodels:
+        titles["uncapped"] += f", at most {own_cap} sub-model{'' if own_cap == 1 else 's'}"
     timed = sources.report.get("latency", {})
     tables = tuple(
-        _slow_table(titles[key], part[key], timed if key == deployed else {})
+        _slow_table(titles[key], part[key], timed if key == "uncapped" else {})
         for key in titles
         if part.get(key)
     )

@@ -15,6 +15,7 @@ from eed_edge.html.inputs import PageInputs
 from eed_edge.html.plot import BLUE, RED, drawing
 from eed_edge.provenance import BASELINES
 from eed_edge.report import formats
+from eed_edge.train.validation import best_epoch
 
 STAGES = {
     "base": "Base network",
@@ -31,10 +32,13 @@ def learning_section(sources: PageInputs) -> Section:
     judged = [item for item in sources.log if "clean" in item]
     logs = {key: [item for item in judged if item["stage"] == key] for key in STAGES}
     charts = tuple(_chart(key, rows) for key, rows in logs.items() if rows)
-    best = "attacked " if any("attacked" in item for item in judged) else ""
-    say = (
-        f"Accuracy on the images held out for choosing (tune) after each epoch; the best {best}epoch is kept."
+    attacked = any("attacked" in item for item in judged)
+    rule = (
+        "the best one is kept, by attacked accuracy plus a quarter of clean accuracy"
+        if attacked
+        else "the last one within a point of the best is kept"
     )
+    say = f"Accuracy on the images held out for choosing (tune) after each epoch; {rule}."
     return Section(caption=(say,), charts=charts, shown=len(charts))
 
 
@@ -44,10 +48,11 @@ def _chart(stage: str, rows: LogRows) -> Chart:
     for item in rows:
         parts.setdefault(item.get("part", ""), []).append(item)
     shown = ("clean", "attacked") if all("attacked" in item for item in rows) else ("clean",)
-    best, judged = max(item[shown[-1]] for item in rows), shown[-1]
-    many = len(parts) > 1
+    judged, many = shown[-1], len(parts) > 1
+    best = max(records[best_epoch(records)][judged] for records in parts.values())
     caption = (
-        f"{f'{len(parts)} candidates; best' if many else 'Best'} {judged} accuracy {formats.percent(best)}."
+        f"{f'{len(parts)} candidates; the best was kept with' if many else 'Kept with'} {judged} accuracy"
+        f" {formats.percent(best)}."
     )
     if rows[0].get("epochs") == 0:
         caption = f"Pretrained weights, not trained further: {judged} accuracy {formats.percent(best)}."

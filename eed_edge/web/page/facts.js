@@ -23,7 +23,7 @@ export function facts(manifest) {
     ["Sub-models", submodels.map((one) => `${thousands(one.params)} parameters, ${thousands(one.macs)} multiply-adds, ${megabytes(one.bytes)}`)],
     ["Precision", manifest.precision],
     ["Gate", `${gate.rule}: ${ruleText(gate.rule, gate.parameters)}`],
-    ["Calibrated", `on ${calibration.images} images; attack: ${calibration.attack}; at most ${percent(calibration.max_drop)} of the right answers lost`],
+    ["Calibrated", `on ${calibration.images} images; attack: ${calibration.attack}; at most ${percent(calibration.max_drop)} of them lost by stopping early`],
   ];
   if (gate.max_submodels) rows.push(["At most", `${gate.max_submodels} sub-models an image`]);
   if (gate.deadline_ms) rows.push(["Deadline", `${gate.deadline_ms} ms a call, which this page does not keep`]);

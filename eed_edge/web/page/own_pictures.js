@@ -1,11 +1,11 @@
 // Pictures from whoever looks at the page: files that are picked, dropped or pasted, and drawings.
 import { element } from "./elements.js";
 
-const MOST_PIXELS = 16_777_216; // what a canvas holds on every phone, and what eed-edge decodes
+const MOST_PIXELS = 12_000_000; // what eed-edge decodes, and a canvas holds on every phone
 
-/** A place to pick or drop a picture; `take` gets RGBA bytes with width and height, and the file's name. */
-export function filePanel(take, tell) {
-  const open = (file) => file && decoded(file).then((picture) => take(picture, file.name), tell);
+/** A place to pick or drop a picture; `take` gets a promise of RGBA bytes with width and height, and the file's name. */
+export function filePanel(take) {
+  const open = (file) => file && take(decoded(file), file.name);
   const input = element("input", { type: "file", accept: "image/*", id: "file" });
   input.addEventListener("change", () => open(input.files[0]));
   const zone = element(

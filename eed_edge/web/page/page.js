@@ -14,6 +14,7 @@ const size = manifest.input.shape.slice(1); // c, h, w
 const members = manifest.submodels.length;
 let samples; // images and attacked ones, each (c, h, w)
 let chosen = null; // {image, attacked, truth, original}: the picture as it is prepared
+let turns = 0; // choices so far: a picture that is ready after a later choice is dropped
 let denseLoaded = false;
 
 async function read(name) {
@@ -92,6 +93,8 @@ function setSources() {
 }
 
 function openSource(source) {
+  turns++;
+  document.onpaste = null;
   byId("panel").replaceChildren(...PANELS[source]());
   byId("panel").querySelector(".gallery input")?.click();
 }
@@ -99,7 +102,7 @@ function openSource(source) {
 const PANELS = {
   attacked: () => [hint("Test images with a stored attack. Move the slider to add it."), gallery(samples.attacked)],
   images: () => [hint(site.samples.images.hint), gallery(samples.images)],
-  file: () => [filePanel(takePicture, tell)],
+  file: () => [filePanel(takePicture)],
   draw: () => [drawPanel((image) => choose({ image }), size, site.drawing)],
 };
 
@@ -115,14 +118,22 @@ function gallery(images) {
   return element("div.gallery", { role: "radiogroup", "aria-label": "Images" }, ...labels);
 }
 
-async function takePicture(picture, name) {
+async function takePicture(decoding, name) {
+  const turn = ++turns;
   Object.assign(byId("status"), { className: "", textContent: `Preparing ${name} …` });
-  const original = element("canvas", { width: picture.width, height: picture.height });
-  original.getContext("2d").putImageData(picture, 0, 0);
-  await ask("prepare", { picture }).then((image) => choose({ image, original, name }), tell);
+  try {
+    const picture = await decoding;
+    const original = element("canvas", { width: picture.width, height: picture.height });
+    original.getContext("2d").putImageData(picture, 0, 0);
+    const image = await ask("prepare", { picture });
+    if (turn === turns) choose({ image, original, name });
+  } catch (error) {
+    if (turn === turns) tell(error);
+  }
 }
 
 function choose(picture) {
+  turns++;
   byId("status").textContent = "";
   chosen = picture;
   byId("strength").value = 0;
