@@ -29,8 +29,9 @@ from eed_edge.train.state import (
     temporary_weights,
 )
 from eed_edge.train.system.distributed import Processes
+from eed_edge.train.system.epoch_choice import best_epoch, has_collapsed
 from eed_edge.train.system.interruption import Interrupted, deferred, let_through
-from eed_edge.train.validation import best_epoch, has_collapsed, validate
+from eed_edge.train.validation import validate
 
 log = logging.getLogger(__name__)
 

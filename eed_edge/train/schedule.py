@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eed_edge.recipe import Training
-from eed_edge.train.validation import out_of_patience
+from eed_edge.train.system.epoch_choice import out_of_patience
 
 STABLE_SHARE = 0.8
 """Share of a ``wsd`` training at the full rate, when its length is not known before."""

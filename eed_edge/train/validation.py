@@ -1,8 +1,6 @@
-"""Validation after each epoch: accuracy, best epoch, collapse detection, early stopping."""
+"""Validation after each epoch: accuracy on tune, clean and attacked."""
 
-import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +14,6 @@ from eed_edge.train.networks.ensemble import Ensemble
 from eed_edge.train.system.distributed import SINGLE_PROCESS, Processes
 
 VALIDATION_BATCH = 500
-CLEAN_WEIGHT = 0.25
-CLEAN_TOLERANCE = 0.01
-"""Epochs without attacks whose accuracies differ by less than this count as equal: the last one is kept."""
 
 
 class ValidationResult(NamedTuple):
@@ -68,58 +63,3 @@ def validate(
     correct = torch.as_tensor(correct, dtype=torch.float32, device=tune.images.device)
     shares = (processes.all_reduce_sum(correct) / len(tune)).tolist()
     return ValidationResult(**{name: round(share, 6) for name, share in zip(names, shares, strict=False)})
-
-
-def selection_score(row: dict[str, Any]) -> float:
-    """Score by which the best epoch is chosen: attacked accuracy plus a quarter of clean accuracy.
-
-    An epoch whose weights the guard threw away has the lowest. Accuracy of an ensemble is half its first
-    member's and half its mean's. Without attacks it is the clean one alone.
-
-    On a few hundred images, two epochs differ under attack by chance; attacked accuracy alone
-    would then choose an early epoch and lose the clean accuracy of later ones.
-    """
-    if "guard" in row:
-        return -math.inf
-    if "attacked" not in row:
-        clean: float = (row["clean"] + row.get("clean_first", row["clean"])) / 2
-        return round(clean, 9)
-    attacked = (row["attacked"] + row.get("attacked_first", row["attacked"])) / 2
-    score: float = attacked + CLEAN_WEIGHT * row["clean"]
-    return round(score, 9)
-
-
-def best_epoch(history: Sequence[dict[str, Any]]) -> int:
-    """Place of the epoch whose weights are kept: the first of the highest score.
-
-    In a training without attacks, the last one within ``CLEAN_TOLERANCE`` of the highest: some epoch in the
-    middle is the best on a few hundred images by chance, and nothing overfits to an attack there.
-    """
-    scores = [selection_score(row) for row in history]
-    if "attacked" in history[0]:
-        return scores.index(max(scores))
-    return max(place for place, score in enumerate(scores) if score >= max(scores) - CLEAN_TOLERANCE)
-
-
-def has_collapsed(
-    row: dict[str, Any], history: Sequence[dict[str, Any]], cfg: Training, *, chance: float
-) -> bool:
-    """Detect catastrophic overfitting: attacked accuracy collapses while clean accuracy stays.
-
-    Args:
-        chance: accuracy of a random guess.
-    """
-    if row["attack"] in ("pgd", "none"):
-        return False
-    best = max(history, key=selection_score)
-    fallen: bool = row["attacked"] < cfg.guard * best["attacked"] and row["clean"] > 0.9 * best["clean"]
-    learned: bool = best["attacked"] > 1.5 * chance
-    return learned and fallen
-
-
-def out_of_patience(history: Sequence[dict[str, Any]], cfg: Training) -> bool:
-    """Whether the best epoch is ``cfg.patience`` or more epochs ago."""
-    if not cfg.patience or not history:
-        return False
-    best = max(range(len(history)), key=lambda i: (selection_score(history[i]), -i))
-    return len(history) - 1 - best >= cfg.patience

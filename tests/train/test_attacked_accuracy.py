@@ -6,7 +6,8 @@ from eed_edge.recipe import Joint
 from eed_edge.train.attacked_accuracy import correct_under_attack
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks.ensemble import Ensemble
-from eed_edge.train.validation import selection_score, validate
+from eed_edge.train.system.epoch_choice import selection_score
+from eed_edge.train.validation import validate
 from tests.attacks import linear
 
 SIZE = (1, 4, 4)

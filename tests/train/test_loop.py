@@ -16,9 +16,10 @@ from eed_edge.train import checkpointing, loop
 from eed_edge.train.context import TrainingContext
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks import checkpoint
+from eed_edge.train.system.epoch_choice import selection_score
 from eed_edge.train.system.interruption import Interrupted, handled
 from eed_edge.train.system.time_limit import Paused, TimeLimit
-from eed_edge.train.validation import ValidationResult, selection_score
+from eed_edge.train.validation import ValidationResult
 
 AUGMENT = Data(flip=True, crop=1)
 

@@ -6,7 +6,8 @@ import torch
 from eed_edge.recipe import Joint
 from eed_edge.train.data.batches import Images, images_at_once
 from eed_edge.train.networks.ensemble import Ensemble
-from eed_edge.train.validation import best_epoch, has_collapsed, selection_score, validate
+from eed_edge.train.system.epoch_choice import best_epoch, has_collapsed, selection_score
+from eed_edge.train.validation import validate
 from tests.attacks.linear import classifier
 
 SHAPE = (1, 5, 5)

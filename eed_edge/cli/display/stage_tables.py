@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eed_edge.printable import to_copy
+from eed_edge.train.system.epoch_choice import best_epoch
 
 if TYPE_CHECKING:
     from eed_edge.train.run_folder import Run
@@ -35,8 +36,6 @@ def closing_lines(run: "Run", until: str) -> Iterator[str]:
 
 
 def _training(stage: str, folder: Path) -> str:
-    from eed_edge.train.validation import best_epoch
-
     parts: dict[str, list[EpochRecord]] = {}
     for line in (folder / "log.jsonl").read_text().splitlines():
         row = json.loads(line)

@@ -15,7 +15,7 @@ from eed_edge.html.inputs import PageInputs
 from eed_edge.html.plot import BLUE, RED, drawing
 from eed_edge.provenance import BASELINES
 from eed_edge.report import formats
-from eed_edge.train.validation import best_epoch
+from eed_edge.train.system.epoch_choice import best_epoch
 
 STAGES = {
     "base": "Base network",
