@@ -36,6 +36,7 @@ from eed_edge.errors import CheckpointError
 from eed_edge.files.npz_archive import read_arrays
 from eed_edge.files.regular_files import read_regular
 from eed_edge.manifest import MANIFEST_FILE, InputSpec
+from eed_edge.printable import to_copy
 from eed_edge.provenance import BASELINES, evaluated_digest, manifest_digest
 from eed_edge.recipe import Recipe
 from eed_edge.train.data.splits import Split, Splits
@@ -168,19 +169,17 @@ class Run:
         Raises:
             CheckpointError: they are not.
         """
+        path, latency = self.path / "report.json", report.get("latency")
         attacked = not report.keys().isdisjoint({"accuracy", "evaluated"})
         if attacked and report.get("evaluated") != self.evaluated_digest(bundle).hexdigest():
             raise CheckpointError(
-                f"{self.path / 'report.json'}: expected figures of {bundle}, base.safetensors and"
-                " baselines as they are now, got those of other files; run eed-edge attack again"
+                f"{path}: expected figures of {bundle}, base.safetensors and baselines as they are now, got"
+                " those of other files; run eed-edge attack again"
             )
-        latency = report.get("latency")
         timed = latency.get("bundle") if isinstance(latency, Mapping) else None
         if timed not in (None, manifest_digest(bundle)):  # older versions do not name it
-            raise CheckpointError(
-                f"{self.path / 'report.json'}: expected times of {bundle}, got those of another bundle; run"
-                f" eed-edge bench {bundle} --run {self.path} again"
-            )
+            again = to_copy("bench", bundle, "--run", self.path)
+            raise CheckpointError(f"{path}: expected times of {bundle}, got those of another; run {again}")
 
     def calib(self) -> Split:
         """The calibration set, which only the gate may use."""

@@ -33,7 +33,7 @@ LATENCY_ADDED |= {
 LATENCY_ADDED |= {
     f"{name}.{key}" for name in (*SPEEDUPS, "narrow_over_dynamic") for key in ("median", "low", "high")
 }
-LATENCY_ADDED |= {"prefixes[]"} | {f"conditions.{key}" for key in CONDITIONS}
+LATENCY_ADDED |= {"bundle", "prefixes[]"} | {f"conditions.{key}" for key in CONDITIONS}
 LATENCY_ADDED |= {
     f"{key}.{name}" for key in ("first_answer_ms", "mean_rss_mib", "disk_bytes") for name in PROGRAMS
 }

@@ -168,7 +168,7 @@ def test_times_of_another_bundle_are_not_shown(judged, flow: Flow):
     errors = errors_of(report)
     assert len(errors) == 2
     for error in errors:
-        assert "got those of another bundle; run eed-edge bench" in error
+        assert "got those of another; run eed-edge bench" in error
         assert error.count("\n") == 1
 
 
