@@ -256,6 +256,16 @@ def test_a_picture_is_prepared_as_the_manifest_says(visit, tmp_path):
         assert_same(step, image, net)
 
 
+def test_of_two_pictures_the_one_that_was_chosen_last_is_shown(visit, tmp_path):
+    bundle = bundle_of_large_pictures(tmp_path / "bundle")
+    rng, paths = np.random.default_rng(5), (tmp_path / "slow.png", tmp_path / "quick.png")
+    for path, side in zip(paths, (3000, 300), strict=True):
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(path)
+    net = eed_edge.load(bundle)
+    shown, _ = visit(bundle, ["source", "file"], ["files", *map(str, paths)])
+    assert_same(shown[-1], open_picture(paths[1], net.manifest.input), net)
+
+
 def test_a_drawing_is_scaled_to_the_height_of_the_images(visit):
     stroke = [[0.4, 0.3], [0.5, 0.25], [0.5, 0.6]]
     shown, _ = visit(STORED / "bundle", ["source", "draw"], ["draw", stroke], run=STORED / "run")

@@ -20,6 +20,10 @@ const STEPS = {
   cap: (page, count) => page.selectOption("#cap", String(count)),
   dense: (page) => page.click("#dense-ask"),
   file: (page, path) => page.setInputFiles("#file", path),
+  async files(page, ...paths) {
+    for (const path of paths) await page.setInputFiles("#file", path);
+    await page.waitForTimeout(2000); // until the slower one is ready, too
+  },
   async draw(page, points) {
     const box = await page.locator(".pad").boundingBox();
     const at = ([x, y]) => [box.x + x * box.width, box.y + y * box.height];
