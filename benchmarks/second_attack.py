@@ -19,18 +19,19 @@ import numpy as np
 import torch
 
 from eed_edge import report
+from eed_edge.arrays import Bools
 from eed_edge.attacks.interface import Threat
 from eed_edge.errors import EedError, InputError
 from eed_edge.evaluate.attack_jobs import build_jobs, run_batch
 from eed_edge.evaluate.models_compared import ModelsCompared
 from eed_edge.evaluate.per_image import AttackVerdicts, read_per_image
-from eed_edge.evaluate.suites import find_suite
+from eed_edge.evaluate.suites import Suite, find_suite
 from eed_edge.export.int8.quantised_team import simulated_team
 from eed_edge.provenance import evaluated_digest, manifest_digest
 from eed_edge.recipe import load_recipe
 from eed_edge.report.judged_file import JUDGED_FILE, read_judged
 from eed_edge.runtime.bundle.folder import load_bundle, open_bundle
-from eed_edge.train.data.batches import as_float, on_device
+from eed_edge.train.data.batches import Images, as_float, on_device
 from eed_edge.train.data.splits import splits_for_recipe
 from eed_edge.train.run_folder import open_run
 
@@ -70,21 +71,8 @@ def main(
     if not len(left):
         raise InputError(f"{verdicts}: the adaptive list has left no image; nothing can be attacked again")
     drawn = on_device(splits_for_recipe(recipe, data).test[left], torch.device("cpu"))
-    todo = [
-        job
-        for job in build_jobs(models, find_suite(suite))
-        if job.name in ("clean on all", "adaptive on rule")
-    ]
-    fell = np.zeros((seeds, len(left)), np.bool_)
-    for turn in range(seeds):
-        threat = Threat(recipe.base.eps_255 / 255, recipe.seed + 1 + turn)
-        with tempfile.TemporaryDirectory() as work:
-            outcomes = run_batch(
-                todo, models, as_float(drawn.images), drawn.labels, threat=threat,
-                folder=Path(work) / "again",  # its name seeds the attacks
-                step=lambda name: None,
-            )  # fmt: skip
-        fell[turn] = ~outcomes["adaptive on rule"].right["dynamic"]
+    threats = [Threat(recipe.base.eps_255 / 255, recipe.seed + 1 + turn) for turn in range(seeds)]
+    fell = np.array([fallen(models, drawn, find_suite(suite), threat) for threat in threats])
     figures: dict[str, Any] = {
         "command": ".venv/bin/python benchmarks/second_attack.py " + " ".join(sys.argv[1:]),
         "machine": report.machine(),
@@ -97,8 +85,20 @@ def main(
         "fell": int(fell.any(0).sum()),
     }
     report.merge_report(target, {recipe.name: figures})
-    fallen = f"{figures['fell']} fell, by seed {figures['fell_by_seed']}"
-    click.echo(f"{recipe.name}: of {len(left)} images that were left, {fallen}")
+    count = f"{figures['fell']} fell, by seed {figures['fell_by_seed']}"
+    click.echo(f"{recipe.name}: of {len(left)} images that were left, {count}")
+
+
+def fallen(models: ModelsCompared, drawn: Images, suite: Suite, threat: Threat) -> Bools:
+    """Whether each image falls to the rule-aware attack from random starts of the threat's seed."""
+    jobs = [job for job in build_jobs(models, suite) if job.name in ("clean on all", "adaptive on rule")]
+    with tempfile.TemporaryDirectory() as work:
+        outcomes = run_batch(
+            jobs, models, as_float(drawn.images), drawn.labels, threat=threat,
+            folder=Path(work) / "again",  # its name seeds the attacks
+            step=lambda name: None,
+        )  # fmt: skip
+    return ~outcomes["adaptive on rule"].right["dynamic"]
 
 
 def adaptive_verdicts(path: Path, folder: Path, bundle: Path) -> AttackVerdicts:

@@ -68,6 +68,11 @@ def plain_epoch(net: nn.Module, data: Images, cfg: Base, device: torch.device) -
         loss.item()  # as most loops log it
 
 
+def loss(net: nn.Module, clean: Tensor, attacked: Tensor, labels: Tensor, soft: Tensor | None) -> Tensor:
+    """The loss of ``plain_epoch``."""
+    return F.cross_entropy(net(attacked), labels, label_smoothing=0.1)
+
+
 @click.command(help=__doc__)
 @click.option("--arch", default="resnet18", show_default=True)
 @click.option("--width", type=int, default=16, show_default=True)
@@ -92,12 +97,7 @@ def main(arch: str, width: int, count: int, rounds: int, device_name: str, targe
 
     def our_epoch() -> None:
         state.batch, state.trained_s, state.local = 0, 0.0, {}
-        train_epoch(
-            ours, ours_data, state, cfg=cfg, context=context, checkpoints=checkpoints,
-            loss=lambda net, clean, attacked, truth, soft: F.cross_entropy(
-                net(attacked), truth, label_smoothing=0.1
-            ),
-        )  # fmt: skip
+        train_epoch(ours, ours_data, state, cfg=cfg, loss=loss, context=context, checkpoints=checkpoints)
 
     seconds: dict[str, list[float]] = {"ours": [], "plain": []}
     for round_number in range(rounds + 1):  # the first warms up

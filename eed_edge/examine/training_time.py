@@ -9,7 +9,7 @@ from eed_edge.recipe import Recipe
 from eed_edge.select.selection import MOST_CONSIDERED
 from eed_edge.train.data.batches import Images
 from eed_edge.train.networks.build import Classifier
-from eed_edge.train.networks.soft_labels import VIEWS, teacher_passes
+from eed_edge.train.networks.soft_labels import VIEWS, teacher_passes, wanted_once
 from eed_edge.train.step_time import BATCH, gradient_seconds, step_seconds
 
 
@@ -42,8 +42,7 @@ def training_seconds(
             search = recipe.scores.epochs * subset * step_seconds(net, few, recipe.pool)
     scoring = recipe.scores.images * 14 * pass_
     fine_tuning = recipe.pool.epochs * (subset * member_step + judged["pool"] * member_pass)
-    once = any(stage.distill and stage.soft_labels == "once" for stage in (recipe.pool, recipe.joint))
-    soft_labels = VIEWS * train * forward if once else 0.0  # both stages use the same
+    soft_labels = VIEWS * train * forward if wanted_once(recipe) else 0.0
     if recipe.pool.soft_labels == "each":
         fine_tuning += teacher_passes(recipe.pool) * subset * forward
     team = team_size(recipe)

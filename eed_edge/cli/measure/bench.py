@@ -68,9 +68,8 @@ def command(
     Networks take turns in blocks of all images, in a balanced order; --repeats is the number of rounds, best
     an even one. With --run, the run that BUNDLE was exported from, the figures go into RUN/report.json too,
     and the speed-up on attacked images is timed with the stops that eed-edge attack has recorded there.
-    With --cold or --tune nothing goes there.
+    With --cold, --tune or --batch above 1 nothing goes there.
     """
-    from eed_edge import report
     from eed_edge.atomic_files import check_place
     from eed_edge.cli.display.resumable import keeping
     from eed_edge.provenance import check_exported_from, member_files
@@ -96,11 +95,19 @@ def command(
         if cold:
             return _measure_cold(bundle, timed, networks, config, batch=batch, repeats=repeats)
         figures = _measure(bundle, run, timed, networks, config, batch=batch, repeats=repeats)
-    if run is not None and batch == 1:
-        report.merge_report(run / "report.json", figures, without=["latency"])
-    elif run is not None:
-        print_notice("not kept in report.json, whose times are of one image a call: --json FILE keeps them")
+    if run is not None:
+        _keep(run, figures, batch)
     return figures
+
+
+def _keep(run: Path, figures: dict[str, Any], batch: int) -> None:
+    """Put the figures into the run's report, whose times are of one image a call."""
+    from eed_edge import report
+
+    if batch == 1:
+        report.merge_report(run / "report.json", figures, without=["latency"])
+    else:
+        print_notice("not kept in report.json, whose times are of one image a call: --json FILE keeps them")
 
 
 def _measure(

@@ -14,7 +14,7 @@ from eed_edge.prune.candidates import candidates
 from eed_edge.prune.channels.layer_cost import count_cost
 from eed_edge.recipe import Recipe, Training
 from eed_edge.train.networks import checkpoint
-from eed_edge.train.networks.soft_labels import VIEWS, teacher_passes
+from eed_edge.train.networks.soft_labels import VIEWS, teacher_passes, wanted_once
 from eed_edge.train.run_folder import Run
 
 T = TypeVar("T", bound=Training)
@@ -64,8 +64,7 @@ def run_cost(run: Run) -> dict[str, float]:
     macs["joint"] = _epochs({"history": rows}, "log.jsonl: joint", recipe.joint) * team
     if recipe.joint.distill and recipe.joint.soft_labels == "each":
         macs["joint"] += _images(rows) * (dense if recipe.joint.teacher == "base" else team)
-    stages = (recipe.pool, recipe.joint)
-    if any(stage.distill and stage.soft_labels == "once" for stage in stages):  # both stages use the same
+    if wanted_once(recipe):
         macs["pool"] += VIEWS * rows[0]["images"] * dense
     return {**macs, "total": sum(macs.values())}
 

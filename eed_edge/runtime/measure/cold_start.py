@@ -32,7 +32,7 @@ def load_and_answer(path: Path, config: SessionConfig) -> dict[str, float]:
     Returns:
         ``{load_ms, first_ms, first_answer_ms, mean_rss_mib, peak_rss_mib}``; the mean is over the calls.
     """
-    plain = not path.is_dir() and path.name != CASCADE_FILE  # judged first, as no bundle pays for it
+    plain = not path.is_dir() and path.name != CASCADE_FILE  # its bytes are judged before the clock starts
     content = admit(read_file(path, DEFAULT_LIMITS.model_bytes), path.name) if plain else b""
     started = perf_counter()
     answer, size = _opened(path, content, config)

@@ -54,6 +54,11 @@ def add_soft_labels(
     return Images(images.images, images.labels, torch.from_numpy(stored).to(images.images.device))
 
 
+def wanted_once(recipe: Recipe) -> bool:
+    """Whether a stage learns from stored soft labels; pool and joint stage then use the same."""
+    return any(stage.distill and stage.soft_labels == "once" for stage in (recipe.pool, recipe.joint))
+
+
 def teacher_passes(cfg: Training) -> int:
     """Forward passes of the base per training image that a training needs for its soft labels."""
     if not (isinstance(cfg, Distilled) and cfg.distill):
